@@ -1,0 +1,101 @@
+using System.Data.Common;
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>Where a caller stands in an organization at this moment.</summary>
+public sealed record Standpoint
+{
+    public required bool IsOperator { get; init; }
+
+    public Guid OrganizationId { get; init; }
+
+    public string OrganizationName { get; init; } = "";
+
+    /// <summary>Null: the organization is a root.</summary>
+    public Guid? RootId { get; init; }
+
+    public string? RootName { get; init; }
+
+    /// <summary>The caller's own membership in this organization; null for inherited members and the operator.</summary>
+    public Guid? MembershipId { get; init; }
+
+    /// <summary>Effective roles (R1).</summary>
+    public NameSet Roles { get; init; } = NameSet.Empty;
+
+    public bool IsInherited => !IsOperator && MembershipId is null;
+}
+
+/// <summary>
+/// The only place that says yes. It asks the database where the caller stands, and <see cref="Permissions"/> what that is
+/// enough for. Nothing is remembered between two questions; a change asks inside its own transaction.
+/// <para>Invariant: to somebody who is no effective member an organization does not exist (R9), so that refusal is the same as
+/// for an id that was never given out.</para>
+/// </summary>
+public static class Guard
+{
+    private static readonly Refusal notFound = new(RefusalCode.NotFound, "There is no such organization, or you are not a member of it.", "unknown organization, or the caller is not a member");
+
+    public static Task<Outcome<Standpoint>> DemandAsync(DbTransaction transaction, Actor actor, Permission permission, Guid organizationId) =>
+        DemandAsync(transaction.Connection!, transaction, actor, permission, organizationId);
+
+    public static async Task<Outcome<Standpoint>> DemandAsync(DbConnection connection, DbTransaction? transaction, Actor actor, Permission permission, Guid organizationId)
+    {
+        var found = await connection.QuerySingleOrDefaultAsync<Found>(
+            """
+            SELECT o.name, o.root_id, r.name AS root_name,
+                   m.id AS membership_id, m.roles, rm.id AS root_membership_id, rm.roles AS root_roles
+            FROM organizations o
+            LEFT JOIN organizations r ON r.id = o.root_id
+            LEFT JOIN users u ON u.id = @UserId AND u.disabled_at IS NULL AND u.deleted_at IS NULL
+            LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = u.id AND m.ended_at IS NULL
+            LEFT JOIN memberships rm ON rm.organization_id = o.root_id AND rm.user_id = u.id AND rm.ended_at IS NULL
+            WHERE o.id = @organizationId AND o.deleted_at IS NULL AND r.deleted_at IS NULL
+            """, new { actor.UserId, organizationId }, transaction);
+
+        if (found is null) return notFound;
+        var isOperator = actor.Credential == Credential.Operator;
+        if (!isOperator && found.MembershipId is null && found.RootMembershipId is null) return notFound;
+
+        var standpoint = new Standpoint
+        {
+            IsOperator = isOperator,
+            OrganizationId = organizationId,
+            OrganizationName = found.Name,
+            RootId = found.RootId,
+            RootName = found.RootName,
+            MembershipId = found.MembershipId,
+            Roles = (found.Roles ?? NameSet.Empty).Union(found.RootRoles ?? NameSet.Empty), // R1
+        };
+
+        var row = Permissions.Of(permission);
+        if (isOperator) return row.Operator ? standpoint : new Refusal(RefusalCode.AccessDenied, "This belongs to a person: sign in as that person.", $"{permission} is not for the operator");
+        if (!row.With.Contains(actor.Credential))
+            return new Refusal(RefusalCode.AccessDenied, "A personal access key cannot do this: sign in to the dashboard.", $"{permission} with {actor.Credential} (R7)");
+
+        return row.Standing switch
+        {
+            Standing.Member => standpoint,
+            Standing.DirectMember when standpoint.MembershipId is not null => standpoint,
+            Standing.DirectMember => new Refusal(RefusalCode.AccessDenied, InheritedMember(standpoint), $"{permission} by an inherited member (R2)"),
+            Standing.Role when row.Roles.Any(standpoint.Roles.Contains) => standpoint,
+            Standing.Role => new Refusal(RefusalCode.AccessDenied, $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners.", $"{permission} without the role"),
+        };
+    }
+
+    /// <summary>R2: the reason, and both ways out.</summary>
+    public static string InheritedMember(Standpoint standpoint) =>
+        $"You are an inherited member of {standpoint.OrganizationName}: your membership is in {standpoint.RootName}. Ask an owner to add you to {standpoint.OrganizationName} as a member, " +
+        $"or generate the key in {standpoint.RootName} and exchange it with subOrganization={standpoint.OrganizationId}.";
+
+    private sealed record Found
+    {
+        public string Name { get; init; } = "";
+        public Guid? RootId { get; init; }
+        public string? RootName { get; init; }
+        public Guid? MembershipId { get; init; }
+        public NameSet? Roles { get; init; }
+        public Guid? RootMembershipId { get; init; }
+        public NameSet? RootRoles { get; init; }
+    }
+}

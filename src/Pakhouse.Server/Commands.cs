@@ -1,0 +1,110 @@
+using System.CommandLine;
+using System.Net.Sockets;
+
+namespace Pakhouse.Server;
+
+/// <summary>The command line: serve (without a command), demo, signing-keys. Settings may follow any of them.</summary>
+public static class Commands
+{
+    public static async Task<int> RunAsync(string[] args)
+    {
+        var (words, settings) = Split(args);
+        var root = new RootCommand("Pakhouse: personal access keys for platforms whose users belong to organizations. Without a command it serves. " +
+            "Settings are given as --Pakhouse:NAME VALUE, or in the environment as Pakhouse__NAME.");
+        root.SetAction((_, stop) => ServeAsync(settings, stop));
+
+        var demo = new Command("demo", "Serve from an empty temporary data folder, with two users and their keys, and show an exchange. Nothing is kept.");
+        demo.SetAction((_, stop) => Demo.RunAsync(settings, stop));
+        root.Add(demo);
+
+        var signingKeys = new Command("signing-keys", "The keys that sign tokens.");
+        var rotate = new Command("rotate", "Publish a successor of the current signing key. It signs after the publication time; running servers notice it by themselves.");
+        rotate.SetAction((_, _) => RotateAsync(settings));
+        var list = new Command("list", "Show the published signing keys and when each begins to sign.");
+        list.SetAction((_, _) => ListAsync(settings));
+        signingKeys.Add(rotate);
+        signingKeys.Add(list);
+        root.Add(signingKeys);
+
+        try
+        {
+            return await root.Parse(words).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+        }
+        catch (StartupException e)
+        {
+            await Console.Error.WriteLineAsync($"pakhouse: {e.Message}");
+            return 1;
+        }
+        catch (IOException e) when (e.InnerException is SocketException or Microsoft.AspNetCore.Connections.AddressInUseException)
+        {
+            await Console.Error.WriteLineAsync($"pakhouse: {e.Message} Stop what listens there, or choose another address: --Pakhouse:Listen http://127.0.0.1:8421");
+            return 1;
+        }
+    }
+
+    /// <summary>Starts the server, and says where it is and, on an empty database, how to set it up.</summary>
+    internal static async Task StartAsync(WebApplication app, CancellationToken stop)
+    {
+        await app.StartAsync(stop);
+        var options = app.Services.GetRequiredService<PakhouseOptions>();
+        var address = app.Services.GetRequiredService<PublicAddress>().Value;
+        Console.WriteLine($"Pakhouse serves {address} from {options.DataFolder}");
+        if (await app.Services.GetRequiredService<SetUp>().NewCodeAsync() is { } code)
+        {
+            Console.WriteLine();
+            Console.WriteLine("There is no user yet. Make the first one, and your organization, at this address (it works once, for a day):");
+            Console.WriteLine($"  {address}/setup?code={code}");
+            Console.WriteLine();
+        }
+    }
+
+    private static async Task<int> ServeAsync(string[] settings, CancellationToken stop)
+    {
+        await using var app = Program.Build(settings);
+        await StartAsync(app, stop);
+        await app.WaitForShutdownAsync(stop);
+        return 0;
+    }
+
+    private static async Task<int> RotateAsync(string[] settings)
+    {
+        await using var app = Program.Build(settings);
+        var keys = app.Services.GetRequiredService<SigningKeys>();
+        await keys.RefreshAsync();
+        var rotated = await keys.RotateAsync(Actor.Operator);
+        if (rotated.Refusal is { } refusal)
+        {
+            await Console.Error.WriteLineAsync($"pakhouse: {refusal.Description}");
+            return 1;
+        }
+
+        Console.WriteLine($"Published {rotated.Value.Public.Id} ({rotated.Value.Public.Algorithm}). It signs from {rotated.Value.ActivatesAt:u}; until then, and for the life of its tokens, the present key stays.");
+        return 0;
+    }
+
+    private static async Task<int> ListAsync(string[] settings)
+    {
+        await using var app = Program.Build(settings);
+        var keys = app.Services.GetRequiredService<SigningKeys>();
+        await keys.RefreshAsync();
+        var current = keys.Current(app.Services.GetRequiredService<TimeProvider>().GetUtcNow());
+        foreach (var key in keys.Published)
+            Console.WriteLine($"{key.Public.Id}  {key.Public.Algorithm}  signs from {key.ActivatesAt:u}{(key == current ? "  (signs now)" : "")}");
+        return 0;
+    }
+
+    /// <summary>Settings (<c>--Section:Name value</c> or <c>--Section:Name=value</c>) go to the configuration, everything else to the parser, which refuses what it does not know.</summary>
+    private static (string[] Words, string[] Settings) Split(string[] args)
+    {
+        var (words, settings) = (new List<string>(), new List<string>());
+        for (var i = 0; i < args.Length; i++)
+        {
+            var isSetting = args[i].StartsWith("--", StringComparison.Ordinal) && args[i].Contains(':', StringComparison.Ordinal);
+            if (!isSetting) words.Add(args[i]);
+            else if (args[i].Contains('=', StringComparison.Ordinal)) settings.Add(args[i]);
+            else settings.AddRange(i + 1 < args.Length ? [args[i], args[++i]] : [args[i] + "="]);
+        }
+
+        return ([.. words], [.. settings]);
+    }
+}

@@ -1,0 +1,171 @@
+using System.Diagnostics;
+using Microsoft.AspNetCore.Diagnostics;
+using Microsoft.AspNetCore.HttpOverrides;
+
+namespace Pakhouse.Server;
+
+/// <summary>What every request meets before it is routed: whom to believe about its origin, headers, faults, the request log.</summary>
+public static partial class Edge
+{
+    /// <summary>
+    /// Seconds after which to try again when the database is out of reach.
+    /// </summary>
+    private const int RetryAfterSeconds = 5;
+
+    /// <summary>
+    /// The caller's address out of X-Forwarded-For, from configured proxies only. Scheme and host come from the settings, never from
+    /// a request, so that no header can move a link or a cookie.
+    /// </summary>
+    public static void UseOrigin(this WebApplication app, PakhouseOptions options)
+    {
+        if (options.TrustedProxies.Count > 0)
+        {
+            var forwarded = new ForwardedHeadersOptions { ForwardedHeaders = ForwardedHeaders.XForwardedFor, ForwardLimit = null };
+            forwarded.KnownProxies.Clear(); // the framework would believe loopback
+            forwarded.KnownIPNetworks.Clear();
+            foreach (var network in options.TrustedProxies) forwarded.KnownIPNetworks.Add(network);
+            app.UseForwardedHeaders(forwarded);
+        }
+
+        var scheme = options.IsHttps ? Uri.UriSchemeHttps : Uri.UriSchemeHttp;
+        app.Use((context, next) =>
+        {
+            context.Request.Scheme = scheme;
+            // Some clients are configured with a trailing slash and post to //auth/v1/token.
+            if (context.Request.Path.Value is { } path && path.Contains("//", StringComparison.Ordinal)) context.Request.Path = CollapseSlashes(path);
+            return next(context);
+        });
+    }
+
+    /// <summary>Every exception ends here: 503 when the database is out of reach, else 500. Nothing internal is told; the request id finds it in the log.</summary>
+    public static void UseFaults(this WebApplication app) => app.UseExceptionHandler(new ExceptionHandlerOptions
+    {
+        SuppressDiagnosticsCallback = _ => true, // logged below, once
+        ExceptionHandler = async context =>
+        {
+            var exception = context.Features.Get<IExceptionHandlerFeature>()!.Error;
+            var log = context.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.Faults");
+            switch (exception)
+            {
+                case BadHttpRequestException bad:
+                    await WriteAsync(context, new Refusal(RefusalCode.InvalidRequest, "The request could not be read whole; send it again.", "bad request"), bad.StatusCode);
+                    break;
+                case not null when Database.IsOutOfReach(exception):
+                    LogOutOfReach(log, exception, context.TraceIdentifier);
+                    await WriteAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot reach its database. Try again as Retry-After says.", "database out of reach") { RetryAfterSeconds = RetryAfterSeconds });
+                    break;
+                default:
+                    LogFault(log, exception!, context.TraceIdentifier);
+                    await WriteAsync(context, new Refusal(RefusalCode.ServerError, $"Something went wrong on our side. Tell the operator the request id {context.TraceIdentifier}.", "fault"));
+                    break;
+            }
+        },
+    });
+
+    /// <summary>For answers that have a status and no body yet: a missing page, a wrong method.</summary>
+    public static void UseStatusAnswers(this WebApplication app) => app.UseStatusCodePages(context => WriteAsync(context.HttpContext, context.HttpContext.Response.StatusCode switch
+    {
+        StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "There is nothing at this address.", "no route"),
+        StatusCodes.Status405MethodNotAllowed => new Refusal(RefusalCode.InvalidRequest, "This address does not take that method; the Allow header names those it takes.", "wrong method"),
+        _ => new Refusal(RefusalCode.InvalidRequest, "The request cannot be answered as it is; the form may have been open for too long. Load the page again.", "other status"),
+    }, context.HttpContext.Response.StatusCode));
+
+    public static void UseSecurityHeaders(this WebApplication app, PakhouseOptions options)
+    {
+        app.Use((context, next) =>
+        {
+            var headers = context.Response.Headers;
+            headers.ContentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+            headers.XContentTypeOptions = "nosniff";
+            headers["Referrer-Policy"] = "no-referrer"; // the set-up address carries a code
+            headers["Cross-Origin-Opener-Policy"] = "same-origin";
+            headers["Cross-Origin-Resource-Policy"] = "same-origin";
+            headers["Permissions-Policy"] = "clipboard-write=(self)";
+            if (options.IsHttps) headers.StrictTransportSecurity = "max-age=31536000";
+            return next(context);
+        });
+    }
+
+    /// <summary>
+    /// One line a request, at Debug: at Information it costs a seventh of the rate. It holds the route and never the address: a path or a
+    /// query can hold a secret.
+    /// </summary>
+    public static void UseRequestLog(this WebApplication app)
+    {
+        var log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.Requests");
+        app.Use(async (context, next) =>
+        {
+            if (!log.IsEnabled(LogLevel.Debug))
+            {
+                await next(context);
+                return;
+            }
+
+            var start = Stopwatch.GetTimestamp();
+            try
+            {
+                await next(context);
+            }
+            finally
+            {
+                var route = (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "(no route)";
+                var milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+                LogRequest(log, context.TraceIdentifier, context.Request.Method, route, context.Response.StatusCode, milliseconds);
+            }
+        });
+    }
+
+    private static Task WriteAsync(HttpContext context, Refusal refusal, int? status = null)
+    {
+        var response = context.Response;
+        var request = context.Request;
+        // What comes back is as the caller expects it: OAuth JSON for machines at /auth, a page for people, problem details for the rest.
+        if (request.Path.StartsWithSegments("/auth", StringComparison.OrdinalIgnoreCase))
+        {
+            return OAuthErrors.WriteAsync(response, refusal, status);
+        }
+
+        response.StatusCode = status ?? refusal.Status;
+        if (refusal.RetryAfterSeconds is { } seconds) response.Headers.RetryAfter = seconds.ToString();
+        response.Headers.CacheControl = "no-store";
+        if (request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal)) return FaultPage.WriteAsync(response, refusal.Description);
+        return Results.Problem(statusCode: response.StatusCode, detail: refusal.Description,
+            extensions: new Dictionary<string, object?>(StringComparer.Ordinal) { ["error"] = refusal.Error, ["message"] = refusal.Description }).ExecuteAsync(context);
+    }
+
+    private static string CollapseSlashes(string path)
+    {
+        Span<char> collapsed = path.Length <= 2048 ? stackalloc char[path.Length] : new char[path.Length];
+        var length = 0;
+        foreach (var c in path)
+            if (c != '/' || length == 0 || collapsed[length - 1] != '/') collapsed[length++] = c;
+        return new string(collapsed[..length]);
+    }
+
+    [LoggerMessage(Level = LogLevel.Debug, Message = "{RequestId}: {Method} {Route} {Status} in {Milliseconds:0.0} ms")]
+    private static partial void LogRequest(ILogger log, string requestId, string method, string route, int status, double milliseconds);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "{RequestId}: the database is out of reach; answered 503")]
+    private static partial void LogOutOfReach(ILogger log, Exception exception, string requestId);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "{RequestId}: a fault; answered 500")]
+    private static partial void LogFault(ILogger log, Exception exception, string requestId);
+}
+
+/// <summary>The page for a person when no page could be made. Needs nothing: no session, no database, no view.</summary>
+internal static class FaultPage
+{
+    public static Task WriteAsync(HttpResponse response, string message)
+    {
+        response.ContentType = "text/html; charset=utf-8";
+        var text = System.Text.Encodings.Web.HtmlEncoder.Default.Encode(message);
+        return response.WriteAsync(
+            $"""
+            <!doctype html>
+            <html lang="en">
+            <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Pakhouse</title><link rel="stylesheet" href="/assets/app.css"></head>
+            <body class="alone"><main class="card"><h1>That did not work</h1><p>{text}</p><p><a href="/">Back to the start</a></p></main></body>
+            </html>
+            """);
+    }
+}

@@ -1,0 +1,83 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// How many failures one address may cause in a minute. Two windows of a minute, the older weighted by what is left of it, so
+/// that a limit cannot be doubled at the turn of a minute. Memory is bounded: of more than <see cref="AddressesMax"/> failing
+/// addresses in one minute the rest is not counted.
+/// </summary>
+/// <remarks>
+/// It spares the log and the processor. It does not guard keys: their 256 bits do. So it may let through what it does not know.
+/// System.Threading.RateLimiting was not taken: it does not know TimeProvider, and its partitions have no upper bound.
+/// </remarks>
+public class FailureLimit(int perMinute, TimeProvider clock)
+{
+    /// <summary>Addresses remembered for one minute: some 10 MB.</summary>
+    public const int AddressesMax = 50_000;
+
+    private readonly Lock turn = new();
+    private volatile Windows windows = new(0, [], []);
+
+    private sealed record Windows(long Minute, ConcurrentDictionary<IPAddress, int> Now, ConcurrentDictionary<IPAddress, int> Before);
+
+    /// <summary>Null, or the refusal for an address that has failed too often.</summary>
+    public Refusal? Check(IPAddress? address)
+    {
+        var now = clock.GetUtcNow();
+        var current = At(now);
+        if (address is null || (current.Now.IsEmpty && current.Before.IsEmpty)) return null; // the usual case costs nothing
+
+        var network = Network(address);
+        var (inWindow, before) = (current.Now.GetValueOrDefault(network), current.Before.GetValueOrDefault(network));
+        var gone = now.ToUnixTimeMilliseconds() % 60_000 / 60_000.0;
+        if (inWindow + before * (1 - gone) < perMinute) return null;
+
+        // When the older window has faded enough, or, where this window alone is full, when it has become the older one and has.
+        var wait = inWindow < perMinute
+            ? 60 * (1 - (perMinute - inWindow) / (double)before - gone)
+            : 60 * (1 - gone) + 60 * (1 - perMinute / (double)inWindow);
+        return new Refusal(RefusalCode.SlowDown, "Too many attempts from this address have failed. Wait as long as Retry-After says, and check the key or password before trying again.", "failure limit of an address")
+        {
+            RetryAfterSeconds = Math.Max(1, (int)Math.Ceiling(wait) + 1),
+        };
+    }
+
+    public void Count(IPAddress? address)
+    {
+        if (address is null) return;
+        var window = At(clock.GetUtcNow()).Now;
+        var network = Network(address);
+        if (window.Count < AddressesMax || window.ContainsKey(network)) window.AddOrUpdate(network, 1, static (_, count) => count + 1);
+    }
+
+    private Windows At(DateTimeOffset now)
+    {
+        var minute = now.ToUnixTimeSeconds() / 60;
+        if (windows.Minute == minute) return windows;
+        lock (turn)
+        {
+            if (windows.Minute != minute) windows = new(minute, [], windows.Minute == minute - 1 ? windows.Now : []);
+            return windows;
+        }
+    }
+
+    /// <summary>An IPv6 customer has a /64 at least: counting single addresses would count nothing.</summary>
+    private static IPAddress Network(IPAddress address)
+    {
+        if (address.IsIPv4MappedToIPv6) return address.MapToIPv4();
+        if (address.AddressFamily != AddressFamily.InterNetworkV6) return address;
+        Span<byte> bytes = stackalloc byte[16];
+        address.TryWriteBytes(bytes, out _);
+        bytes[8..].Clear();
+        return new IPAddress(bytes);
+    }
+}
+
+/// <summary>Exchanges that proved nothing.</summary>
+public sealed class ExchangeLimit(PakhouseOptions options, TimeProvider clock) : FailureLimit(options.FailuresPerMinuteMax, clock);
+
+/// <summary>Sign-ins that failed.</summary>
+public sealed class SignInLimit(PakhouseOptions options, TimeProvider clock) : FailureLimit(options.FailuresPerMinuteMax, clock);

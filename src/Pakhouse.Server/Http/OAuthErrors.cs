@@ -1,0 +1,40 @@
+using System.Buffers;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+
+namespace Pakhouse.Server;
+
+/// <summary>The error answers of OAuth endpoints: RFC 6749 §5.2 JSON, with <c>message</c> for the clients of the field that read only that.</summary>
+public static class OAuthErrors
+{
+    // The default escapes ' and + for HTML; this is JSON, read by people in a terminal.
+    private static readonly JsonWriterOptions readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <param name="status">Instead of the refusal's own, for answers that HTTP itself decides (405, 500).</param>
+    public static Task WriteAsync(HttpResponse response, Refusal refusal, int? status = null)
+    {
+        var buffer = new ArrayBufferWriter<byte>(512);
+        using (var json = new Utf8JsonWriter(buffer, readable))
+        {
+            json.WriteStartObject();
+            json.WriteString("error"u8, refusal.Error);
+            json.WriteString("error_description"u8, refusal.Description);
+            json.WriteString("message"u8, refusal.Description);
+            json.WriteEndObject();
+        }
+
+        response.StatusCode = status ?? refusal.Status;
+        response.ContentType = "application/json";
+        response.ContentLength = buffer.WrittenCount;
+        ForbidStoring(response);
+        if (refusal.RetryAfterSeconds is { } seconds) response.Headers.RetryAfter = seconds.ToString();
+        return response.Body.WriteAsync(buffer.WrittenMemory).AsTask();
+    }
+
+    /// <summary>RFC 6749 §5.1.</summary>
+    public static void ForbidStoring(HttpResponse response)
+    {
+        response.Headers.CacheControl = "no-store";
+        response.Headers.Pragma = "no-cache";
+    }
+}

@@ -1,0 +1,18 @@
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// The address the world knows this server by, without a slash at its end: the issuer, and the root of every address shown to people.
+/// The setting, or else the address listened on. Never taken from a request: the Host header is the caller's word.
+/// </summary>
+public sealed class PublicAddress(PakhouseOptions options, IServer server)
+{
+    private string? value;
+
+    /// <exception cref="InvalidOperationException">Not set, and the server does not listen yet.</exception>
+    public string Value => value ??= (options.PublicAddress?.GetLeftPart(UriPartial.Authority)
+        ?? server.Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault()
+        ?? throw new InvalidOperationException("The server does not listen yet.")).TrimEnd('/');
+}

@@ -1,0 +1,77 @@
+namespace Pakhouse.Server;
+
+/// <summary>Why something was refused: the stable half of a <see cref="Refusal"/>.</summary>
+public enum RefusalCode
+{
+    InvalidRequest,
+    InvalidScope,
+    InvalidGrant,
+    AccessDenied,
+    SlowDown,
+    TemporarilyUnavailable,
+    NotFound,
+    Conflict,
+    ServerError,
+}
+
+/// <summary>
+/// An expected no, as a value. Exceptions are kept for bugs and broken infrastructure.
+/// </summary>
+/// <param name="Code">Stable, for programs.</param>
+/// <param name="Description">One public sentence: which field or setting, what was expected, what to do. Never a value that was sent.</param>
+/// <param name="Reason">For the log only. May say what the public must not learn; holds no secret either.</param>
+public sealed record Refusal(RefusalCode Code, string Description, string Reason)
+{
+    /// <summary>The caller proved nothing: it counts towards the limit of the caller's address.</summary>
+    public bool IsGuess { get; init; }
+
+    /// <summary>Seconds for a <c>Retry-After</c> header; null: no header.</summary>
+    public int? RetryAfterSeconds { get; init; }
+
+    /// <summary>The HTTP status (docs/protocol.md, "Errors").</summary>
+    public int Status => Code switch
+    {
+        RefusalCode.InvalidRequest => StatusCodes.Status400BadRequest,
+        RefusalCode.InvalidScope => StatusCodes.Status400BadRequest,
+        RefusalCode.InvalidGrant => StatusCodes.Status401Unauthorized,
+        RefusalCode.AccessDenied => StatusCodes.Status403Forbidden,
+        RefusalCode.SlowDown => StatusCodes.Status429TooManyRequests,
+        RefusalCode.TemporarilyUnavailable => StatusCodes.Status503ServiceUnavailable,
+        RefusalCode.NotFound => StatusCodes.Status404NotFound,
+        RefusalCode.Conflict => StatusCodes.Status409Conflict,
+        RefusalCode.ServerError => StatusCodes.Status500InternalServerError,
+    };
+
+    /// <summary>The <c>error</c> member: RFC 6749 §5.2 and §4.1.2.1, RFC 8628 §3.5 for <c>slow_down</c>.</summary>
+    public string Error => Code switch
+    {
+        RefusalCode.InvalidRequest => "invalid_request",
+        RefusalCode.InvalidScope => "invalid_scope",
+        RefusalCode.InvalidGrant => "invalid_grant",
+        RefusalCode.AccessDenied => "access_denied",
+        RefusalCode.SlowDown => "slow_down",
+        RefusalCode.TemporarilyUnavailable => "temporarily_unavailable",
+        RefusalCode.NotFound => "not_found",
+        RefusalCode.Conflict => "conflict",
+        RefusalCode.ServerError => "server_error",
+    };
+}
+
+/// <summary>Either what was asked for or the refusal; exactly one of the two.</summary>
+public readonly struct Outcome<T>
+{
+    private readonly T? value;
+
+    private Outcome(T? value, Refusal? refusal) => (this.value, Refusal) = (value, refusal);
+
+    public Refusal? Refusal { get; }
+
+    /// <exception cref="InvalidOperationException">It was refused, and the caller did not look.</exception>
+    public T Value => Refusal is null ? value! : throw new InvalidOperationException($"Refused: {Refusal.Reason}");
+
+    public bool IsRefused => Refusal is not null;
+
+    public static implicit operator Outcome<T>(T value) => new(value, null);
+
+    public static implicit operator Outcome<T>(Refusal refusal) => new(default, refusal);
+}

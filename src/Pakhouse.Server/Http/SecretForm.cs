@@ -1,0 +1,204 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using System.IO.Pipelines;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// A form (application/x-www-form-urlencoded) that holds a secret, as bytes: never as text, which the collector copies and
+/// nobody can wipe. Disposing wipes it; reading wipes it out of the server's own buffers.
+/// </summary>
+public sealed class SecretForm : IDisposable
+{
+    /// <summary>Bytes of a body.</summary>
+    public const int BodyLengthMax = 16 * 1024;
+
+    public const int FieldsMax = 16;
+
+    /// <summary>Bytes of a decoded value.</summary>
+    public const int ValueLengthMax = 2 * 1024;
+
+    private const int PooledMax = 256;
+
+    // Pinned: the collector does not move them, so it leaves no copies of a secret behind.
+    private static readonly ConcurrentBag<byte[]> pool = [];
+
+    private readonly Field[] fields = new Field[FieldsMax];
+    private byte[] buffer;
+    private int length;
+    private int count;
+
+    private SecretForm() => buffer = pool.TryTake(out var pooled) ? pooled : GC.AllocateUninitializedArray<byte>(BodyLengthMax, pinned: true);
+
+    private readonly record struct Field(Range Name, Range Value);
+
+    /// <summary>Reads, bounds and decodes the body. A refusal has wiped what was read.</summary>
+    public static async ValueTask<Outcome<SecretForm>> ReadAsync(HttpRequest request)
+    {
+        if (!IsForm(request.ContentType)) return wrongType;
+        if (request.ContentLength > BodyLengthMax) return tooLong;
+
+        var form = new SecretForm();
+        try
+        {
+            var refusal = await form.FillAsync(request.BodyReader) ?? form.Parse();
+            if (refusal is null) return form;
+            form.Dispose();
+            return refusal;
+        }
+        catch
+        {
+            form.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// The value of a field that goes by several names, without white space at its ends. False when none of them is there or its
+    /// value is empty: scripts pass empty variables.
+    /// </summary>
+    /// <param name="value">Decoded bytes, valid until the form is disposed.</param>
+    /// <param name="refusal">Two of the names are there with different values; the first of them is named.</param>
+    public bool TryGet(ReadOnlySpan<string> names, out ReadOnlyMemory<byte> value, out Refusal? refusal)
+    {
+        (value, refusal) = (default, null);
+        foreach (var field in fields.AsSpan(0, count))
+        {
+            if (!IsOneOf(buffer.AsSpan(field.Name), names)) continue;
+            var candidate = Trim(buffer.AsMemory(field.Value));
+            if (candidate.IsEmpty) continue;
+            if (!value.IsEmpty && !CryptographicOperations.FixedTimeEquals(value.Span, candidate.Span))
+            {
+                refusal = new Refusal(RefusalCode.InvalidRequest, $"{names[0]}: it was sent under two names ({string.Join(", ", names.ToArray())}) with different values; send one.", "two names, two values");
+                return false;
+            }
+
+            value = candidate;
+        }
+
+        return !value.IsEmpty;
+    }
+
+    public void Dispose()
+    {
+        if (buffer.Length == 0) return;
+        CryptographicOperations.ZeroMemory(buffer.AsSpan(0, length));
+        if (pool.Count < PooledMax) pool.Add(buffer);
+        (buffer, count) = ([], 0);
+    }
+
+    private async ValueTask<Refusal?> FillAsync(PipeReader body)
+    {
+        while (true)
+        {
+            var result = await body.ReadAsync();
+            var isTooLong = length + result.Buffer.Length > BodyLengthMax;
+            foreach (var segment in result.Buffer)
+            {
+                if (!isTooLong)
+                {
+                    segment.Span.CopyTo(buffer.AsSpan(length));
+                    length += segment.Length;
+                }
+
+                // The segment lies in the server's receive buffer, which goes back to a pool as it is. These bytes are ours to
+                // consume and are not read again, so wiping them harms nobody and leaves no key in that pool.
+                MemoryMarshal.AsMemory(segment).Span.Clear();
+            }
+
+            body.AdvanceTo(result.Buffer.End);
+            if (isTooLong) return tooLong;
+            if (result.IsCompleted) return null;
+        }
+    }
+
+    /// <summary>Splits and decodes in place: a decoded text is never longer than its encoding.</summary>
+    private Refusal? Parse()
+    {
+        for (var start = 0; start < length;)
+        {
+            var end = buffer.AsSpan(start, length - start).IndexOf((byte)'&');
+            end = end < 0 ? length : start + end;
+            if (end > start)
+            {
+                if (count == FieldsMax) return new Refusal(RefusalCode.InvalidRequest, $"The form has too many fields; at most {FieldsMax} are read.", "too many fields");
+                var equals = buffer.AsSpan(start, end - start).IndexOf((byte)'=');
+                var nameEnd = equals < 0 ? end : start + equals;
+                if (!Decode(start, nameEnd, out var name) || !Decode(Math.Min(nameEnd + 1, end), end, out var value))
+                    return new Refusal(RefusalCode.InvalidRequest, "The form is not properly encoded: a % must be followed by two hexadecimal digits.", "bad percent encoding");
+                if (value.End.Value - value.Start.Value > ValueLengthMax)
+                    return new Refusal(RefusalCode.InvalidRequest, $"{Public(buffer.AsSpan(name))}: the value is too long; at most {ValueLengthMax} bytes are read.", "value too long");
+                foreach (var field in fields.AsSpan(0, count))
+                    if (buffer.AsSpan(field.Name).SequenceEqual(buffer.AsSpan(name)))
+                        return new Refusal(RefusalCode.InvalidRequest, $"{Public(buffer.AsSpan(name))}: the field is repeated; send it once.", "repeated field"); // RFC 6749 §3.2
+                fields[count++] = new Field(name, value);
+            }
+
+            start = end + 1;
+        }
+
+        return null;
+    }
+
+    private bool Decode(int start, int end, out Range decoded)
+    {
+        var write = start;
+        decoded = default;
+        for (var read = start; read < end; read++)
+        {
+            var c = buffer[read];
+            if (c == '%')
+            {
+                if (read + 2 >= end || !IsHex(buffer[read + 1], out var high) || !IsHex(buffer[read + 2], out var low)) return false;
+                c = (byte)(high << 4 | low);
+                read += 2;
+            }
+            else if (c == '+')
+            {
+                c = (byte)' ';
+            }
+
+            buffer[write++] = c;
+        }
+
+        decoded = start..write;
+        return true;
+    }
+
+    private static bool IsHex(byte c, out int value)
+    {
+        value = char.IsAsciiHexDigit((char)c) ? (c & 0xF) + (c > '9' ? 9 : 0) : -1;
+        return value >= 0;
+    }
+
+    /// <summary>A name is the caller's own text, and could be a key in the wrong place: only names of ours are repeated.</summary>
+    private static string Public(ReadOnlySpan<byte> name)
+    {
+        foreach (var known in TokenEndpoint.FieldNames)
+            if (Is(name, known)) return known;
+        return "A field";
+    }
+
+    private static bool IsOneOf(ReadOnlySpan<byte> name, ReadOnlySpan<string> names)
+    {
+        foreach (var candidate in names)
+            if (Is(name, candidate)) return true;
+        return false;
+    }
+
+    private static bool Is(ReadOnlySpan<byte> name, string text) => System.Text.Ascii.Equals(name, text);
+
+    private static ReadOnlyMemory<byte> Trim(ReadOnlyMemory<byte> value) => value.Trim(" \t\r\n"u8);
+
+    private static bool IsForm(string? contentType)
+    {
+        const string form = "application/x-www-form-urlencoded";
+        return contentType is not null && contentType.StartsWith(form, StringComparison.OrdinalIgnoreCase)
+            && (contentType.Length == form.Length || contentType[form.Length] is ';' or ' ');
+    }
+
+    private static readonly Refusal wrongType = new(RefusalCode.InvalidRequest, "Content-Type: send the fields as application/x-www-form-urlencoded, in the body of the request.", "wrong content type");
+    private static readonly Refusal tooLong = new(RefusalCode.InvalidRequest, $"The body is too long; at most {BodyLengthMax} bytes are read.", "body too long");
+}

@@ -1,0 +1,202 @@
+using System.Data.Common;
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>A key as its owner sees it in a list. The secret is not here, nor is its hash.</summary>
+public sealed record KeyEntry
+{
+    public string Id { get; init; } = "";
+    public string Name { get; init; } = "";
+
+    /// <summary>Empty: no narrowing.</summary>
+    public NameSet Scopes { get; init; } = NameSet.Empty;
+
+    public DateTimeOffset CreatedAt { get; init; }
+    public DateTimeOffset? ExpiresAt { get; init; }
+
+    /// <summary>Null: never, or within the last flush.</summary>
+    public DateTimeOffset? LastUsedAt { get; init; }
+
+    public string? LastUsedAddress { get; init; }
+    public string? LastUsedUserAgent { get; init; }
+}
+
+/// <summary>What a person chooses when generating a key.</summary>
+/// <param name="Id">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
+/// <param name="ExpiresAt">Null: never.</param>
+/// <param name="Scopes">Empty: no narrowing.</param>
+public sealed record NewKey(string Id, string Name, DateTimeOffset? ExpiresAt, NameSet Scopes);
+
+/// <summary>
+/// All that decides an exchange (R3 to R5), as one row read at that moment. <see cref="KeyExchange"/> judges; nothing is judged here.
+/// </summary>
+public sealed record ExchangeFacts
+{
+    public required byte[] Hash { get; init; }
+    public required NameSet KeyScopes { get; init; }
+    public required DateTimeOffset? ExpiresAt { get; init; }
+    public required bool IsDeleted { get; init; }
+
+    public required string UserId { get; init; }
+    public required string UserName { get; init; }
+    public required string UserEmail { get; init; }
+    public required bool IsUserGone { get; init; }
+
+    /// <summary>The key's membership ended.</summary>
+    public required bool IsMembershipOver { get; init; }
+
+    /// <summary>Roles of the key's membership.</summary>
+    public required NameSet Roles { get; init; }
+
+    public required string OrganizationId { get; init; }
+
+    /// <summary>Null: the key's organization is a root.</summary>
+    public required string? RootId { get; init; }
+
+    /// <summary>The key's organization or its root is disabled or deleted.</summary>
+    public required bool IsOrganizationClosed { get; init; }
+
+    /// <summary>Of the organization asked for, when it exists, is open and is another than the key's: the id of its root.</summary>
+    public required string? TargetRootId { get; init; }
+
+    /// <summary>
+    /// Roles of the user's other membership that counts: in the target when there is one, else in the root of the key's
+    /// organization. Null: no such membership.
+    /// </summary>
+    public required NameSet? OtherRoles { get; init; }
+}
+
+/// <summary>
+/// Personal access keys: their operations and their SQL. It never sees an <c>HttpContext</c>, and never stores or returns a
+/// secret but from <see cref="GenerateAsync"/>.
+/// <para>Invariant: a key hangs on one membership, not on a user and an organization, so it cannot outlive that membership nor
+/// revive with the next (R5).</para>
+/// </summary>
+public sealed class Keys(Database database, PakhouseOptions options, TimeProvider clock)
+{
+    public const int NameLengthMax = 100;
+
+    /// <summary>An expiry lies at most this far ahead; "never" is its own choice.</summary>
+    public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(3653);
+
+    // The one read of an exchange (R6). Every join is to one row by a unique index. The target is joined only when it is asked
+    // for and is another organization than the key's.
+    private readonly PreparedRead exchange = database.PrepareRead(
+        """
+        SELECT k.hash, k.scopes, k.expires_at, k.deleted_at,
+               u.id, u.name, u.email, COALESCE(u.disabled_at, u.deleted_at),
+               m.ended_at, m.roles,
+               o.id, o.root_id, COALESCE(o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at),
+               t.root_id, om.roles
+        FROM personal_access_keys k
+        JOIN memberships m ON m.id = k.membership_id
+        JOIN users u ON u.id = m.user_id
+        JOIN organizations o ON o.id = m.organization_id
+        LEFT JOIN organizations r ON r.id = o.root_id
+        LEFT JOIN organizations t ON t.id = @target AND t.id <> o.id AND t.disabled_at IS NULL AND t.deleted_at IS NULL
+        LEFT JOIN memberships om ON om.user_id = u.id AND om.organization_id = COALESCE(t.id, o.root_id) AND om.ended_at IS NULL
+        WHERE k.id = @id
+        """, "@id", "@target");
+
+    /// <summary>Everything about a key and the organization asked for, at this moment; null when there is no such key.</summary>
+    /// <param name="keyId">The public id.</param>
+    /// <param name="target">Lower-case UUID of the organization asked for; null: the key's own.</param>
+    public ValueTask<ExchangeFacts?> FindForExchangeAsync(string keyId, string? target) => exchange.SingleAsync(ReadFacts, keyId, target);
+
+    /// <summary>
+    /// Makes a key for the caller's own membership (R2, R7). The only answer that ever carries the secret.
+    /// </summary>
+    /// <returns>The key; <see cref="RefusalCode.Conflict"/> when the id was used before: the same form, sent again.</returns>
+    public Task<Outcome<PersonalAccessKey>> GenerateAsync(Actor actor, Guid organizationId, NewKey wanted) => database.ChangeAsync<PersonalAccessKey>(async transaction =>
+    {
+        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.GenerateOwnKey, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+
+        var now = clock.GetUtcNow();
+        if (Checks.Name(wanted.Name, "name", NameLengthMax) is { } refusal) return refusal;
+        if (!KeyFormat.IsId(wanted.Id)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
+        if (wanted.ExpiresAt <= now || wanted.ExpiresAt > now + LifetimeMax)
+            return new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most ten years ahead, or no expiry.", "expiry out of bounds");
+        if (!wanted.Scopes.IsSubsetOf(options.Scopes))
+            return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
+
+        var connection = transaction.Connection!;
+        var membershipId = standpoint.Value.MembershipId!.Value;
+        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM personal_access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL", new { membershipId }, transaction) >= options.KeysPerMemberMax)
+            return new Refusal(RefusalCode.Conflict, $"You hold {options.KeysPerMemberMax} keys in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
+
+        var key = PersonalAccessKey.Generate(options.Brand, wanted.Id);
+        var inserted = await connection.ExecuteAsync(
+            """
+            INSERT INTO personal_access_keys (id, membership_id, name, hash, scopes, created_at, expires_at)
+            VALUES (@Id, @membershipId, @name, @hash, @scopes, @now, @ExpiresAt)
+            ON CONFLICT (id) DO NOTHING
+            """, new { key.Id, membershipId, name = wanted.Name.Trim(), hash = key.Hash(), scopes = wanted.Scopes, now, wanted.ExpiresAt }, transaction);
+        if (inserted == 0)
+        {
+            key.Dispose();
+            return new Refusal(RefusalCode.Conflict, "This key was generated already, and a key is shown only once: generate another.", "key id used before");
+        }
+
+        await ActivityLog.WriteAsync(transaction, clock, actor, "PAT Create", organizationId, key.Id);
+        return key;
+    });
+
+    /// <summary>The caller's own keys in an organization, expired ones included, newest first.</summary>
+    public Task<Outcome<IReadOnlyList<KeyEntry>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
+    {
+        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        return (await connection.QueryAsync<KeyEntry>(
+            """
+            SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent
+            FROM personal_access_keys k LEFT JOIN key_use s ON s.key_id = k.id
+            WHERE k.membership_id = @MembershipId AND k.deleted_at IS NULL
+            ORDER BY k.created_at DESC, k.id
+            """, new { standpoint.Value.MembershipId })).AsList();
+    });
+
+    /// <summary>Ends one of the caller's own keys. When this has returned, no exchange that begins afterwards succeeds (R5).</summary>
+    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) => database.ChangeAsync<bool>(async transaction =>
+    {
+        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DeleteOwnKey, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+
+        // Somebody else's key and no key at all are one answer: ids of others cannot be found out here.
+        var deleted = await transaction.Connection!.ExecuteAsync(
+            "UPDATE personal_access_keys SET deleted_at = @at WHERE id = @keyId AND membership_id = @MembershipId AND deleted_at IS NULL",
+            new { keyId, standpoint.Value.MembershipId, at = clock.GetUtcNow() }, transaction);
+        if (deleted == 0) return new Refusal(RefusalCode.NotFound, "You have no such key in this organization; it may have been deleted already.", "no such key of the caller");
+
+        await ActivityLog.WriteAsync(transaction, clock, actor, "PAT Revoke", organizationId, keyId);
+        return true;
+    });
+
+    /// <summary>The name offered for the next key: the first "Key N" that the list does not hold.</summary>
+    public static string OfferName(IReadOnlyList<KeyEntry> keys)
+    {
+        var number = 1;
+        while (keys.Any(key => key.Name == $"Key {number}")) number++;
+        return $"Key {number}";
+    }
+
+    private static readonly Func<DbDataReader, ExchangeFacts> ReadFacts = row => new ExchangeFacts
+    {
+        Hash = row.GetFieldValue<byte[]>(0),
+        KeyScopes = NameSet.Parse(row.GetString(1)),
+        ExpiresAt = row.IsDBNull(2) ? null : DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(2)),
+        IsDeleted = !row.IsDBNull(3),
+        UserId = row.GetString(4),
+        UserName = row.GetString(5),
+        UserEmail = row.GetString(6),
+        IsUserGone = !row.IsDBNull(7),
+        IsMembershipOver = !row.IsDBNull(8),
+        Roles = NameSet.Parse(row.GetString(9)),
+        OrganizationId = row.GetString(10),
+        RootId = row.IsDBNull(11) ? null : row.GetString(11),
+        IsOrganizationClosed = !row.IsDBNull(12),
+        TargetRootId = row.IsDBNull(13) ? null : row.GetString(13),
+        OtherRoles = row.IsDBNull(14) ? null : NameSet.Parse(row.GetString(14)),
+    };
+}

@@ -1,0 +1,40 @@
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// A key that was just generated, secret included. It cannot be printed, logged or compared by accident: text is only to be
+/// had through <see cref="Reveal"/>, once, and disposing wipes the bytes.
+/// </summary>
+public sealed class PersonalAccessKey : IDisposable
+{
+    private byte[]? key;
+
+    private PersonalAccessKey(string id, byte[] key) => (Id, this.key) = (id, key);
+
+    /// <summary>The public id: what logs, the dashboard and support use.</summary>
+    public string Id { get; }
+
+    public static PersonalAccessKey Generate(string brand, string id) => new(id, KeyFormat.Create(brand, id));
+
+    /// <summary>SHA-256 of the whole key: what is stored. No slow hash: 256 random bits cannot be searched.</summary>
+    public byte[] Hash() => SHA256.HashData(key ?? throw new ObjectDisposedException(nameof(PersonalAccessKey)));
+
+    /// <summary>The key as text, for the one answer that carries it; the bytes are wiped.</summary>
+    /// <exception cref="ObjectDisposedException">It was revealed or disposed before.</exception>
+    public string Reveal()
+    {
+        var text = Encoding.ASCII.GetString(key ?? throw new ObjectDisposedException(nameof(PersonalAccessKey)));
+        Dispose();
+        return text;
+    }
+
+    public void Dispose()
+    {
+        if (key is not null) CryptographicOperations.ZeroMemory(key);
+        key = null;
+    }
+
+    public override string ToString() => $"key {Id}";
+}

@@ -1,0 +1,230 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// Every setting, with its unit in its name, its default and its bounds. Read from the section <c>Pakhouse</c> of the usual
+/// ASP.NET Core configuration: environment (<c>Pakhouse__TokenLifetimeSeconds=600</c>), command line
+/// (<c>--Pakhouse:TokenLifetimeSeconds 600</c>), <c>appsettings.json</c>. All faults are found at once, before a port opens.
+/// </summary>
+public sealed class PakhouseOptions
+{
+    public const string Section = "Pakhouse";
+
+    /// <summary>The longest a token can be made to live; also how long a replaced signing key stays published.</summary>
+    public static readonly TimeSpan TokenLifetimeMax = TimeSpan.FromHours(24);
+
+    /// <summary>Always in the catalogue of scopes: OpenID Connect Core §5.4.</summary>
+    private static readonly string[] standardScopes = ["openid", "profile", "email"];
+
+    /// <summary>Address and port to listen on.</summary>
+    public required Uri Listen { get; init; }
+
+    /// <summary>The address the world knows this server by: the issuer of its tokens. Null: the address listened on.</summary>
+    public required Uri? PublicAddress { get; init; }
+
+    /// <summary>Folder of the database and of the Data Protection keys. Absolute; made with mode 0700 where it is missing.</summary>
+    public required string DataFolder { get; init; }
+
+    /// <summary>First part of every key: 2 to 16 of <c>[a-z0-9]</c>, a letter first. Keys of an earlier brand go on working.</summary>
+    public required string Brand { get; init; }
+
+    /// <summary>The <c>aud</c> of tokens. Null: the issuer.</summary>
+    public required string? Audience { get; init; }
+
+    public required TimeSpan TokenLifetime { get; init; }
+
+    /// <summary><c>ES256</c>, or <c>RS256</c> for verifiers that know nothing newer (a sixth of the rate).</summary>
+    public required string SigningAlgorithm { get; init; }
+
+    /// <summary>Age at which a signing key is replaced.</summary>
+    public required TimeSpan SigningKeyRotation { get; init; }
+
+    /// <summary>How long a new signing key stands in the JWKS before it signs.</summary>
+    public required TimeSpan SigningKeyPublication { get; init; }
+
+    /// <summary>Encrypts the Data Protection keys, and so the signing keys, at rest. Null: the mode of the data folder protects them.</summary>
+    public required X509Certificate2? DataProtectionCertificate { get; init; }
+
+    /// <summary>Proxies whose <c>X-Forwarded-For</c> is believed. Empty: nobody's.</summary>
+    public required IReadOnlyList<IPNetwork> TrustedProxies { get; init; }
+
+    /// <summary>Every scope that a key can be limited to and a request can ask for.</summary>
+    public required NameSet Scopes { get; init; }
+
+    public required int KeysPerMemberMax { get; init; }
+
+    /// <summary>Failed exchanges allowed per address (IPv6: per /64) and minute; also failed sign-ins.</summary>
+    public required int FailuresPerMinuteMax { get; init; }
+
+    public required int SignInAttemptsMax { get; init; }
+
+    public required TimeSpan SignInLockout { get; init; }
+
+    /// <summary>A session ends after this much time without a request.</summary>
+    public required TimeSpan SessionIdle { get; init; }
+
+    public required int PasswordLengthMin { get; init; }
+
+    /// <summary>Counts of use are written this often; a crash loses at most this much of them.</summary>
+    public required TimeSpan UseFlush { get; init; }
+
+    /// <summary>Whether browsers reach this server by HTTPS.</summary>
+    public bool IsHttps => (PublicAddress ?? Listen).Scheme == Uri.UriSchemeHttps;
+
+    /// <exception cref="StartupException">Lists every fault: the setting, what was expected, what was given.</exception>
+    public static PakhouseOptions Read(IConfiguration configuration) => Read(new SettingReader(configuration.GetSection(Section)));
+
+    /// <summary>Every setting with its default as text, from the code that reads them; the documentation is held against it.</summary>
+    internal static IReadOnlyDictionary<string, string> Defaults()
+    {
+        var read = new SettingReader(new ConfigurationBuilder().Build().GetSection(Section));
+        Read(read);
+        return read.Defaults;
+    }
+
+    private static PakhouseOptions Read(SettingReader read)
+    {
+        var listen = read.Address("Listen", "http://127.0.0.1:8420", portRequired: true)!;
+        var publicAddress = read.Address("PublicAddress", null);
+        var options = new PakhouseOptions
+        {
+            Listen = listen,
+            PublicAddress = publicAddress,
+            DataFolder = Path.GetFullPath(read.Text("DataFolder", DefaultDataFolder, "a folder", text => text.Length <= 1024)!),
+            Brand = read.Text("Brand", "ph", "2 to 16 characters of [a-z0-9], the first a letter", text => KeyFormat.IsBrand(text))!,
+            Audience = read.Text("Audience", null, "at most 256 characters without spaces", text => text.Length <= 256 && !text.Any(char.IsWhiteSpace)),
+            TokenLifetime = read.Seconds("TokenLifetimeSeconds", 3600, 60, (int)TokenLifetimeMax.TotalSeconds),
+            SigningAlgorithm = read.Text("SigningAlgorithm", "ES256", "ES256 or RS256", text => text is "ES256" or "RS256")!,
+            SigningKeyRotation = TimeSpan.FromDays(read.Number("SigningKeyRotationDays", 90, 1, 3650)),
+            SigningKeyPublication = TimeSpan.FromMinutes(read.Number("SigningKeyPublicationMinutes", 60, 5, 10080)),
+            DataProtectionCertificate = read.Certificate("DataProtectionCertificateFile", "DataProtectionCertificatePassword"),
+            TrustedProxies = [.. read.List("TrustedProxies", "addresses or networks such as 10.0.0.7 or 10.0.0.0/8", text => Network(text) is not null).Select(text => Network(text)!.Value)],
+            Scopes = NameSet.Of(standardScopes.Concat(read.List("Scopes", "names of 1 to 64 characters of [A-Za-z0-9._:-]", NameSet.IsName))),
+            KeysPerMemberMax = read.Number("KeysPerMemberMax", 50, 1, 10000),
+            FailuresPerMinuteMax = read.Number("FailuresPerMinuteMax", 30, 1, 100000),
+            SignInAttemptsMax = read.Number("SignInAttemptsMax", 5, 1, 100),
+            SignInLockout = TimeSpan.FromMinutes(read.Number("SignInLockoutMinutes", 15, 1, 1440)),
+            SessionIdle = TimeSpan.FromMinutes(read.Number("SessionIdleMinutes", 480, 5, 43200)),
+            PasswordLengthMin = read.Number("PasswordLengthMin", 12, 8, 64),
+            UseFlush = read.Seconds("UseFlushSeconds", 5, 1, 60),
+        };
+
+        // Keys and passwords would travel in clear. Loopback is the exception because nothing leaves the machine.
+        var seen = publicAddress ?? listen;
+        if (seen.Scheme != Uri.UriSchemeHttps && !seen.IsLoopback)
+            read.Fault("PublicAddress", "an https address unless the host is loopback: set it to the address that users and machines come by, and let a proxy end TLS", seen.ToString());
+
+        read.ThrowIfFaulty();
+        return options;
+    }
+
+    private static string DefaultDataFolder =>
+        Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify) is { Length: > 0 } home ? home : Path.GetTempPath(), "pakhouse");
+
+    private static IPNetwork? Network(string text) =>
+        IPNetwork.TryParse(text, out var network) ? network
+        : IPAddress.TryParse(text, out var address) ? new IPNetwork(address, address.GetAddressBytes().Length * 8)
+        : null;
+}
+
+/// <summary>The program cannot start, and the message says to the operator what to do. Shown without a stack trace.</summary>
+public sealed class StartupException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>Reads settings one by one and collects what is wrong with them, so that the operator sees every fault at once.</summary>
+internal sealed class SettingReader(IConfigurationSection section)
+{
+    private readonly List<string> faults = [];
+    private readonly Dictionary<string, string> defaults = new(StringComparer.OrdinalIgnoreCase);
+
+    public IReadOnlyDictionary<string, string> Defaults => defaults;
+
+    public string? Text(string name, string? fallback, string expected, Func<string, bool> isValid)
+    {
+        var given = Given(name, fallback ?? "");
+        if (given is null) return fallback;
+        if (isValid(given)) return given;
+        Fault(name, expected, given);
+        return fallback;
+    }
+
+    public int Number(string name, int fallback, int min, int max)
+    {
+        var given = Given(name, fallback.ToString());
+        if (given is null) return fallback;
+        if (int.TryParse(given, out var number) && number >= min && number <= max) return number;
+        Fault(name, $"a whole number from {min} to {max}", given);
+        return fallback;
+    }
+
+    public TimeSpan Seconds(string name, int fallback, int min, int max) => TimeSpan.FromSeconds(Number(name, fallback, min, max));
+
+    /// <summary>An http or https address of a host, without user, path, query or fragment.</summary>
+    public Uri? Address(string name, string? fallback, bool portRequired = false)
+    {
+        var given = Given(name, fallback ?? "");
+        var fallbackAddress = fallback is null ? null : new Uri(fallback);
+        if (given is null) return fallbackAddress;
+        if (Uri.TryCreate(given, UriKind.Absolute, out var address)
+            && (address.Scheme == Uri.UriSchemeHttp || address.Scheme == Uri.UriSchemeHttps)
+            && address is { AbsolutePath: "/", Query: "", Fragment: "", UserInfo: "" }) return address;
+        Fault(name, portRequired ? "an http or https address with a port and nothing behind it, such as http://127.0.0.1:8420" : "an http or https address with no path, such as https://keys.example.com", given);
+        return fallbackAddress;
+    }
+
+    /// <summary>A list: one text separated by spaces or commas, or indexed entries (<c>Name:0</c>, <c>Name:1</c>).</summary>
+    public IReadOnlyList<string> List(string name, string expected, Func<string, bool> isValid)
+    {
+        var entries = section.GetSection(name).GetChildren().Select(child => child.Value ?? "").Concat([Given(name, "") ?? ""])
+            .SelectMany(text => text.Split([' ', ','], StringSplitOptions.RemoveEmptyEntries));
+        var (valid, faulty) = (new List<string>(), new List<string>());
+        foreach (var entry in entries) (isValid(entry) ? valid : faulty).Add(entry);
+        foreach (var entry in faulty) Fault(name, expected, entry);
+        return valid;
+    }
+
+    public X509Certificate2? Certificate(string name, string passwordName)
+    {
+        var file = Given(name, "");
+        var password = Given(passwordName, "");
+        if (file is null)
+        {
+            if (password is not null) faults.Add($"{Full(passwordName)} is set, but {Full(name)} is not: a password without a certificate.");
+            return null;
+        }
+
+        try
+        {
+            var certificate = X509CertificateLoader.LoadPkcs12FromFile(file, password);
+            if (certificate.HasPrivateKey && certificate.GetRSAPrivateKey() is not null) return certificate;
+            Fault(name, "a PKCS#12 file with an RSA certificate and its private key", file);
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
+        {
+            Fault(name, $"a readable PKCS#12 file (.pfx, .p12) that {Full(passwordName)} opens", file); // the password itself is never shown
+        }
+
+        return null;
+    }
+
+    public void Fault(string name, string expected, string given) =>
+        faults.Add($"{Full(name)} must be {expected}; given: {(given.Length <= 200 ? given : given[..200] + "…")}");
+
+    public void ThrowIfFaulty()
+    {
+        foreach (var child in section.GetChildren().Where(child => !defaults.ContainsKey(child.Key)))
+            faults.Add($"{Full(child.Key)} is not a setting. The settings are {string.Join(", ", defaults.Keys)}.");
+        if (faults.Count > 0) throw new StartupException("The settings are not usable:" + string.Concat(faults.Select(fault => $"{Environment.NewLine}  - {fault}")));
+    }
+
+    /// <summary>What was given, or null. An empty value counts as not given: scripts and unit files pass empty variables.</summary>
+    private string? Given(string name, string fallback)
+    {
+        defaults[name] = fallback;
+        return section[name] is { } text && !string.IsNullOrWhiteSpace(text) ? text.Trim() : null;
+    }
+
+    private static string Full(string name) => $"{PakhouseOptions.Section}:{name}";
+}

@@ -1,0 +1,106 @@
+using System.Data.Common;
+using System.Diagnostics.CodeAnalysis;
+using Dapper;
+using Microsoft.AspNetCore.Identity;
+
+namespace Pakhouse.Server;
+
+/// <summary>A person who can sign in.</summary>
+public sealed record User
+{
+    public Guid Id { get; init; }
+    public string Email { get; init; } = "";
+    public string Name { get; init; } = "";
+    public string? PasswordHash { get; init; }
+
+    /// <summary>Changes when every session of the user must end.</summary>
+    public string SecurityStamp { get; init; } = "";
+
+    public DateTimeOffset? DisabledAt { get; init; }
+}
+
+/// <summary>
+/// People: their rows, their passwords and their end. Hashing, the rules for passwords and the normal form of
+/// addresses are ASP.NET Core Identity's. Which organization a person belongs to is <see cref="Members"/>' business.
+/// </summary>
+public sealed class Users(Database database, IPasswordHasher<User> hasher, PasswordRules rules, ILookupNormalizer normalizer, TimeProvider clock)
+{
+    public const int EmailLengthMax = 254; // RFC 5321 §4.5.3.1.3
+    public const int NameLengthMax = 100;
+
+    private const string Columns = "id, email, name, password_hash, security_stamp, disabled_at";
+
+    /// <summary>Makes a user. For the set-up page and the operator.</summary>
+    public Task<Outcome<Guid>> CreateAsync(Actor actor, string email, string name, string password) =>
+        database.ChangeAsync(transaction => CreateAsync(transaction, actor, email, name, password));
+
+    public async Task<Outcome<Guid>> CreateAsync(DbTransaction transaction, Actor actor, string email, string name, string password)
+    {
+        if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "A user is made by the operator of this server.", "user by no operator");
+        email = email.Trim();
+        if (!IsEmail(email)) return new Refusal(RefusalCode.InvalidRequest, "email: enter an address such as ada@example.com.", "no e-mail address");
+        if (Checks.Name(name, "name", NameLengthMax) is { } badName) return badName;
+        if (await rules.CheckAsync(password) is { } badPassword) return badPassword;
+
+        var normalized = normalizer.NormalizeEmail(email);
+        if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM users WHERE email_normalized = @normalized AND deleted_at IS NULL", new { normalized }, transaction) > 0)
+            return new Refusal(RefusalCode.Conflict, "email: somebody has this address already.", "e-mail address taken");
+
+        var user = new User { Id = Ids.New(clock), Email = email, Name = name.Trim(), SecurityStamp = NewStamp() };
+        await transaction.Connection!.ExecuteAsync(
+            """
+            INSERT INTO users (id, email, email_normalized, name, password_hash, security_stamp, created_at)
+            VALUES (@Id, @Email, @normalized, @Name, @hash, @SecurityStamp, @at)
+            """, new { user.Id, user.Email, normalized, user.Name, hash = hasher.HashPassword(user, password), user.SecurityStamp, at = clock.GetUtcNow() }, transaction);
+        await ActivityLog.WriteAsync(transaction, clock, actor, "User Create", null, user.Id.ToString());
+        return user.Id;
+    }
+
+    public Task<bool> AnyAsync() => database.ReadAsync(async connection => await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM users") > 0);
+
+    /// <summary>Null when there is no such user; a disabled one is found.</summary>
+    public Task<User?> FindAsync(Guid id) => database.ReadAsync(connection =>
+        connection.QuerySingleOrDefaultAsync<User>($"SELECT {Columns} FROM users WHERE id = @id AND deleted_at IS NULL", new { id }));
+
+    public Task<User?> FindByEmailAsync(string email) => database.ReadAsync(connection =>
+        connection.QuerySingleOrDefaultAsync<User>($"SELECT {Columns} FROM users WHERE email_normalized = @normalized AND deleted_at IS NULL", new { normalized = normalizer.NormalizeEmail(email.Trim()) }));
+
+    /// <summary>Suspends a user: sessions end, keys stop (R5). Enabling lets the keys work again.</summary>
+    public Task<Outcome<bool>> SetDisabledAsync(Actor actor, Guid id, bool disabled) => database.ChangeAsync<bool>(async transaction =>
+    {
+        if (actor.Credential != Credential.Operator) return operatorOnly;
+        var changed = await transaction.Connection!.ExecuteAsync("UPDATE users SET disabled_at = @at, security_stamp = @stamp WHERE id = @id AND deleted_at IS NULL",
+            new { id, at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null, stamp = NewStamp() }, transaction);
+        if (changed == 0) return notFound;
+        await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? "User Disable" : "User Enable", null, id.ToString());
+        return true;
+    });
+
+    /// <summary>Deletes a user for good: memberships and keys end, the row is emptied of the person and keeps its id.</summary>
+    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid id) => database.ChangeAsync<bool>(async transaction =>
+    {
+        if (actor.Credential != Credential.Operator) return operatorOnly;
+        var memberships = await transaction.Connection!.QueryAsync<Members.Membership>(
+            "SELECT id, organization_id, user_id, roles FROM memberships WHERE user_id = @id AND ended_at IS NULL", new { id }, transaction);
+        foreach (var membership in memberships)
+            if (await Members.EndAsync(transaction, clock, actor, membership) is { } refusal) return refusal;
+
+        var changed = await transaction.Connection!.ExecuteAsync(
+            """
+            UPDATE users SET email = '', email_normalized = '', name = '', password_hash = NULL, security_stamp = @stamp, deleted_at = @at
+            WHERE id = @id AND deleted_at IS NULL
+            """, new { id, stamp = NewStamp(), at = clock.GetUtcNow() }, transaction);
+        if (changed == 0) return notFound;
+        await ActivityLog.WriteAsync(transaction, clock, actor, "User Delete", null, id.ToString());
+        return true;
+    });
+
+    private static bool IsEmail([NotNullWhen(true)] string? text) =>
+        text is { Length: >= 3 and <= EmailLengthMax } && text.IndexOf('@') is > 0 and var at && at < text.Length - 1
+        && text.LastIndexOf('@') == at && !text.Any(c => char.IsControl(c) || char.IsWhiteSpace(c));
+
+    private static string NewStamp() => KeyFormat.NewId();
+
+    private static readonly Refusal operatorOnly = new(RefusalCode.AccessDenied, "Only the operator of this server can do this.", "user changed by no operator");
+    private static readonly Refusal notFound = new(RefusalCode.NotFound, "There is no such user.", "no such user");
+}

@@ -1,0 +1,47 @@
+namespace Pakhouse.Server;
+
+/// <summary>Ids are UUIDv7 (RFC 9562 §5.7): they sort by the time they were made, and are never reused (R10).</summary>
+public static class Ids
+{
+#pragma warning disable RS0030 // the one place that may
+    public static Guid New(TimeProvider clock) => Guid.CreateVersion7(clock.GetUtcNow());
+#pragma warning restore RS0030
+}
+
+/// <summary>A set of role or scope names, kept as one text separated by spaces: one column, one row, on every database.</summary>
+public sealed class NameSet : IReadOnlyCollection<string>
+{
+    /// <summary>Characters of one name.</summary>
+    public const int NameLengthMax = 64;
+
+    private readonly string[] names;
+    private readonly string text;
+
+    private NameSet(string[] names) => (this.names, text) = (names, string.Join(' ', names));
+
+    public static NameSet Empty { get; } = new([]);
+
+    public int Count => names.Length;
+
+    public static NameSet Of(params IEnumerable<string> names) => new([.. names.Distinct(StringComparer.Ordinal)]);
+
+    /// <summary>Splits at spaces and commas; RFC 6749 §3.3 has spaces, the public sample of the field sends commas.</summary>
+    public static NameSet Parse(string text) =>
+        text.Length == 0 ? Empty : Of(text.Split([' ', ','], StringSplitOptions.RemoveEmptyEntries));
+
+    public bool Contains(string name) => Array.IndexOf(names, name) >= 0;
+
+    public NameSet Union(NameSet other) => other.Count == 0 ? this : Count == 0 ? other : Of(names.Concat(other.names));
+
+    public bool IsSubsetOf(NameSet other) => Array.TrueForAll(names, other.Contains);
+
+    /// <summary>A name is 1 to 64 of <c>[a-z0-9._:-]</c>, either case.</summary>
+    public static bool IsName(string text) =>
+        text.Length is > 0 and <= NameLengthMax && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or ':' or '-');
+
+    public IEnumerator<string> GetEnumerator() => ((IEnumerable<string>)names).GetEnumerator();
+
+    System.Collections.IEnumerator System.Collections.IEnumerable.GetEnumerator() => names.GetEnumerator();
+
+    public override string ToString() => text;
+}

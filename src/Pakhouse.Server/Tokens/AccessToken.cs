@@ -1,0 +1,49 @@
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// The token: claims and signature (RFC 9068, <c>typ: at+jwt</c>). It puts into words what <see cref="KeyExchange"/> granted, and decides nothing.
+/// docs/protocol.md, "The token", lists every claim.
+/// </summary>
+public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock)
+{
+    /// <summary>RFC 9068 §2.2 wants the client named. A machine with a key has no registration, so all are one client.</summary>
+    public const string ClientId = "personal-access-key";
+
+    // The times of a token are ours (TimeProvider), not the handler's.
+    private readonly JsonWebTokenHandler handler = new() { SetDefaultTimesOnTokenCreation = false };
+
+    /// <summary>The signed token. Its lifetime is <see cref="PakhouseOptions.TokenLifetime"/>.</summary>
+    public string Create(TokenGrant grant)
+    {
+        var now = clock.GetUtcNow();
+        var claims = new Dictionary<string, object>(16, StringComparer.Ordinal)
+        {
+            ["sub"] = grant.UserId,
+            ["client_id"] = ClientId,
+            ["jti"] = Ids.New(clock).ToString(),
+            ["scope"] = grant.Scopes.ToString(),
+            ["org_id"] = grant.OrganizationId,
+            ["root_org_id"] = grant.RootOrganizationId,
+            ["currentOrganizationId"] = grant.OrganizationId, // what the field's tools decode
+            ["membership"] = grant.IsMember ? "member" : "inherited",
+            ["roles"] = grant.Roles.ToArray(),
+            ["key_id"] = grant.KeyId,
+        };
+        if (grant.Scopes.Contains("profile")) claims["name"] = grant.UserName;
+        if (grant.Scopes.Contains("email")) claims["email"] = grant.UserEmail;
+
+        return handler.CreateToken(new SecurityTokenDescriptor
+        {
+            TokenType = "at+jwt",
+            Issuer = publicAddress.Value,
+            Audience = options.Audience ?? publicAddress.Value,
+            IssuedAt = now.UtcDateTime,
+            Expires = now.UtcDateTime + options.TokenLifetime,
+            Claims = claims,
+            SigningCredentials = signingKeys.Current(now).Credentials,
+        });
+    }
+}

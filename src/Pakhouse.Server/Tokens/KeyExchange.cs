@@ -1,0 +1,94 @@
+using System.Security.Cryptography;
+
+namespace Pakhouse.Server;
+
+/// <summary>An exchange as it was asked for, free of the wire.</summary>
+/// <param name="Key">ASCII bytes of the key. The caller owns and wipes them.</param>
+/// <param name="SubOrganization">Null: the key's own organization.</param>
+/// <param name="Scopes">Empty: all that the key allows.</param>
+public readonly record struct ExchangeRequest(ReadOnlyMemory<byte> Key, Guid? SubOrganization, NameSet Scopes);
+
+/// <summary>What a token will say: exactly what the user may do in the organization at this moment (R4).</summary>
+public sealed record TokenGrant
+{
+    public required string KeyId { get; init; }
+    public required DateTimeOffset? KeyExpiresAt { get; init; }
+    public required string UserId { get; init; }
+    public required string UserName { get; init; }
+    public required string UserEmail { get; init; }
+    public required string OrganizationId { get; init; }
+    public required string RootOrganizationId { get; init; }
+
+    /// <summary>The user has a membership in just this organization.</summary>
+    public required bool IsMember { get; init; }
+
+    public required NameSet Roles { get; init; }
+    public required NameSet Scopes { get; init; }
+}
+
+/// <summary>
+/// The decision of an exchange: every reason to refuse, in order, on this page. It reads the database once (R6), remembers
+/// nothing, and knows neither HTTP nor the form of a token.
+/// <para>Invariant: what says yes was read after the exchange began.</para>
+/// </summary>
+public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider clock)
+{
+    // Compared with when there is no such key. A hash of nothing that anybody has.
+    private static readonly byte[] noHash = RandomNumberGenerator.GetBytes(SHA256.HashSizeInBytes);
+
+    /// <summary>The grant, or the first reason that stands against it.</summary>
+    public async ValueTask<Outcome<TokenGrant>> ExchangeAsync(ExchangeRequest request)
+    {
+        // 1. The grammar and its check digits: typing errors never reach the database.
+        if (!KeyFormat.TryParse(request.Key.Span, out var keyId)) return Unproven("malformed");
+        var hash = SHA256.HashData(request.Key.Span);
+
+        // 2. The one read.
+        var target = request.SubOrganization?.ToString();
+        var facts = await keys.FindForExchangeAsync(keyId, target);
+
+        // 3. The secret. Until here every answer is one and the same: it tells nothing to who has proved nothing.
+        var isProven = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
+        if (facts is null || !isProven) return Unproven(facts is null ? "unknown id" : "wrong secret");
+
+        // 4. The end of the key, its owner or its organization (R5). The holder may learn of the key, not of people and tenants.
+        var now = clock.GetUtcNow();
+        if (facts.IsDeleted || facts.IsMembershipOver) return deleted;
+        if (facts.ExpiresAt <= now) return expired;
+        if (facts.IsUserGone) return Suspended("user disabled or deleted");
+        if (facts.IsOrganizationClosed) return Suspended("organization or its root disabled or deleted");
+
+        // 5. The organization (R3): the key's own, or, from a root, one of its sub-organizations.
+        var isOwn = target is null || target == facts.OrganizationId;
+        if (!isOwn && facts.TargetRootId != facts.OrganizationId) return notTheirs;
+
+        // 6. The scopes: never more than the catalogue, the key or the request allows.
+        if (!request.Scopes.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scope: a scope is not known here; the scopes are {options.Scopes}.", "unknown scope");
+        var allowed = facts.KeyScopes.Count == 0 ? options.Scopes : facts.KeyScopes;
+        if (!request.Scopes.IsSubsetOf(allowed)) return new Refusal(RefusalCode.InvalidScope, "scope: this key is limited to fewer scopes; ask for less, or leave the field out to get all that the key allows.", "scope beyond the key's");
+
+        return new TokenGrant
+        {
+            KeyId = keyId,
+            KeyExpiresAt = facts.ExpiresAt,
+            UserId = facts.UserId,
+            UserName = facts.UserName,
+            UserEmail = facts.UserEmail,
+            OrganizationId = isOwn ? facts.OrganizationId : target!,
+            RootOrganizationId = facts.RootId ?? facts.OrganizationId,
+            IsMember = isOwn || facts.OtherRoles is not null,
+            Roles = facts.Roles.Union(facts.OtherRoles ?? NameSet.Empty), // R1
+            Scopes = request.Scopes.Count == 0 ? allowed : request.Scopes,
+        };
+    }
+
+    private const string UnprovenDescription = "personalAccessKey: the key is not valid. Check that it was copied whole, that it belongs to this server, and that it was not deleted; otherwise generate a new one.";
+
+    private static Refusal Unproven(string reason) => new(RefusalCode.InvalidGrant, UnprovenDescription, reason) { IsGuess = true };
+
+    private static Refusal Suspended(string reason) => new(RefusalCode.InvalidGrant, UnprovenDescription, reason);
+
+    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "personalAccessKey: this key was deleted. Generate a new one.", "deleted");
+    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "personalAccessKey: this key has expired. Generate a new one.", "expired");
+    private static readonly Refusal notTheirs = new(RefusalCode.AccessDenied, "subOrganization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or leave the field out.", "not the key's organization nor a sub-organization of it (R3)");
+}

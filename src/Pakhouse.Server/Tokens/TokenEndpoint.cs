@@ -1,0 +1,138 @@
+using System.Buffers;
+using System.Buffers.Text;
+using System.Text;
+using System.Text.Json;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// The wire of the exchange: <c>POST /auth/v3/token</c> and its two old addresses. It owns names of fields, bounds and the shape of
+/// answers; <see cref="KeyExchange"/> decides. docs/protocol.md, "Exchange", is its contract.
+/// <para>Invariant: the key's bytes live in one buffer, which is wiped before the answer is complete, whatever the answer is.</para>
+/// </summary>
+public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken accessToken, KeyUse use, ExchangeLimit limit, PakhouseOptions options, TimeProvider clock, ILogger<TokenEndpoint> log)
+{
+    private const string Current = "/auth/v3/token";
+
+    // Every address accepts every name: the clients in the field mix them.
+    private static readonly string[] keyNames = ["personalAccessKey", "personal-access-key", "pat"];
+    private static readonly string[] targetNames = ["subOrganization", "subOrganizationId"];
+    private static readonly string[] scopeNames = ["scope"];
+
+    internal static readonly string[] FieldNames = [.. keyNames, .. targetNames, .. scopeNames];
+
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        var endpoint = routes.ServiceProvider.GetRequiredService<TokenEndpoint>();
+        // ShortCircuit: no middleware behind routing (sessions, antiforgery, pages) has any business here.
+        routes.MapPost(Current, context => endpoint.HandleAsync(context, isOldAddress: false)).ShortCircuit();
+        routes.MapPost("/auth/v2/token", context => endpoint.HandleAsync(context, isOldAddress: true)).ShortCircuit();
+        routes.MapPost("/auth/v1/token", context => endpoint.HandleAsync(context, isOldAddress: true)).ShortCircuit();
+    }
+
+    private async Task HandleAsync(HttpContext context, bool isOldAddress)
+    {
+        if (isOldAddress) MarkDeprecated(context.Response);
+
+        var outcome = await AnswerAsync(context);
+        if (outcome.Refusal is { } refusal)
+        {
+            if (refusal.IsGuess) limit.Count(context.Connection.RemoteIpAddress);
+            LogRefused(context.TraceIdentifier, refusal.Error, refusal.Reason);
+            await OAuthErrors.WriteAsync(context.Response, refusal);
+            return;
+        }
+
+        await WriteTokenAsync(context.Response, outcome.Value);
+    }
+
+    /// <summary>The steps of an exchange, in order.</summary>
+    private async ValueTask<Outcome<TokenGrant>> AnswerAsync(HttpContext context)
+    {
+        if (HasKeyInQuery(context.Request.QueryString)) return keyInQuery;
+        if (limit.Check(context.Connection.RemoteIpAddress) is { } slowDown) return slowDown;
+
+        var read = await SecretForm.ReadAsync(context.Request);
+        if (read.Refusal is { } unreadable) return unreadable;
+        using var form = read.Value;
+
+        if (!form.TryGet(keyNames, out var key, out var ambiguous)) return ambiguous ?? keyMissing;
+        if (ReadTarget(form, out var target) is { } badTarget) return badTarget;
+        if (ReadScopes(form, out var scopes) is { } badScopes) return badScopes;
+
+        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes));
+        if (!outcome.IsRefused)
+        {
+            var grant = outcome.Value;
+            use.Record(grant.KeyId, grant.OrganizationId, clock.GetUtcNow(), context.Connection.RemoteIpAddress, context.Request.Headers.UserAgent);
+        }
+
+        return outcome;
+    }
+
+    private async Task WriteTokenAsync(HttpResponse response, TokenGrant grant)
+    {
+        var buffer = new ArrayBufferWriter<byte>(1024);
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            json.WriteString("access_token"u8, accessToken.Create(grant));
+            json.WriteString("token_type"u8, "Bearer"u8);
+            json.WriteNumber("expires_in"u8, (long)options.TokenLifetime.TotalSeconds);
+            json.WriteString("scope"u8, grant.Scopes.ToString());
+            json.WriteString("organization_id"u8, grant.OrganizationId);
+            json.WriteEndObject();
+        }
+
+        response.ContentType = "application/json";
+        response.ContentLength = buffer.WrittenCount;
+        OAuthErrors.ForbidStoring(response);
+        if (grant.KeyExpiresAt is { } expiresAt) response.Headers["Personal-Access-Key-Expires"] = expiresAt.ToString("R");
+        await response.Body.WriteAsync(buffer.WrittenMemory); // one write to the socket
+    }
+
+    /// <summary>An address ends up in logs and histories: a key there is refused even when it is right, so that nobody gets used to it.</summary>
+    private static bool HasKeyInQuery(QueryString query)
+    {
+        if (!query.HasValue) return false;
+        if (query.Value!.Contains($"_{KeyFormat.Kind}_", StringComparison.Ordinal)) return true;
+        foreach (var pair in new Microsoft.AspNetCore.WebUtilities.QueryStringEnumerable(query.Value))
+            if (keyNames.Any(name => pair.DecodeName().Span.Equals(name, StringComparison.OrdinalIgnoreCase))) return true;
+        return false;
+    }
+
+    /// <summary>A UUID, with or without braces.</summary>
+    private static Refusal? ReadTarget(SecretForm form, out Guid? target)
+    {
+        target = null;
+        if (!form.TryGet(targetNames, out var value, out var ambiguous)) return ambiguous;
+        var format = value.Span[0] == '{' ? 'B' : 'D';
+        if (!Utf8Parser.TryParse(value.Span, out Guid id, out var consumed, format) || consumed != value.Length) return targetNotUuid;
+        target = id;
+        return null;
+    }
+
+    private static Refusal? ReadScopes(SecretForm form, out NameSet scopes)
+    {
+        scopes = NameSet.Empty;
+        if (!form.TryGet(scopeNames, out var value, out _)) return null;
+        if (!Ascii.IsValid(value.Span)) return new Refusal(RefusalCode.InvalidScope, "scope: a scope is not known here.", "scope beyond ASCII");
+        scopes = NameSet.Parse(Encoding.ASCII.GetString(value.Span));
+        return null;
+    }
+
+    private static void MarkDeprecated(HttpResponse response)
+    {
+        response.Headers["Deprecation"] = "@1793491200"; // RFC 9745: since 2026-11-01
+        response.Headers.Link = $"<{Current}>; rel=\"successor-version\""; // RFC 5829 §3.2
+    }
+
+    private static readonly Refusal keyInQuery = new(RefusalCode.InvalidRequest,
+        "personalAccessKey: a key must never stand in an address, where logs and histories keep it. Send it in the body, delete this key and generate a new one.", "key in the query string");
+
+    private static readonly Refusal keyMissing = new(RefusalCode.InvalidRequest, "personalAccessKey: the field is missing or empty; send the key in it.", "no key");
+    private static readonly Refusal targetNotUuid = new(RefusalCode.InvalidRequest, "subOrganization: this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.", "target is no UUID");
+
+    [LoggerMessage(Level = LogLevel.Debug, Message = "{RequestId}: exchange refused, {Error}: {Reason}")]
+    private partial void LogRefused(string requestId, string error, string reason);
+}
