@@ -88,7 +88,7 @@ public static class Demo
         Console.WriteLine();
     }
 
-    private static readonly JsonSerializerOptions indented = new() { WriteIndented = true };
+    private static readonly JsonSerializerOptions indented = new() { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private static string Indented(string base64Url)
     {

@@ -87,7 +87,7 @@ public static class Program
             kestrel.Limits.MaxRequestHeadersTotalSize = 32 * 1024;
         });
 
-        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information)
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning)
             .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error); // that its keys are protected by the folder's mode stands in docs/operations.md
         // This category writes whole addresses, query included, where a mistaken caller puts a key. No setting can turn it on; Edge has a request log.
         services.PostConfigure<LoggerFilterOptions>(filters =>
@@ -98,10 +98,10 @@ public static class Program
     {
         app.UseRequestLog();
         app.UseOrigin(options);
-        app.UseSecurityHeaders(options);
         app.UseFaults();
         app.UseStatusAnswers();
         app.UseRouting(); // an exchange goes no further: its endpoint short-circuits
+        app.UsePageHeaders(options);
         app.UseAuthentication();
         app.UseAuthorization();
         app.UseAntiforgery();

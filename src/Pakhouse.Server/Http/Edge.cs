@@ -70,20 +70,26 @@ public static partial class Edge
         _ => new Refusal(RefusalCode.InvalidRequest, "The request cannot be answered as it is; the form may have been open for too long. Load the page again.", "other status"),
     }, context.HttpContext.Response.StatusCode));
 
-    public static void UseSecurityHeaders(this WebApplication app, PakhouseOptions options)
+    /// <summary>For pages, and everything else that a browser shows; the endpoints for machines are short-circuited before.</summary>
+    public static void UsePageHeaders(this WebApplication app, PakhouseOptions options)
     {
         app.Use((context, next) =>
         {
-            var headers = context.Response.Headers;
-            headers.ContentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-            headers.XContentTypeOptions = "nosniff";
-            headers["Referrer-Policy"] = "no-referrer"; // the set-up address carries a code
-            headers["Cross-Origin-Opener-Policy"] = "same-origin";
-            headers["Cross-Origin-Resource-Policy"] = "same-origin";
-            headers["Permissions-Policy"] = "clipboard-write=(self)";
-            if (options.IsHttps) headers.StrictTransportSecurity = "max-age=31536000";
+            SetPageHeaders(context.Response);
+            if (options.IsHttps) context.Response.Headers.StrictTransportSecurity = "max-age=31536000";
             return next(context);
         });
+    }
+
+    public static void SetPageHeaders(HttpResponse response)
+    {
+        var headers = response.Headers;
+        headers.ContentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+        headers.XContentTypeOptions = "nosniff";
+        headers["Referrer-Policy"] = "no-referrer"; // the set-up address carries a code
+        headers["Cross-Origin-Opener-Policy"] = "same-origin";
+        headers["Cross-Origin-Resource-Policy"] = "same-origin";
+        headers["Permissions-Policy"] = "clipboard-write=(self)";
     }
 
     /// <summary>
@@ -157,6 +163,7 @@ internal static class FaultPage
 {
     public static Task WriteAsync(HttpResponse response, string message)
     {
+        Edge.SetPageHeaders(response);
         response.ContentType = "text/html; charset=utf-8";
         var text = System.Text.Encodings.Web.HtmlEncoder.Default.Encode(message);
         return response.WriteAsync(

@@ -1,0 +1,188 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Pakhouse.Tests;
+
+/// <summary>
+/// The real server: Kestrel on a free loopback port, SQLite in a folder of its own, and a clock that only the test moves.
+/// </summary>
+public sealed class TestServer : IAsyncDisposable
+{
+    private readonly string folder;
+    private readonly WebApplication app;
+
+    private TestServer(string folder, WebApplication app, FakeTimeProvider clock, RecordedLog log)
+    {
+        (this.folder, this.app, Clock, Log) = (folder, app, clock, log);
+        Address = app.Services.GetRequiredService<PublicAddress>().Value;
+        // One connection pool, no cookies, no redirects: a test sees what the wire carries.
+        Http = new HttpClient(new SocketsHttpHandler { UseCookies = false, AllowAutoRedirect = false }) { BaseAddress = new Uri(Address) };
+    }
+
+    public FakeTimeProvider Clock { get; }
+
+    public RecordedLog Log { get; }
+
+    public string Address { get; }
+
+    public string DataFolder => folder;
+
+    public HttpClient Http { get; }
+
+    public Organizations Organizations => Get<Organizations>();
+
+    public Members Members => Get<Members>();
+
+    public Users Users => Get<Users>();
+
+    public Keys Keys => Get<Keys>();
+
+    public T Get<T>() where T : notnull => app.Services.GetRequiredService<T>();
+
+    /// <param name="settings">As on the command line: <c>--Pakhouse:Name=value</c>.</param>
+    public static Task<TestServer> StartAsync(params string[] settings) => StartAsync(null, null, settings);
+
+    /// <param name="folder">An existing data folder; null: a new one. Either is deleted at the end.</param>
+    public static async Task<TestServer> StartAsync(string? folder, FakeTimeProvider? clock, params string[] settings)
+    {
+        folder ??= Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "data");
+        clock ??= new FakeTimeProvider(new DateTimeOffset(2026, 11, 2, 9, 0, 30, TimeSpan.Zero));
+        var log = new RecordedLog();
+        var server = Server.Program.Build(["--Pakhouse:Listen=http://127.0.0.1:0", $"--Pakhouse:DataFolder={folder}", .. settings], clock, builder =>
+        {
+            builder.Logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace).AddFilter("", LogLevel.Trace);
+        });
+        await server.StartAsync();
+        return new TestServer(folder, server, clock, log);
+    }
+
+    /// <summary>Stops the server and leaves its folder for the next.</summary>
+    public async Task StopAsync()
+    {
+        await app.StopAsync();
+        await app.DisposeAsync();
+        Http.Dispose();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        Directory.Delete(folder, recursive: true);
+    }
+
+    public const string Password = "correct horse battery";
+
+    private int people;
+
+    public async Task<Guid> AddUserAsync(string? name = null)
+    {
+        var number = Interlocked.Increment(ref people);
+        return (await Users.CreateAsync(Actor.Operator, $"person{number}@acme.example", name ?? $"Person {number}", Password)).Value;
+    }
+
+    /// <summary>Acme with its owner, and the sub-organization Mobile, in which the owner is an inherited member.</summary>
+    public async Task<Acme> AddAcmeAsync()
+    {
+        var owner = await AddUserAsync();
+        var root = (await Organizations.CreateRootAsync(Actor.Operator, "Acme", owner)).Value;
+        var sub = (await Organizations.CreateSubAsync(Actor.Session(owner), root, "Mobile")).Value;
+        return new Acme(owner, root, sub);
+    }
+
+    public async Task<Guid> AddMemberAsync(Guid organization, params string[] roles)
+    {
+        var user = await AddUserAsync();
+        var added = await Members.AddAsync(Actor.Operator, organization, user, NameSet.Of(roles));
+        Assert.False(added.IsRefused);
+        return user;
+    }
+
+    /// <summary>The key as text.</summary>
+    public async Task<string> AddKeyAsync(Guid user, Guid organization, TimeSpan? lifetime = null, params string[] scopes)
+    {
+        var outcome = await Keys.GenerateAsync(Actor.Session(user), organization, new NewKey(KeyFormat.NewId(), "Key 1", Clock.GetUtcNow() + lifetime, NameSet.Of(scopes)));
+        using var key = outcome.Value;
+        return key.Reveal();
+    }
+
+    public static string IdOf(string key) => key.Split('_')[2];
+
+    public Task<Answer> ExchangeAsync(string key, Guid? subOrganization = null, string? scope = null)
+    {
+        var fields = new List<(string, string)> { ("personalAccessKey", key) };
+        if (subOrganization is { } id) fields.Add(("subOrganization", id.ToString()));
+        if (scope is not null) fields.Add(("scope", scope));
+        return PostAsync("/auth/v3/token", [.. fields]);
+    }
+
+    public Task<Answer> PostAsync(string path, params (string Name, string Value)[] fields) =>
+        PostBodyAsync(path, string.Join('&', fields.Select(field => $"{Uri.EscapeDataString(field.Name)}={Uri.EscapeDataString(field.Value)}")));
+
+    public async Task<Answer> PostBodyAsync(string path, string body, string? contentType = "application/x-www-form-urlencoded")
+    {
+        using var content = new StringContent(body);
+        content.Headers.ContentType = contentType is null ? null : MediaTypeHeaderValue.Parse(contentType);
+        // Path as it is: HttpClient would tidy //auth away.
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(Address + path, new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true })) { Content = content };
+        return await Answer.OfAsync(await Http.SendAsync(request));
+    }
+
+    public async Task<Answer> GetAsync(string path) => await Answer.OfAsync(await Http.GetAsync(path));
+}
+
+public sealed record Acme(Guid Owner, Guid Root, Guid Sub);
+
+/// <summary>An answer, read whole.</summary>
+public sealed record Answer(HttpStatusCode Status, HttpResponseMessage Response, string Body)
+{
+    public static async Task<Answer> OfAsync(HttpResponseMessage response) => new(response.StatusCode, response, await response.Content.ReadAsStringAsync());
+
+    public JsonElement Json => JsonDocument.Parse(Body).RootElement;
+
+    public string? Error => Json.GetProperty("error").GetString();
+
+    public string Description => Json.GetProperty("error_description").GetString()!;
+
+    public string Token => Json.GetProperty("access_token").GetString()!;
+
+    /// <summary>The claims, unverified; verification is tested on its own.</summary>
+    public JsonElement Claims => JsonDocument.Parse(System.Buffers.Text.Base64Url.DecodeFromChars(Token.Split('.')[1])).RootElement;
+
+    public string[] Roles => [.. Claims.GetProperty("roles").EnumerateArray().Select(role => role.GetString()!)];
+
+    public string? Header(string name) =>
+        Response.Headers.TryGetValues(name, out var values) || Response.Content.Headers.TryGetValues(name, out values) ? string.Join(", ", values) : null;
+}
+
+/// <summary>Everything that was logged, at every level, as text.</summary>
+public sealed class RecordedLog : ILoggerProvider
+{
+    private readonly System.Collections.Concurrent.ConcurrentQueue<string> lines = new();
+
+    public IReadOnlyCollection<string> Lines => lines;
+
+    public ILogger CreateLogger(string categoryName) => new Logger(categoryName, lines);
+
+    public void Dispose()
+    {
+    }
+
+    private sealed class Logger(string category, System.Collections.Concurrent.ConcurrentQueue<string> lines) : ILogger
+    {
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            // The values behind the message too: a structured sink stores them.
+            var values = state is IEnumerable<KeyValuePair<string, object?>> pairs ? string.Join(' ', pairs.Select(pair => $"{pair.Key}={pair.Value}")) : "";
+            lines.Enqueue($"{logLevel} {category}: {formatter(state, exception)} {values} {exception}");
+        }
+    }
+}
