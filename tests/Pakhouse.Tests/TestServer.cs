@@ -19,7 +19,7 @@ public sealed class TestServer : IAsyncDisposable
     private TestServer(string folder, WebApplication app, FakeTimeProvider clock, RecordedLog log)
     {
         (this.folder, this.app, Clock, Log) = (folder, app, clock, log);
-        Address = app.Services.GetRequiredService<PublicAddress>().Value;
+        Address = app.Urls.Single();
         // One connection pool, no cookies, no redirects: a test sees what the wire carries.
         Http = new HttpClient(new SocketsHttpHandler { UseCookies = false, AllowAutoRedirect = false }) { BaseAddress = new Uri(Address) };
     }
@@ -45,10 +45,10 @@ public sealed class TestServer : IAsyncDisposable
     public T Get<T>() where T : notnull => app.Services.GetRequiredService<T>();
 
     /// <param name="settings">As on the command line: <c>--Pakhouse:Name=value</c>.</param>
-    public static Task<TestServer> StartAsync(params string[] settings) => StartAsync(null, null, settings);
+    public static Task<TestServer> StartAsync(params string[] settings) => StartOnAsync(null, null, settings);
 
     /// <param name="folder">An existing data folder; null: a new one. Either is deleted at the end.</param>
-    public static async Task<TestServer> StartAsync(string? folder, FakeTimeProvider? clock, params string[] settings)
+    public static async Task<TestServer> StartOnAsync(string? folder, FakeTimeProvider? clock, params string[] settings)
     {
         folder ??= Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "data");
         clock ??= new FakeTimeProvider(new DateTimeOffset(2026, 11, 2, 9, 0, 30, TimeSpan.Zero));

@@ -23,6 +23,9 @@ public class FailureLimit(int perMinute, TimeProvider clock)
 
     private sealed record Windows(long Minute, ConcurrentDictionary<IPAddress, int> Now, ConcurrentDictionary<IPAddress, int> Before);
 
+    /// <summary>Addresses remembered for the present minute.</summary>
+    internal int Addresses => windows.Now.Count;
+
     /// <summary>Null, or the refusal for an address that has failed too often.</summary>
     public Refusal? Check(IPAddress? address)
     {
