@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Identity;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
@@ -56,6 +57,8 @@ public sealed class TestServer : IAsyncDisposable
         var server = Server.Program.Build(["--Pakhouse:Listen=http://127.0.0.1:0", $"--Pakhouse:DataFolder={folder}", .. settings], clock, builder =>
         {
             builder.Logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace).AddFilter("", LogLevel.Trace);
+            // The same hasher with less work: the tests make hundreds of users.
+            builder.Services.Configure<PasswordHasherOptions>(hasher => hasher.IterationCount = 1000);
         });
         await server.StartAsync();
         return new TestServer(folder, server, clock, log);

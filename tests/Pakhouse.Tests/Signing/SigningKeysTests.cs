@@ -92,11 +92,11 @@ public class SigningKeysTests
     }
 
     [Fact]
-    public async Task A_key_is_replaced_by_itself_after_ninety_days()
+    public async Task A_key_is_replaced_by_itself_at_the_age_of_the_setting()
     {
-        await using var server = await TestServer.StartAsync();
+        await using var server = await TestServer.StartAsync("--Pakhouse:SigningKeyRotationDays=2", "--Pakhouse:UseFlushSeconds=60");
         var keys = server.Get<SigningKeys>();
-        server.Clock.Advance(TimeSpan.FromDays(90) - TimeSpan.FromSeconds(1));
+        server.Clock.Advance(TimeSpan.FromDays(2) - TimeSpan.FromSeconds(1));
         await keys.RefreshAsync();
         Assert.Single(await PublishedAsync(server));
         server.Clock.Advance(TimeSpan.FromSeconds(1));
