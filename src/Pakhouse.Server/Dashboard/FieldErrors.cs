@@ -3,8 +3,10 @@ using Microsoft.AspNetCore.Html;
 
 namespace Pakhouse.Server;
 
-/// <summary>One message, and the element that it belongs to; empty for the form as a whole.</summary>
-public sealed record FieldError(string Field, string Message);
+/// <summary>One message, and what it belongs to.</summary>
+/// <param name="Field">Id of the element; empty: the form as a whole.</param>
+/// <param name="Label">The field's label, for the summary.</param>
+public sealed record FieldError(string Field, string Label, string Message);
 
 /// <summary>What is wrong with a form: a summary at its top, and each message beside its field.</summary>
 public sealed class FieldErrors
@@ -15,21 +17,22 @@ public sealed class FieldErrors
 
     public bool Any => errors.Count > 0;
 
-    public void Add(string field, string message) => errors.Add(new(field, message));
+    /// <summary>For the form as a whole.</summary>
+    public void Add(string message) => errors.Add(new("", "", message));
 
     /// <summary>Operations begin a description with the field at fault: "name: enter 1 to 100 characters."</summary>
-    /// <param name="fields">From the operation's word for a field to the id of its element.</param>
-    public void Add(Refusal refusal, params ReadOnlySpan<(string Word, string Field)> fields)
+    /// <param name="fields">From the operation's word for a field to its element and label.</param>
+    public void Add(Refusal refusal, params ReadOnlySpan<(string Word, string Field, string Label)> fields)
     {
-        foreach (var (word, field) in fields)
+        foreach (var (word, field, label) in fields)
         {
             if (!refusal.Description.StartsWith($"{word}: ", StringComparison.Ordinal)) continue;
             var message = refusal.Description[(word.Length + 2)..];
-            Add(field, char.ToUpperInvariant(message[0]) + message[1..]);
+            errors.Add(new(field, label, char.ToUpperInvariant(message[0]) + message[1..]));
             return;
         }
 
-        Add("", refusal.Description);
+        Add(refusal.Description);
     }
 
     /// <summary>For <c>aria-invalid</c>; null leaves the attribute out.</summary>

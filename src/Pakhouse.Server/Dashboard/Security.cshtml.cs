@@ -78,13 +78,16 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         if (await EnterAsync() is { } refused) return refused;
         if (tickets.Read(Ticket, UserId, OrganizationId) is not { } id)
         {
-            Errors.Add("", $"This form was open for more than {When.Words(KeyTickets.Lifetime)}, so no key was generated. Generate it now.");
+            Errors.Add($"This form was open for more than {When.Words(KeyTickets.Lifetime)}, so no key was generated. Generate it now.");
             return await ShowAsync(StatusCodes.Status400BadRequest);
         }
 
+        // Every fault at once; what the operation finds beyond these comes alone.
         var expiry = Expiry.Read(Expires, ExpiresOn, Now);
-        if (expiry.Refusal is { } badExpiry) return await ShowAsync(badExpiry);
-        if (Scopes.Count == 0) return await ShowAsync(new Refusal(RefusalCode.InvalidRequest, "scopes: choose at least one; all of them stand for no limit.", "no scope chosen"));
+        if (Checks.Name(Name ?? "", "name", Server.Keys.NameLengthMax) is { } badName) AddError(badName);
+        if (expiry.Refusal is { } badExpiry) AddError(badExpiry);
+        if (Scopes.Count == 0) AddError(noScope);
+        if (Errors.Any) return await ShowAsync(StatusCodes.Status400BadRequest);
 
         // All of them is no limit: a scope that the operator adds later is then included.
         var scopes = NameSet.Of(Scopes);
@@ -92,7 +95,11 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
 
         var generated = await keys.GenerateAsync(Actor, OrganizationId, new NewKey(id, Name ?? "", expiry.Value, scopes));
         if (generated.Refusal == Server.Keys.UsedBefore) return this.SeeOther($"{SecurityUrl(OrganizationId)}?repeated=true");
-        if (generated.Refusal is { } refusal) return await ShowAsync(refusal);
+        if (generated.Refusal is { } refusal)
+        {
+            AddError(refusal);
+            return await ShowAsync(refusal.Status);
+        }
 
         using var key = generated.Value;
         NewKey = new(key.Id, Name!.Trim(), key.Reveal(), expiry.Value);
@@ -101,11 +108,12 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         return await ShowAsync();
     }
 
-    private Task<IActionResult> ShowAsync(Refusal refusal)
-    {
-        Errors.Add(refusal, ("name", "name"), ("expiry", Expires == Expiry.OwnDate ? "expires-on" : "expires"), ("scopes", "scopes"));
-        return ShowAsync(refusal.Status);
-    }
+    private static readonly Refusal noScope = new(RefusalCode.InvalidRequest, "scopes: choose at least one; all of them stand for no limit.", "no scope chosen");
+
+    private void AddError(Refusal refusal) => Errors.Add(refusal,
+        ("name", "name", "Name"),
+        Expires == Expiry.OwnDate ? ("expiry", "expires-on", "Last day") : ("expiry", "expires", "Expires"),
+        ("scopes", "scopes", "Scopes"));
 
     private async Task<IActionResult> ShowAsync(int status = StatusCodes.Status200OK)
     {

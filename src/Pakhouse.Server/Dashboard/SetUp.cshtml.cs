@@ -30,15 +30,15 @@ public sealed class SetUpModel(SetUp setUp, Organizations organizations, Pakhous
     public async Task<IActionResult> OnPostAsync()
     {
         // Asked here because the operation calls both names "name".
-        if (Checks.Name(OrganizationName ?? "", "organization", Organizations.NameLengthMax) is { } badName) Errors.Add(badName, ("organization", "organization"));
-        if (Checks.Name(UserName ?? "", "name", Users.NameLengthMax) is { } badUserName) Errors.Add(badUserName, ("name", "name"));
+        if (Checks.Name(OrganizationName ?? "", "organization", Organizations.NameLengthMax) is { } badName) Errors.Add(badName, ("organization", "organization", "Organization name"));
+        if (Checks.Name(UserName ?? "", "name", Users.NameLengthMax) is { } badUserName) Errors.Add(badUserName, ("name", "name", "Your name"));
         if (Errors.Any) return await AgainAsync();
 
         var completed = await setUp.CompleteAsync(Code ?? "", OrganizationName!, UserName!, Email ?? "", Password ?? "");
         if (completed.Refusal is { } refusal)
         {
             if (refusal == SetUp.CodeRefused) return this.Refuse(refusal);
-            Errors.Add(refusal, ("email", "email"), ("password", "password"));
+            Errors.Add(refusal, ("email", "email", "E-mail address"), ("password", "password", "Password"));
             return await AgainAsync();
         }
 

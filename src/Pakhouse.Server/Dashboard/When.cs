@@ -36,7 +36,7 @@ public static class When
 
     private static string AgoWords(TimeSpan span) => span switch
     {
-        { TotalMinutes: < 1 } => "just now",
+        { TotalMinutes: < 1 } => "Just now",
         { TotalMinutes: < 60 } => $"{Count((long)span.TotalMinutes, "minute")} ago",
         { TotalHours: < 48 } => $"{Count((long)span.TotalHours, "hour")} ago",
         { TotalDays: < 60 } => $"{Count((long)span.TotalDays, "day")} ago",

@@ -76,6 +76,9 @@ addEventListener('pagehide', () => {
   }
 });
 
+// A notice is for once: reloading does not say it again.
+if (document.querySelector('[data-passing]')) history.replaceState(null, '', location.pathname);
+
 // Menus close like menus.
 addEventListener('click', event => {
   for (const menu of document.querySelectorAll('.switcher[open], .bar-menu[open]')) {
