@@ -1,6 +1,7 @@
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.DataProtection;
+using Microsoft.AspNetCore.DataProtection.KeyManagement;
 using Microsoft.AspNetCore.Identity;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.StaticFiles;
@@ -23,7 +24,7 @@ public static class Program
     {
         var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = settings, ApplicationName = "Pakhouse.Server" });
         var options = PakhouseOptions.Read(builder.Configuration);
-        var database = new Database(options);
+        var database = Database.Of(options);
         database.Prepare();
 
         AddServices(builder, options, database, clock ?? TimeProvider.System);
@@ -48,8 +49,10 @@ public static class Program
         services.AddSingleton<IPasswordHasher<User>, PasswordHasher<User>>().AddSingleton<ILookupNormalizer, UpperInvariantLookupNormalizer>();
         services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
 
-        var protectedKeys = new DirectoryInfo(Path.Combine(options.DataFolder, "data-protection"));
-        var protection = services.AddDataProtection().SetApplicationName("Pakhouse").PersistKeysToFileSystem(protectedKeys);
+        // Registered after SigningKeys, whose start makes the first of these keys while it holds off every other process.
+        var protection = services.AddDataProtection().SetApplicationName("Pakhouse");
+        if (options.Postgres is null) protection.PersistKeysToFileSystem(new DirectoryInfo(Path.Combine(options.DataFolder, "data-protection")));
+        else services.Configure<KeyManagementOptions>(keys => keys.XmlRepository = new SharedProtectionKeys(database, clock));
         if (options.DataProtectionCertificate is { } certificate) protection.ProtectKeysWithCertificate(certificate);
 
         // __Host-: the browser takes the cookie from this host and by HTTPS only, and no neighbour can plant one.
