@@ -77,6 +77,9 @@ public sealed class PakhouseOptions
     /// <summary>Counts of use are written this often; a crash loses at most this much of them.</summary>
     public required TimeSpan UseFlush { get; init; }
 
+    /// <summary>Between being told to stop and stopping; see <see cref="Draining"/>. As long as a load balancer takes to notice.</summary>
+    public required TimeSpan ShutdownDelay { get; init; }
+
     /// <summary>Whether browsers reach this server by HTTPS.</summary>
     public bool IsHttps => (PublicAddress ?? Listen).Scheme == Uri.UriSchemeHttps;
 
@@ -118,6 +121,7 @@ public sealed class PakhouseOptions
             SessionIdle = TimeSpan.FromMinutes(read.Number("SessionIdleMinutes", 480, 5, 43200)),
             PasswordLengthMin = read.Number("PasswordLengthMin", 12, 8, 64),
             UseFlush = read.Seconds("UseFlushSeconds", 5, 1, 60),
+            ShutdownDelay = read.Seconds("ShutdownDelaySeconds", 0, 0, 25),
         };
 
         // Keys and passwords would travel in clear. Loopback is the exception because nothing leaves the machine.

@@ -35,6 +35,9 @@ public static class Program
         return app;
     }
 
+    /// <summary>The settings alone, from the same places, for commands that serve nothing.</summary>
+    public static IConfiguration Configuration(string[] settings) => WebApplication.CreateBuilder(settings).Configuration;
+
     private static void AddServices(WebApplicationBuilder builder, PakhouseOptions options, Database database, TimeProvider clock)
     {
         var services = builder.Services;
@@ -45,14 +48,14 @@ public static class Program
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 
+        services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
         services.AddSingleton<SetUp>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
         services.AddSingleton<IPasswordHasher<User>, PasswordHasher<User>>().AddSingleton<ILookupNormalizer, UpperInvariantLookupNormalizer>();
         services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
 
         // Registered after SigningKeys, whose start makes the first of these keys while it holds off every other process.
         var protection = services.AddDataProtection().SetApplicationName("Pakhouse");
-        if (options.Postgres is null) protection.PersistKeysToFileSystem(new DirectoryInfo(Path.Combine(options.DataFolder, "data-protection")));
-        else services.Configure<KeyManagementOptions>(keys => keys.XmlRepository = new SharedProtectionKeys(database, clock));
+        services.Configure<KeyManagementOptions>(keys => keys.XmlRepository = database.ProtectionKeys);
         if (options.DataProtectionCertificate is { } certificate) protection.ProtectKeysWithCertificate(certificate);
 
         // __Host-: the browser takes the cookie from this host and by HTTPS only, and no neighbour can plant one.
@@ -113,6 +116,7 @@ public static class Program
     private static void MapRoutes(WebApplication app)
     {
         TokenEndpoint.Map(app);
+        Health.Map(app);
         Discovery.Map(app);
         Assets.Map(app);
         app.MapRazorPages();

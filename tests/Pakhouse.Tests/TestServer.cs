@@ -53,10 +53,10 @@ public sealed class TestServer : IAsyncDisposable
 
     /// <summary>From now on no row can be added to the table: the fault lies in the database, not in a stand-in for it.</summary>
     public Task<int> BreakInsertsAsync(string table) => ExecuteAsync(TestDatabase.IsPostgres
-        ? $"CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'injected'; END $$; CREATE TRIGGER fault BEFORE INSERT ON {table} EXECUTE FUNCTION fault()"
-        : $"CREATE TRIGGER fault BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'injected'); END");
+        ? $"CREATE OR REPLACE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'injected'; END $$; CREATE TRIGGER fault_{table} BEFORE INSERT ON {table} EXECUTE FUNCTION fault()"
+        : $"CREATE TRIGGER fault_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'injected'); END");
 
-    public Task<int> MendInsertsAsync(string table) => ExecuteAsync(TestDatabase.IsPostgres ? $"DROP TRIGGER fault ON {table}" : "DROP TRIGGER fault");
+    public Task<int> MendInsertsAsync(string table) => ExecuteAsync(TestDatabase.IsPostgres ? $"DROP TRIGGER fault_{table} ON {table}" : $"DROP TRIGGER fault_{table}");
 
     public T Get<T>() where T : notnull => app.Services.GetRequiredService<T>();
 

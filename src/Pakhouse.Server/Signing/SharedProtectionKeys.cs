@@ -8,13 +8,13 @@ namespace Pakhouse.Server;
 /// Data Protection keys in the database that all processes share, where there is one: with SQLite they stand in files. Its
 /// interface is synchronous; it is asked at start and about once a day.
 /// </summary>
-public sealed class SharedProtectionKeys(Database database, TimeProvider clock) : IXmlRepository
+public sealed class SharedProtectionKeys(Database database) : IXmlRepository
 {
     public IReadOnlyCollection<XElement> GetAllElements() =>
         database.ReadAsync(async connection => (await connection.QueryAsync<string>("SELECT xml FROM data_protection_keys ORDER BY id")).Select(xml => XElement.Parse(xml)).ToList()).GetAwaiter().GetResult();
 
     public void StoreElement(XElement element, string friendlyName) =>
         database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-            "INSERT INTO data_protection_keys (id, xml, created_at) VALUES (@friendlyName, @xml, @now)",
-            new { friendlyName, xml = element.ToString(SaveOptions.DisableFormatting), now = clock.GetUtcNow() }, transaction)).GetAwaiter().GetResult();
+            "INSERT INTO data_protection_keys (id, xml) VALUES (@friendlyName, @xml)",
+            new { friendlyName, xml = element.ToString(SaveOptions.DisableFormatting) }, transaction)).GetAwaiter().GetResult();
 }

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Data.Common;
+using Microsoft.AspNetCore.DataProtection.Repositories;
 
 namespace Pakhouse.Server;
 
@@ -17,6 +18,9 @@ public abstract class Database : IAsyncDisposable
 
     /// <summary>Where it is, for people; without a password.</summary>
     public abstract string Place { get; }
+
+    /// <summary>Where Data Protection keeps its keys: beside the database, and as widely shared as it.</summary>
+    public abstract IXmlRepository ProtectionKeys { get; }
 
     /// <summary>Makes what is missing around the database and brings its schema up to date, unless a newer program has been there.</summary>
     /// <exception cref="StartupException">It cannot be used; the message says why and what to do.</exception>

@@ -3,6 +3,7 @@ using System.Data.Common;
 using System.Net.Sockets;
 using Dapper;
 using DbUp.Postgresql;
+using Microsoft.AspNetCore.DataProtection.Repositories;
 using Npgsql;
 
 namespace Pakhouse.Server;
@@ -33,6 +34,8 @@ public sealed class PostgresDatabase : Database
     }
 
     public override string Place => $"PostgreSQL {settings.Host}, database {settings.Database}";
+
+    public override IXmlRepository ProtectionKeys => new SharedProtectionKeys(this);
 
     /// <summary>
     /// Reads a connection string and fills in what it leaves open: TLS with a verified certificate and name unless the host is this machine,

@@ -2,7 +2,9 @@ using System.Data;
 using System.Data.Common;
 using Dapper;
 using DbUp;
+using Microsoft.AspNetCore.DataProtection.Repositories;
 using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Pakhouse.Server;
 
@@ -28,6 +30,8 @@ public sealed class SqliteDatabase : Database
     public string FilePath { get; }
 
     public override string Place => FilePath;
+
+    public override IXmlRepository ProtectionKeys => new FileSystemXmlRepository(new DirectoryInfo(Path.Combine(folder, "data-protection")), NullLoggerFactory.Instance);
 
     /// <summary>Makes the data folder (0700) and its file (0600) where they are missing, and brings the schema up to date.</summary>
     public override void Prepare()

@@ -103,7 +103,6 @@ CREATE TRIGGER activity_is_not_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON ac
 
 -- In SQLite's case these keys stand in files beside the database.
 CREATE TABLE data_protection_keys (
-    id         TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    xml        TEXT             NOT NULL,
-    created_at BIGINT           NOT NULL
+    id  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    xml TEXT             NOT NULL
 );
