@@ -27,8 +27,12 @@ public static class Program
         database.Prepare();
 
         AddServices(builder, options, database, clock ?? TimeProvider.System);
+        // A start that fails is thrown to Commands, which puts it into words; the host would first log the same with its stack trace.
+        var hasStarted = false;
+        builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", level => hasStarted && level >= LogLevel.Warning);
         configure?.Invoke(builder);
         var app = builder.Build();
+        app.Lifetime.ApplicationStarted.Register(() => hasStarted = true);
         UseMiddleware(app, options);
         MapRoutes(app);
         return app;
