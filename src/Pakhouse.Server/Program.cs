@@ -93,9 +93,25 @@ public static class Program
 
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning)
             .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error); // that its keys are protected by the folder's mode stands in docs/operations.md
-        // This category writes whole addresses, query included, where a mistaken caller puts a key. No setting can turn it on; Edge has a request log.
-        services.PostConfigure<LoggerFilterOptions>(filters =>
-            filters.Rules.Add(new LoggerFilterRule(null, "Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None, null)));
+        services.PostConfigure<LoggerFilterOptions>(Withhold);
+    }
+
+    /// <summary>
+    /// Below Warning the framework writes addresses, headers and arguments, where a mistaken caller puts a key; its category of
+    /// requests does at any level, as a scope too. No setting turns that on, neither by category nor by provider; Edge has a request log.
+    /// </summary>
+    private static void Withhold(LoggerFilterOptions filters)
+    {
+        // A rule that names a provider beats every rule that names none, so a rule of our own would not do: each rule is narrowed.
+        filters.Rules.Insert(0, new LoggerFilterRule(null, null, filters.MinLevel, null));
+        for (var i = 0; i < filters.Rules.Count; i++)
+        {
+            var rule = filters.Rules[i];
+            filters.Rules[i] = new LoggerFilterRule(rule.ProviderName, rule.CategoryName, rule.LogLevel, (provider, category, level) =>
+                category != "Microsoft.AspNetCore.Hosting.Diagnostics"
+                && (level >= LogLevel.Warning || category?.StartsWith("Microsoft.AspNetCore.", StringComparison.Ordinal) != true)
+                && rule.Filter?.Invoke(provider, category, level) != false);
+        }
     }
 
     private static void UseMiddleware(WebApplication app, PakhouseOptions options)
