@@ -44,7 +44,7 @@ public static class Program
         services.AddSingleton(options).AddSingleton(database).AddSingleton(clock).AddSingleton<PublicAddress>();
 
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
-        services.AddSingleton<Keys>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
+        services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 
@@ -64,7 +64,7 @@ public static class Program
             (cookie.Cookie.Name, cookie.Cookie.SecurePolicy, cookie.Cookie.SameSite, cookie.Cookie.Path) = ($"{prefix}pakhouse", secure, SameSiteMode.Lax, "/");
             (cookie.LoginPath, cookie.AccessDeniedPath, cookie.ReturnUrlParameter) = ("/sign-in", "/sign-in", "from");
             (cookie.ExpireTimeSpan, cookie.SlidingExpiration) = (options.SessionIdle, true);
-            cookie.Events.OnValidatePrincipal = Sessions.ValidateAsync;
+            (cookie.Events.OnValidatePrincipal, cookie.Events.OnCheckSlidingExpiration) = (Sessions.ValidateAsync, Sessions.RenewAsync);
         });
         services.PostConfigure<CookieAuthenticationOptions>(Sessions.Scheme, cookie => cookie.TimeProvider = clock);
         services.AddAuthorization();
@@ -79,6 +79,7 @@ public static class Program
             pages.Conventions.AuthorizeFolder("/");
             pages.Conventions.AllowAnonymousToPage("/SignIn");
             pages.Conventions.AllowAnonymousToPage("/SetUp");
+            pages.Conventions.AllowAnonymousToPage("/SignOut");
             pages.Conventions.ConfigureFilter(new ResponseCacheAttribute { NoStore = true, Location = ResponseCacheLocation.None });
         });
 
