@@ -3,7 +3,10 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>A key just generated, as the one page shows it that ever does.</summary>
-public sealed record ShownKey(string Id, string Name, string Text, DateTimeOffset? ExpiresAt);
+public sealed record ShownKey(string Id, string Name, string Text, DateTimeOffset? ExpiresAt)
+{
+    public override string ToString() => $"key {Id}"; // a record would print its text
+}
 
 /// <summary>
 /// My Organization, Security: the caller's keys, and the form that generates one.

@@ -4,21 +4,26 @@
 
 // Times: the server knows UTC only.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-const dayOf = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
-const exactly = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', timeZoneName: 'short' });
+// As the server writes them: it knows three letters for September.
+const formatter = parts => {
+  const format = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', ...parts });
+  return at => format.format(at).replace('Sept', 'Sep');
+};
+const dayOf = formatter({});
+const exactly = formatter({ hour: '2-digit', minute: '2-digit', timeZoneName: 'short' });
 
 for (const time of document.querySelectorAll('time[data-time]')) {
   const at = new Date(time.dateTime);
   if (time.dataset.time === 'exact') {
-    time.textContent = exactly.format(at);
+    time.textContent = exactly(at);
     continue;
   }
-  time.title = exactly.format(at);
-  time.lastElementChild.textContent = ` (${exactly.format(at)})`;
-  if (time.dataset.time === 'date') time.firstElementChild.textContent = dayOf.format(at);
+  time.title = exactly(at);
+  time.lastElementChild.textContent = ` (${exactly(at)})`;
+  if (time.dataset.time === 'date') time.firstElementChild.textContent = dayOf(at);
 }
 for (const option of document.querySelectorAll('option[data-until]')) {
-  option.textContent = option.textContent.replace(/: .*/, `: ${dayOf.format(new Date(option.dataset.until))}`);
+  option.textContent = option.textContent.replace(/: .*/, `: ${dayOf(new Date(option.dataset.until))}`);
 }
 for (const hint of document.querySelectorAll('[data-zone]')) {
   if (zone) hint.textContent = `Times are in ${zone.replaceAll('_', ' ')}.`;
