@@ -1,3 +1,6 @@
+using System.Net;
+using System.Net.Sockets;
+
 namespace Pakhouse.SystemTests;
 
 /// <summary>What somebody tries who is no friend: at the pages, without a browser's good manners.</summary>
@@ -24,7 +27,17 @@ public sealed class GuardDashboard(Dashboard dashboard) : IClassFixture<Dashboar
     [Fact]
     public async Task Behind_https_the_cookies_are_bound_to_this_host_and_to_https()
     {
-        await using var server = await RunningServer.StartAsync("--Pakhouse:PublicAddress", "https://keys.acme.example");
+        // What it says it serves is the public address, so the port is chosen here.
+        int port;
+        using (var free = new TcpListener(IPAddress.Loopback, 0))
+        {
+            free.Start();
+            port = ((IPEndPoint)free.LocalEndpoint).Port;
+        }
+
+        await using var server = await RunningServer.StartAsync("--Pakhouse:PublicAddress", "https://keys.acme.example", "--Pakhouse:Listen", $"http://127.0.0.1:{port}");
+        Assert.Equal("https://keys.acme.example", server.Address);
+        server.UseAddress($"http://127.0.0.1:{port}");
         await using var seed = Seed.Open(server.DataFolder);
         var acme = await seed.AddAcmeAsync();
         var visitor = new Visitor(server);

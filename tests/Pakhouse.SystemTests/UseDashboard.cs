@@ -137,7 +137,7 @@ public sealed class UseDashboard(Browser browser, Dashboard dashboard) : IClassF
         await Expect(reason).ToContainTextAsync("Olivia Owner"); // whom to ask
         await Expect(reason).ToContainTextAsync($"subOrganization={dashboard.Acme.Sub}");
 
-        await reason.GetByRole(AriaRole.Link, new() { Name = "Acme" }).ClickAsync();
+        await reason.GetByRole(AriaRole.Link, new() { Name = "Generate the key in Acme" }).ClickAsync();
         await Expect(tab.Button("Generate Key")).ToBeEnabledAsync();
         var answer = await Server.ExchangeAsync(await tab.GenerateAsync("For both"), dashboard.Acme.Sub);
         Assert.Equal(200, answer.Status);

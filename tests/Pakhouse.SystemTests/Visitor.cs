@@ -36,11 +36,11 @@ internal sealed partial class Visitor(RunningServer server)
     public Task<Answer> PostAsync(string path, params (string Name, string Value)[] fields) =>
         SendAsync(HttpMethod.Post, path, new FormUrlEncodedContent(fields.Select(field => KeyValuePair.Create(field.Name, field.Value))));
 
-    /// <summary>Generates a key by the page's form; null when the answer did not come whole.</summary>
+    /// <summary>Generates a key by the page's form.</summary>
     public async Task<string> GenerateAsync(Guid organization, string name = "Key 1")
     {
         var page = await GetAsync(SecurityUrl(organization));
-        var answer = await SendAsync(page, SecurityUrl(organization), ("Name", name), ("Expires", "never"));
+        var answer = await SendAsync(page, SecurityUrl(organization), ("Name", name), ("Expires", "never"), ("Scopes", "openid"), ("Scopes", "profile"), ("Scopes", "email"));
         Assert.Equal(200, answer.Status);
         return Shown().Match(answer.Body).Groups["key"].Value;
     }
