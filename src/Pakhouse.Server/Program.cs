@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.DataProtection.KeyManagement;
 using Microsoft.AspNetCore.Identity;
@@ -28,8 +29,12 @@ public static class Program
         database.Prepare();
 
         AddServices(builder, options, database, clock ?? TimeProvider.System);
+        // A start that fails is thrown to Commands, which puts it into words; the host would first log the same with its stack trace.
+        var hasStarted = false;
+        builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", level => hasStarted && level >= LogLevel.Warning);
         configure?.Invoke(builder);
         var app = builder.Build();
+        app.Lifetime.ApplicationStarted.Register(() => hasStarted = true);
         UseMiddleware(app, options);
         MapRoutes(app);
         return app;
@@ -43,8 +48,9 @@ public static class Program
         var services = builder.Services;
         services.AddSingleton(options).AddSingleton(database).AddSingleton(clock).AddSingleton<PublicAddress>();
 
+        services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
-        services.AddSingleton<Keys>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
+        services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 
@@ -66,7 +72,7 @@ public static class Program
             (cookie.Cookie.Name, cookie.Cookie.SecurePolicy, cookie.Cookie.SameSite, cookie.Cookie.Path) = ($"{prefix}pakhouse", secure, SameSiteMode.Lax, "/");
             (cookie.LoginPath, cookie.AccessDeniedPath, cookie.ReturnUrlParameter) = ("/sign-in", "/sign-in", "from");
             (cookie.ExpireTimeSpan, cookie.SlidingExpiration) = (options.SessionIdle, true);
-            cookie.Events.OnValidatePrincipal = Sessions.ValidateAsync;
+            (cookie.Events.OnValidatePrincipal, cookie.Events.OnCheckSlidingExpiration) = (Sessions.ValidateAsync, Sessions.RenewAsync);
         });
         services.PostConfigure<CookieAuthenticationOptions>(Sessions.Scheme, cookie => cookie.TimeProvider = clock);
         services.AddAuthorization();
@@ -81,6 +87,7 @@ public static class Program
             pages.Conventions.AuthorizeFolder("/");
             pages.Conventions.AllowAnonymousToPage("/SignIn");
             pages.Conventions.AllowAnonymousToPage("/SetUp");
+            pages.Conventions.AllowAnonymousToPage("/SignOut");
             pages.Conventions.ConfigureFilter(new ResponseCacheAttribute { NoStore = true, Location = ResponseCacheLocation.None });
         });
 
@@ -95,9 +102,25 @@ public static class Program
 
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning)
             .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error); // that its keys are protected by the folder's mode stands in docs/operations.md
-        // This category writes whole addresses, query included, where a mistaken caller puts a key. No setting can turn it on; Edge has a request log.
-        services.PostConfigure<LoggerFilterOptions>(filters =>
-            filters.Rules.Add(new LoggerFilterRule(null, "Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None, null)));
+        services.PostConfigure<LoggerFilterOptions>(Withhold);
+    }
+
+    /// <summary>
+    /// Below Warning the framework writes addresses, headers and arguments, where a mistaken caller puts a key; its category of
+    /// requests does at any level, as a scope too. No setting turns that on, neither by category nor by provider; Edge has a request log.
+    /// </summary>
+    private static void Withhold(LoggerFilterOptions filters)
+    {
+        // A rule that names a provider beats every rule that names none, so a rule of our own would not do: each rule is narrowed.
+        filters.Rules.Insert(0, new LoggerFilterRule(null, null, filters.MinLevel, null));
+        for (var i = 0; i < filters.Rules.Count; i++)
+        {
+            var rule = filters.Rules[i];
+            filters.Rules[i] = new LoggerFilterRule(rule.ProviderName, rule.CategoryName, rule.LogLevel, (provider, category, level) =>
+                category != "Microsoft.AspNetCore.Hosting.Diagnostics"
+                && (level >= LogLevel.Warning || category?.StartsWith("Microsoft.AspNetCore.", StringComparison.Ordinal) != true)
+                && rule.Filter?.Invoke(provider, category, level) != false);
+        }
     }
 
     private static void UseMiddleware(WebApplication app, PakhouseOptions options)

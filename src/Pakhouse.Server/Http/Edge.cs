@@ -64,8 +64,8 @@ public static partial class Edge
         },
     });
 
-    /// <summary>For answers that have a status and no body yet: a missing page, a wrong method.</summary>
-    public static void UseStatusAnswers(this WebApplication app) => app.UseStatusCodePages(context => WriteAsync(context.HttpContext, context.HttpContext.Response.StatusCode switch
+    /// <summary>For answers that have a status and no body yet: a page's refusal, a missing page, a wrong method.</summary>
+    public static void UseStatusAnswers(this WebApplication app) => app.UseStatusCodePages(context => WriteAsync(context.HttpContext, context.HttpContext.Features.Get<Refusal>() ?? context.HttpContext.Response.StatusCode switch
     {
         StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "There is nothing at this address.", "no route"),
         StatusCodes.Status405MethodNotAllowed => new Refusal(RefusalCode.InvalidRequest, "This address does not take that method; the Allow header names those it takes.", "wrong method"),
@@ -172,9 +172,24 @@ internal static class FaultPage
             $"""
             <!doctype html>
             <html lang="en">
-            <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Pakhouse</title><link rel="stylesheet" href="/assets/app.css"></head>
-            <body class="alone"><main class="card"><h1>That did not work</h1><p>{text}</p><p><a href="/">Back to the start</a></p></main></body>
+            <head>
+              <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
+              <title>{Title(response.StatusCode)} · Pakhouse</title>
+              <link rel="stylesheet" href="{Assets.Url("app.css")}"><link rel="icon" href="{Assets.Url("icon.svg")}" type="image/svg+xml">
+            </head>
+            <body class="alone">
+              <header class="alone-head"><a class="mark" href="/"><img src="{Assets.Url("icon.svg")}" alt="" width="28" height="28">Pakhouse</a></header>
+              <main class="card"><h1>{Title(response.StatusCode)}</h1><p>{text}</p><p class="actions"><a class="button" href="/">Back to the start</a></p></main>
+            </body>
             </html>
             """);
     }
+
+    private static string Title(int status) => status switch
+    {
+        StatusCodes.Status403Forbidden => "Not allowed",
+        StatusCodes.Status404NotFound => "Not found",
+        StatusCodes.Status503ServiceUnavailable => "Try again in a moment",
+        _ => "That did not work",
+    };
 }

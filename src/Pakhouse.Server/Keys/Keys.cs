@@ -80,6 +80,11 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
     /// <summary>An expiry lies at most this far ahead; "never" is its own choice.</summary>
     public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(3653);
 
+    /// <summary>The same form, sent again: no second key was made.</summary>
+    internal static readonly Refusal UsedBefore = new(RefusalCode.Conflict, "This key was generated already, and a key is shown only once: generate another.", "key id used before");
+
+    internal static readonly Refusal NoSuchKey = new(RefusalCode.NotFound, "You have no such key in this organization; it may have been deleted already.", "no such key of the caller");
+
     // The one read of an exchange (R6). Every join is to one row by a unique index. The target is joined only when it is asked
     // for and is another organization than the key's.
     private readonly PreparedRead exchange = database.PrepareRead(
@@ -123,9 +128,6 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
 
         var connection = transaction.Connection!;
         var membershipId = standpoint.Value.MembershipId!.Value;
-        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM personal_access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL", new { membershipId }, transaction) >= options.KeysPerMemberMax)
-            return new Refusal(RefusalCode.Conflict, $"You hold {options.KeysPerMemberMax} keys in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
-
         var key = PersonalAccessKey.Generate(options.Brand, wanted.Id);
         var inserted = await connection.ExecuteAsync(
             """
@@ -136,7 +138,14 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         if (inserted == 0)
         {
             key.Dispose();
-            return new Refusal(RefusalCode.Conflict, "This key was generated already, and a key is shown only once: generate another.", "key id used before");
+            return UsedBefore;
+        }
+
+        // Counted with the new one in: the form of the last key allowed, sent again, is told what it is and not that there are too many.
+        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM personal_access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL", new { membershipId }, transaction) > options.KeysPerMemberMax)
+        {
+            key.Dispose();
+            return new Refusal(RefusalCode.Conflict, $"You hold {options.KeysPerMemberMax} keys in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
         }
 
         await ActivityLog.WriteAsync(transaction, clock, actor, "PAT Create", organizationId, key.Id);
@@ -167,7 +176,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         var deleted = await transaction.Connection!.ExecuteAsync(
             "UPDATE personal_access_keys SET deleted_at = @at WHERE id = @keyId AND membership_id = @MembershipId AND deleted_at IS NULL",
             new { keyId, standpoint.Value.MembershipId, at = clock.GetUtcNow() }, transaction);
-        if (deleted == 0) return new Refusal(RefusalCode.NotFound, "You have no such key in this organization; it may have been deleted already.", "no such key of the caller");
+        if (deleted == 0) return NoSuchKey;
 
         await ActivityLog.WriteAsync(transaction, clock, actor, "PAT Revoke", organizationId, keyId);
         return true;

@@ -115,6 +115,10 @@ public sealed class Organizations(Database database, TimeProvider clock)
         ORDER BY COALESCE(r.name_normalized, o.name_normalized), COALESCE(r.id, o.id), CASE WHEN o.root_id IS NULL THEN 0 ELSE 1 END, o.name_normalized, o.id
         """, new { userId }))];
 
+    /// <summary>Where the caller stands in an organization; for everybody but its effective members there is none (R9).</summary>
+    public Task<Outcome<Standpoint>> StandpointAsync(Actor actor, Guid id) =>
+        database.ReadAsync(connection => Guard.DemandAsync(connection, null, actor, Permission.SeeOrganization, id));
+
     private static readonly Refusal nameIsTaken = new(RefusalCode.Conflict, "name: another sub-organization of this root has this name; choose a different one.", "name taken among siblings (R10)");
 
     private async Task<Outcome<Guid>> InsertAsync(DbTransaction transaction, Actor actor, string name, Guid? rootId)

@@ -15,7 +15,7 @@ public sealed class SetUp(Database database, Users users, Organizations organiza
 
     private const int CodeLengthMax = 64;
 
-    private static readonly Refusal codeRefused = new(RefusalCode.NotFound,
+    internal static readonly Refusal CodeRefused = new(RefusalCode.NotFound,
         "This set-up address does not work: it was used, it is older than a day, or it is mistyped. Restart the server to get a new one; once there is a user, sign in instead.", "set-up code unknown, expired or used");
 
     /// <summary>A new code, or null when there is a user already.</summary>
@@ -36,13 +36,13 @@ public sealed class SetUp(Database database, Users users, Organizations organiza
     /// <summary>Makes the first user and organization. A refused entry leaves the code as it was.</summary>
     public async Task<Outcome<User>> CompleteAsync(string code, string organizationName, string userName, string email, string password)
     {
-        if (!await IsValidAsync(code)) return codeRefused;
+        if (!await IsValidAsync(code)) return CodeRefused;
         var made = await database.ChangeAsync<Guid>(async transaction =>
         {
             // Asked again inside the transaction: of two people with the address, one is first.
             var taken = await transaction.Connection!.ExecuteAsync(
                 "DELETE FROM setup_codes WHERE hash = @hash AND NOT EXISTS (SELECT 1 FROM users)", new { hash = Hash(code) }, transaction);
-            if (taken == 0) return codeRefused;
+            if (taken == 0) return CodeRefused;
             await transaction.Connection!.ExecuteAsync("DELETE FROM setup_codes", transaction: transaction);
 
             var userId = await users.CreateAsync(transaction, Actor.Operator, email, userName, password);

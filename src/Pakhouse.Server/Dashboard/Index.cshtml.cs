@@ -1,0 +1,14 @@
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.RazorPages;
+
+namespace Pakhouse.Server;
+
+/// <summary>The start: the first organization of the user, or, for a user of none, whom to ask.</summary>
+public sealed class IndexModel(Organizations organizations) : PageModel
+{
+    public async Task<IActionResult> OnGetAsync()
+    {
+        var visible = await organizations.ListAsync(Sessions.Actor(HttpContext).UserId!.Value);
+        return visible.Count > 0 ? Redirect(OrganizationPage.SecurityUrl(visible[0].Id)) : Page();
+    }
+}

@@ -1,0 +1,144 @@
+using Microsoft.AspNetCore.Mvc;
+
+namespace Pakhouse.Server;
+
+/// <summary>A key just generated, as the one page shows it that ever does.</summary>
+public sealed record ShownKey(string Id, string Name, string Text, DateTimeOffset? ExpiresAt)
+{
+    public override string ToString() => $"key {Id}"; // a record would print its text
+}
+
+/// <summary>
+/// My Organization, Security: the caller's keys, and the form that generates one.
+/// <para>Invariant: a secret is in the answer of the POST that made it, and nowhere else: no cookie, no redirect, no store.</para>
+/// </summary>
+public sealed class SecurityModel(Organizations organizations, Members members, Keys keys, KeyTickets tickets, PakhouseOptions options, PublicAddress address, TimeProvider clock) : OrganizationPage(organizations)
+{
+    public const int KeysPerPage = 50;
+
+    [BindProperty]
+    public string? Name { get; set; }
+
+    [BindProperty]
+    public string? Expires { get; set; } = Expiry.Default;
+
+    [BindProperty]
+    public string? ExpiresOn { get; set; }
+
+    [BindProperty]
+    public IReadOnlyList<string> Scopes { get; set; } = [];
+
+    [BindProperty]
+    public string? Ticket { get; set; }
+
+    /// <summary>From 1. Not "page": Razor Pages keeps that name for itself.</summary>
+    [FromQuery(Name = "part")]
+    public int Part { get; set; } = 1;
+
+    /// <summary>The id of the key that was just deleted.</summary>
+    [FromQuery(Name = "deleted")]
+    public string? DeletedId { get; set; }
+
+    /// <summary>An address can say anything: what is no id is not shown, nor the id of a key that is still there.</summary>
+    public bool IsDeleted => KeyFormat.IsId(DeletedId) && Keys.All(key => key.Id != DeletedId);
+
+    /// <summary>A form that had made its key came again, by reloading or going back.</summary>
+    [FromQuery(Name = "repeated")]
+    public bool IsRepeated { get; set; }
+
+    public PakhouseOptions Options => options;
+
+    public string Address => address.Value;
+
+    public DateTimeOffset Now { get; } = clock.GetUtcNow();
+
+    /// <summary>All of the caller's keys here; <see cref="Shown"/> is the part on this page.</summary>
+    public IReadOnlyList<KeyEntry> Keys { get; private set; } = [];
+
+    public IEnumerable<KeyEntry> Shown => Keys.Skip((Part - 1) * KeysPerPage).Take(KeysPerPage);
+
+    public int Parts => Math.Max(1, (Keys.Count + KeysPerPage - 1) / KeysPerPage);
+
+    public IReadOnlyList<ExpiryChoice> ExpiryChoices => Expiry.Choices(Now);
+
+    public bool IsFull => Keys.Count >= options.KeysPerMemberMax;
+
+    public bool CanGenerate => !Standpoint.IsInherited && !IsFull;
+
+    public ShownKey? NewKey { get; private set; }
+
+    /// <summary>Whom an inherited member can ask (R2).</summary>
+    public IReadOnlyList<Member> Owners { get; private set; } = [];
+
+    public async Task<IActionResult> OnGetAsync()
+    {
+        if (await EnterAsync() is { } refused) return refused;
+        return await ShowAsync();
+    }
+
+    public async Task<IActionResult> OnPostAsync()
+    {
+        if (await EnterAsync() is { } refused) return refused;
+        if (tickets.Read(Ticket, UserId, OrganizationId) is not { } id)
+        {
+            Errors.Add($"This form was open for more than {When.Words(KeyTickets.Lifetime)}, so no key was generated. Generate it now.");
+            return await ShowAsync(StatusCodes.Status400BadRequest);
+        }
+
+        // Every fault at once; what the operation finds beyond these comes alone.
+        var expiry = Expiry.Read(Expires, ExpiresOn, Now);
+        if (Checks.Name(Name ?? "", "name", Server.Keys.NameLengthMax) is { } badName) AddError(badName);
+        if (expiry.Refusal is { } badExpiry) AddError(badExpiry);
+        if (Scopes.Count == 0) AddError(noScope);
+        if (Errors.Any) return await ShowAsync(StatusCodes.Status400BadRequest);
+
+        // All of them is no limit: a scope that the operator adds later is then included.
+        var scopes = NameSet.Of(Scopes);
+        if (options.Scopes.IsSubsetOf(scopes) && scopes.IsSubsetOf(options.Scopes)) scopes = NameSet.Empty;
+
+        var generated = await keys.GenerateAsync(Actor, OrganizationId, new NewKey(id, Name ?? "", expiry.Value, scopes));
+        if (generated.Refusal == Server.Keys.UsedBefore) return this.SeeOther($"{SecurityUrl(OrganizationId)}?repeated=true");
+        if (generated.Refusal is { } refusal)
+        {
+            AddError(refusal);
+            return await ShowAsync(refusal.Status);
+        }
+
+        using var key = generated.Value;
+        NewKey = new(key.Id, Name!.Trim(), key.Reveal(), expiry.Value);
+        // The form now offers the next key.
+        (Name, Expires, ExpiresOn, Scopes) = (null, Expiry.Default, null, []);
+        return await ShowAsync();
+    }
+
+    private static readonly Refusal noScope = new(RefusalCode.InvalidRequest, "scopes: choose at least one; all of them stand for no limit.", "no scope chosen");
+
+    private void AddError(Refusal refusal) => Errors.Add(refusal,
+        ("name", "name", "Name"),
+        Expires == Expiry.OwnDate ? ("expiry", "expires-on", "Last day") : ("expiry", "expires", "Expires"),
+        ("scopes", "scopes", "Scopes"));
+
+    private async Task<IActionResult> ShowAsync(int status = StatusCodes.Status200OK)
+    {
+        var list = await keys.ListAsync(Actor, OrganizationId);
+        if (list.Refusal is { } refused) return this.Refuse(refused);
+        Keys = list.Value;
+        Part = Math.Clamp(Part, 1, Parts);
+
+        if (!Errors.Any)
+        {
+            Name = Server.Keys.OfferName(Keys);
+            Scopes = [.. options.Scopes];
+        }
+
+        Ticket = tickets.Issue(UserId, OrganizationId);
+        if (Standpoint.IsInherited)
+        {
+            var everybody = await members.ListAsync(Actor, OrganizationId);
+            Owners = everybody.IsRefused ? [] : [.. everybody.Value.Where(member => member.EffectiveRoles.Contains(Permissions.Owner))];
+        }
+
+        Response.StatusCode = status;
+        return Page();
+    }
+}
