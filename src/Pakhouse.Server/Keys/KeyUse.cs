@@ -19,27 +19,31 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
     private const int UserAgentLengthMax = 200;
 
     private readonly ConcurrentDictionary<(string KeyId, long Hour), Use> pending = new();
+    private int pendingCount; // the dictionary's own Count takes all its locks
 
     private sealed record Use(long Count, DateTimeOffset At, IPAddress? Address, string? UserAgent, string OrganizationId);
 
     /// <summary>Counts one exchange. No I/O, no lock that an exchange could wait for.</summary>
     public void Record(string keyId, string organizationId, DateTimeOffset at, IPAddress? address, string? userAgent)
     {
-        if (pending.Count >= PendingMax) return;
-        pending.AddOrUpdate((keyId, at.ToUnixTimeSeconds() / 3600),
+        if (Volatile.Read(ref pendingCount) >= PendingMax) return;
+        var added = pending.AddOrUpdate((keyId, at.ToUnixTimeSeconds() / 3600),
             static (_, use) => use,
             static (_, before, use) => use with { Count = before.Count + 1 },
             new Use(1, at, address, userAgent, organizationId));
+        if (added.Count == 1) Interlocked.Increment(ref pendingCount);
     }
 
     /// <summary>Writes what was counted. What could not be written stays for the next time.</summary>
     public async Task FlushAsync()
     {
-        foreach (var batch in pending.Keys.Chunk(BatchRows))
+        // In the order of the tables: rows that are neighbours there share pages, and a page is written once in a batch.
+        foreach (var batch in pending.Keys.OrderBy(key => key.KeyId, StringComparer.Ordinal).Chunk(BatchRows))
         {
             var taken = new List<KeyValuePair<(string KeyId, long Hour), Use>>(batch.Length);
             foreach (var key in batch)
                 if (pending.TryRemove(key, out var use)) taken.Add(new(key, use)); // atomic: a use that arrives now starts a new entry
+            Interlocked.Add(ref pendingCount, -taken.Count);
             try
             {
                 await database.WriteAsync(async transaction => await WriteAsync(transaction, taken));
@@ -47,7 +51,11 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
             catch
             {
                 foreach (var (key, use) in taken)
-                    pending.AddOrUpdate(key, static (_, mine) => mine, static (_, newer, mine) => newer with { Count = newer.Count + mine.Count }, use);
+                {
+                    var kept = pending.AddOrUpdate(key, static (_, mine) => mine, static (_, newer, mine) => newer with { Count = newer.Count + mine.Count }, use);
+                    if (ReferenceEquals(kept, use)) Interlocked.Increment(ref pendingCount);
+                }
+
                 throw;
             }
         }
@@ -76,11 +84,12 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
     {
         try
         {
-            await FlushAsync();
+            // A thread of its own: SQLite blocks while it writes, and on one core the pool has one thread, which serves the exchanges.
+            await Task.Factory.StartNew(FlushAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
         }
         catch (Exception e) when (Database.IsOutOfReach(e))
         {
-            LogNotWritten(e, pending.Count);
+            LogNotWritten(e, pendingCount);
         }
     }
 
