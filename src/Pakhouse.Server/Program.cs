@@ -21,6 +21,9 @@ public static class Program
     /// <exception cref="StartupException">Settings or database are not usable; the message is for the operator.</exception>
     public static WebApplication Build(string[] settings, TimeProvider? clock = null, Action<WebApplicationBuilder>? configure = null)
     {
+        // Settings are read once. To watch their files for changes, the host would put a watch on every folder below the current one,
+        // which of a service is often the root of the machine.
+        settings = ["--hostBuilder:reloadConfigOnChange=false", .. settings];
         var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = settings, ApplicationName = "Pakhouse.Server" });
         var options = PakhouseOptions.Read(builder.Configuration);
         var database = new Database(options);
