@@ -84,8 +84,12 @@ load() { # index, seconds, round
     wrk -t1 "-c$CONNECTIONS" "-d${2}s" --latency -s bench/exchange.lua "${addresses[$1]}/auth/v3/token" > "$results/wrk.txt"
   local result
   result=$(grep '^RESULT ' "$results/wrk.txt") || { cat "$results/wrk.txt" >&2; fail "wrk gave no result"; }
-  read -r _ rate p50 p99 refused broken <<< "$result"
+  read -r _ rate p50 p99 requests refused broken <<< "$result"
   [ "$refused" = 0 ] && [ "$broken" = 0 ] || fail "${names[$1]}: $refused answers were not 2xx, $broken connections failed"
+}
+
+cpu() { # index: microseconds of processor time that the process has used
+  awk -v tick="$(getconf CLK_TCK)" '{ sub(/^.*\) /, ""); printf "%.0f", ($12 + $13) * 1e6 / tick }' "/proc/${pids[$1]}/stat"
 }
 
 dotnet build --configuration Release --verbosity quiet --nologo bench/Pakhouse.Bench/Pakhouse.Bench.csproj >&2
@@ -112,29 +116,35 @@ for i in "${!names[@]}"; do load "$i" "$WARM_SECONDS" 0; sleep "$FLUSH_SECONDS";
 for ((round = 1; round <= ROUNDS; round++)); do
   line="round $round"
   for i in "${!names[@]}"; do
-    sleep 1
+    before=$(cpu "$i")
     load "$i" "$LEAD_SECONDS" "$((1000 + round))"
+    lead=$requests
     load "$i" "$ROUND_SECONDS" "$round"
-    echo "$round $i $rate $p50 $p99" >> "$results/rounds"
-    line+="  ${names[$i]} $rate/s"
-    if [ "${names[$i]}" != floor ]; then sleep "$((FLUSH_SECONDS + 1))"; fi
+    if [ "${names[$i]}" = floor ]; then sleep 1; else sleep "$((FLUSH_SECONDS + 1))"; fi
+    cost=$(awk -v used="$(($(cpu "$i") - before))" -v n="$((lead + requests))" 'BEGIN { printf "%.1f", used / n }')
+    echo "$round $i $rate $p50 $p99 $cost" >> "$results/rounds"
+    line+="  ${names[$i]} $rate/s, $cost µs"
   done
   echo "$line" >&2
 done
 
 echo "$(date -u +%F), commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD -- src bench || echo ' with changes'), mode \`$mode\`, $(if [ "$mode" = scale ]; then echo "$SIZES"; else echo "$KEYS"; fi) keys; $ROUNDS rounds of ${ROUND_SECONDS} s in turns, $CONNECTIONS connections; medians."
 echo
-echo "| | requests/s | p50 ms | p99 ms | ratio to ${names[0]}, median of the rounds (lowest–highest) |"
-echo "|---|---:|---:|---:|---:|"
+# Processor time: of the whole process, flushes included. Where others use the machine too it is the steadier of the two.
+echo "| | requests/s | p50 ms | p99 ms | ratio to ${names[0]}, median of the rounds (lowest–highest) | processor µs a request | ratio of those |"
+echo "|---|---:|---:|---:|---:|---:|---:|"
 for i in "${!names[@]}"; do
   awk -v wanted="$i" -v name="${names[$i]}" '
     function median(list, n,    i, j, t) {
       for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j-1] > list[j]; j--) { t = list[j]; list[j] = list[j-1]; list[j-1] = t }
       return n % 2 ? list[(n+1)/2] : (list[n/2] + list[n/2+1]) / 2
     }
-    $2 == 0 { first[$1] = $3 }
-    $2 == wanted { n++; rate[n] = $3; p50[n] = $4 / 1000; p99[n] = $5 / 1000; ratio[n] = $3 / first[$1] }
-    END { middle = median(ratio, n); printf "| %s | %.0f | %.2f | %.2f | %.3f (%.3f–%.3f) |\n", name, median(rate, n), median(p50, n), median(p99, n), middle, ratio[1], ratio[n] }
+    $2 == 0 { first[$1] = $3; firstcost[$1] = $6 }
+    $2 == wanted { n++; rate[n] = $3; p50[n] = $4 / 1000; p99[n] = $5 / 1000; ratio[n] = $3 / first[$1]; cost[n] = $6; costratio[n] = firstcost[$1] / $6 }
+    END {
+      middle = median(ratio, n)
+      printf "| %s | %.0f | %.2f | %.2f | %.3f (%.3f–%.3f) | %.0f | %.3f |\n", name, median(rate, n), median(p50, n), median(p99, n), middle, ratio[1], ratio[n], median(cost, n), median(costratio, n)
+    }
   ' "$results/rounds"
 done
 echo
