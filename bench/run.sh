@@ -5,7 +5,7 @@
 #   bench/run.sh scale              the server on 10,000, 1,000,000 and 10,000,000 keys (SIZES)
 #   bench/run.sh compare DIR DIR    two builds of the server (folders with Pakhouse.Server.dll), on KEYS keys
 #
-# Environment: KEYS=1000000  SIZES="10000 1000000 10000000"  ROUNDS=5  ROUND_SECONDS=10  WARM_SECONDS=15  LEAD_SECONDS=6
+# Environment: KEYS=1000000  SIZES="10000 1000000 10000000"  ROUNDS=5  ROUND_SECONDS=10  WARM_SECONDS=15  WARM_REQUESTS=50000  LEAD_SECONDS=6
 #              CONNECTIONS=32  FOLDER=${TMPDIR:-/tmp}/pakhouse-bench (seeded data; reused, never deleted unless CLEAN=1)
 # What it prints can be pasted into bench/README.md as it is.
 set -euo pipefail
@@ -17,6 +17,7 @@ SIZES=${SIZES:-10000 1000000 10000000}
 ROUNDS=${ROUNDS:-5}
 ROUND_SECONDS=${ROUND_SECONDS:-10}
 WARM_SECONDS=${WARM_SECONDS:-15}
+WARM_REQUESTS=${WARM_REQUESTS:-50000}
 LEAD_SECONDS=${LEAD_SECONDS:-6}   # not counted, before every round: a round begins in the midst of work, flushes included
 CONNECTIONS=${CONNECTIONS:-32}
 FOLDER=${FOLDER:-${TMPDIR:-/tmp}/pakhouse-bench}
@@ -112,7 +113,15 @@ case $mode in
   *) fail "unknown: $mode (nothing, scale or compare DIR DIR)" ;;
 esac
 
-for i in "${!names[@]}"; do load "$i" "$WARM_SECONDS" 0; sleep "$FLUSH_SECONDS"; done
+for i in "${!names[@]}"; do
+  # By requests too: on a busy machine the compiler is not done after any number of seconds.
+  warm=0
+  while load "$i" "$WARM_SECONDS" 0; do
+    warm=$((warm + requests))
+    [ "$warm" -lt "$WARM_REQUESTS" ] || break
+  done
+  sleep "$FLUSH_SECONDS"
+done
 for ((round = 1; round <= ROUNDS; round++)); do
   line="round $round"
   for i in "${!names[@]}"; do
