@@ -12,10 +12,10 @@ public static class Commands
         var (words, settings) = Split(args);
         var root = new RootCommand("Pakhouse: personal access keys for platforms whose users belong to organizations. Without a command it serves. " +
             "Settings are given as --Pakhouse:NAME VALUE, or in the environment as Pakhouse__NAME.");
-        root.SetAction((_, stop) => ServeAsync(settings, stop));
+        root.SetAction((_, stop) => Signalled(() => ServeAsync(settings, stop)));
 
         var demo = new Command("demo", "Serve from an empty temporary data folder, with two users and their keys, and show an exchange. Nothing is kept.");
-        demo.SetAction((_, stop) => Demo.RunAsync(settings, stop));
+        demo.SetAction((_, stop) => Signalled(() => Demo.RunAsync(settings, stop)));
         root.Add(demo);
 
         var signingKeys = new Command("signing-keys", "The keys that sign tokens.");
@@ -43,7 +43,12 @@ public static class Commands
 
         try
         {
-            return await root.Parse(words).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+            return await root.Parse(words).InvokeAsync(new InvocationConfiguration
+            {
+                EnableDefaultExceptionHandler = false,
+                // More than the host gives its last requests and writes (30 s). By default an orderly stop is cut off after 2 s.
+                ProcessTerminationTimeout = TimeSpan.FromSeconds(40),
+            });
         }
         catch (StartupException e)
         {
@@ -73,6 +78,13 @@ public static class Commands
             Console.WriteLine($"  {address}/setup?code={code}");
             Console.WriteLine();
         }
+    }
+
+    /// <summary>A start hardly ever waits, so it would run to its end before the parser knows of a task that a signal has to wait for.</summary>
+    private static async Task<int> Signalled(Func<Task<int>> run)
+    {
+        await Task.Yield();
+        return await run();
     }
 
     private static async Task<int> ServeAsync(string[] settings, CancellationToken stop)
