@@ -19,7 +19,7 @@ internal static class Seed
     {
         var clock = TimeProvider.System;
         var settings = new ConfigurationBuilder().AddInMemoryCollection([new("Pakhouse:DataFolder", folder)]).Build();
-        var database = new Database(PakhouseOptions.Read(settings));
+        var database = new SqliteDatabase(PakhouseOptions.Read(settings));
         database.Prepare();
 
         using var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = database.FilePath, ForeignKeys = false }.ToString());
