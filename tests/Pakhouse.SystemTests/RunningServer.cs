@@ -59,8 +59,7 @@ internal sealed class RunningServer : IAsyncDisposable
         var server = Launch([], folder, settings);
         try
         {
-            var line = await server.LineAsync("Pakhouse serves ");
-            server.UseAddress(line.Split(' ')[2]);
+            await server.ServingAsync();
             return server;
         }
         catch
@@ -82,6 +81,9 @@ internal sealed class RunningServer : IAsyncDisposable
     /// <summary>Runs a command of the program to its end.</summary>
     public static Task<Ended> RunAsync(string[] words, string folder, params string[] settings) =>
         Tool.RunAsync("dotnet", [program, .. words, .. Defaults(folder), .. settings]);
+
+    /// <summary>Waits until it says that it serves, and where.</summary>
+    public async Task ServingAsync() => UseAddress((await LineAsync("Pakhouse serves ")).Split(' ')[2]);
 
     public void UseAddress(string address)
     {
