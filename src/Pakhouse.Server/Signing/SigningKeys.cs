@@ -168,7 +168,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
         {
             throw new StartupException(
                 $"Signing key {row.Id} cannot be decrypted: the Data Protection keys, or the certificate that protects them, are not those it was encrypted with. " +
-                "With SQLite, restore the folder data-protection from the back-up of the same day as the database; or set Pakhouse:DataProtectionCertificateFile to the earlier certificate.", e);
+                "Restore them from the back-up of the same day as the database (with SQLite they are the folder data-protection), or set Pakhouse:DataProtectionCertificateFile to the earlier certificate.", e);
         }
 
         try
