@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything the tests need, from the distribution, then the tests. The last line says "N passed, N failed".
-# Needs the .NET 10 SDK. Installs (as root or through sudo, where missing): Chromium, python3-jwt, curl, strace.
+# Needs the .NET 10 SDK. Installs (as root or through sudo, where missing): Chromium, python3-jwt, curl, PostgreSQL, HAProxy, PgBouncer.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1
@@ -11,9 +11,14 @@ packages=()
 command -v chromium >/dev/null || packages+=(chromium)
 [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null || packages+=(python3-jwt python3-cryptography)
 command -v curl >/dev/null || packages+=(curl)
+command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || packages+=(haproxy)
+command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages+=(postgresql)
 if [ ${#packages[@]} -gt 0 ]; then
   as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo)
   echo "Installing ${packages[*]}"
+  # The tests start servers of their own; the distribution's need not run.
+  "${as_root[@]}" sh -c 'mkdir -p /etc/postgresql-common && [ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf'
   "${as_root[@]}" apt-get update -qq &&
     DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null ||
     { echo "Could not install ${packages[*]}; install them by hand and start again."; exit 1; }
@@ -21,19 +26,39 @@ fi
 
 dotnet build Pakhouse.slnx -v quiet || { echo "The build failed."; echo "0 passed, 1 failed"; exit 1; }
 
+# An unprivileged PostgreSQL of our own, on a free loopback port, in a temporary folder. fsync is off: what is tested on it is not durability.
+postgres_bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+postgres_folder=$(mktemp -d)
+as_postgres=(); [ "$(id -u)" = 0 ] && { chown postgres "$postgres_folder"; as_postgres=(runuser -u postgres --); }
+stop_postgres() { "${as_postgres[@]}" "$postgres_bin/pg_ctl" -D "$postgres_folder/data" -m immediate stop >/dev/null 2>&1; rm -rf "$postgres_folder"; }
+trap stop_postgres EXIT
+port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+(cd / && "${as_postgres[@]}" "$postgres_bin/initdb" -D "$postgres_folder/data" -U pakhouse -A trust -E UTF8 --no-sync >/dev/null &&
+  "${as_postgres[@]}" "$postgres_bin/pg_ctl" -D "$postgres_folder/data" -l "$postgres_folder/log" -w start \
+    -o "-p $port -k $postgres_folder -c listen_addresses=127.0.0.1 -c max_connections=500 -c fsync=off -c synchronous_commit=off" >/dev/null) ||
+  { echo "PostgreSQL could not be started:"; cat "$postgres_folder/log" 2>/dev/null; echo "0 passed, 1 failed"; exit 1; }
+
 passed=0 failed=0
-for project in Pakhouse.Tests Pakhouse.SystemTests; do
+# run PROJECT [ARGUMENT …]: adds its tests to the sums. A test that is skipped or not run has not passed.
+run() {
+  local project=$1 output; shift
   output=$(mktemp)
   dotnet "tests/$project/bin/Debug/net10.0/$project.dll" -noColor "$@" | tee "$output"
-  status=${PIPESTATUS[0]}
-  # A test that is skipped or not run has not passed.
+  local status=${PIPESTATUS[0]} total errors failures skipped notrun
   read -r total errors failures skipped notrun < <(sed -nE 's/.*Total: ([0-9]+), Errors: ([0-9]+), Failed: ([0-9]+), Skipped: ([0-9]+), Not Run: ([0-9]+).*/\1 \2 \3 \4 \5/p' "$output" | tail -1)
-  bad=$(( ${errors:-0} + ${failures:-0} + ${skipped:-0} + ${notrun:-0} ))
+  local bad=$(( ${errors:-0} + ${failures:-0} + ${skipped:-0} + ${notrun:-0} ))
   [ "$status" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1 # it ended without a summary, or refused to start
   passed=$(( passed + ${total:-0} - ${failures:-0} - ${skipped:-0} - ${notrun:-0} ))
   failed=$(( failed + bad ))
   rm -f "$output"
-done
+}
+
+echo "== on SQLite"
+run Pakhouse.Tests -trait- only=postgres "$@"
+echo "== on PostgreSQL"
+PAKHOUSE_TEST_POSTGRES="Host=127.0.0.1;Port=$port;Database=postgres;Username=pakhouse" run Pakhouse.Tests -trait- only=sqlite "$@"
+echo "== the program itself"
+run Pakhouse.SystemTests "$@"
 
 echo
 echo "$passed passed, $failed failed"

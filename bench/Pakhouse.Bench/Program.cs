@@ -1,1 +1,16 @@
-return 0;
+using Pakhouse.Bench;
+
+// Two commands for bench/run.sh: what the server is measured on, and what it is measured against. Options are pairs: --name value.
+var options = args.Skip(1).Chunk(2).ToDictionary(pair => pair[0], pair => pair.ElementAtOrDefault(1) ?? "", StringComparer.Ordinal);
+switch (args.FirstOrDefault())
+{
+    case "seed":
+        Seed.Run(options["--folder"], int.Parse(options["--keys"]), int.Parse(options.GetValueOrDefault("--sample", "100000")));
+        return 0;
+    case "floor":
+        await Floor.RunAsync(options["--folder"], options["--listen"]);
+        return 0;
+    default:
+        Console.Error.WriteLine("seed --folder F --keys N [--sample N]    floor --folder F --listen URL");
+        return 1;
+}

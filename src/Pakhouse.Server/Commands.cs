@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Net.Sockets;
+using Spectre.Console;
 
 namespace Pakhouse.Server;
 
@@ -11,10 +12,10 @@ public static class Commands
         var (words, settings) = Split(args);
         var root = new RootCommand("Pakhouse: personal access keys for platforms whose users belong to organizations. Without a command it serves. " +
             "Settings are given as --Pakhouse:NAME VALUE, or in the environment as Pakhouse__NAME.");
-        root.SetAction((_, stop) => ServeAsync(settings, stop));
+        root.SetAction((_, stop) => Signalled(() => ServeAsync(settings, stop)));
 
         var demo = new Command("demo", "Serve from an empty temporary data folder, with two users and their keys, and show an exchange. Nothing is kept.");
-        demo.SetAction((_, stop) => Demo.RunAsync(settings, stop));
+        demo.SetAction((_, stop) => Signalled(() => Demo.RunAsync(settings, stop)));
         root.Add(demo);
 
         var signingKeys = new Command("signing-keys", "The keys that sign tokens.");
@@ -26,9 +27,28 @@ public static class Commands
         signingKeys.Add(list);
         root.Add(signingKeys);
 
+        var migrate = new Command("migrate", "Bring the database's schema up to date and end. For a role that may change the schema; the serving role then needs no such right.");
+        migrate.SetAction((_, _) => MigrateAsync(settings));
+        root.Add(migrate);
+
+        var storage = new Command("storage", "The database as a whole.");
+        var copy = new Command("copy", "Copy everything from one database into the other, empty one, and check it. Stop the servers first: what they write during the copy is not in it. Both are taken from the settings: DataFolder for sqlite, PostgresConnection for postgres.");
+        var from = new Option<string>("--from") { Required = true, Description = "sqlite or postgres" }.AcceptOnlyFromAmong("sqlite", "postgres");
+        var to = new Option<string>("--to") { Required = true, Description = "sqlite or postgres" }.AcceptOnlyFromAmong("sqlite", "postgres");
+        copy.Add(from);
+        copy.Add(to);
+        copy.SetAction((parsed, _) => CopyAsync(settings, parsed.GetRequiredValue(from), parsed.GetRequiredValue(to)));
+        storage.Add(copy);
+        root.Add(storage);
+
         try
         {
-            return await root.Parse(words).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+            return await root.Parse(words).InvokeAsync(new InvocationConfiguration
+            {
+                EnableDefaultExceptionHandler = false,
+                // More than the host gives its last requests and writes (30 s). By default an orderly stop is cut off after 2 s.
+                ProcessTerminationTimeout = TimeSpan.FromSeconds(40),
+            });
         }
         catch (StartupException e)
         {
@@ -48,7 +68,9 @@ public static class Commands
         await app.StartAsync(stop);
         var options = app.Services.GetRequiredService<PakhouseOptions>();
         var address = app.Services.GetRequiredService<PublicAddress>().Value;
-        Console.WriteLine($"Pakhouse serves {address} from {options.DataFolder}");
+        Console.WriteLine($"Pakhouse serves {address} from {app.Services.GetRequiredService<Database>().Place}");
+        if (options is { Postgres: not null, DataProtectionCertificate: null })
+            Console.WriteLine("Note: whoever can read the database can forge tokens. Set Pakhouse:DataProtectionCertificateFile to part the two (docs/operations.md).");
         if (await app.Services.GetRequiredService<SetUp>().NewCodeAsync() is { } code)
         {
             Console.WriteLine();
@@ -56,6 +78,13 @@ public static class Commands
             Console.WriteLine($"  {address}/setup?code={code}");
             Console.WriteLine();
         }
+    }
+
+    /// <summary>A start hardly ever waits, so it would run to its end before the parser knows of a task that a signal has to wait for.</summary>
+    private static async Task<int> Signalled(Func<Task<int>> run)
+    {
+        await Task.Yield();
+        return await run();
     }
 
     private static async Task<int> ServeAsync(string[] settings, CancellationToken stop)
@@ -90,6 +119,44 @@ public static class Commands
         var current = keys.Current(app.Services.GetRequiredService<TimeProvider>().GetUtcNow());
         foreach (var key in keys.Published)
             Console.WriteLine($"{key.Public.Id}  {key.Public.Algorithm}  signs from {key.ActivatesAt:u}{(key == current ? "  (signs now)" : "")}");
+        return 0;
+    }
+
+    private static async Task<int> MigrateAsync(string[] settings)
+    {
+        await using var database = Database.Of(PakhouseOptions.Read(Program.Configuration(settings)));
+        database.Prepare();
+        Console.WriteLine($"The schema is up to date: {database.Place}");
+        return 0;
+    }
+
+    private static async Task<int> CopyAsync(string[] settings, string from, string to)
+    {
+        var options = PakhouseOptions.Read(Program.Configuration(settings));
+        if (from == to) throw new StartupException("--from and --to name the same database; one is sqlite, the other postgres.");
+        if (options.Postgres is null) throw new StartupException("Pakhouse:PostgresConnection is not set: give the connection string of the PostgreSQL side.");
+
+        await using var sqlite = new SqliteDatabase(options);
+        await using var postgres = new PostgresDatabase(options);
+        if (from == "sqlite" && !File.Exists(sqlite.FilePath)) throw new StartupException($"There is no database at {sqlite.FilePath}; set Pakhouse:DataFolder to the folder that holds it.");
+        sqlite.Prepare();
+        postgres.Prepare();
+        Database source = from == "sqlite" ? sqlite : postgres;
+        Database target = from == "sqlite" ? postgres : sqlite;
+
+        IReadOnlyList<StorageCopy.Table> tables = [];
+        await AnsiConsole.Progress().HideCompleted(false).StartAsync(async progress =>
+        {
+            var bars = new Dictionary<string, ProgressTask>(StringComparer.Ordinal);
+            tables = await StorageCopy.RunAsync(source, target, (table, rows, total) =>
+            {
+                if (!bars.TryGetValue(table, out var bar)) bars[table] = bar = progress.AddTask(table, maxValue: Math.Max(1, total));
+                bar.Value = total == 0 ? 1 : rows;
+            });
+        });
+
+        foreach (var table in tables) Console.WriteLine($"{table.Name,-22} {table.Rows,12:N0} rows  sha256 {table.Checksum}");
+        Console.WriteLine($"Copied and checked: {source.Place} → {target.Place}. The source is as it was.");
         return 0;
     }
 

@@ -12,7 +12,7 @@ public static class Demo
         var folder = Directory.CreateTempSubdirectory("pakhouse-demo-").FullName;
         try
         {
-            await using var app = Program.Build([.. settings, "--Pakhouse:DataFolder", folder]);
+            await using var app = Program.Build([.. settings, "--Pakhouse:DataFolder", folder, "--Pakhouse:PostgresConnection="]);
             await app.StartAsync(stop);
             await ShowAsync(app);
             await app.WaitForShutdownAsync(stop);

@@ -28,6 +28,12 @@ public sealed class PakhouseOptions
     /// <summary>Folder of the database and of the Data Protection keys. Absolute; made with mode 0700 where it is missing.</summary>
     public required string DataFolder { get; init; }
 
+    /// <summary>PostgreSQL instead of SQLite; null: SQLite. Completed by <see cref="PostgresDatabase.ReadSettings"/>. Holds a password.</summary>
+    public required Npgsql.NpgsqlConnectionStringBuilder? Postgres { get; init; }
+
+    /// <summary>Whether statements are prepared on PostgreSQL. Off behind a pooler that gives a connection away between transactions and does not know prepared statements (PgBouncer before 1.21).</summary>
+    public required bool PostgresPrepare { get; init; }
+
     /// <summary>First part of every key: 2 to 16 of <c>[a-z0-9]</c>, a letter first. Keys of an earlier brand go on working.</summary>
     public required string Brand { get; init; }
 
@@ -71,6 +77,9 @@ public sealed class PakhouseOptions
     /// <summary>Counts of use are written this often; a crash loses at most this much of them.</summary>
     public required TimeSpan UseFlush { get; init; }
 
+    /// <summary>Between being told to stop and stopping; see <see cref="Draining"/>. As long as a load balancer takes to notice.</summary>
+    public required TimeSpan ShutdownDelay { get; init; }
+
     /// <summary>Whether browsers reach this server by HTTPS.</summary>
     public bool IsHttps => (PublicAddress ?? Listen).Scheme == Uri.UriSchemeHttps;
 
@@ -94,6 +103,8 @@ public sealed class PakhouseOptions
             Listen = listen,
             PublicAddress = publicAddress,
             DataFolder = Path.GetFullPath(read.Text("DataFolder", DefaultDataFolder, "a folder", text => text.Length <= 1024)!),
+            Postgres = read.Postgres("PostgresConnection"),
+            PostgresPrepare = read.Flag("PostgresPrepare", true),
             Brand = read.Text("Brand", "ph", "2 to 16 characters of [a-z0-9], the first a letter", text => KeyFormat.IsBrand(text))!,
             Audience = read.Text("Audience", null, "at most 256 characters without spaces", text => text.Length <= 256 && !text.Any(char.IsWhiteSpace)),
             TokenLifetime = read.Seconds("TokenLifetimeSeconds", 3600, 60, (int)TokenLifetimeMax.TotalSeconds),
@@ -110,6 +121,7 @@ public sealed class PakhouseOptions
             SessionIdle = TimeSpan.FromMinutes(read.Number("SessionIdleMinutes", 480, 5, 43200)),
             PasswordLengthMin = read.Number("PasswordLengthMin", 12, 8, 64),
             UseFlush = read.Seconds("UseFlushSeconds", 5, 1, 60),
+            ShutdownDelay = read.Seconds("ShutdownDelaySeconds", 0, 0, 25),
         };
 
         // Keys and passwords would travel in clear. Loopback is the exception because nothing leaves the machine.
@@ -183,6 +195,31 @@ internal sealed class SettingReader(IConfigurationSection section)
         foreach (var entry in entries) (isValid(entry) ? valid : faulty).Add(entry);
         foreach (var entry in faulty) Fault(name, expected, entry);
         return valid;
+    }
+
+    public bool Flag(string name, bool fallback)
+    {
+        var given = Given(name, fallback ? "true" : "false");
+        if (given is null) return fallback;
+        if (bool.TryParse(given, out var flag)) return flag;
+        Fault(name, "true or false", given);
+        return fallback;
+    }
+
+    public Npgsql.NpgsqlConnectionStringBuilder? Postgres(string name)
+    {
+        var given = Given(name, "");
+        if (given is null) return null;
+        try
+        {
+            return PostgresDatabase.ReadSettings(given);
+        }
+        catch (Exception e) when (e is ArgumentException or FormatException or InvalidCastException or OverflowException)
+        {
+            // Neither what was given nor the parser's words: both can hold the password.
+            faults.Add($"{Full(name)} must be a connection string of PostgreSQL that names host and database, such as Host=db.example.com;Database=pakhouse;Username=pakhouse;Password=…; what was given is not shown, because it can hold a password");
+            return null;
+        }
     }
 
     public X509Certificate2? Certificate(string name, string passwordName)

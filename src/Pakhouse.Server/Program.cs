@@ -1,6 +1,8 @@
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.DataProtection;
+using Microsoft.AspNetCore.DataProtection.KeyManagement;
 using Microsoft.AspNetCore.Identity;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.StaticFiles;
@@ -21,35 +23,48 @@ public static class Program
     /// <exception cref="StartupException">Settings or database are not usable; the message is for the operator.</exception>
     public static WebApplication Build(string[] settings, TimeProvider? clock = null, Action<WebApplicationBuilder>? configure = null)
     {
+        // Settings are read once. To watch their files for changes, the host would put a watch on every folder below the current one,
+        // which of a service is often the root of the machine.
+        settings = ["--hostBuilder:reloadConfigOnChange=false", .. settings];
         var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = settings, ApplicationName = "Pakhouse.Server" });
         var options = PakhouseOptions.Read(builder.Configuration);
-        var database = new Database(options);
+        var database = Database.Of(options);
         database.Prepare();
 
         AddServices(builder, options, database, clock ?? TimeProvider.System);
+        // A start that fails is thrown to Commands, which puts it into words; the host would first log the same with its stack trace.
+        var hasStarted = false;
+        builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", level => hasStarted && level >= LogLevel.Warning);
         configure?.Invoke(builder);
         var app = builder.Build();
+        app.Lifetime.ApplicationStarted.Register(() => hasStarted = true);
         UseMiddleware(app, options);
         MapRoutes(app);
         return app;
     }
+
+    /// <summary>The settings alone, from the same places, for commands that serve nothing.</summary>
+    public static IConfiguration Configuration(string[] settings) => WebApplication.CreateBuilder(settings).Configuration;
 
     private static void AddServices(WebApplicationBuilder builder, PakhouseOptions options, Database database, TimeProvider clock)
     {
         var services = builder.Services;
         services.AddSingleton(options).AddSingleton(database).AddSingleton(clock).AddSingleton<PublicAddress>();
 
+        services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 
+        services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
         services.AddSingleton<SetUp>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
         services.AddSingleton<IPasswordHasher<User>, PasswordHasher<User>>().AddSingleton<ILookupNormalizer, UpperInvariantLookupNormalizer>();
         services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
 
-        var protectedKeys = new DirectoryInfo(Path.Combine(options.DataFolder, "data-protection"));
-        var protection = services.AddDataProtection().SetApplicationName("Pakhouse").PersistKeysToFileSystem(protectedKeys);
+        // Registered after SigningKeys, whose start makes the first of these keys while it holds off every other process.
+        var protection = services.AddDataProtection().SetApplicationName("Pakhouse");
+        services.Configure<KeyManagementOptions>(keys => keys.XmlRepository = database.ProtectionKeys);
         if (options.DataProtectionCertificate is { } certificate) protection.ProtectKeysWithCertificate(certificate);
 
         // __Host-: the browser takes the cookie from this host and by HTTPS only, and no neighbour can plant one.
@@ -90,9 +105,25 @@ public static class Program
 
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning)
             .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error); // that its keys are protected by the folder's mode stands in docs/operations.md
-        // This category writes whole addresses, query included, where a mistaken caller puts a key. No setting can turn it on; Edge has a request log.
-        services.PostConfigure<LoggerFilterOptions>(filters =>
-            filters.Rules.Add(new LoggerFilterRule(null, "Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None, null)));
+        services.PostConfigure<LoggerFilterOptions>(Withhold);
+    }
+
+    /// <summary>
+    /// Below Warning the framework writes addresses, headers and arguments, where a mistaken caller puts a key; its category of
+    /// requests does at any level, as a scope too. No setting turns that on, neither by category nor by provider; Edge has a request log.
+    /// </summary>
+    private static void Withhold(LoggerFilterOptions filters)
+    {
+        // A rule that names a provider beats every rule that names none, so a rule of our own would not do: each rule is narrowed.
+        filters.Rules.Insert(0, new LoggerFilterRule(null, null, filters.MinLevel, null));
+        for (var i = 0; i < filters.Rules.Count; i++)
+        {
+            var rule = filters.Rules[i];
+            filters.Rules[i] = new LoggerFilterRule(rule.ProviderName, rule.CategoryName, rule.LogLevel, (provider, category, level) =>
+                category != "Microsoft.AspNetCore.Hosting.Diagnostics"
+                && (level >= LogLevel.Warning || category?.StartsWith("Microsoft.AspNetCore.", StringComparison.Ordinal) != true)
+                && rule.Filter?.Invoke(provider, category, level) != false);
+        }
     }
 
     private static void UseMiddleware(WebApplication app, PakhouseOptions options)
@@ -111,6 +142,7 @@ public static class Program
     private static void MapRoutes(WebApplication app)
     {
         TokenEndpoint.Map(app);
+        Health.Map(app);
         Discovery.Map(app);
         Assets.Map(app);
         app.MapRazorPages();

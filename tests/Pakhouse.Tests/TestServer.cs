@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
+using Dapper;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Identity;
 using Microsoft.Extensions.DependencyInjection;
@@ -10,16 +11,15 @@ using Microsoft.Extensions.Time.Testing;
 namespace Pakhouse.Tests;
 
 /// <summary>
-/// The real server: Kestrel on a free loopback port, SQLite in a folder of its own, and a clock that only the test moves.
+/// The real server: Kestrel on a free loopback port, a database of its own, and a clock that only the test moves.
 /// </summary>
 public sealed class TestServer : IAsyncDisposable
 {
-    private readonly string folder;
     private readonly WebApplication app;
 
-    private TestServer(string folder, WebApplication app, FakeTimeProvider clock, RecordedLog log)
+    private TestServer(TestDatabase place, WebApplication app, FakeTimeProvider clock, RecordedLog log)
     {
-        (this.folder, this.app, Clock, Log) = (folder, app, clock, log);
+        (Place, this.app, Clock, Log) = (place, app, clock, log);
         Address = app.Urls.Single();
         // One connection pool, no cookies, no redirects: a test sees what the wire carries.
         Http = new HttpClient(new SocketsHttpHandler { UseCookies = false, AllowAutoRedirect = false }) { BaseAddress = new Uri(Address) };
@@ -31,7 +31,10 @@ public sealed class TestServer : IAsyncDisposable
 
     public string Address { get; }
 
-    public string DataFolder => folder;
+    /// <summary>Where its data is, for a second server on the same.</summary>
+    public TestDatabase Place { get; }
+
+    public string DataFolder => Place.Folder;
 
     public HttpClient Http { get; }
 
@@ -43,28 +46,40 @@ public sealed class TestServer : IAsyncDisposable
 
     public Keys Keys => Get<Keys>();
 
+    /// <summary>SQL from outside: as another process would, or an injected fault.</summary>
+    public Task<int> ExecuteAsync(string sql) => Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteAsync(sql, transaction: transaction));
+
+    public Task<T?> ScalarAsync<T>(string sql) => Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<T>(sql));
+
+    /// <summary>From now on no row can be added to the table: the fault lies in the database, not in a stand-in for it.</summary>
+    public Task<int> BreakInsertsAsync(string table) => ExecuteAsync(TestDatabase.IsPostgres
+        ? $"CREATE OR REPLACE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'injected'; END $$; CREATE TRIGGER fault_{table} BEFORE INSERT ON {table} EXECUTE FUNCTION fault()"
+        : $"CREATE TRIGGER fault_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'injected'); END");
+
+    public Task<int> MendInsertsAsync(string table) => ExecuteAsync(TestDatabase.IsPostgres ? $"DROP TRIGGER fault_{table} ON {table}" : $"DROP TRIGGER fault_{table}");
+
     public T Get<T>() where T : notnull => app.Services.GetRequiredService<T>();
 
     /// <param name="settings">As on the command line: <c>--Pakhouse:Name=value</c>.</param>
     public static Task<TestServer> StartAsync(params string[] settings) => StartOnAsync(null, null, settings);
 
-    /// <param name="folder">An existing data folder; null: a new one. Either is deleted at the end.</param>
-    public static async Task<TestServer> StartOnAsync(string? folder, FakeTimeProvider? clock, params string[] settings)
+    /// <param name="place">Of an earlier server; null: a new one. Either is deleted at the end.</param>
+    public static async Task<TestServer> StartOnAsync(TestDatabase? place, FakeTimeProvider? clock, params string[] settings)
     {
-        folder ??= Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "data");
+        place ??= await TestDatabase.CreateAsync();
         clock ??= new FakeTimeProvider(new DateTimeOffset(2026, 11, 2, 9, 0, 30, TimeSpan.Zero));
         var log = new RecordedLog();
-        var server = Server.Program.Build(["--Pakhouse:Listen=http://127.0.0.1:0", $"--Pakhouse:DataFolder={folder}", .. settings], clock, builder =>
+        var server = Server.Program.Build(["--Pakhouse:Listen=http://127.0.0.1:0", .. place.Settings, .. settings], clock, builder =>
         {
             builder.Logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace).AddFilter("", LogLevel.Trace);
             // The same hasher with less work: the tests make hundreds of users.
             builder.Services.Configure<PasswordHasherOptions>(hasher => hasher.IterationCount = 1000);
         });
         await server.StartAsync();
-        return new TestServer(folder, server, clock, log);
+        return new TestServer(place, server, clock, log);
     }
 
-    /// <summary>Stops the server and leaves its folder for the next.</summary>
+    /// <summary>Stops the server and leaves its data for the next.</summary>
     public async Task StopAsync()
     {
         await app.StopAsync();
@@ -75,7 +90,7 @@ public sealed class TestServer : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await StopAsync();
-        Directory.Delete(folder, recursive: true);
+        await Place.DeleteAsync();
     }
 
     public const string Password = "correct horse battery";

@@ -27,10 +27,12 @@ public static partial class Edge
             app.UseForwardedHeaders(forwarded);
         }
 
+        var draining = app.Services.GetRequiredService<Draining>();
         var scheme = options.IsHttps ? Uri.UriSchemeHttps : Uri.UriSchemeHttp;
         app.Use((context, next) =>
         {
             context.Request.Scheme = scheme;
+            if (draining.IsOn) context.Response.Headers.Connection = "close"; // the caller's next request goes elsewhere
             // Some clients are configured with a trailing slash and post to //auth/v1/token.
             if (context.Request.Path.Value is { } path && path.Contains("//", StringComparison.Ordinal)) context.Request.Path = CollapseSlashes(path);
             return next(context);

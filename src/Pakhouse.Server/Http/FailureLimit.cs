@@ -21,7 +21,11 @@ public class FailureLimit(int perMinute, TimeProvider clock)
     private readonly Lock turn = new();
     private volatile Windows windows = new(0, [], []);
 
-    private sealed record Windows(long Minute, ConcurrentDictionary<IPAddress, int> Now, ConcurrentDictionary<IPAddress, int> Before);
+    private sealed record Windows(long Minute, ConcurrentDictionary<IPAddress, int> Now, ConcurrentDictionary<IPAddress, int> Before)
+    {
+        /// <summary>Nobody has failed. Kept apart because IsEmpty of an empty dictionary takes all its locks.</summary>
+        public volatile bool IsQuiet = Before.IsEmpty;
+    }
 
     /// <summary>Addresses remembered for the present minute.</summary>
     internal int Addresses => windows.Now.Count;
@@ -31,7 +35,7 @@ public class FailureLimit(int perMinute, TimeProvider clock)
     {
         var now = clock.GetUtcNow();
         var current = At(now);
-        if (address is null || (current.Now.IsEmpty && current.Before.IsEmpty)) return null; // the usual case costs nothing
+        if (address is null || current.IsQuiet) return null; // the usual case costs nothing
 
         var network = Network(address);
         var (inWindow, before) = (current.Now.GetValueOrDefault(network), current.Before.GetValueOrDefault(network));
@@ -51,9 +55,10 @@ public class FailureLimit(int perMinute, TimeProvider clock)
     public void Count(IPAddress? address)
     {
         if (address is null) return;
-        var window = At(clock.GetUtcNow()).Now;
-        var network = Network(address);
+        var current = At(clock.GetUtcNow());
+        var (window, network) = (current.Now, Network(address));
         if (window.Count < AddressesMax || window.ContainsKey(network)) window.AddOrUpdate(network, 1, static (_, count) => count + 1);
+        current.IsQuiet = false;
     }
 
     private Windows At(DateTimeOffset now)

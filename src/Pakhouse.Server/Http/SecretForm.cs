@@ -23,14 +23,14 @@ public sealed class SecretForm : IDisposable
     private const int PooledMax = 256;
 
     // Pinned: the collector does not move them, so it leaves no copies of a secret behind.
-    private static readonly ConcurrentBag<byte[]> pool = [];
+    private static readonly ConcurrentQueue<byte[]> pool = []; // a bag takes all its locks to count
 
     private readonly Field[] fields = new Field[FieldsMax];
     private byte[] buffer;
     private int length;
     private int count;
 
-    private SecretForm() => buffer = pool.TryTake(out var pooled) ? pooled : GC.AllocateUninitializedArray<byte>(BodyLengthMax, pinned: true);
+    private SecretForm() => buffer = pool.TryDequeue(out var pooled) ? pooled : GC.AllocateUninitializedArray<byte>(BodyLengthMax, pinned: true);
 
     private readonly record struct Field(Range Name, Range Value);
 
@@ -85,7 +85,7 @@ public sealed class SecretForm : IDisposable
     {
         if (buffer.Length == 0) return;
         CryptographicOperations.ZeroMemory(buffer.AsSpan(0, length));
-        if (pool.Count < PooledMax) pool.Add(buffer);
+        if (pool.Count < PooledMax) pool.Enqueue(buffer);
         (buffer, count) = ([], 0);
     }
 

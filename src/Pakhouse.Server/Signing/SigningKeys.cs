@@ -84,7 +84,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
         var rows = await database.ReadAsync(connection => ReadRowsAsync(connection, null));
         if (IsSuccessorDue(rows, now) || rows.Any(row => IsDead(row, rows, now)))
         {
-            rows = await database.WriteAsync(async transaction =>
+            rows = await database.WriteAloneAsync(async transaction =>
             {
                 // Read again: of two processes that saw the same, one is first.
                 var newest = await ReadRowsAsync(transaction.Connection!, transaction);
@@ -167,8 +167,8 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
         catch (CryptographicException e)
         {
             throw new StartupException(
-                $"Signing key {row.Id} cannot be decrypted: the Data Protection keys under {Path.Combine(database.Folder, "data-protection")}, or the certificate that protects them, are not those it was encrypted with. " +
-                "Restore that folder from the back-up of the same day as the database, or set Pakhouse:DataProtectionCertificateFile to the earlier certificate.", e);
+                $"Signing key {row.Id} cannot be decrypted: the Data Protection keys, or the certificate that protects them, are not those it was encrypted with. " +
+                "Restore them from the back-up of the same day as the database (with SQLite they are the folder data-protection), or set Pakhouse:DataProtectionCertificateFile to the earlier certificate.", e);
         }
 
         try

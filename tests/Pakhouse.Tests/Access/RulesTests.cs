@@ -383,7 +383,7 @@ public static class RulesTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            await using var other = new Microsoft.Data.Sqlite.SqliteConnection($"Data Source={server.Get<Database>().FilePath};Pooling=False");
+            await using var other = server.Place.Connect();
             Assert.Equal(["owner"], (await server.ExchangeAsync(key)).Roles);
             await other.ExecuteAsync("UPDATE memberships SET roles = 'viewer'");
             Assert.Equal(["viewer"], (await server.ExchangeAsync(key)).Roles);

@@ -112,7 +112,7 @@ public class SigningKeysTests
     {
         var first = await TestServer.StartAsync();
         await first.StopAsync();
-        await using var second = await TestServer.StartOnAsync(first.DataFolder, first.Clock, "--Pakhouse:SigningAlgorithm=RS256");
+        await using var second = await TestServer.StartOnAsync(first.Place, first.Clock, "--Pakhouse:SigningAlgorithm=RS256");
         Assert.Equal(2, (await PublishedAsync(second)).Count);
         var token = await TokenAsync(second);
         Assert.Equal("ES256", new JsonWebToken(token).Alg);
@@ -126,7 +126,7 @@ public class SigningKeysTests
     public async Task A_rotation_made_by_another_process_is_published_with_the_next_look()
     {
         var first = await TestServer.StartAsync();
-        await using var second = await TestServer.StartOnAsync(first.DataFolder, first.Clock);
+        await using var second = await TestServer.StartOnAsync(first.Place, first.Clock);
         var successor = (await second.Get<SigningKeys>().RotateAsync(Actor.Operator)).Value.Public.Id;
         await first.Get<SigningKeys>().RefreshAsync();
         Assert.Contains(successor, await PublishedAsync(first));
@@ -137,15 +137,15 @@ public class SigningKeysTests
     [Fact]
     public async Task Two_processes_that_start_together_make_one_key()
     {
-        var folder = Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "data");
-        var servers = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => TestServer.StartOnAsync(folder, null))));
+        var place = await TestDatabase.CreateAsync();
+        var servers = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => TestServer.StartOnAsync(place, null))));
         var published = await Task.WhenAll(servers.Select(PublishedAsync));
         Assert.Single(published.SelectMany(kids => kids).Distinct());
         foreach (var server in servers) await server.StopAsync();
-        Directory.Delete(folder, recursive: true);
+        await place.DeleteAsync();
     }
 
-    [Fact]
+    [Fact, SqliteOnly("reads the files of the data folder")]
     public async Task The_private_key_does_not_stand_in_the_database_in_clear()
     {
         await using var server = await TestServer.StartAsync();
@@ -156,19 +156,19 @@ public class SigningKeysTests
         Assert.Contains(files, content => content.AsSpan().IndexOf(Encoding.ASCII.GetBytes(credentials.KeyId)) >= 0); // the search finds what is there
     }
 
-    [Fact]
+    [Fact, SqliteOnly("the keys stand in a folder on SQLite only")]
     public async Task Without_the_keys_that_encrypted_it_the_server_does_not_start_and_says_what_to_restore()
     {
         var first = await TestServer.StartAsync();
         await first.StopAsync();
         Directory.Delete(Path.Combine(first.DataFolder, "data-protection"), recursive: true);
-        var e = await Assert.ThrowsAsync<StartupException>(() => TestServer.StartOnAsync(first.DataFolder, first.Clock));
+        var e = await Assert.ThrowsAsync<StartupException>(() => TestServer.StartOnAsync(first.Place, first.Clock));
         Assert.Contains("data-protection", e.Message, StringComparison.Ordinal);
         Assert.Contains("Restore", e.Message, StringComparison.Ordinal);
-        Directory.Delete(first.DataFolder, recursive: true);
+        await first.Place.DeleteAsync();
     }
 
-    [Fact]
+    [Fact, SqliteOnly("reads the files of the data folder; PostgreSQL has a test of its own")]
     public async Task With_a_certificate_the_data_protection_keys_are_encrypted_too()
     {
         using var rsa = System.Security.Cryptography.RSA.Create(2048);
@@ -183,7 +183,7 @@ public class SigningKeysTests
         Assert.NotEmpty(protectedKeys);
         Assert.All(protectedKeys, xml => Assert.Contains("EncryptedData", xml, StringComparison.Ordinal));
         await first.StopAsync();
-        await using var second = await TestServer.StartOnAsync(first.DataFolder, first.Clock, settings);
+        await using var second = await TestServer.StartOnAsync(first.Place, first.Clock, settings);
         Assert.True(await IsAcceptedAsync(second, await TokenAsync(second)));
     }
 

@@ -5,7 +5,7 @@ namespace Pakhouse.Tests;
 
 public class StorageTests
 {
-    [Fact]
+    [Fact, SqliteOnly("PostgreSQL is durable by its own default, fsync and synchronous_commit")]
     public async Task Commits_are_on_the_disk_before_they_are_acknowledged()
     {
         await using var server = await TestServer.StartAsync();
@@ -17,7 +17,7 @@ public class StorageTests
         Assert.Equal(2, await server.Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteScalarAsync<long>("PRAGMA synchronous", transaction: transaction)));
     }
 
-    [Fact]
+    [Fact, SqliteOnly("PostgreSQL keeps its files itself")]
     public async Task The_data_folder_and_its_files_are_their_owners_alone()
     {
         await using var server = await TestServer.StartAsync();
@@ -28,40 +28,40 @@ public class StorageTests
         foreach (var file in Directory.GetFiles(server.DataFolder)) Assert.Equal(owner, File.GetUnixFileMode(file));
     }
 
-    [Fact]
+    [Fact, SqliteOnly("compares the file byte by byte; PostgreSQL has a test of its own")]
     public async Task A_file_from_a_newer_version_is_refused_and_left_as_it_was()
     {
         var first = await TestServer.StartAsync();
-        var file = first.Get<Database>().FilePath;
+        var file = ((SqliteDatabase)first.Get<Database>()).FilePath;
         await first.StopAsync();
         await using (var newer = new SqliteConnection($"Data Source={file};Pooling=False"))
             await newer.ExecuteAsync("INSERT INTO SchemaVersions (ScriptName, Applied) VALUES ('Pakhouse.Server.Storage.sqlite.999.sql', '2027-01-01'); PRAGMA wal_checkpoint(TRUNCATE);");
         var before = await File.ReadAllBytesAsync(file);
 
-        var e = await Assert.ThrowsAsync<StartupException>(() => TestServer.StartOnAsync(first.DataFolder, first.Clock));
+        var e = await Assert.ThrowsAsync<StartupException>(() => TestServer.StartOnAsync(first.Place, first.Clock));
         Assert.Contains("newer Pakhouse: it has schema 999", e.Message, StringComparison.Ordinal);
         SqliteConnection.ClearAllPools();
         Assert.Equal(before, await File.ReadAllBytesAsync(file));
-        Directory.Delete(first.DataFolder, recursive: true);
+        await first.Place.DeleteAsync();
     }
 
-    [Fact]
+    [Fact, SqliteOnly("PostgreSQL has no file of ours")]
     public async Task A_file_that_is_no_database_is_refused_in_words()
     {
         var folder = Directory.CreateTempSubdirectory("pakhouse-test-").FullName;
         await File.WriteAllTextAsync(Path.Combine(folder, "pakhouse.db"), "this is no database, but a note that somebody left here");
-        var e = await Assert.ThrowsAsync<StartupException>(() => TestServer.StartOnAsync(folder, null));
+        var e = await Assert.ThrowsAsync<StartupException>(() => TestServer.StartOnAsync(new TestDatabase(folder, null), null));
         Assert.Contains("pakhouse.db cannot be used", e.Message, StringComparison.Ordinal);
         Directory.Delete(folder, recursive: true);
     }
 
-    [Fact]
+    [Fact, SqliteOnly("reads sqlite_master")]
     public async Task A_second_start_on_the_same_file_changes_no_schema()
     {
         var first = await TestServer.StartAsync();
         var before = await SchemaAsync(first);
         await first.StopAsync();
-        await using var second = await TestServer.StartOnAsync(first.DataFolder, first.Clock);
+        await using var second = await TestServer.StartOnAsync(first.Place, first.Clock);
         Assert.Equal(before, await SchemaAsync(second));
 
         static async Task<IEnumerable<string>> SchemaAsync(TestServer server) =>

@@ -1,0 +1,140 @@
+using System.Buffers;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using Microsoft.Data.Sqlite;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
+
+namespace Pakhouse.Bench;
+
+/// <summary>
+/// The floor: what any exchange in this process model must do, and nothing else. Form bytes, SHA-256, one prepared read by primary
+/// key, a comparison in constant time, an ES256 signature by the same library as the server's, JSON, one write. No routing, no check
+/// digits, no people and organizations, no scopes, no counting of use, no limits, no log: their cost is the server's ratio to this.
+/// </summary>
+internal sealed class Floor(string file)
+{
+    private const string UserId = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70";
+    private const string OrganizationId = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e71";
+    private const string Scope = "openid profile email";
+    private const string Issuer = "http://127.0.0.1:8420";
+    private const int LifetimeSeconds = 3600;
+    private const int TailLength = KeyFormat.IdLength + 1 + KeyFormat.SecretLength + KeyFormat.CheckLength;
+
+    // One connection a thread: between taking and leaving it nothing is awaited, so nothing needs to be handed out.
+    [ThreadStatic]
+    private static SqliteCommand? read;
+
+    private readonly JsonWebTokenHandler handler = new() { SetDefaultTimesOnTokenCreation = false };
+    private readonly SigningCredentials credentials = new(new ECDsaSecurityKey(ECDsa.Create(ECCurve.NamedCurves.nistP256)) { KeyId = "floor-0123456789-0123456789-0123456789-01" }, "ES256");
+    private readonly TimeProvider clock = TimeProvider.System;
+
+    public static async Task RunAsync(string folder, string address)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.UseUrls(address).ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
+        await using var app = builder.Build();
+        app.Run(new Floor(Path.Combine(folder, "pakhouse.db")).AnswerAsync);
+        await app.RunAsync();
+    }
+
+    private async Task AnswerAsync(HttpContext context)
+    {
+        var body = context.Request.BodyReader;
+        var result = await body.ReadAsync();
+        while (!result.IsCompleted)
+        {
+            body.AdvanceTo(result.Buffer.Start, result.Buffer.End);
+            result = await body.ReadAsync();
+        }
+
+        var answer = Exchange(result.Buffer);
+        body.AdvanceTo(result.Buffer.End);
+        var response = context.Response;
+        if (answer is null)
+        {
+            response.StatusCode = StatusCodes.Status401Unauthorized;
+            return;
+        }
+
+        response.ContentType = "application/json";
+        response.ContentLength = answer.WrittenCount;
+        response.Headers.CacheControl = "no-store";
+        response.Headers.Pragma = "no-cache";
+        await response.Body.WriteAsync(answer.WrittenMemory);
+    }
+
+    private ArrayBufferWriter<byte>? Exchange(ReadOnlySequence<byte> form)
+    {
+        var bytes = form.IsSingleSegment ? form.FirstSpan : form.ToArray();
+        var field = "personalAccessKey="u8;
+        if (!bytes.StartsWith(field) || bytes.Length < field.Length + TailLength) return null;
+        var key = bytes[field.Length..];
+        var id = Encoding.ASCII.GetString(key[^TailLength..][..KeyFormat.IdLength]);
+        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+        SHA256.HashData(key, hash);
+
+        var command = read ??= Prepare();
+        command.Parameters[0].Value = id;
+        using (var row = command.ExecuteReader())
+        {
+            if (!row.Read() || !row.IsDBNull(1) || !CryptographicOperations.FixedTimeEquals(hash, row.GetFieldValue<byte[]>(0))) return null;
+        }
+
+        var buffer = new ArrayBufferWriter<byte>(1536);
+        using var json = new Utf8JsonWriter(buffer);
+        json.WriteStartObject();
+        json.WriteString("access_token"u8, CreateToken(id));
+        json.WriteString("token_type"u8, "Bearer"u8);
+        json.WriteNumber("expires_in"u8, LifetimeSeconds);
+        json.WriteString("scope"u8, Scope);
+        json.WriteString("organization_id"u8, OrganizationId);
+        json.WriteEndObject();
+        json.Flush();
+        return buffer;
+    }
+
+    private string CreateToken(string keyId)
+    {
+        var now = clock.GetUtcNow();
+        return handler.CreateToken(new SecurityTokenDescriptor
+        {
+            TokenType = "at+jwt",
+            Issuer = Issuer,
+            Audience = Issuer,
+            IssuedAt = now.UtcDateTime,
+            Expires = now.UtcDateTime.AddSeconds(LifetimeSeconds),
+            SigningCredentials = credentials,
+            Claims = new Dictionary<string, object>(12, StringComparer.Ordinal)
+            {
+                ["sub"] = UserId,
+                ["client_id"] = "personal-access-key",
+                ["jti"] = Ids.New(clock).ToString(),
+                ["scope"] = Scope,
+                ["org_id"] = OrganizationId,
+                ["root_org_id"] = OrganizationId,
+                ["currentOrganizationId"] = OrganizationId,
+                ["membership"] = "member",
+                ["roles"] = roles,
+                ["key_id"] = keyId,
+                ["name"] = "Person 12345",
+                ["email"] = "person12345@acme.example",
+            },
+        });
+    }
+
+    private static readonly string[] roles = ["build-operator", "report-viewer"];
+
+    private SqliteCommand Prepare()
+    {
+        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = file, Mode = SqliteOpenMode.ReadWrite }.ToString());
+        connection.Open();
+        var command = connection.CreateCommand();
+        command.CommandText = "SELECT hash, deleted_at FROM personal_access_keys WHERE id = @id";
+        command.Parameters.Add(new SqliteParameter("@id", SqliteType.Text));
+        command.Prepare();
+        return command;
+    }
+}

@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# The exchange under load, beside its floor: both in one run, in turns, on one core, with wrk on another.
+#
+#   bench/run.sh                    the server and the floor, on KEYS keys
+#   bench/run.sh scale              the server on 10,000, 1,000,000 and 10,000,000 keys (SIZES)
+#   bench/run.sh compare DIR DIR    two builds of the server (folders with Pakhouse.Server.dll), on KEYS keys
+#
+# Environment: KEYS=1000000  SIZES="10000 1000000 10000000"  ROUNDS=5  ROUND_SECONDS=10  WARM_SECONDS=15  WARM_REQUESTS=50000  LEAD_SECONDS=6
+#              CONNECTIONS=32  FOLDER=${TMPDIR:-/tmp}/pakhouse-bench (seeded data; reused, never deleted unless CLEAN=1)
+# What it prints can be pasted into bench/README.md as it is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mode=${1:-floor}
+KEYS=${KEYS:-1000000}
+SIZES=${SIZES:-10000 1000000 10000000}
+ROUNDS=${ROUNDS:-5}
+ROUND_SECONDS=${ROUND_SECONDS:-10}
+WARM_SECONDS=${WARM_SECONDS:-15}
+WARM_REQUESTS=${WARM_REQUESTS:-50000}
+LEAD_SECONDS=${LEAD_SECONDS:-6}   # not counted, before every round: a round begins in the midst of work, flushes included
+CONNECTIONS=${CONNECTIONS:-32}
+FOLDER=${FOLDER:-${TMPDIR:-/tmp}/pakhouse-bench}
+FLUSH_SECONDS=5                   # the server's default; between rounds it must have ended, so that nobody pays for the one before
+BUILD=bench/Pakhouse.Bench/bin/Release/net10.0
+
+fail() { echo "bench: $*" >&2; exit 1; }
+[ "$(nproc)" -ge 2 ] || fail "two cores are needed, one for the server and one for wrk"
+command -v wrk > /dev/null || { apt-get update && apt-get install -y wrk; } >&2
+
+# Names, addresses, data folders and process ids of what is measured; ratios are to the first.
+names=() addresses=() folders=() pids=()
+mkdir -p "$FOLDER"
+results=$(mktemp -d)
+stop() {
+  for pid in "${pids[@]}"; do kill "$pid" 2> /dev/null || true; done
+  for pid in "${pids[@]}"; do wait "$pid" 2> /dev/null || true; done
+  rm -rf "$results"
+  if [ "${CLEAN:-0}" = 1 ]; then rm -rf "$FOLDER"; fi
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+free_port() {
+  local port
+  for port in $(shuf -i 20000-30000 -n 50); do
+    if ! (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then echo "$port"; return; fi
+  done
+  fail "no free port"
+}
+
+seed() { # keys
+  local folder=$FOLDER/$1
+  if [ ! -f "$folder/keys.txt" ]; then
+    rm -rf "$folder"
+    dotnet "$BUILD/Pakhouse.Bench.dll" seed --folder "$folder" --keys "$1" >&2
+  fi
+}
+
+start() { # name, data folder, address, command …
+  local name=$1 folder=$2 address=$3 key answer
+  shift 3
+  DOTNET_PROCESSOR_COUNT=1 ASPNETCORE_ENVIRONMENT=Production taskset -c 0 "$@" > "$results/$name.log" 2>&1 &
+  pids+=($!) names+=("$name") folders+=("$folder") addresses+=("$address")
+  key=$(head -n 1 "$folder/keys.txt")
+  answer=$(printf 'personalAccessKey=%s' "$key" | curl --silent --retry 60 --retry-delay 1 --retry-connrefused --data-binary @- "$address/auth/v3/token") || { cat "$results/$name.log" >&2; fail "$name does not answer"; }
+  [[ $answer == *'"access_token":"ey'* ]] || fail "$name does not exchange: $answer"
+  echo "$name: answers of ${#answer} bytes" >&2
+}
+
+start_server() { # name, data folder, folder of the build
+  local address
+  address=http://127.0.0.1:$(free_port)
+  start "$1" "$2" "$address" dotnet "$3/Pakhouse.Server.dll" --Pakhouse:DataFolder "$2" --Pakhouse:Listen "$address" --Pakhouse:UseFlushSeconds "$FLUSH_SECONDS"
+}
+
+start_floor() { # data folder
+  local address
+  address=http://127.0.0.1:$(free_port)
+  start floor "$1" "$address" dotnet "$BUILD/Pakhouse.Bench.dll" floor --folder "$1" --listen "$address"
+}
+
+load() { # index, seconds, round
+  KEYS_FILE=${folders[$1]}/keys.txt ROUND=$3 taskset -c 1 \
+    wrk -t1 "-c$CONNECTIONS" "-d${2}s" --latency -s bench/exchange.lua "${addresses[$1]}/auth/v3/token" > "$results/wrk.txt"
+  local result
+  result=$(grep '^RESULT ' "$results/wrk.txt") || { cat "$results/wrk.txt" >&2; fail "wrk gave no result"; }
+  read -r _ rate p50 p99 requests refused broken <<< "$result"
+  [ "$refused" = 0 ] && [ "$broken" = 0 ] || fail "${names[$1]}: $refused answers were not 2xx, $broken connections failed"
+}
+
+cpu() { # index: microseconds of processor time that the process has used
+  awk -v tick="$(getconf CLK_TCK)" '{ sub(/^.*\) /, ""); printf "%.0f", ($12 + $13) * 1e6 / tick }' "/proc/${pids[$1]}/stat"
+}
+
+dotnet build --configuration Release --verbosity quiet --nologo bench/Pakhouse.Bench/Pakhouse.Bench.csproj >&2
+case $mode in
+  floor)
+    seed "$KEYS"
+    start_floor "$FOLDER/$KEYS"
+    start_server server "$FOLDER/$KEYS" "$BUILD"
+    ;;
+  scale)
+    for size in $SIZES; do seed "$size"; done
+    for size in $SIZES; do start_server "$size" "$FOLDER/$size" "$BUILD"; done
+    ;;
+  compare)
+    [ $# -eq 3 ] || fail "compare DIR DIR"
+    seed "$KEYS"
+    start_server A "$FOLDER/$KEYS" "$2"
+    start_server B "$FOLDER/$KEYS" "$3"
+    ;;
+  *) fail "unknown: $mode (nothing, scale or compare DIR DIR)" ;;
+esac
+
+for i in "${!names[@]}"; do
+  # By requests too: on a busy machine the compiler is not done after any number of seconds.
+  warm=0
+  while load "$i" "$WARM_SECONDS" 0; do
+    warm=$((warm + requests))
+    [ "$warm" -lt "$WARM_REQUESTS" ] || break
+  done
+  sleep "$FLUSH_SECONDS"
+done
+for ((round = 1; round <= ROUNDS; round++)); do
+  line="round $round"
+  for i in "${!names[@]}"; do
+    before=$(cpu "$i")
+    load "$i" "$LEAD_SECONDS" "$((1000 + round))"
+    lead=$requests
+    load "$i" "$ROUND_SECONDS" "$round"
+    if [ "${names[$i]}" = floor ]; then sleep 1; else sleep "$((FLUSH_SECONDS + 1))"; fi
+    cost=$(awk -v used="$(($(cpu "$i") - before))" -v n="$((lead + requests))" 'BEGIN { printf "%.1f", used / n }')
+    echo "$round $i $rate $p50 $p99 $cost" >> "$results/rounds"
+    line+="  ${names[$i]} $rate/s, $cost µs"
+  done
+  echo "$line" >&2
+done
+
+echo "$(date -u +%F), commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD -- src bench || echo ' with changes'), mode \`$mode\`, $(if [ "$mode" = scale ]; then echo "$SIZES"; else echo "$KEYS"; fi) keys; $ROUNDS rounds of ${ROUND_SECONDS} s in turns, $CONNECTIONS connections; medians."
+echo
+# Processor time: of the whole process, flushes included. Where others use the machine too it is the steadier of the two.
+echo "| | requests/s | p50 ms | p99 ms | ratio to ${names[0]}, median of the rounds (lowest–highest) | processor µs a request | ratio of those |"
+echo "|---|---:|---:|---:|---:|---:|---:|"
+for i in "${!names[@]}"; do
+  awk -v wanted="$i" -v name="${names[$i]}" '
+    function median(list, n,    i, j, t) {
+      for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j-1] > list[j]; j--) { t = list[j]; list[j] = list[j-1]; list[j-1] = t }
+      return n % 2 ? list[(n+1)/2] : (list[n/2] + list[n/2+1]) / 2
+    }
+    $2 == 0 { first[$1] = $3; firstcost[$1] = $6 }
+    $2 == wanted { n++; rate[n] = $3; p50[n] = $4 / 1000; p99[n] = $5 / 1000; ratio[n] = $3 / first[$1]; cost[n] = $6; costratio[n] = firstcost[$1] / $6 }
+    END {
+      middle = median(ratio, n)
+      printf "| %s | %.0f | %.2f | %.2f | %.3f (%.3f–%.3f) | %.0f | %.3f |\n", name, median(rate, n), median(p50, n), median(p99, n), middle, ratio[1], ratio[n], median(cost, n), median(costratio, n)
+    }
+  ' "$results/rounds"
+done
+echo
+echo "Machine: $(nproc) × $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(awk '/MemTotal/ { printf "%.0f GB", $2 / 1e6 }' /proc/meminfo), Linux $(uname -r), .NET $(dotnet --list-runtimes | awk '/NETCore.App 10\./ { v = $2 } END { print v }'), load average before the end $(cut -d ' ' -f 1 /proc/loadavg)."

@@ -1,0 +1,51 @@
+using Dapper;
+using Microsoft.AspNetCore.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// For load balancers and orchestrators: <c>/health/live</c> says that the process answers, <c>/health/ready</c> that an exchange would
+/// be decided here: the database answers, a signing key is loaded, and the process is not about to stop. Each is a word, and tells nothing else.
+/// </summary>
+public sealed class Health(Database database, SigningKeys signingKeys, Draining draining) : IHealthCheck
+{
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        routes.MapHealthChecks("/health/live", new HealthCheckOptions { Predicate = _ => false }).ShortCircuit();
+        routes.MapHealthChecks("/health/ready").ShortCircuit();
+    }
+
+    public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+    {
+        if (draining.IsOn || signingKeys.Published.Count == 0) return HealthCheckResult.Unhealthy();
+        try
+        {
+            await database.ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM signing_keys"));
+            return HealthCheckResult.Healthy();
+        }
+        catch (Exception e) when (Database.IsOutOfReach(e))
+        {
+            return HealthCheckResult.Unhealthy();
+        }
+    }
+}
+
+/// <summary>
+/// The time between being told to stop and stopping: <c>/health/ready</c> says no, so that the load balancer sends nobody new, every answer
+/// closes its connection, and requests that still arrive are answered.
+/// </summary>
+public sealed class Draining
+{
+    private volatile bool isOn;
+
+    public Draining(IHostApplicationLifetime lifetime, PakhouseOptions options, TimeProvider clock) =>
+        // The host stops its servers when this returns.
+        lifetime.ApplicationStopping.Register(() =>
+        {
+            isOn = true;
+            if (options.ShutdownDelay > TimeSpan.Zero) Task.Delay(options.ShutdownDelay, clock).Wait();
+        });
+
+    public bool IsOn => isOn;
+}

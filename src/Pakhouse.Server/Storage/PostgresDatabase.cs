@@ -1,0 +1,142 @@
+using System.Data;
+using System.Data.Common;
+using System.Net.Sockets;
+using Dapper;
+using DbUp.Postgresql;
+using Microsoft.AspNetCore.DataProtection.Repositories;
+using Npgsql;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// PostgreSQL, 15 or newer: any number of processes share it. Where the connection string names several hosts, only the primary is
+/// talked to (R6), and found again after a promotion.
+/// </summary>
+public sealed class PostgresDatabase : Database
+{
+    /// <summary>Number of the advisory lock behind <see cref="WriteAloneAsync{T}"/> and migrations. Arbitrary, and ours.</summary>
+    private const long LockNumber = 0x50616B686F757365; // "Pakhouse"
+
+    /// <summary>A change that others keep getting in the way of is given up after this long.</summary>
+    private static readonly TimeSpan retryMax = TimeSpan.FromSeconds(5);
+
+    private readonly NpgsqlDataSource source;
+    private readonly NpgsqlConnectionStringBuilder settings;
+    private readonly bool isPrepared;
+
+    public PostgresDatabase(PakhouseOptions options)
+    {
+        (settings, isPrepared) = (options.Postgres!, options.PostgresPrepare);
+        var builder = new NpgsqlDataSourceBuilder(settings.ConnectionString);
+        source = settings.Host!.Contains(',', StringComparison.Ordinal)
+            ? builder.BuildMultiHost().WithTargetSession(TargetSessionAttributes.Primary)
+            : builder.Build();
+    }
+
+    public override string Place => $"PostgreSQL {settings.Host}, database {settings.Database}";
+
+    public override IXmlRepository ProtectionKeys => new SharedProtectionKeys(this);
+
+    /// <summary>
+    /// Reads a connection string and fills in what it leaves open: TLS with a verified certificate and name unless the host is this machine,
+    /// bounds on waiting, no session state to reset.
+    /// </summary>
+    /// <exception cref="ArgumentException">It is no connection string, or names no host or database.</exception>
+    public static NpgsqlConnectionStringBuilder ReadSettings(string connectionString)
+    {
+        var given = new DbConnectionStringBuilder { ConnectionString = connectionString };
+        var read = new NpgsqlConnectionStringBuilder(connectionString);
+        if (string.IsNullOrEmpty(read.Host) || string.IsNullOrEmpty(read.Database)) throw new ArgumentException("Host or database is missing.", nameof(connectionString));
+
+        bool IsOpen(params string[] names) => !names.Any(given.ContainsKey);
+        if (IsOpen("SSL Mode", "SslMode") && !read.Host.Split(',').All(IsThisMachine)) read.SslMode = SslMode.VerifyFull;
+        if (IsOpen("Timeout")) read.Timeout = 3; // to connect, and to wait for a free connection
+        if (IsOpen("Command Timeout", "CommandTimeout")) read.CommandTimeout = 3;
+        if (IsOpen("Host Recheck Seconds", "HostRecheckSeconds")) read.HostRecheckSeconds = 1; // a promoted standby is found within this
+        if (IsOpen("Application Name", "ApplicationName")) read.ApplicationName = "pakhouse";
+        read.NoResetOnClose = true; // nothing here changes a session, and the reset would travel with every exchange
+        read.PersistSecurityInfo = false;
+        return read;
+    }
+
+    public override void Prepare()
+    {
+        try
+        {
+            // One connection holds the lock in a transaction, so that it works through a pooler too; DbUp works on another.
+            using var gate = source.OpenConnection();
+            if (gate.PostgreSqlVersion.Major < 15) throw new StartupException($"PostgreSQL 15 or newer is needed; {settings.Host} runs {gate.PostgreSqlVersion}.");
+            using var transaction = gate.BeginTransaction();
+            gate.Execute("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction, commandTimeout: 120);
+            Migrations.Apply("postgres", PostgresqlExtensions.PostgresqlDatabase(new PostgresqlConnectionManager(source), "public"));
+        }
+        catch (Exception e) when (IsItsAbsence(e) || e is PostgresException)
+        {
+            throw new StartupException($"{Place} cannot be used: {Words(e)}", e);
+        }
+    }
+
+    public override async Task<T> WriteAsync<T>(Func<DbTransaction, Task<T>> change)
+    {
+        var deadline = TimeProvider.System.GetTimestamp();
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                return await RunAsync(IsolationLevel.Serializable, change);
+            }
+            catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected
+                                              && TimeProvider.System.GetElapsedTime(deadline) < retryMax)
+            {
+                // Another transaction was in the way, and this one has left nothing. Wait a little, each a different while, and run it again.
+                await Task.Delay(System.Security.Cryptography.RandomNumberGenerator.GetInt32(1, 4 * Math.Min(attempt, 16)));
+            }
+        }
+    }
+
+    public override Task<T> WriteAloneAsync<T>(Func<DbTransaction, Task<T>> change) =>
+        // Not serializable: its snapshot would be older than the lock it waited for.
+        RunAsync(IsolationLevel.ReadCommitted, async transaction =>
+        {
+            await transaction.Connection!.ExecuteAsync("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction);
+            return await change(transaction);
+        });
+
+    public override async ValueTask DisposeAsync()
+    {
+        await base.DisposeAsync();
+        await source.DisposeAsync();
+    }
+
+    internal static bool IsItsAbsence(Exception exception) => exception switch
+    {
+        PostgresException e => e.SqlState[..2] is "08" or "53" or "57" or "58" // connection, resources, operator's intervention, its system
+            || e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.ReadOnlySqlTransaction,
+        NpgsqlException => true, // no answer, broken connection, no free connection, timeout
+        SocketException or TimeoutException => true,
+        _ => false,
+    };
+
+    /// <summary>Half of the pool: changes and pages find a connection however many exchanges there are.</summary>
+    protected override PreparedRead MakeRead(string sql, string[] parameters) => new(OpenAsync, sql, parameters, keptMax: Math.Max(1, settings.MaxPoolSize / 2), isPrepared);
+
+    protected override async Task<DbConnection> OpenAsync() => await source.OpenConnectionAsync();
+
+    private async Task<T> RunAsync<T>(IsolationLevel isolation, Func<DbTransaction, Task<T>> change)
+    {
+        await using var connection = await source.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync(isolation);
+        var result = await change(transaction);
+        await transaction.CommitAsync();
+        return result;
+    }
+
+    private static bool IsThisMachine(string host) =>
+        host.StartsWith('/') || host is "localhost" || host.StartsWith("localhost:", StringComparison.Ordinal)
+        || (System.Net.IPEndPoint.TryParse(host, out var address) && System.Net.IPAddress.IsLoopback(address.Address));
+
+    /// <summary>The server's words. Npgsql's own messages name hosts and never a password.</summary>
+    private static string Words(Exception e) => e is PostgresException { SqlState: PostgresErrorCodes.InsufficientPrivilege } refused
+        ? $"{refused.MessageText}. Run the command migrate with a role that may change the schema; the serving role then needs no such right."
+        : e.InnerException is { } inner and not PostgresException ? $"{e.Message} ({inner.Message})" : e.Message;
+}

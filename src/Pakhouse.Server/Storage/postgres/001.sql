@@ -1,0 +1,108 @@
+-- Times are Unix milliseconds, ids are lower-case UUIDs as text, roles and scopes are names separated by spaces.
+-- COLLATE "C": bytes, as on SQLite; the same order on both, and the cheapest compare.
+
+CREATE TABLE users (
+    id               TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    email            TEXT COLLATE "C" NOT NULL,
+    email_normalized TEXT COLLATE "C" NOT NULL,
+    name             TEXT COLLATE "C" NOT NULL,
+    password_hash    TEXT COLLATE "C" NULL,
+    security_stamp   TEXT COLLATE "C" NOT NULL,          -- changes when sessions must end
+    created_at       BIGINT NOT NULL,
+    disabled_at      BIGINT NULL,
+    deleted_at       BIGINT NULL               -- the row stays, emptied of the person: ids are never reused
+);
+CREATE UNIQUE INDEX users_email ON users (email_normalized) WHERE deleted_at IS NULL;
+
+CREATE TABLE organizations (
+    id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    root_id         TEXT COLLATE "C" NULL REFERENCES organizations (id),  -- NULL: this is a root
+    name            TEXT COLLATE "C" NOT NULL,
+    name_normalized TEXT COLLATE "C" NOT NULL,
+    created_at      BIGINT NOT NULL,
+    disabled_at     BIGINT NULL,
+    deleted_at      BIGINT NULL                -- the row stays: ids are never reused (R10)
+);
+-- Roots are no siblings of each other: one tenant must not learn another's name from a refusal (R9).
+CREATE UNIQUE INDEX organizations_name ON organizations (root_id, name_normalized) WHERE root_id IS NOT NULL AND deleted_at IS NULL;
+
+-- A membership that ended is never opened again: a new one has a new id, so the keys of the old one stay dead (R5).
+CREATE TABLE memberships (
+    id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    organization_id TEXT COLLATE "C" NOT NULL REFERENCES organizations (id),
+    user_id         TEXT COLLATE "C" NOT NULL REFERENCES users (id),
+    roles           TEXT COLLATE "C" NOT NULL,
+    created_at      BIGINT NOT NULL,
+    ended_at        BIGINT NULL
+);
+CREATE UNIQUE INDEX memberships_current ON memberships (user_id, organization_id) WHERE ended_at IS NULL;
+CREATE INDEX memberships_of_organization ON memberships (organization_id) WHERE ended_at IS NULL;
+
+CREATE TABLE personal_access_keys (
+    id            TEXT COLLATE "C" NOT NULL PRIMARY KEY,  -- the public part of the key
+    membership_id TEXT COLLATE "C" NOT NULL REFERENCES memberships (id),
+    name          TEXT COLLATE "C" NOT NULL,
+    hash          BYTEA  NOT NULL,              -- SHA-256 of the whole key
+    scopes        TEXT COLLATE "C" NOT NULL,              -- empty: no narrowing
+    created_at    BIGINT NOT NULL,
+    expires_at    BIGINT NULL,
+    deleted_at    BIGINT NULL
+);
+CREATE INDEX personal_access_keys_of_membership ON personal_access_keys (membership_id) WHERE deleted_at IS NULL;
+
+-- Use is flushed here in batches, apart from the keys: an exchange reads no page that a flush writes.
+CREATE TABLE key_use (
+    key_id          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    last_used_at    BIGINT NOT NULL,
+    address         TEXT COLLATE "C" NOT NULL,
+    user_agent      TEXT COLLATE "C" NOT NULL,
+    organization_id TEXT COLLATE "C" NOT NULL             -- for which the last token was issued
+);
+
+CREATE TABLE key_use_hours (
+    key_id TEXT COLLATE "C" NOT NULL,
+    hour   BIGINT NOT NULL,                     -- Unix hours
+    count  BIGINT NOT NULL,
+    PRIMARY KEY (key_id, hour)
+);
+
+CREATE TABLE signing_keys (
+    id           TEXT COLLATE "C" NOT NULL PRIMARY KEY,   -- kid: RFC 7638 thumbprint
+    algorithm    TEXT COLLATE "C" NOT NULL,
+    private_key  BYTEA  NOT NULL,               -- PKCS#8, encrypted by Data Protection
+    created_at   BIGINT NOT NULL,
+    activates_at BIGINT NOT NULL
+);
+
+-- By the hash of the address, whether somebody has it or not: nobody finds out here who does.
+CREATE TABLE sign_in_attempts (
+    email_hash   BYTEA  NOT NULL PRIMARY KEY,   -- SHA-256 of the normalized address
+    failed       BIGINT NOT NULL,
+    last_at      BIGINT NOT NULL
+);
+CREATE INDEX sign_in_attempts_last_at ON sign_in_attempts (last_at);
+
+CREATE TABLE setup_codes (
+    hash       BYTEA  NOT NULL PRIMARY KEY,     -- SHA-256 of the code
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE activity (
+    id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    at              BIGINT NOT NULL,
+    organization_id TEXT COLLATE "C" NULL,
+    actor_user_id   TEXT COLLATE "C" NULL,                -- NULL: the operator, at the machine itself
+    actor_key_id    TEXT COLLATE "C" NULL,
+    address         TEXT COLLATE "C" NULL,
+    action          TEXT COLLATE "C" NOT NULL,
+    target          TEXT COLLATE "C" NOT NULL             -- the id of what was changed
+);
+CREATE INDEX activity_of_organization ON activity (organization_id, at);
+CREATE FUNCTION activity_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'activity is append-only'; END $$;
+CREATE TRIGGER activity_is_not_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON activity EXECUTE FUNCTION activity_is_append_only();
+
+-- In SQLite's case these keys stand in files beside the database.
+CREATE TABLE data_protection_keys (
+    id  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    xml TEXT             NOT NULL
+);

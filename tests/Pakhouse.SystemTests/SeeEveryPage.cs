@@ -1,0 +1,128 @@
+using Deque.AxeCore.Commons;
+using Deque.AxeCore.Playwright;
+using Microsoft.Playwright;
+using static Microsoft.Playwright.Assertions;
+
+namespace Pakhouse.SystemTests;
+
+/// <summary>Every page, light and dark, narrow and wide: no finding of axe-core, nothing to scroll sideways, no breach of the content security policy.</summary>
+public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassFixture<Dashboard>
+{
+    private static readonly AxeRunOptions violationsOnly = new() { ResultTypes = [ResultType.Violations] };
+
+    private string Security => Visitor.SecurityUrl(dashboard.Acme.Root);
+
+    [Fact]
+    public async Task Set_up()
+    {
+        await using var server = await RunningServer.StartAsync();
+        await using var tab = await browser.OpenAsync(server);
+        await tab.GoAsync(await server.LineAsync("http://"));
+        await AuditAsync(tab);
+        await tab.Page.EvaluateAsync("document.querySelector('form[action^=\"/setup\"]').noValidate = true");
+        await tab.Button("Create organization").ClickAsync();
+        await Expect(tab.Alert).ToBeVisibleAsync();
+        await AuditAsync(tab);
+        await tab.GoAsync("/setup?code=used");
+        await AuditAsync(tab);
+        await tab.GoAsync("/sign-in"); // of a server without users
+        await AuditAsync(tab);
+    }
+
+    [Fact]
+    public async Task Sign_in_and_what_is_not_there()
+    {
+        await using var tab = await browser.OpenAsync(dashboard.Server);
+        await tab.GoAsync("/sign-in");
+        await AuditAsync(tab);
+        await tab.SignInAsync(await dashboard.AddMemberAsync(), "wrong horse battery");
+        await Expect(tab.Alert).ToBeVisibleAsync();
+        await AuditAsync(tab);
+        await tab.GoAsync("/nothing-here");
+        await AuditAsync(tab);
+    }
+
+    [Fact]
+    public async Task Security_empty_with_a_new_key_with_keys_with_an_error_and_deletion()
+    {
+        await using var tab = await browser.OpenAsync(dashboard.Server);
+        await tab.SignInAsync(await dashboard.AddMemberAsync());
+        await AuditAsync(tab);
+
+        // As long as names can be, without a place to break.
+        var key = await tab.GenerateAsync(new string('W', 100));
+        await AuditAsync(tab);
+        await tab.GoAsync(Security);
+        await AuditAsync(tab);
+        await tab.Page.EvaluateAsync("document.getElementById('name').removeAttribute('maxlength')");
+        await tab.Field("Name").FillAsync(new string('n', 101));
+        await tab.Button("Generate Key").ClickAsync();
+        await Expect(tab.Alert).ToBeVisibleAsync();
+        await AuditAsync(tab);
+
+        await tab.Row(key).GetByRole(AriaRole.Link, new() { Name = "Delete Key" }).ClickAsync();
+        await AuditAsync(tab);
+        await tab.Button("Delete Key").ClickAsync();
+        await Expect(tab.Rows).ToHaveCountAsync(0);
+        await AuditAsync(tab);
+    }
+
+    [Fact]
+    public async Task Security_of_an_inherited_member_with_long_names_and_the_start_of_a_person_without_organization()
+    {
+        Person owner, nobody;
+        Guid sub;
+        await using (var seed = Seed.Open(dashboard.Server.DataFolder))
+        {
+            owner = await seed.AddPersonAsync(new string('W', 100));
+            var root = (await seed.Organizations.CreateRootAsync(Actor.Operator, new string('M', 100), owner.Id)).Value;
+            sub = (await seed.Organizations.CreateSubAsync(Actor.Operator, root, new string('Q', 100))).Value;
+            nobody = await seed.AddPersonAsync("Nora Nobody");
+        }
+
+        await using (var tab = await browser.OpenAsync(dashboard.Server))
+        {
+            await tab.SignInAsync(owner);
+            await tab.GoAsync(Visitor.SecurityUrl(sub));
+            await Expect(tab.Page.GetByTestId("inherited-reason")).ToBeVisibleAsync();
+            await AuditAsync(tab);
+            await tab.GoAsync(Security); // not theirs
+            await AuditAsync(tab);
+        }
+
+        await using var start = await browser.OpenAsync(dashboard.Server);
+        await start.SignInAsync(nobody);
+        await Expect(start.Page.GetByRole(AriaRole.Heading, new() { Level = 1 })).ToBeVisibleAsync();
+        await AuditAsync(start);
+    }
+
+    [Fact]
+    public async Task Control_a_page_with_faults_is_found_out()
+    {
+        await using var tab = await browser.OpenAsync(dashboard.Server);
+        await tab.GoAsync("/sign-in");
+        await tab.Page.EvaluateAsync("document.body.insertAdjacentHTML('beforeend', '<img src=\"/assets/icon.svg\"><pre>' + 'W'.repeat(400) + '</pre>')");
+        Assert.Contains((await tab.Page.RunAxe(violationsOnly)).Violations, violation => violation.Id == "image-alt");
+        Assert.False(await FitsAsync(tab));
+    }
+
+    private static async Task AuditAsync(Tab tab)
+    {
+        var faults = new List<string>();
+        foreach (var width in (int[])[360, 1440])
+        {
+            await tab.Page.SetViewportSizeAsync(width, 900);
+            if (!await FitsAsync(tab)) faults.Add($"{width} px: the page scrolls sideways");
+            foreach (var scheme in (ColorScheme[])[ColorScheme.Light, ColorScheme.Dark])
+            {
+                await tab.Page.EmulateMediaAsync(new() { ColorScheme = scheme });
+                var found = await tab.Page.RunAxe(violationsOnly);
+                faults.AddRange(found.Violations.Select(violation => $"{width} px, {scheme}: {violation.Id}, {violation.Help}: {string.Join(" | ", violation.Nodes.Select(node => node.Html))}"));
+            }
+        }
+
+        Assert.True(faults.Count == 0, $"{tab.Page.Url}{Environment.NewLine}{string.Join(Environment.NewLine, faults)}");
+    }
+
+    private static Task<bool> FitsAsync(Tab tab) => tab.Page.EvaluateAsync<bool>("document.documentElement.scrollWidth <= document.documentElement.clientWidth");
+}
