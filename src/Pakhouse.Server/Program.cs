@@ -131,8 +131,8 @@ public static class Program
         app.UseRequestLog();
         app.UseOrigin(options);
         app.UseFaults();
-        app.UseStatusAnswers();
         app.UseRouting(); // an exchange goes no further: its endpoint short-circuits
+        app.UseStatusAnswers();
         app.UsePageHeaders(options);
         app.UseAuthentication();
         app.UseAuthorization();

@@ -93,74 +93,57 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
         }
     }
 
-    private static async Task<int> WriteAsync(DbTransaction transaction, List<KeyValuePair<(string KeyId, long Hour), Use>> uses)
-    {
-        // At the turn of an hour a key is there twice; the later use is the last.
-        var last = uses.GroupBy(use => use.Key.KeyId, StringComparer.Ordinal).Select(group => group.MaxBy(use => use.Value.At)).ToList();
-        await WriteAsync(transaction, last, 5,
-            "INSERT INTO key_use (key_id, last_used_at, address, user_agent, organization_id) VALUES",
-            """
-            ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at, address = excluded.address,
-                user_agent = excluded.user_agent, organization_id = excluded.organization_id
-            WHERE excluded.last_used_at >= key_use.last_used_at
-            """,
-            use => [use.Key.KeyId, use.Value.At.ToUnixTimeMilliseconds(), use.Value.Address?.ToString() ?? "", UserAgent(use.Value.UserAgent), use.Value.OrganizationId]);
-        await WriteAsync(transaction, uses, 3,
-            "INSERT INTO key_use_hours (key_id, hour, count) VALUES",
-            "ON CONFLICT (key_id, hour) DO UPDATE SET count = key_use_hours.count + excluded.count",
-            use => [use.Key.KeyId, use.Key.Hour, use.Value.Count]);
-        return uses.Count;
-    }
-
     /// <summary>Rows of one statement: each is a trip to the server where there is one.</summary>
     private const int StatementRows = 20;
 
-    private static async Task WriteAsync<T>(DbTransaction transaction, List<T> rows, int columns, string insert, string conflict, Func<T, object[]> values)
+    private const int Columns = 7;
+
+    private static async Task<int> WriteAsync(DbTransaction transaction, List<KeyValuePair<(string KeyId, long Hour), Use>> uses)
     {
         DbCommand? kept = null; // for all the full statements; the mapper would build each anew
         try
         {
-            foreach (var chunk in rows.Chunk(StatementRows))
+            foreach (var chunk in uses.Chunk(StatementRows))
             {
-                var command = kept?.Parameters.Count == chunk.Length * columns ? kept : Command(transaction, chunk.Length, columns, insert, conflict);
-                if (command != kept)
+                if (kept?.Parameters.Count != chunk.Length * Columns)
                 {
                     if (kept is not null) await kept.DisposeAsync();
-                    kept = command;
+                    kept = Command(transaction, chunk.Length);
                 }
 
                 var parameter = 0;
-                foreach (var row in chunk)
-                    foreach (var value in values(row)) command.Parameters[parameter++].Value = value;
-                await command.ExecuteNonQueryAsync();
+                foreach (var ((keyId, hour), use) in chunk)
+                    foreach (var value in (ReadOnlySpan<object>)[keyId, hour, use.Count, use.At.ToUnixTimeMilliseconds(), use.Address?.ToString() ?? "", UserAgent(use.UserAgent), use.OrganizationId])
+                        kept.Parameters[parameter++].Value = value;
+                await kept.ExecuteNonQueryAsync();
             }
         }
         finally
         {
             if (kept is not null) await kept.DisposeAsync();
         }
+
+        return uses.Count;
     }
 
-    private static DbCommand Command(DbTransaction transaction, int rows, int columns, string insert, string conflict)
+    private static DbCommand Command(DbTransaction transaction, int rows)
     {
         var command = transaction.Connection!.CreateCommand();
         command.Transaction = transaction;
-        var tuples = new List<string>(rows);
-        for (var row = 0; row < rows; row++)
+        for (var i = 0; i < rows * Columns; i++)
         {
-            var names = new List<string>(columns);
-            for (var column = 0; column < columns; column++)
-            {
-                var parameter = command.CreateParameter();
-                parameter.ParameterName = $"@p{command.Parameters.Count}";
-                command.Parameters.Add(parameter);
-                names.Add(parameter.ParameterName);
-            }
-
-            tuples.Add($"({string.Join(", ", names)})");
+            var parameter = command.CreateParameter();
+            parameter.ParameterName = $"@p{i}";
+            command.Parameters.Add(parameter);
         }
 
-        command.CommandText = $"{insert} {string.Join(", ", tuples)} {conflict}";
+        var tuples = command.Parameters.Cast<DbParameter>().Select(parameter => parameter.ParameterName).Chunk(Columns).Select(names => $"({string.Join(", ", names)})");
+        command.CommandText =
+            $"""
+            INSERT INTO key_use_hours (key_id, hour, count, last_used_at, address, user_agent, organization_id) VALUES {string.Join(", ", tuples)}
+            ON CONFLICT (key_id, hour) DO UPDATE SET count = key_use_hours.count + excluded.count, last_used_at = excluded.last_used_at,
+                address = excluded.address, user_agent = excluded.user_agent, organization_id = excluded.organization_id
+            """; // of two processes the one that writes last has the word on the last use; they are a flush apart at most
         return command;
     }
 

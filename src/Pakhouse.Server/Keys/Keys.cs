@@ -160,7 +160,8 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         return (await connection.QueryAsync<KeyEntry>(
             """
             SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent
-            FROM personal_access_keys k LEFT JOIN key_use s ON s.key_id = k.id
+            FROM personal_access_keys k LEFT JOIN key_use_hours s
+                ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
             WHERE k.membership_id = @MembershipId AND k.deleted_at IS NULL
             ORDER BY k.created_at DESC, k.id
             """, new { standpoint.Value.MembershipId })).AsList();

@@ -22,7 +22,6 @@ public static class StorageCopy
         ("organizations", "CASE WHEN root_id IS NULL THEN 0 ELSE 1 END, id"),
         ("memberships", "id"),
         ("personal_access_keys", "id"),
-        ("key_use", "key_id"),
         ("key_use_hours", "key_id, hour"),
         ("signing_keys", "id"),
         ("sign_in_attempts", "email_hash"),

@@ -50,19 +50,15 @@ CREATE TABLE personal_access_keys (
 );
 CREATE INDEX personal_access_keys_of_membership ON personal_access_keys (membership_id) WHERE deleted_at IS NULL;
 
--- Use is flushed here in batches, apart from the keys: an exchange reads no page that a flush writes.
-CREATE TABLE key_use (
-    key_id          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+-- Use is flushed here in batches, apart from the keys: an exchange reads no page that a flush writes. The newest hour tells the last use.
+CREATE TABLE key_use_hours (
+    key_id          TEXT COLLATE "C" NOT NULL,
+    hour            BIGINT NOT NULL,            -- Unix hours
+    count           BIGINT NOT NULL,
     last_used_at    BIGINT NOT NULL,
     address         TEXT COLLATE "C" NOT NULL,
     user_agent      TEXT COLLATE "C" NOT NULL,
-    organization_id TEXT COLLATE "C" NOT NULL             -- for which the last token was issued
-);
-
-CREATE TABLE key_use_hours (
-    key_id TEXT COLLATE "C" NOT NULL,
-    hour   BIGINT NOT NULL,                     -- Unix hours
-    count  BIGINT NOT NULL,
+    organization_id TEXT COLLATE "C" NOT NULL,              -- for which the last token of the hour was issued
     PRIMARY KEY (key_id, hour)
 );
 
