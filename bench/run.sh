@@ -3,6 +3,8 @@
 #
 #   bench/run.sh                    the server and the floor, on KEYS keys
 #   bench/run.sh scale              the server on 10,000, 1,000,000 and 10,000,000 keys (SIZES)
+#   bench/run.sh postgres           the server and the floor on PostgreSQL
+#   bench/run.sh fleet              one server on PostgreSQL, and two of them behind HAProxy
 #   bench/run.sh compare DIR DIR    two builds of the server (folders with Pakhouse.Server.dll), on KEYS keys
 #
 # Environment: KEYS=1000000  SIZES="10000 1000000 10000000"  ROUNDS=5  ROUND_SECONDS=10  WARM_SECONDS=15  WARM_REQUESTS=50000  LEAD_SECONDS=6
@@ -29,12 +31,16 @@ fail() { echo "bench: $*" >&2; exit 1; }
 command -v wrk > /dev/null || { apt-get update && apt-get install -y wrk; } >&2
 
 # Names, addresses, data folders and process ids of what is measured; ratios are to the first.
-names=() addresses=() folders=() pids=()
+names=() addresses=() folders=() pids=() helpers=() stop_postgres=() postgres_folder=
 mkdir -p "$FOLDER"
 results=$(mktemp -d)
 stop() {
-  for pid in "${pids[@]}"; do kill "$pid" 2> /dev/null || true; done
-  for pid in "${pids[@]}"; do wait "$pid" 2> /dev/null || true; done
+  for pid in "${pids[@]}" "${helpers[@]}"; do kill "$pid" 2> /dev/null || true; done
+  for pid in "${pids[@]}" "${helpers[@]}"; do wait "$pid" 2> /dev/null || true; done
+  if [ -n "$postgres_folder" ]; then
+    (cd / && "${stop_postgres[@]}") > /dev/null 2>&1 || true
+    rm -rf "$postgres_folder"
+  fi
   rm -rf "$results"
   if [ "${CLEAN:-0}" = 1 ]; then rm -rf "$FOLDER"; fi
 }
@@ -68,16 +74,61 @@ start() { # name, data folder, address, command …
   echo "$name: answers of ${#answer} bytes" >&2
 }
 
-start_server() { # name, data folder, folder of the build
-  local address
+start_server() { # name, data folder, folder of the build, setting …
+  local name=$1 folder=$2 build=$3 address
+  shift 3
   address=http://127.0.0.1:$(free_port)
-  start "$1" "$2" "$address" dotnet "$3/Pakhouse.Server.dll" --Pakhouse:DataFolder "$2" --Pakhouse:Listen "$address" --Pakhouse:UseFlushSeconds "$FLUSH_SECONDS"
+  start "$name" "$folder" "$address" dotnet "$build/Pakhouse.Server.dll" --Pakhouse:DataFolder "$folder" --Pakhouse:Listen "$address" --Pakhouse:UseFlushSeconds "$FLUSH_SECONDS" "$@"
 }
 
-start_floor() { # data folder
-  local address
+start_floor() { # data folder, option …
+  local folder=$1 address
+  shift
   address=http://127.0.0.1:$(free_port)
-  start floor "$1" "$address" dotnet "$BUILD/Pakhouse.Bench.dll" floor --folder "$1" --listen "$address"
+  start floor "$folder" "$address" dotnet "$BUILD/Pakhouse.Bench.dll" floor --folder "$folder" --listen "$address" "$@"
+}
+
+# A PostgreSQL of our own on core 1, beside wrk, with a copy of the seeded data made by the program itself. Sets $postgres.
+start_postgres() { # data folder
+  local bin port user=()
+  bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1) || fail "PostgreSQL is missing: apt-get install postgresql"
+  port=$(free_port)
+  postgres_folder=$(mktemp -d)
+  if [ "$(id -u)" = 0 ]; then chown postgres "$postgres_folder"; user=(runuser -u postgres --); fi
+  stop_postgres=("${user[@]}" "$bin/pg_ctl" -D "$postgres_folder/data" -m immediate stop)
+  (cd / && "${user[@]}" "$bin/initdb" -D "$postgres_folder/data" -U pakhouse -A trust -E UTF8 &&
+    taskset -c 1 "${user[@]}" "$bin/pg_ctl" -D "$postgres_folder/data" -l "$postgres_folder/log" -w start \
+      -o "-p $port -k $postgres_folder -c listen_addresses=127.0.0.1 -c shared_buffers=1GB -c max_wal_size=8GB") >&2
+  postgres="Host=127.0.0.1;Port=$port;Database=postgres;Username=pakhouse"
+  dotnet "$BUILD/Pakhouse.Server.dll" storage copy --from sqlite --to postgres --Pakhouse:DataFolder "$1" --Pakhouse:PostgresConnection "$postgres" >&2
+  "$bin/psql" -h 127.0.0.1 -p "$port" -U pakhouse postgres -q -c "VACUUM ANALYZE" >&2
+}
+
+# Two servers and HAProxy, as docs/operations.md has them; all three share core 0, so it is latency that is compared, not rate.
+start_fleet() { # data folder
+  local port address first=${#pids[@]}
+  start_server one "$1" "$BUILD" --Pakhouse:PostgresConnection "$postgres"
+  start_server other "$1" "$BUILD" --Pakhouse:PostgresConnection "$postgres"
+  port=$(free_port) address=http://127.0.0.1:$port
+  cat > "$results/haproxy.cfg" <<HAPROXY
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 30s
+  timeout server 30s
+frontend front
+  bind 127.0.0.1:$port
+  default_backend servers
+backend servers
+  balance roundrobin
+  option httpchk GET /health/ready
+  server one ${addresses[$first]#http://} check
+  server other ${addresses[$((first + 1))]#http://} check
+HAPROXY
+  # Two of the three are not loaded by themselves.
+  names=("${names[@]:0:first}") addresses=("${addresses[@]:0:first}") folders=("${folders[@]:0:first}")
+  helpers+=("${pids[@]:first}") pids=("${pids[@]:0:first}")
+  start fleet "$1" "$address" haproxy -db -f "$results/haproxy.cfg"
 }
 
 load() { # index, seconds, round
@@ -104,13 +155,25 @@ case $mode in
     for size in $SIZES; do seed "$size"; done
     for size in $SIZES; do start_server "$size" "$FOLDER/$size" "$BUILD"; done
     ;;
+  postgres)
+    seed "$KEYS"
+    start_postgres "$FOLDER/$KEYS"
+    start_floor "$FOLDER/$KEYS" --postgres "$postgres"
+    start_server server "$FOLDER/$KEYS" "$BUILD" --Pakhouse:PostgresConnection "$postgres"
+    ;;
+  fleet)
+    seed "$KEYS"
+    start_postgres "$FOLDER/$KEYS"
+    start_server server "$FOLDER/$KEYS" "$BUILD" --Pakhouse:PostgresConnection "$postgres"
+    start_fleet "$FOLDER/$KEYS"
+    ;;
   compare)
     [ $# -eq 3 ] || fail "compare DIR DIR"
     seed "$KEYS"
     start_server A "$FOLDER/$KEYS" "$2"
     start_server B "$FOLDER/$KEYS" "$3"
     ;;
-  *) fail "unknown: $mode (nothing, scale or compare DIR DIR)" ;;
+  *) fail "unknown: $mode (nothing, scale, postgres, fleet or compare DIR DIR)" ;;
 esac
 
 for i in "${!names[@]}"; do

@@ -1,10 +1,13 @@
 using System.Buffers;
+using System.Collections.Concurrent;
+using System.Data.Common;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Microsoft.Data.Sqlite;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
+using Npgsql;
 
 namespace Pakhouse.Bench;
 
@@ -13,13 +16,14 @@ namespace Pakhouse.Bench;
 /// key, a comparison in constant time, an ES256 signature by the same library as the server's, JSON, one write. No routing, no check
 /// digits, no people and organizations, no scopes, no counting of use, no limits, no log: their cost is the server's ratio to this.
 /// </summary>
-internal sealed class Floor(string file)
+internal sealed class Floor(string file, NpgsqlDataSource? postgres)
 {
     private const string UserId = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70";
     private const string OrganizationId = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e71";
     private const string Scope = "openid profile email";
     private const string Issuer = "http://127.0.0.1:8420";
     private const int LifetimeSeconds = 3600;
+    private const string Statement = "SELECT hash, deleted_at FROM personal_access_keys WHERE id = @id";
     private const int TailLength = KeyFormat.IdLength + 1 + KeyFormat.SecretLength + KeyFormat.CheckLength;
 
     // One connection a thread: between taking and leaving it nothing is awaited, so nothing needs to be handed out.
@@ -30,13 +34,17 @@ internal sealed class Floor(string file)
     private readonly SigningCredentials credentials = new(new ECDsaSecurityKey(ECDsa.Create(ECCurve.NamedCurves.nistP256)) { KeyId = "floor-0123456789-0123456789-0123456789-01" }, "ES256");
     private readonly TimeProvider clock = TimeProvider.System;
 
-    public static async Task RunAsync(string folder, string address)
+    // PostgreSQL is waited for, so connections are handed out; each keeps its prepared statement.
+    private readonly ConcurrentQueue<DbCommand> idle = new();
+
+    /// <param name="postgres">Connection string of a copy of the same data; null: the SQLite file of the folder.</param>
+    public static async Task RunAsync(string folder, string address, string? postgres)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.UseUrls(address).ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
         await using var app = builder.Build();
-        app.Run(new Floor(Path.Combine(folder, "pakhouse.db")).AnswerAsync);
+        app.Run(new Floor(Path.Combine(folder, "pakhouse.db"), postgres is null ? null : NpgsqlDataSource.Create(PostgresDatabase.ReadSettings(postgres).ConnectionString)).AnswerAsync);
         await app.RunAsync();
     }
 
@@ -50,7 +58,7 @@ internal sealed class Floor(string file)
             result = await body.ReadAsync();
         }
 
-        var answer = Exchange(result.Buffer);
+        var answer = postgres is null ? Exchange(result.Buffer) : await ExchangeAsync(result.Buffer);
         body.AdvanceTo(result.Buffer.End);
         var response = context.Response;
         if (answer is null)
@@ -68,14 +76,8 @@ internal sealed class Floor(string file)
 
     private ArrayBufferWriter<byte>? Exchange(ReadOnlySequence<byte> form)
     {
-        var bytes = form.IsSingleSegment ? form.FirstSpan : form.ToArray();
-        var field = "personalAccessKey="u8;
-        if (!bytes.StartsWith(field) || bytes.Length < field.Length + TailLength) return null;
-        var key = bytes[field.Length..];
-        var id = Encoding.ASCII.GetString(key[^TailLength..][..KeyFormat.IdLength]);
         Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
-        SHA256.HashData(key, hash);
-
+        if (!TryRead(form, hash, out var id)) return null;
         var command = read ??= Prepare();
         command.Parameters[0].Value = id;
         using (var row = command.ExecuteReader())
@@ -83,6 +85,38 @@ internal sealed class Floor(string file)
             if (!row.Read() || !row.IsDBNull(1) || !CryptographicOperations.FixedTimeEquals(hash, row.GetFieldValue<byte[]>(0))) return null;
         }
 
+        return Write(id);
+    }
+
+    private async ValueTask<ArrayBufferWriter<byte>?> ExchangeAsync(ReadOnlySequence<byte> form)
+    {
+        var hash = new byte[SHA256.HashSizeInBytes];
+        if (!TryRead(form, hash, out var id)) return null;
+        if (!idle.TryDequeue(out var command)) command = await PrepareAsync();
+        command.Parameters[0].Value = id;
+        await using (var row = await command.ExecuteReaderAsync())
+        {
+            if (!await row.ReadAsync() || !row.IsDBNull(1) || !CryptographicOperations.FixedTimeEquals(hash, row.GetFieldValue<byte[]>(0))) return null;
+        }
+
+        idle.Enqueue(command);
+        return Write(id);
+    }
+
+    private static bool TryRead(ReadOnlySequence<byte> form, Span<byte> hash, out string id)
+    {
+        id = "";
+        var bytes = form.IsSingleSegment ? form.FirstSpan : form.ToArray();
+        var field = "personalAccessKey="u8;
+        if (!bytes.StartsWith(field) || bytes.Length < field.Length + TailLength) return false;
+        var key = bytes[field.Length..];
+        id = Encoding.ASCII.GetString(key[^TailLength..][..KeyFormat.IdLength]);
+        SHA256.HashData(key, hash);
+        return true;
+    }
+
+    private ArrayBufferWriter<byte> Write(string id)
+    {
         var buffer = new ArrayBufferWriter<byte>(1536);
         using var json = new Utf8JsonWriter(buffer);
         json.WriteStartObject();
@@ -132,9 +166,18 @@ internal sealed class Floor(string file)
         var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = file, Mode = SqliteOpenMode.ReadWrite }.ToString());
         connection.Open();
         var command = connection.CreateCommand();
-        command.CommandText = "SELECT hash, deleted_at FROM personal_access_keys WHERE id = @id";
+        command.CommandText = Statement;
         command.Parameters.Add(new SqliteParameter("@id", SqliteType.Text));
         command.Prepare();
+        return command;
+    }
+
+    private async Task<DbCommand> PrepareAsync()
+    {
+        var command = (await postgres!.OpenConnectionAsync()).CreateCommand();
+        command.CommandText = Statement;
+        command.Parameters.Add(new NpgsqlParameter("@id", NpgsqlTypes.NpgsqlDbType.Text));
+        await command.PrepareAsync();
         return command;
     }
 }

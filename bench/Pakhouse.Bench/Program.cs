@@ -8,9 +8,9 @@ switch (args.FirstOrDefault())
         Seed.Run(options["--folder"], int.Parse(options["--keys"]), int.Parse(options.GetValueOrDefault("--sample", "100000")));
         return 0;
     case "floor":
-        await Floor.RunAsync(options["--folder"], options["--listen"]);
+        await Floor.RunAsync(options["--folder"], options["--listen"], options.GetValueOrDefault("--postgres"));
         return 0;
     default:
-        Console.Error.WriteLine("seed --folder F --keys N [--sample N]    floor --folder F --listen URL");
+        Console.Error.WriteLine("seed --folder F --keys N [--sample N]    floor --folder F --listen URL [--postgres CONNECTION]");
         return 1;
 }
