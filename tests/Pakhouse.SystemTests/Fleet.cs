@@ -5,24 +5,6 @@ using Dapper;
 
 namespace Pakhouse.SystemTests;
 
-/// <summary>A page of the documentation, whose blocks of commands and settings the tests run as they stand there.</summary>
-internal static class Page
-{
-    public static string Root { get; } = Find(new DirectoryInfo(AppContext.BaseDirectory));
-
-    /// <summary>The content of the one fenced block of docs/operations.md that begins with <c>```kind name</c>.</summary>
-    public static string Block(string kind, string name)
-    {
-        var page = File.ReadAllText(Path.Combine(Root, "docs", "operations.md"));
-        var parts = page.Split($"```{kind} {name}\n");
-        Assert.True(parts.Length == 2, $"docs/operations.md has {parts.Length - 1} blocks ```{kind} {name}");
-        return parts[1][..parts[1].IndexOf("```", StringComparison.Ordinal)];
-    }
-
-    private static string Find(DirectoryInfo folder) =>
-        File.Exists(Path.Combine(folder.FullName, "Pakhouse.slnx")) ? folder.FullName : Find(folder.Parent ?? throw new DirectoryNotFoundException("Pakhouse.slnx"));
-}
-
 /// <summary>HAProxy with the configuration of docs/operations.md, before two servers.</summary>
 internal sealed class Balancer : IAsyncDisposable
 {

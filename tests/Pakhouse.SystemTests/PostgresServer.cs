@@ -25,6 +25,13 @@ internal sealed class PostgresServer : IAsyncDisposable
 
     public string Setting => $"--Pakhouse:PostgresConnection={Connection}";
 
+    /// <summary>Where it is, for the programs of PostgreSQL, and where those are.</summary>
+    public IReadOnlyDictionary<string, string> Variables => new Dictionary<string, string>(StringComparer.Ordinal)
+    {
+        ["PGHOST"] = "127.0.0.1", ["PGPORT"] = $"{Port}", ["PGUSER"] = "pakhouse", ["PGDATABASE"] = "pakhouse", ["PGDATA"] = Data,
+        ["PATH"] = $"{Programs}:{Environment.GetEnvironmentVariable("PATH")}", ["CONNECTION"] = Connection,
+    };
+
     private string Data => Path.Combine(folder.FullName, "data");
 
     private static string Programs => Directory.Exists("/usr/lib/postgresql")
@@ -57,11 +64,10 @@ internal sealed class PostgresServer : IAsyncDisposable
         var standby = await MakeAsync();
         try
         {
-            await standby.RunAsync("pg_basebackup", "-h", "127.0.0.1", "-p", $"{Port}", "-U", Owner, "-D", standby.Data, "-R", "-c", "fast");
+            await standby.RunPageAsync("standby", ("PRIMARY_HOST", "127.0.0.1"), ("PRIMARY_PORT", $"{Port}"), ("REPLICATION_USER", Owner));
             await standby.ConfigureAsync([]);
             await standby.StartAgainAsync();
-            await ExecuteAsync("ALTER SYSTEM SET synchronous_standby_names = '*'");
-            await ExecuteAsync("SELECT pg_reload_conf()");
+            await RunPageAsync("synchronous", ("PGUSER", Owner), ("PGDATABASE", "postgres"));
             await Eventually.TrueAsync("The standby is synchronous", async () => await CountAsync("SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state = 'sync'", "postgres") == 1);
             return standby;
         }
@@ -92,7 +98,7 @@ internal sealed class PostgresServer : IAsyncDisposable
         isRunning = false;
     }
 
-    public Task PromoteAsync() => RunAsync("pg_ctl", "-D", Data, "-w", "-t", "60", "promote");
+    public Task PromoteAsync() => RunPageAsync("promote");
 
     /// <summary>A connection of the superuser, out of any pool.</summary>
     public async Task<NpgsqlConnection> OpenAsync(string database = "pakhouse")
@@ -138,14 +144,19 @@ internal sealed class PostgresServer : IAsyncDisposable
     private Task ConfigureAsync(string[] settings) => File.AppendAllLinesAsync(Path.Combine(Data, "postgresql.conf"),
         ["", $"port = {Port}", "listen_addresses = '127.0.0.1'", $"unix_socket_directories = '{folder.FullName}'", .. settings]);
 
-    private async Task RunAsync(string program, params string[] arguments)
+    private Task RunAsync(string program, params string[] arguments) => RunAsync([Path.Combine(Programs, program), .. arguments]);
+
+    /// <summary>Runs a block of docs/operations.md as the owner of the files.</summary>
+    private Task RunPageAsync(string name, params (string Name, string Value)[] environment) =>
+        RunAsync(["/usr/bin/env", .. Variables.Select(pair => $"{pair.Key}={pair.Value}"), .. environment.Select(pair => $"{pair.Name}={pair.Value}"), Tool.Bash, "-euc", Page.Block("sh", name)]);
+
+    private async Task RunAsync(string[] command)
     {
-        string[] command = [Path.Combine(Programs, program), .. arguments];
         if (Environment.IsPrivilegedProcess) command = [Tool.Require("setpriv", "util-linux"), $"--reuid={Owner}", $"--regid={Owner}", "--init-groups", "--", .. command];
         var ended = await Tool.RunAsync(command[0], command[1..]);
         if (ended.ExitCode == 0) return;
         var log = Path.Combine(folder.FullName, "log");
-        Assert.Fail($"{program}: {ended.All}{(File.Exists(log) ? await File.ReadAllTextAsync(log) : "")}");
+        Assert.Fail($"{string.Join(' ', command)}: {ended.All}{(File.Exists(log) ? await File.ReadAllTextAsync(log) : "")}");
     }
 }
 
