@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything the tests need, from the distribution, then the tests. The last line says "N passed, N failed".
-# Needs the .NET 10 SDK. Installs (as root or through sudo, where missing): Chromium, python3-jwt, curl, PostgreSQL, HAProxy, PgBouncer.
+# Needs the .NET 10 SDK. Installs (as root or through sudo, where missing): Chromium, python3-jwt, curl, PostgreSQL, HAProxy, PgBouncer, sqlite3.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1
@@ -11,16 +11,20 @@ packages=()
 command -v chromium >/dev/null || packages+=(chromium)
 [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null || packages+=(python3-jwt python3-cryptography)
 command -v curl >/dev/null || packages+=(curl)
-command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || packages+=(haproxy)
-command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages+=(postgresql)
+[ -x /usr/sbin/haproxy ] || packages+=(haproxy)
+[ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
+command -v sqlite3 >/dev/null || packages+=(sqlite3)
 if [ ${#packages[@]} -gt 0 ]; then
   as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo)
   echo "Installing ${packages[*]}"
-  # The tests start servers of their own; the distribution's need not run.
-  "${as_root[@]}" sh -c 'mkdir -p /etc/postgresql-common && [ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf'
+  # The tests make and remove their own PostgreSQL: Debian's package is not to start one of its own.
+  [ -e /etc/postgresql-common/createcluster.conf ] || {
+    "${as_root[@]}" mkdir -p /etc/postgresql-common &&
+      echo "create_main_cluster = false" | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+  }
   "${as_root[@]}" apt-get update -qq &&
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null ||
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold "${packages[@]}" >/dev/null ||
     { echo "Could not install ${packages[*]}; install them by hand and start again."; exit 1; }
 fi
 

@@ -7,18 +7,32 @@ namespace Pakhouse.SystemTests;
 /// A person's browser without the browser: cookies, forms and what the wire carries. Cookies are kept whatever their flags, so
 /// that those meant for HTTPS can be seen over the loopback.
 /// </summary>
-internal sealed partial class Visitor(RunningServer server)
+internal sealed partial class Visitor(HttpClient http)
 {
     public const string Token = "__RequestVerificationToken";
 
+    public Visitor(RunningServer server) : this(server.Http)
+    {
+    }
+
     public Dictionary<string, string> Cookies { get; } = new(StringComparer.Ordinal);
 
-    public static async Task<Visitor> SignInAsync(RunningServer server, Person person)
+    public static Task<Visitor> SignInAsync(RunningServer server, Person person) => SignInAsync(server.Http, person);
+
+    public static async Task<Visitor> SignInAsync(HttpClient http, Person person)
     {
-        var visitor = new Visitor(server);
+        var visitor = new Visitor(http);
         var page = await visitor.GetAsync("/sign-in");
         var answer = await visitor.SendAsync(page, "/sign-in", ("Email", person.Email), ("Password", Seed.Password));
         Assert.Equal(303, answer.Status);
+        return visitor;
+    }
+
+    /// <summary>The same browser, with its cookies, at another process.</summary>
+    public Visitor At(RunningServer other)
+    {
+        var visitor = new Visitor(other);
+        foreach (var (name, value) in Cookies) visitor.Cookies[name] = value;
         return visitor;
     }
 
@@ -65,7 +79,7 @@ internal sealed partial class Visitor(RunningServer server)
         using var request = new HttpRequestMessage(method, new Uri(path, UriKind.Relative)) { Content = content };
         request.Headers.Add("Accept", "text/html");
         if (Cookies.Count > 0) request.Headers.Add("Cookie", string.Join("; ", Cookies.Select(cookie => $"{cookie.Key}={cookie.Value}")));
-        var answer = await Answer.OfAsync(await server.Http.SendAsync(request));
+        var answer = await Answer.OfAsync(await http.SendAsync(request));
         foreach (var cookie in SetCookies(answer))
         {
             var pair = cookie.Split(';')[0].Split('=', 2);

@@ -46,7 +46,8 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
             Interlocked.Add(ref pendingCount, -taken.Count);
             try
             {
-                await database.WriteAsync(async transaction => await WriteAsync(transaction, taken));
+                // Alone: a busy key is in the batch of every process, and serializable transactions on its row would send each other back.
+                await database.WriteAloneAsync(async transaction => await WriteAsync(transaction, taken));
             }
             catch
             {
