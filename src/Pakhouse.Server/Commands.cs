@@ -43,7 +43,8 @@ public static class Commands
 
         try
         {
-            return await root.Parse(words).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+            // No termination timeout: the host handles signals, and the parser's two seconds would end it before its requests are answered and its counts written.
+            return await root.Parse(words).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
         catch (StartupException e)
         {
