@@ -42,7 +42,8 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
                 if (pending.TryRemove(key, out var use)) taken.Add(new(key, use)); // atomic: a use that arrives now starts a new entry
             try
             {
-                await database.WriteAsync(async transaction => await WriteAsync(transaction, taken));
+                // Alone: a busy key is in the batch of every process, and serializable transactions on its row would send each other back.
+                await database.WriteAloneAsync(async transaction => await WriteAsync(transaction, taken));
             }
             catch
             {
