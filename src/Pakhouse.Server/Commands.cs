@@ -4,7 +4,7 @@ using Spectre.Console;
 
 namespace Pakhouse.Server;
 
-/// <summary>The command line: serve (without a command), demo, signing-keys. Settings may follow any of them.</summary>
+/// <summary>The command line: without a command it serves; the others are for the operator. Settings may follow any of them.</summary>
 public static class Commands
 {
     public static async Task<int> RunAsync(string[] args)
@@ -12,10 +12,10 @@ public static class Commands
         var (words, settings) = Split(args);
         var root = new RootCommand("Pakhouse: personal access keys for platforms whose users belong to organizations. Without a command it serves. " +
             "Settings are given as --Pakhouse:NAME VALUE, or in the environment as Pakhouse__NAME.");
-        root.SetAction((_, stop) => Signalled(() => ServeAsync(settings, stop)));
+        root.SetAction((_, stop) => ServeAsync(settings, stop));
 
         var demo = new Command("demo", "Serve from an empty temporary data folder, with two users and their keys, and show an exchange. Nothing is kept.");
-        demo.SetAction((_, stop) => Signalled(() => Demo.RunAsync(settings, stop)));
+        demo.SetAction((_, stop) => Demo.RunAsync(settings, stop));
         root.Add(demo);
 
         var signingKeys = new Command("signing-keys", "The keys that sign tokens.");
@@ -26,6 +26,24 @@ public static class Commands
         signingKeys.Add(rotate);
         signingKeys.Add(list);
         root.Add(signingKeys);
+
+        var keys = new Command("keys", "Personal access keys.");
+        var keyId = new Argument<string>("ID") { Description = "the public id, 16 characters: the part between the underscores" };
+        var deleteKey = new Command("delete", "End a key, whoever holds it. No exchange that begins afterwards succeeds.") { keyId };
+        deleteKey.SetAction((parsed, _) => ChangeAsync(settings, services => services.GetRequiredService<Keys>().DeleteByOperatorAsync(Actor.Operator, parsed.GetRequiredValue(keyId)), "The key is deleted."));
+        keys.Add(deleteKey);
+        root.Add(keys);
+
+        var users = new Command("users", "The people who can sign in.");
+        var email = new Argument<string>("EMAIL");
+        foreach (var (name, disabled, text) in ((string, bool, string)[])[("disable", true, "Suspend a user: sessions end at once, keys stop."), ("enable", false, "Let a suspended user and their keys work again.")])
+        {
+            var command = new Command(name, text) { email };
+            command.SetAction((parsed, _) => ChangeAsync(settings, services => services.GetRequiredService<Users>().SetDisabledAsync(Actor.Operator, parsed.GetRequiredValue(email), disabled), disabled ? "The user is suspended." : "The user can sign in again."));
+            users.Add(command);
+        }
+
+        root.Add(users);
 
         var migrate = new Command("migrate", "Bring the database's schema up to date and end. For a role that may change the schema; the serving role then needs no such right.");
         migrate.SetAction((_, _) => MigrateAsync(settings));
@@ -43,12 +61,8 @@ public static class Commands
 
         try
         {
-            return await root.Parse(words).InvokeAsync(new InvocationConfiguration
-            {
-                EnableDefaultExceptionHandler = false,
-                // More than the host gives its last requests and writes (30 s). By default an orderly stop is cut off after 2 s.
-                ProcessTerminationTimeout = TimeSpan.FromSeconds(40),
-            });
+            // No termination timeout: the host handles signals, and the parser's two seconds would end it before its requests are answered and its counts written.
+            return await root.Parse(words).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
         catch (StartupException e)
         {
@@ -69,8 +83,9 @@ public static class Commands
         var options = app.Services.GetRequiredService<PakhouseOptions>();
         var address = app.Services.GetRequiredService<PublicAddress>().Value;
         Console.WriteLine($"Pakhouse serves {address} from {app.Services.GetRequiredService<Database>().Place}");
-        if (options is { Postgres: not null, DataProtectionCertificate: null })
-            Console.WriteLine("Note: whoever can read the database can forge tokens. Set Pakhouse:DataProtectionCertificateFile to part the two (docs/operations.md).");
+        var isShared = options.Postgres is not null || options.DataProtectionCertificate is not null;
+        if (isShared && app.Services.GetRequiredService<Database>().ProtectionKeys.GetAllElements().Any(element => element.Descendants("masterKey").Any()))
+            Console.WriteLine("Note: Data Protection keys stand unencrypted beside what they encrypt, so whoever can read them can forge tokens. Set Pakhouse:DataProtectionCertificateFile before the first start; docs/operations.md, \"Who can read what\", says what to do later.");
         if (await app.Services.GetRequiredService<SetUp>().NewCodeAsync() is { } code)
         {
             Console.WriteLine();
@@ -78,13 +93,6 @@ public static class Commands
             Console.WriteLine($"  {address}/setup?code={code}");
             Console.WriteLine();
         }
-    }
-
-    /// <summary>A start hardly ever waits, so it would run to its end before the parser knows of a task that a signal has to wait for.</summary>
-    private static async Task<int> Signalled(Func<Task<int>> run)
-    {
-        await Task.Yield();
-        return await run();
     }
 
     private static async Task<int> ServeAsync(string[] settings, CancellationToken stop)
@@ -115,10 +123,19 @@ public static class Commands
     {
         await using var app = Program.Build(settings);
         var keys = app.Services.GetRequiredService<SigningKeys>();
-        await keys.RefreshAsync();
+        await keys.LoadAsync();
         var current = keys.Current(app.Services.GetRequiredService<TimeProvider>().GetUtcNow());
         foreach (var key in keys.Published)
             Console.WriteLine($"{key.Public.Id}  {key.Public.Algorithm}  signs from {key.ActivatesAt:u}{(key == current ? "  (signs now)" : "")}");
+        return 0;
+    }
+
+    private static async Task<int> ChangeAsync(string[] settings, Func<IServiceProvider, Task<Outcome<bool>>> change, string done)
+    {
+        await using var app = Program.Build(settings);
+        var outcome = await change(app.Services);
+        if (outcome.Refusal is { } refusal) throw new StartupException(refusal.Description);
+        Console.WriteLine(done);
         return 0;
     }
 

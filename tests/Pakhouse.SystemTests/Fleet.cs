@@ -163,3 +163,10 @@ internal sealed class PostgresOnlyAttribute(string why) : Attribute, Xunit.v3.IT
 
     public IReadOnlyCollection<KeyValuePair<string, string>> GetTraits() => [new("only", "postgres")];
 }
+
+/// <summary>Tests that load the whole machine, or hold an answer against a clock: one after the other, and beside no other.</summary>
+[CollectionDefinition(Name, DisableParallelization = true)]
+public sealed class Alone
+{
+    public const string Name = "alone";
+}

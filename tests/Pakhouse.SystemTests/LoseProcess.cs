@@ -1,10 +1,11 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using Dapper;
 
 namespace Pakhouse.SystemTests;
 
 /// <summary>One of two processes behind a balancer ends under load, told to or not.</summary>
-[PostgresOnly("SQLite is for one process")]
+[Collection(Alone.Name), PostgresOnly("SQLite is for one process")]
 public sealed class LoseProcess
 {
     private const int UseFlushSeconds = 5;
@@ -137,8 +138,35 @@ public sealed class LoseProcess
 
         await load.AtLeastAsync(50, "one");
         await load.AtLeastAsync(50, "two");
-        await load.EndAsync();
         Assert.True(load.Failures.IsEmpty, string.Join(Environment.NewLine, load.Failures.Take(3)));
         Assert.True(load.Successes.Count >= 300, $"{load.Successes.Count} exchanges");
+
+        // The control: with nobody left there are requests to lose, and the load must find them.
+        await Task.WhenAll(fleet.Servers.Select(server => server.StopAsync()));
+        await Eventually.TrueAsync("A request is lost", () => Task.FromResult(!load.Failures.IsEmpty));
+    }
+
+    [Fact]
+    public async Task Told_to_stop_a_process_answers_what_it_has_begun_however_long_that_takes()
+    {
+        await using var postgres = await PostgresServer.StartAsync();
+        await using var server = await RunningServer.StartAsync(postgres.Setting);
+        string key;
+        await using (var seed = Seed.Open(server.DataFolder, postgres.Setting))
+        {
+            var acme = await seed.AddAcmeAsync();
+            key = await seed.AddKeyAsync(acme.Owner, acme.Root);
+        }
+
+        Assert.Equal(200, (await server.ExchangeAsync(key)).Status);
+        await using var holder = await postgres.OpenAsync();
+        await using var transaction = await holder.BeginTransactionAsync();
+        await holder.ExecuteAsync("LOCK TABLE personal_access_keys IN ACCESS EXCLUSIVE MODE", transaction: transaction);
+        var waiting = server.ExchangeAsync(key); // six seconds, then "not now": two statements time out
+        await Eventually.TrueAsync("The exchange waits", async () => await postgres.CountAsync("SELECT COUNT(*) FROM pg_stat_activity WHERE usename = 'pakhouse' AND wait_event_type = 'Lock'") > 0);
+
+        Assert.Equal(0, await server.StopAsync());
+        Assert.Equal(503, (await waiting).Status);
+        Assert.Equal(1, await postgres.CountAsync("SELECT SUM(count)::bigint FROM key_use_hours")); // and its counts are written
     }
 }

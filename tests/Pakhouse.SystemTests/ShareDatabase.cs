@@ -4,7 +4,7 @@ using System.Diagnostics;
 namespace Pakhouse.SystemTests;
 
 /// <summary>Two processes on one PostgreSQL: to people and machines they are one server.</summary>
-[PostgresOnly("SQLite is for one process")]
+[Collection(Alone.Name), PostgresOnly("SQLite is for one process")]
 public sealed class ShareDatabase
 {
     private const int Rounds = 20_000;

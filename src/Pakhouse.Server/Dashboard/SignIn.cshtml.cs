@@ -1,3 +1,4 @@
+using System.Text;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.RazorPages;
 
@@ -41,6 +42,6 @@ public sealed class SignInModel(PasswordSignIn signIn, Users users) : PageModel
         }
 
         await Sessions.BeginAsync(HttpContext, signedIn.Value);
-        return this.SeeOther(Url.IsLocalUrl(From) ? From : "/");
+        return this.SeeOther(Url.IsLocalUrl(From) && Ascii.IsValid(From) ? From : "/");
     }
 }

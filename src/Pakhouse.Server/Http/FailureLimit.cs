@@ -61,6 +61,15 @@ public class FailureLimit(int perMinute, TimeProvider clock)
         current.IsQuiet = false;
     }
 
+    /// <summary>One failure that was none after all.</summary>
+    public void TakeBack(IPAddress? address)
+    {
+        if (address is null) return;
+        var window = At(clock.GetUtcNow()).Now;
+        var network = Network(address);
+        if (window.TryGetValue(network, out var count) && count > 0) window.TryUpdate(network, count - 1, count);
+    }
+
     private Windows At(DateTimeOffset now)
     {
         var minute = now.ToUnixTimeSeconds() / 60;

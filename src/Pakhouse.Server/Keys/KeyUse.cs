@@ -88,8 +88,9 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
             // A thread of its own: SQLite blocks while it writes, and on one core the pool has one thread, which serves the exchanges.
             await Task.Factory.StartNew(FlushAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
         }
-        catch (Exception e) when (Database.IsOutOfReach(e))
+        catch (Exception e) when (e is not OperationCanceledException)
         {
+            // Whatever it is: a count is no reason to stop the server.
             LogNotWritten(e, pendingCount);
         }
     }

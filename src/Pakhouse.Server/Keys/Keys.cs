@@ -183,6 +183,20 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         return true;
     });
 
+    /// <summary>Ends a key whoever holds it: for an owner who cannot sign in, and after a restored back-up.</summary>
+    public Task<Outcome<bool>> DeleteByOperatorAsync(Actor actor, string keyId) => database.ChangeAsync<bool>(async transaction =>
+    {
+        if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "Only the operator of this server can do this.", "key of another deleted by no operator");
+        var deleted = await transaction.Connection!.ExecuteAsync(
+            "UPDATE personal_access_keys SET deleted_at = @at WHERE id = @keyId AND deleted_at IS NULL", new { keyId, at = clock.GetUtcNow() }, transaction);
+        if (deleted == 0) return new Refusal(RefusalCode.NotFound, "There is no such key; it may have been deleted already.", "no such key");
+
+        var organizationId = await transaction.Connection!.ExecuteScalarAsync<string>(
+            "SELECT m.organization_id FROM personal_access_keys k JOIN memberships m ON m.id = k.membership_id WHERE k.id = @keyId", new { keyId }, transaction);
+        await ActivityLog.WriteAsync(transaction, clock, actor, "PAT Revoke", Guid.Parse(organizationId!), keyId);
+        return true;
+    });
+
     /// <summary>The name offered for the next key: the first "Key N" that the list does not hold.</summary>
     public static string OfferName(IReadOnlyList<KeyEntry> keys)
     {

@@ -81,10 +81,10 @@ public sealed class Members(Database database, TimeProvider clock)
         return (await connection.QueryAsync<Member>(
             """
             SELECT u.id AS user_id, u.name, u.email, m.id AS membership_id, COALESCE(m.roles, '') AS roles, COALESCE(rm.roles, '') AS inherited_roles
-            FROM users u
+            FROM (SELECT DISTINCT user_id FROM memberships WHERE organization_id IN (@organizationId, @rootId) AND ended_at IS NULL) AS effective
+            JOIN users u ON u.id = effective.user_id
             LEFT JOIN memberships m ON m.user_id = u.id AND m.organization_id = @organizationId AND m.ended_at IS NULL
             LEFT JOIN memberships rm ON rm.user_id = u.id AND rm.organization_id = @rootId AND rm.ended_at IS NULL
-            WHERE m.id IS NOT NULL OR rm.id IS NOT NULL
             ORDER BY u.name, u.id
             """, new { organizationId, rootId = standpoint.Value.RootId })).AsList();
     });
@@ -141,6 +141,6 @@ public sealed class Members(Database database, TimeProvider clock)
             WHERE o.id = @OrganizationId AND o.root_id IS NULL AND NOT EXISTS (
                 SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                 WHERE m.organization_id = o.id AND m.ended_at IS NULL AND m.user_id <> @UserId
-                  AND u.disabled_at IS NULL AND u.deleted_at IS NULL AND (' ' || m.roles || ' ') LIKE @owner)
-            """, new { membership.OrganizationId, membership.UserId, owner = $"% {Permissions.Owner} %" }, transaction) > 0;
+                  AND u.disabled_at IS NULL AND u.deleted_at IS NULL AND (' ' || m.roles || ' ') <> REPLACE(' ' || m.roles || ' ', @owner, ''))
+            """, new { membership.OrganizationId, membership.UserId, owner = $" {Permissions.Owner} " }, transaction) > 0;
 }

@@ -25,7 +25,8 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
     public async Task<Outcome<User>> SignInAsync(string email, string password, IPAddress? address)
     {
         if (limit.Check(address) is { } slowDown) return slowDown;
-        if (email.Length > Users.EmailLengthMax || password.Length > PasswordRules.LengthMax) return Refused("out of bounds");
+        limit.Count(address); // before the work, so that a burst is limited too; taken back by a success
+        if (email.Length > Users.EmailLengthMax || password.Length > PasswordRules.LengthMax || email.Any(char.IsControl)) return Refused("out of bounds");
 
         var emailHash = SHA256.HashData(Encoding.UTF8.GetBytes(normalizer.NormalizeEmail(email.Trim())));
         var isOpen = await TakeAttemptAsync(emailHash);
@@ -34,10 +35,10 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
 
         if (!isOpen || user?.PasswordHash is null || user.DisabledAt is not null || verdict == PasswordVerificationResult.Failed)
         {
-            limit.Count(address);
             return Refused(!isOpen ? "locked" : user is null ? "unknown address" : user.DisabledAt is not null ? "disabled" : "wrong password");
         }
 
+        limit.TakeBack(address);
         await database.WriteAsync(async transaction =>
         {
             await transaction.Connection!.ExecuteAsync("DELETE FROM sign_in_attempts WHERE email_hash = @emailHash", new { emailHash }, transaction);
@@ -75,10 +76,14 @@ public static class Sessions
 {
     public const string Scheme = CookieAuthenticationDefaults.AuthenticationScheme;
     private const string Stamp = "stamp";
+    private const string Since = "since";
+
+    /// <summary>However often it is used, a session ends this long after its sign-in.</summary>
+    public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(30);
 
     public static Task BeginAsync(HttpContext context, User user) =>
         context.SignInAsync(Scheme, new ClaimsPrincipal(new ClaimsIdentity(
-            [new(ClaimTypes.NameIdentifier, user.Id.ToString()), new(ClaimTypes.Name, user.Name), new(ClaimTypes.Email, user.Email), new(Stamp, user.SecurityStamp)], Scheme)));
+            [new(ClaimTypes.NameIdentifier, user.Id.ToString()), new(ClaimTypes.Name, user.Name), new(ClaimTypes.Email, user.Email), new(Stamp, user.SecurityStamp), new(Since, Now(context).ToUnixTimeSeconds().ToString())], Scheme)));
 
     public static Task EndAsync(HttpContext context) => context.SignOutAsync(Scheme);
 
@@ -88,7 +93,8 @@ public static class Sessions
         var user = Guid.TryParse(context.Principal?.FindFirstValue(ClaimTypes.NameIdentifier), out var id)
             ? await context.HttpContext.RequestServices.GetRequiredService<Users>().FindAsync(id)
             : null;
-        if (user is not { DisabledAt: null } || user.SecurityStamp != context.Principal!.FindFirstValue(Stamp))
+        var isTooOld = !long.TryParse(context.Principal?.FindFirstValue(Since), out var since) || DateTimeOffset.FromUnixTimeSeconds(since) + LifetimeMax <= Now(context.HttpContext);
+        if (isTooOld || user is not { DisabledAt: null } || user.SecurityStamp != context.Principal!.FindFirstValue(Stamp))
         {
             context.RejectPrincipal();
             await EndAsync(context.HttpContext);
@@ -104,6 +110,8 @@ public static class Sessions
         context.ShouldRenew = context.ElapsedTime >= TimeSpan.FromMinutes(1);
         return Task.CompletedTask;
     }
+
+    private static DateTimeOffset Now(HttpContext context) => context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
 
     public static Actor Actor(HttpContext context) =>
         Server.Actor.Session(Guid.Parse(context.User.FindFirstValue(ClaimTypes.NameIdentifier)!), context.Connection.RemoteIpAddress);

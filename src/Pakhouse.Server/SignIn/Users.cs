@@ -56,7 +56,7 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
         return user.Id;
     }
 
-    public Task<bool> AnyAsync() => database.ReadAsync(async connection => await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM users") > 0);
+    public Task<bool> AnyAsync() => database.ReadAsync(async connection => await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM (SELECT 1 FROM users LIMIT 1) AS one") > 0);
 
     /// <summary>Null when there is no such user; a disabled one is found.</summary>
     public Task<User?> FindAsync(Guid id) => database.ReadAsync(connection =>
@@ -75,6 +75,13 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
         await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? "User Disable" : "User Enable", null, id.ToString());
         return true;
     });
+
+    public async Task<Outcome<bool>> SetDisabledAsync(Actor actor, string email, bool disabled) =>
+        await FindByEmailAsync(email) is { } user ? await SetDisabledAsync(actor, user.Id, disabled) : notFound;
+
+    /// <summary>Ends every session of the user.</summary>
+    public Task EndSessionsAsync(Guid id) => database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
+        "UPDATE users SET security_stamp = @stamp WHERE id = @id AND deleted_at IS NULL", new { id, stamp = NewStamp() }, transaction));
 
     /// <summary>Deletes a user for good: memberships and keys end, the row is emptied of the person and keeps its id.</summary>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid id) => database.ChangeAsync<bool>(async transaction =>

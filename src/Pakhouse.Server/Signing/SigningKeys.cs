@@ -81,23 +81,30 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     public async Task RefreshAsync()
     {
         var now = clock.GetUtcNow();
-        var rows = await database.ReadAsync(connection => ReadRowsAsync(connection, null));
+        var rows = await LoadAsync(); // a process that cannot read what is there must not add to it
         if (IsSuccessorDue(rows, now) || rows.Any(row => IsDead(row, rows, now)))
         {
-            rows = await database.WriteAloneAsync(async transaction =>
+            await database.WriteAloneAsync(async transaction =>
             {
                 // Read again: of two processes that saw the same, one is first.
                 var newest = await ReadRowsAsync(transaction.Connection!, transaction);
                 foreach (var dead in newest.Where(row => IsDead(row, newest, now)).ToList())
                     await transaction.Connection!.ExecuteAsync("DELETE FROM signing_keys WHERE id = @Id", new { dead.Id }, transaction);
                 if (IsSuccessorDue(newest, now)) await InsertAsync(transaction, Actor.Operator, now, isFirst: newest.Count == 0);
-                return await ReadRowsAsync(transaction.Connection!, transaction);
+                return true;
             });
+            await LoadAsync();
         }
+    }
 
+    /// <summary>Takes into memory what the database holds, and changes nothing there.</summary>
+    internal async Task<IReadOnlyList<Row>> LoadAsync()
+    {
+        var rows = await database.ReadAsync(connection => ReadRowsAsync(connection, null));
         var known = ring;
         if (!rows.Select(row => row.Id).SequenceEqual(known.Select(key => key.Public.Id)))
             ring = [.. rows.Select(row => known.FirstOrDefault(key => key.Public.Id == row.Id) ?? Load(row))];
+        return rows;
     }
 
     public override async Task StartAsync(CancellationToken cancellationToken)
@@ -117,9 +124,9 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
                 {
                     await RefreshAsync();
                 }
-                catch (Exception e) when (Database.IsOutOfReach(e))
+                catch (Exception e) when (e is not OperationCanceledException)
                 {
-                    LogNotRefreshed(e);
+                    LogNotRefreshed(e); // whatever it is: the keys in memory go on signing
                 }
             }
         }
@@ -130,7 +137,9 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     }
 
     private bool IsSuccessorDue(IReadOnlyList<Row> rows, DateTimeOffset now) =>
-        rows.Count == 0 || rows[^1].CreatedAt + options.SigningKeyRotation <= now || rows[^1].Algorithm != options.SigningAlgorithm;
+        rows.Count == 0 || rows[^1].CreatedAt + options.SigningKeyRotation <= now 
+        // Not while one waits: two processes with different settings, as in a rolling change, would outbid each other without end.
+        || (rows[^1].ActivatesAt <= now && rows[^1].Algorithm != options.SigningAlgorithm);
 
     /// <summary>A key signs until its successor does; the last token then lives at most as long as the settings can make it live.</summary>
     private static bool IsDead(Row row, IReadOnlyList<Row> rows, DateTimeOffset now) =>
@@ -208,7 +217,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     private static async Task<IReadOnlyList<Row>> ReadRowsAsync(DbConnection connection, DbTransaction? transaction) =>
         (await connection.QueryAsync<Row>("SELECT id, algorithm, private_key, created_at, activates_at FROM signing_keys ORDER BY activates_at, id", transaction: transaction)).AsList();
 
-    private sealed record Row
+    internal sealed record Row
     {
         public string Id { get; init; } = "";
         public string Algorithm { get; init; } = "";
@@ -217,6 +226,6 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
         public DateTimeOffset ActivatesAt { get; init; }
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Signing keys could not be looked up in the database; those in memory stay in use")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Signing keys could not be brought up to date; those in memory stay in use")]
     private partial void LogNotRefreshed(Exception exception);
 }

@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Data;
 using System.Data.Common;
-using System.Diagnostics.CodeAnalysis;
 
 namespace Pakhouse.Server;
 
@@ -9,36 +8,51 @@ namespace Pakhouse.Server;
 /// One SELECT, prepared once on each of a few kept connections. On the path of an exchange a new command on a pooled
 /// connection costs a third of the rate. A result is never kept: each call reads the database as it is.
 /// </summary>
-/// <param name="keptMax">Connections kept open for this statement. More may be in use at once; those are given back to their pool.</param>
+/// <param name="keptMax">Connections for this statement, in use and kept. More calls at once wait, for <see cref="WaitMax"/> at most.</param>
 /// <param name="isPrepared">Off where a pooler stands between, which may run the next call on another connection.</param>
 public sealed class PreparedRead(Func<Task<DbConnection>> open, string sql, string[] parameters, int keptMax, bool isPrepared) : IAsyncDisposable
 {
+    /// <summary>A call that finds every connection taken for this long is answered 503.</summary>
+    public static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(3);
+
     private readonly ConcurrentQueue<DbCommand> idle = new();
-    private int kept;
+    private readonly SemaphoreSlim places = new(keptMax);
 
     /// <summary>The row, or default when there is none.</summary>
     /// <param name="row">Reads the columns by position; the reader is at its row.</param>
     /// <param name="values">One for each parameter, in order.</param>
     public async ValueTask<T?> SingleAsync<T>(Func<DbDataReader, T> row, params string?[] values)
     {
-        if (TryTakeIdle(out var command))
+        if (!await places.WaitAsync(WaitMax)) throw new TimeoutException("Every connection of a prepared read is taken.");
+        try
         {
-            try
+            if (idle.TryDequeue(out var command))
             {
-                return await ReadAsync(command, row, values);
+                try
+                {
+                    return await ReadAsync(command, row, values);
+                }
+                catch (DbException e) when (Database.IsOutOfReach(e) && e.InnerException is not TimeoutException)
+                {
+                    // It was kept while the database restarted or moved, as were the others. This is a read: once more, on a new connection.
+                    // Not after a timeout: the caller has waited enough.
+                    await DropIdleAsync();
+                }
             }
-            catch (DbException e) when (Database.IsOutOfReach(e) && e.InnerException is not TimeoutException)
-            {
-                // It was kept while the database restarted or moved, as were the others. This is a read: once more, on a new connection.
-                // Not after a timeout: the caller has waited enough.
-                await DropIdleAsync();
-            }
-        }
 
-        return await ReadAsync(await PrepareAsync(), row, values);
+            return await ReadAsync(await PrepareAsync(), row, values);
+        }
+        finally
+        {
+            places.Release();
+        }
     }
 
-    public ValueTask DisposeAsync() => DropIdleAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await DropIdleAsync();
+        places.Dispose();
+    }
 
     private async ValueTask<T?> ReadAsync<T>(DbCommand command, Func<DbDataReader, T> row, string?[] values)
     {
@@ -50,17 +64,7 @@ public sealed class PreparedRead(Func<Task<DbConnection>> open, string sql, stri
             // Disposing the reader resets the statement: no read transaction stays open, so the next call sees the newest commit (R6).
             await using (var reader = await command.ExecuteReaderAsync())
                 result = await reader.ReadAsync() ? row(reader) : default;
-
-            if (Interlocked.Increment(ref kept) <= keptMax)
-            {
-                idle.Enqueue(command);
-            }
-            else
-            {
-                Interlocked.Decrement(ref kept);
-                await CloseAsync(command);
-            }
-
+            idle.Enqueue(command);
             return result;
         }
         catch
@@ -70,16 +74,9 @@ public sealed class PreparedRead(Func<Task<DbConnection>> open, string sql, stri
         }
     }
 
-    private bool TryTakeIdle([NotNullWhen(true)] out DbCommand? command)
-    {
-        if (!idle.TryDequeue(out command)) return false;
-        Interlocked.Decrement(ref kept);
-        return true;
-    }
-
     private async ValueTask DropIdleAsync()
     {
-        while (TryTakeIdle(out var command)) await CloseAsync(command);
+        while (idle.TryDequeue(out var command)) await CloseAsync(command);
     }
 
     private async Task<DbCommand> PrepareAsync()

@@ -45,12 +45,12 @@ public static class StorageCopy
 
                 var done = new List<Table>();
                 foreach (var (table, orderBy) in tables) done.Add(await CopyAsync(source, target, table, orderBy, progress));
+
+                // Without these, nothing that was encrypted can be read on the other side. Those that an earlier try left are there already.
+                var there = to.ProtectionKeys.GetAllElements().Select(Name).ToHashSet(StringComparer.Ordinal);
+                foreach (var element in from.ProtectionKeys.GetAllElements().Where(element => !there.Contains(Name(element)))) to.ProtectionKeys.StoreElement(element, Name(element));
                 return done;
             });
-
-            // Without these, nothing that was encrypted can be read on the other side.
-            var (keysFrom, keysTo) = (from.ProtectionKeys, to.ProtectionKeys);
-            foreach (var element in keysFrom.GetAllElements()) keysTo.StoreElement(element, Name(element));
             return copied;
         });
 

@@ -37,7 +37,13 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         var outcome = await AnswerAsync(context);
         if (outcome.Refusal is { } refusal)
         {
-            if (refusal.IsGuess) limit.Count(context.Connection.RemoteIpAddress);
+            // Only guesses are limited: a real key works also from an address, of a shared gateway say, where others guess.
+            if (refusal.IsGuess)
+            {
+                if (limit.Check(context.Connection.RemoteIpAddress) is { } slowDown) refusal = slowDown;
+                else limit.Count(context.Connection.RemoteIpAddress);
+            }
+
             LogRefused(context.TraceIdentifier, refusal.Error, refusal.Reason);
             await OAuthErrors.WriteAsync(context.Response, refusal);
             return;
@@ -50,7 +56,6 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     private async ValueTask<Outcome<TokenGrant>> AnswerAsync(HttpContext context)
     {
         if (HasKeyInQuery(context.Request.QueryString)) return keyInQuery;
-        if (limit.Check(context.Connection.RemoteIpAddress) is { } slowDown) return slowDown;
 
         var read = await SecretForm.ReadAsync(context.Request);
         if (read.Refusal is { } unreadable) return unreadable;

@@ -447,6 +447,16 @@ public static class RulesTests
         }
 
         [Fact]
+        public async Task A_role_that_is_owner_in_another_case_makes_no_owner()
+        {
+            await using var server = await TestServer.StartAsync();
+            var acme = await server.AddAcmeAsync();
+            await server.AddMemberAsync(acme.Root, "OWNER");
+            await server.AddMemberAsync(acme.Root, "co-owner");
+            Assert.Equal(RefusalCode.Conflict, (await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner)).Refusal!.Code);
+        }
+
+        [Fact]
         public async Task Two_owners_who_remove_each_other_at_once_leave_one()
         {
             await using var server = await TestServer.StartAsync();

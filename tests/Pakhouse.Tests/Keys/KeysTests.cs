@@ -140,6 +140,18 @@ public static class KeysTests
         }
 
         [Fact]
+        public async Task The_operator_ends_a_key_whoever_holds_it_and_nobody_else_can()
+        {
+            await using var server = await TestServer.StartAsync();
+            var acme = await server.AddAcmeAsync();
+            var key = await server.AddKeyAsync(acme.Owner, acme.Root);
+            Assert.Equal(RefusalCode.AccessDenied, (await server.Keys.DeleteByOperatorAsync(Actor.Session(acme.Owner), TestServer.IdOf(key))).Refusal!.Code);
+            Assert.False((await server.Keys.DeleteByOperatorAsync(Actor.Operator, TestServer.IdOf(key))).IsRefused);
+            Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
+            Assert.Equal(RefusalCode.NotFound, (await server.Keys.DeleteByOperatorAsync(Actor.Operator, TestServer.IdOf(key))).Refusal!.Code);
+        }
+
+        [Fact]
         public async Task A_key_is_deleted_in_its_own_organization_only()
         {
             await using var server = await TestServer.StartAsync();

@@ -32,6 +32,7 @@ public static class SignInTests
                 (await signIn.SignInAsync("nobody@acme.example", "wrong", here)).Refusal!.Description,
                 (await signIn.SignInAsync("person2@acme.example", TestServer.Password, here)).Refusal!.Description,
                 (await signIn.SignInAsync("", "", here)).Refusal!.Description,
+                (await signIn.SignInAsync("a\0b@acme.example", "x", here)).Refusal!.Description,
                 (await signIn.SignInAsync(new string('x', 300), "x", here)).Refusal!.Description,
             ];
             Assert.Single(answers.Distinct());
@@ -83,6 +84,24 @@ public static class SignInTests
             var reasons = await Task.WhenAll(Enumerable.Range(0, 40).Select(_ => Task.Run(async () => (await signIn.SignInAsync(Email, "wrong", here)).Refusal!.Reason)));
             Assert.Equal(5, reasons.Count(reason => reason == "wrong password"));
             Assert.Equal(35, reasons.Count(reason => reason == "locked"));
+        }
+
+        /// <summary>The attack: a burst that is through before the first of it is counted.</summary>
+        [Fact]
+        public async Task A_burst_from_one_address_is_limited_too()
+        {
+            await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=10");
+            var signIn = server.Get<PasswordSignIn>();
+            var codes = await Task.WhenAll(Enumerable.Range(0, 60).Select(i => Task.Run(async () => (await signIn.SignInAsync($"victim{i}@acme.example", "Password1234", here)).Refusal!.Code)));
+            Assert.InRange(codes.Count(code => code != RefusalCode.SlowDown), 10, 20); // 10, and what was between check and count
+        }
+
+        [Fact]
+        public async Task Sign_ins_that_succeed_are_not_counted()
+        {
+            await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=3");
+            await server.AddUserAsync();
+            for (var i = 0; i < 10; i++) Assert.False((await server.Get<PasswordSignIn>().SignInAsync(Email, TestServer.Password, here)).IsRefused);
         }
 
         [Fact]

@@ -123,6 +123,21 @@ public class SigningKeysTests
     }
 
     [Fact]
+    public async Task Two_processes_with_different_algorithms_do_not_outbid_each_other()
+    {
+        var first = await TestServer.StartAsync();
+        await using var second = await TestServer.StartOnAsync(first.Place, first.Clock, "--Pakhouse:SigningAlgorithm=RS256");
+        for (var i = 0; i < 5; i++)
+        {
+            await first.Get<SigningKeys>().RefreshAsync();
+            await second.Get<SigningKeys>().RefreshAsync();
+        }
+
+        Assert.Equal(2, (await PublishedAsync(second)).Count);
+        await first.StopAsync();
+    }
+
+    [Fact]
     public async Task A_rotation_made_by_another_process_is_published_with_the_next_look()
     {
         var first = await TestServer.StartAsync();
