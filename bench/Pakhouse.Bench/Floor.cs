@@ -23,7 +23,7 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres)
     private const string Scope = "openid profile email";
     private const string Issuer = "http://127.0.0.1:8420";
     private const int LifetimeSeconds = 3600;
-    private const string Statement = "SELECT hash, deleted_at FROM personal_access_keys WHERE id = @id";
+    private const string Statement = "SELECT hash, deleted_at FROM access_keys WHERE id = @id";
     private const int TailLength = KeyFormat.IdLength + 1 + KeyFormat.SecretLength + KeyFormat.CheckLength;
 
     // One connection a thread: between taking and leaving it nothing is awaited, so nothing needs to be handed out.

@@ -53,6 +53,7 @@ internal static class Seed
         }
 
         transaction.Commit();
+        Execute(connection, "INSERT INTO counters (name, value) SELECT 'access_keys.status_index', MAX(status_index) FROM access_keys"); // where the server goes on
         file.Close();
         File.Move(samplePath + ".part", samplePath, overwrite: true); // its presence says that the folder is whole
         Console.WriteLine($"{keys} keys in {database.FilePath}, {new FileInfo(database.FilePath).Length / 1_000_000} MB");
@@ -71,6 +72,7 @@ internal static class Seed
         private readonly SqliteConnection connection;
         private readonly TimeProvider clock;
         private readonly long now;
+        private long keys;
         private readonly SqliteCommand organization, user, member, key;
         private readonly SqliteTransaction transaction;
 
@@ -80,7 +82,7 @@ internal static class Seed
             organization = Insert("organizations", "id", "root_id", "name", "name_normalized", "created_at");
             user = Insert("users", "id", "email", "email_normalized", "name", "security_stamp", "created_at");
             member = Insert("memberships", "id", "organization_id", "user_id", "roles", "created_at");
-            key = Insert("personal_access_keys", "id", "membership_id", "name", "hash", "scopes", "created_at");
+            key = Insert("access_keys", "id", "membership_id", "name", "hash", "scopes", "created_at", "status_index");
         }
 
         public void AddOrganizations(string[] ids)
@@ -103,7 +105,7 @@ internal static class Seed
         }
 
         public void AddKey(string id, string membershipId, byte[] secret) =>
-            Run(key, id, membershipId, "Key 1", SHA256.HashData(secret), "", now);
+            Run(key, id, membershipId, "Key 1", SHA256.HashData(secret), "", now, keys++);
 
         public void Dispose()
         {

@@ -60,6 +60,9 @@ public sealed class PakhouseOptions
     /// <summary>Every scope that a key can be limited to and a request can ask for.</summary>
     public required NameSet Scopes { get; init; }
 
+    /// <summary>The roles that members can hold.</summary>
+    public required RoleCatalogue Roles { get; init; }
+
     public required int KeysPerMemberMax { get; init; }
 
     /// <summary>Failed exchanges allowed per address (IPv6: per /64) and minute; also failed sign-ins.</summary>
@@ -114,6 +117,7 @@ public sealed class PakhouseOptions
             DataProtectionCertificate = read.Certificate("DataProtectionCertificateFile", "DataProtectionCertificatePassword"),
             TrustedProxies = [.. read.List("TrustedProxies", "addresses or networks such as 10.0.0.7 or 10.0.0.0/8", text => Network(text) is not null).Select(text => Network(text)!.Value)],
             Scopes = NameSet.Of(standardScopes.Concat(read.List("Scopes", "names of 1 to 64 characters of [A-Za-z0-9._:-]", NameSet.IsName))),
+            Roles = read.Roles("RolesFile"),
             KeysPerMemberMax = read.Number("KeysPerMemberMax", 50, 1, 10000),
             FailuresPerMinuteMax = read.Number("FailuresPerMinuteMax", 30, 1, 100000),
             SignInAttemptsMax = read.Number("SignInAttemptsMax", 5, 1, 100),
@@ -219,6 +223,21 @@ internal sealed class SettingReader(IConfigurationSection section)
             // Neither what was given nor the parser's words: both can hold the password.
             faults.Add($"{Full(name)} must be a connection string of PostgreSQL that names host and database, such as Host=db.example.com;Database=pakhouse;Username=pakhouse;Password=…; what was given is not shown, because it can hold a password");
             return null;
+        }
+    }
+
+    public RoleCatalogue Roles(string name)
+    {
+        var file = Given(name, "");
+        if (file is null) return RoleCatalogue.Default;
+        try
+        {
+            return RoleCatalogue.Parse(File.ReadAllBytes(file));
+        }
+        catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
+        {
+            Fault(name, $"a readable catalogue of roles such as GET /roles.json shows ({e.Message})", file);
+            return RoleCatalogue.Default;
         }
     }
 

@@ -54,6 +54,7 @@ public static class Program
         services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
+        services.AddSingleton<Callers>().AddSingleton<Mails>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 
@@ -136,6 +137,7 @@ public static class Program
         app.UsePageHeaders(options);
         app.UseAuthentication();
         app.UseAuthorization();
+        app.UseCallers();
         app.UseAntiforgery();
     }
 

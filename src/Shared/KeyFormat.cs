@@ -4,10 +4,20 @@ using System.Security.Cryptography;
 
 namespace Pakhouse;
 
+/// <summary>Whose key it is; in the text the part before the version of the format.</summary>
+internal enum KeyKind
+{
+    /// <summary><c>pak</c>: a person's key in one organization.</summary>
+    Personal,
+
+    /// <summary><c>oak</c>: an organization's own API key.</summary>
+    Organization,
+}
+
 /// <summary>
-/// The grammar of a personal access key, and nothing else: no storage, no hashing, no text that outlives the call.
+/// The grammar of a key, and nothing else: no storage, no hashing, no text that outlives the call.
 /// <code>
-/// ph_pak1_&lt;id:16&gt;_&lt;secret:43&gt;&lt;check:6&gt;      \b[a-z][a-z0-9]{1,15}_pak1_[0-9A-Za-z]{16}_[0-9A-Za-z]{49}\b
+/// ph_pak1_&lt;id:16&gt;_&lt;secret:43&gt;&lt;check:6&gt;      \b[a-z][a-z0-9]{1,15}_[op]ak1_[0-9A-Za-z]{16}_[0-9A-Za-z]{49}\b
 /// </code>
 /// A constant kind behind any brand lets one scanner rule find the keys of every deployment. Letters, digits and
 /// <c>_</c> only: a double click selects the whole, and no shell, URL, JSON or form escapes it.
@@ -15,8 +25,8 @@ namespace Pakhouse;
 /// <remarks>docs/protocol.md publishes test vectors; the tests read them from there.</remarks>
 internal static class KeyFormat
 {
-    /// <summary>The kind and the version of the format; the same behind every brand.</summary>
-    public const string Kind = "pak1";
+    private const string PersonalMark = "_pak1_";
+    private const string OrganizationMark = "_oak1_";
 
     public const int BrandLengthMin = 2;
     public const int BrandLengthMax = 16;
@@ -30,7 +40,7 @@ internal static class KeyFormat
     /// <summary>CRC-32 (IEEE 802.3) of every byte before it, as base62 digits, most significant first.</summary>
     public const int CheckLength = 6;
 
-    /// <summary>The longest key, in characters: the longest brand, <c>_pak1_</c>, id, <c>_</c>, secret, check.</summary>
+    /// <summary>The longest key, in characters: the longest brand, kind and version, id, <c>_</c>, secret, check.</summary>
     public const int LengthMax = BrandLengthMax + TailLength;
 
     /// <summary>Characters from the underscore after the brand to the end.</summary>
@@ -45,9 +55,9 @@ internal static class KeyFormat
     /// <summary>A new public id: 16 characters of base62, drawn uniformly.</summary>
     public static string NewId() => RandomNumberGenerator.GetString(Base62Text, IdLength);
 
-    /// <summary>Writes a new key: <paramref name="brand"/>, <paramref name="id"/> and a fresh secret.</summary>
+    /// <summary>Writes a new key: <paramref name="brand"/>, <paramref name="kind"/>, <paramref name="id"/> and a fresh secret.</summary>
     /// <returns>The ASCII bytes of the key. They are a secret: the caller wipes them.</returns>
-    public static byte[] Create(string brand, string id)
+    public static byte[] Create(string brand, string id, KeyKind kind = KeyKind.Personal)
     {
         if (!IsBrand(brand)) throw new ArgumentException("A brand is 2 to 16 characters of [a-z0-9] and begins with a letter.", nameof(brand));
         if (!IsId(id)) throw new ArgumentException("An id is 16 characters of base62.", nameof(id));
@@ -55,7 +65,7 @@ internal static class KeyFormat
         var key = GC.AllocateUninitializedArray<byte>(brand.Length + TailLength, pinned: true); // pinned: the collector leaves no copies behind
         var rest = key.AsSpan();
         rest = Write(rest, brand);
-        rest = Write(rest, "_" + Kind + "_");
+        rest = Write(rest, Mark(kind));
         rest = Write(rest, id);
         rest = Write(rest, "_");
         RandomNumberGenerator.GetItems(Base62, rest[..SecretLength]); // rejection sampling: no character is likelier than another
@@ -68,16 +78,19 @@ internal static class KeyFormat
     /// the check is for scanners and typing errors, not for security.
     /// </summary>
     /// <param name="key">ASCII bytes, untrimmed.</param>
+    /// <param name="kind">Whose key it says it is. The database has the last word.</param>
     /// <param name="id">The public id; empty when the answer is false.</param>
-    public static bool TryParse(ReadOnlySpan<byte> key, out string id)
+    public static bool TryParse(ReadOnlySpan<byte> key, out KeyKind kind, out string id)
     {
-        id = "";
+        (kind, id) = (default, "");
         var brandLength = key.Length - TailLength;
         if (brandLength is < BrandLengthMin or > BrandLengthMax) return false;
         if (!IsBrand(key[..brandLength])) return false;
 
         var tail = key[brandLength..];
-        if (!tail.StartsWith("_pak1_"u8) || tail[6 + IdLength] != (byte)'_') return false;
+        if (tail.StartsWith("_oak1_"u8)) kind = KeyKind.Organization;
+        else if (!tail.StartsWith("_pak1_"u8)) return false;
+        if (tail[6 + IdLength] != (byte)'_') return false;
         var idBytes = tail.Slice(6, IdLength);
         if (idBytes.ContainsAnyExcept(base62Bytes) || tail[(6 + IdLength + 1)..].ContainsAnyExcept(base62Bytes)) return false;
 
@@ -88,6 +101,9 @@ internal static class KeyFormat
         id = System.Text.Encoding.ASCII.GetString(idBytes);
         return true;
     }
+
+    /// <summary>Whether a text that must hold no key may hold one: the mark that is the same behind every brand. For what is about to be logged or stored.</summary>
+    public static bool MayHoldKey(string text) => text.Contains(PersonalMark, StringComparison.Ordinal) || text.Contains(OrganizationMark, StringComparison.Ordinal);
 
     public static bool IsId(ReadOnlySpan<char> text) =>
         text.Length == IdLength && !text.ContainsAnyExcept(base62Chars);
@@ -106,6 +122,12 @@ internal static class KeyFormat
         for (var i = 0; i < text.Length; i++) chars[i] = (char)text[i];
         return IsBrand(chars);
     }
+
+    private static string Mark(KeyKind kind) => kind switch
+    {
+        KeyKind.Personal => PersonalMark,
+        KeyKind.Organization => OrganizationMark,
+    };
 
     private static Span<byte> Write(Span<byte> destination, string ascii) =>
         destination[System.Text.Encoding.ASCII.GetBytes(ascii, destination)..];

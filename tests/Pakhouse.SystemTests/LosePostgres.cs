@@ -77,7 +77,7 @@ public sealed class LosePostgres
         await using (var holder = await postgres.OpenAsync())
         {
             await using var transaction = await holder.BeginTransactionAsync();
-            await holder.ExecuteAsync("LOCK TABLE personal_access_keys IN ACCESS EXCLUSIVE MODE", transaction: transaction);
+            await holder.ExecuteAsync("LOCK TABLE access_keys IN ACCESS EXCLUSIVE MODE", transaction: transaction);
             await AssertUnavailableAsync(server, key, doomed, hangMax);
             Assert.Equal(200, (await server.GetAsync("/health/live")).Status);
         }

@@ -161,7 +161,7 @@ public sealed class LoseProcess
         Assert.Equal(200, (await server.ExchangeAsync(key)).Status);
         await using var holder = await postgres.OpenAsync();
         await using var transaction = await holder.BeginTransactionAsync();
-        await holder.ExecuteAsync("LOCK TABLE personal_access_keys IN ACCESS EXCLUSIVE MODE", transaction: transaction);
+        await holder.ExecuteAsync("LOCK TABLE access_keys IN ACCESS EXCLUSIVE MODE", transaction: transaction);
         var waiting = server.ExchangeAsync(key); // six seconds, then "not now": two statements time out
         await Eventually.TrueAsync("The exchange waits", async () => await postgres.CountAsync("SELECT COUNT(*) FROM pg_stat_activity WHERE usename = 'pakhouse' AND wait_event_type = 'Lock'") > 0);
 

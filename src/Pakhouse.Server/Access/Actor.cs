@@ -8,22 +8,28 @@ public enum Credential
     /// <summary>A person who signed in here.</summary>
     Session,
 
-    /// <summary>A personal access key, or a token got in exchange for one.</summary>
+    /// <summary>A token got in exchange for a personal access key, or the key itself.</summary>
     Key,
 
-    /// <summary>A person at the machine itself: set-up, the commands of the program.</summary>
+    /// <summary>A token got in exchange for an organization's API key, or the key itself. Nobody's person.</summary>
+    ApiKey,
+
+    /// <summary>A person at the machine itself: set-up, the commands of the program. Also the program, where it acts by itself.</summary>
     Operator,
 }
 
 /// <summary>Who acts, with what, and from where.</summary>
-/// <param name="UserId">Null only for the operator.</param>
+/// <param name="UserId">Null only for the operator. Of an API key: its service user.</param>
 /// <param name="KeyId">The key the caller came with, if any.</param>
+/// <param name="BoundTo">The organization that the caller's token is for. It opens that one and, where it is a root, its sub-organizations; null: whatever the user may.</param>
 /// <param name="Address">Null when the caller is at the machine itself.</param>
-public sealed record Actor(Credential Credential, Guid? UserId, string? KeyId = null, IPAddress? Address = null)
+public sealed record Actor(Credential Credential, Guid? UserId, string? KeyId = null, Guid? BoundTo = null, IPAddress? Address = null)
 {
     public static Actor Operator { get; } = new(Credential.Operator, null);
 
-    public static Actor Session(Guid userId, IPAddress? address = null) => new(Credential.Session, userId, null, address);
+    public static Actor Session(Guid userId, IPAddress? address = null) => new(Credential.Session, userId, Address: address);
 
-    public static Actor Key(Guid userId, string keyId, IPAddress? address = null) => new(Credential.Key, userId, keyId, address);
+    public static Actor Key(Guid userId, string keyId, Guid? boundTo = null, IPAddress? address = null) => new(Credential.Key, userId, keyId, boundTo, address);
+
+    public static Actor ApiKey(Guid userId, string keyId, Guid? boundTo = null, IPAddress? address = null) => new(Credential.ApiKey, userId, keyId, boundTo, address);
 }

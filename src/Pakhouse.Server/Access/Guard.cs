@@ -43,7 +43,7 @@ public static class Guard
     {
         var found = await connection.QuerySingleOrDefaultAsync<Found>(
             """
-            SELECT o.name, o.root_id, r.name AS root_name,
+            SELECT o.name, o.root_id, r.name AS root_name, u.kind AS user_kind,
                    m.id AS membership_id, m.roles, rm.id AS root_membership_id, rm.roles AS root_roles
             FROM organizations o
             LEFT JOIN organizations r ON r.id = o.root_id
@@ -56,6 +56,11 @@ public static class Guard
         if (found is null) return notFound;
         var isOperator = actor.Credential == Credential.Operator;
         if (!isOperator && found.MembershipId is null && found.RootMembershipId is null) return notFound;
+        // A token is for one organization, and from a root it opens what is below. An API key reaches only the organizations that its roles name.
+        if (actor.BoundTo is { } bound && bound != organizationId && bound != found.RootId) return notFound;
+        if (actor.Credential == Credential.ApiKey && found.MembershipId is null) return notFound;
+        // Nobody signs in as a service, and no person comes with an API key.
+        if (!isOperator && (actor.Credential == Credential.ApiKey) != (found.UserKind == "service")) return notFound;
 
         var standpoint = new Standpoint
         {
@@ -71,7 +76,7 @@ public static class Guard
         var row = Permissions.Of(permission);
         if (isOperator) return row.Operator ? standpoint : new Refusal(RefusalCode.AccessDenied, "This belongs to a person: sign in as that person.", $"{permission} is not for the operator");
         if (!row.With.Contains(actor.Credential))
-            return new Refusal(RefusalCode.AccessDenied, "A personal access key cannot do this: sign in to the dashboard.", $"{permission} with {actor.Credential} (R7)");
+            return new Refusal(RefusalCode.AccessDenied, "A key cannot do this: sign in to the dashboard.", $"{permission} with {actor.Credential} (R7)");
 
         return row.Standing switch
         {
@@ -93,6 +98,7 @@ public static class Guard
         public string Name { get; init; } = "";
         public Guid? RootId { get; init; }
         public string? RootName { get; init; }
+        public string? UserKind { get; init; }
         public Guid? MembershipId { get; init; }
         public NameSet? Roles { get; init; }
         public Guid? RootMembershipId { get; init; }

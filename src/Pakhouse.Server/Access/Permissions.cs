@@ -8,12 +8,30 @@ public enum Permission
     RenameOrganization,
     DisableOrganization,
     DeleteOrganization,
+    SeeMembers,
     AddMember,
+    InviteMember,
+    SeeInvitations,
     RemoveMember,
     ChangeRoles,
+    Leave,
+    SeeActivity,
+    SeePolicy,
+    ChangePolicy,
+    ManageWebhooks,
     GenerateOwnKey,
     ListOwnKeys,
     DeleteOwnKey,
+    RotateOwnKey,
+    ExplainOwnKey,
+    ListMemberKeys,
+    DeleteMemberKey,
+    SuspendMemberKey,
+    ListApiKeys,
+    CreateApiKey,
+    ChangeApiKey,
+    RotateApiKey,
+    DeleteApiKey,
 }
 
 /// <summary>Who is enough.</summary>
@@ -38,28 +56,54 @@ public static class Permissions
 {
     public const string Owner = "owner";
     public const string Manager = "organization-manager";
+    public const string Viewer = "organization-viewer";
 
+    /// <summary>The roles that this table knows; every catalogue has them.</summary>
+    public static readonly string[] Own = [Owner, Manager, Viewer];
+
+    private static readonly Credential[] everything = [Credential.Session, Credential.Key, Credential.ApiKey];
     private static readonly Credential[] personAndKey = [Credential.Session, Credential.Key];
     private static readonly Credential[] personOnly = [Credential.Session];
+
+    private static readonly string[] leaders = [Owner, Manager];
+    private static readonly string[] watchers = [Owner, Manager, Viewer];
 
     /// <summary>One line of the table.</summary>
     public sealed record Row(Standing Standing, string[] Roles, Credential[] With, bool Operator);
 
-    /// <remarks>R7 is the column <c>With</c>: what creates, widens or prolongs a key is for a person only.</remarks>
+    /// <remarks>R7 is the column <c>With</c>: what creates, widens or prolongs a key, or could do so in two steps, is for a person only.</remarks>
     public static Row Of(Permission permission) => permission switch
     {
-        //                                       standing               roles             with          operator
-        Permission.SeeOrganization       => new(Standing.Member,       [],               personAndKey, true),
-        Permission.CreateSubOrganization => new(Standing.Role,         [Owner, Manager], personAndKey, true),
-        Permission.RenameOrganization    => new(Standing.Role,         [Owner, Manager], personAndKey, true),
-        Permission.DisableOrganization   => new(Standing.Role,         [Owner],          personOnly,   true),
-        Permission.DeleteOrganization    => new(Standing.Role,         [Owner],          personOnly,   true),
-        Permission.AddMember             => new(Standing.Role,         [Owner, Manager], personAndKey, true),
-        Permission.RemoveMember          => new(Standing.Role,         [Owner, Manager], personAndKey, true),
-        Permission.ChangeRoles           => new(Standing.Role,         [Owner, Manager], personAndKey, true),
-        Permission.GenerateOwnKey        => new(Standing.DirectMember, [],               personOnly,   false),
-        Permission.ListOwnKeys           => new(Standing.Member,       [],               personAndKey, false),
-        Permission.DeleteOwnKey          => new(Standing.Member,       [],               personAndKey, false),
+        //                                       standing               roles     with          operator
+        Permission.SeeOrganization       => new(Standing.Member,       [],       everything,   true),
+        Permission.CreateSubOrganization => new(Standing.Role,         leaders,  everything,   true),
+        Permission.RenameOrganization    => new(Standing.Role,         leaders,  everything,   true),
+        Permission.DisableOrganization   => new(Standing.Role,         [Owner],  personOnly,   true),
+        Permission.DeleteOrganization    => new(Standing.Role,         [Owner],  personOnly,   true),
+        Permission.SeeMembers            => new(Standing.Member,       [],       everything,   true),
+        Permission.AddMember             => new(Standing.Role,         leaders,  everything,   true),
+        Permission.InviteMember          => new(Standing.Role,         leaders,  everything,   true),
+        Permission.SeeInvitations        => new(Standing.Role,         watchers, everything,   true),
+        Permission.RemoveMember          => new(Standing.Role,         leaders,  everything,   true),
+        Permission.ChangeRoles           => new(Standing.Role,         leaders,  everything,   true),
+        Permission.Leave                 => new(Standing.DirectMember, [],       personOnly,   false),
+        Permission.SeeActivity           => new(Standing.Role,         watchers, everything,   true),
+        Permission.SeePolicy             => new(Standing.Member,       [],       everything,   true),
+        Permission.ChangePolicy          => new(Standing.Role,         [Owner],  personOnly,   true),
+        Permission.ManageWebhooks        => new(Standing.Role,         [Owner],  personOnly,   true),
+        Permission.GenerateOwnKey        => new(Standing.DirectMember, [],       personOnly,   false),
+        Permission.ListOwnKeys           => new(Standing.Member,       [],       personAndKey, false),
+        Permission.DeleteOwnKey          => new(Standing.Member,       [],       personAndKey, false),
+        Permission.RotateOwnKey          => new(Standing.DirectMember, [],       personOnly,   false),
+        Permission.ExplainOwnKey         => new(Standing.Member,       [],       personOnly,   false),
+        Permission.ListMemberKeys        => new(Standing.Role,         leaders,  everything,   true),
+        Permission.DeleteMemberKey       => new(Standing.Role,         leaders,  everything,   true),
+        Permission.SuspendMemberKey      => new(Standing.Role,         leaders,  personOnly,   true),
+        Permission.ListApiKeys           => new(Standing.Role,         leaders,  everything,   true),
+        Permission.CreateApiKey          => new(Standing.Role,         leaders,  personOnly,   false),
+        Permission.ChangeApiKey          => new(Standing.Role,         leaders,  personOnly,   false),
+        Permission.RotateApiKey          => new(Standing.Role,         leaders,  personOnly,   false),
+        Permission.DeleteApiKey          => new(Standing.Role,         leaders,  everything,   true),
     };
 
     /// <summary>R8: an owner alone grants or removes <c>owner</c>.</summary>

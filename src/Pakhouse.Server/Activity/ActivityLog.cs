@@ -3,6 +3,25 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
+/// <summary>What happened, in the words that users of the field know. Stored as it stands here: never renamed.</summary>
+public static class Did
+{
+    public const string OrganizationCreate = "Organization Create", OrganizationUpdate = "Organization Update", OrganizationDelete = "Organization Delete";
+    public const string OrganizationDisable = "Organization Disable", OrganizationEnable = "Organization Enable", PolicyUpdate = "Policy Update";
+    public const string InviteCreate = "Invite Create", InviteAgain = "Invite Re-Invite", InviteUpdate = "Invite Update", InviteDelete = "Invite Delete", InviteAccept = "Invite Accept";
+    public const string MemberAssign = "Member Assign", MemberRemove = "Member Remove", MemberLeave = "Member Leave", MemberRoleUpdate = "Member Role Update";
+    public const string KeyCreate = "PAT Create", KeyRevoke = "PAT Revoke", KeyRotate = "PAT Rotate", KeySuspend = "PAT Suspend", KeyResume = "PAT Resume", KeyLeak = "PAT Leak";
+    public const string ApiKeyCreate = "API Key Create", ApiKeyUpdate = "API Key Update", ApiKeyRevoke = "API Key Revoke", ApiKeyRotate = "API Key Rotate";
+    public const string WebhookCreate = "Webhook Create", WebhookUpdate = "Webhook Update", WebhookDelete = "Webhook Delete";
+    public const string SigningKeyCreate = "Signing Key Create";
+    public const string UserCreate = "User Create", UserDisable = "User Disable", UserEnable = "User Enable", UserDelete = "User Delete";
+
+    // What the page "Auth Activity" shows.
+    public const string Login = "Login", LoginFailed = "Login Failed", Logout = "Logout", SwitchOrganization = "Switch Organization";
+    public const string PasswordReset = "Password Reset", PasswordChange = "Password Change", SecondFactorAdd = "Second Factor Add", SecondFactorRemove = "Second Factor Remove";
+    public const string PasskeyAdd = "Passkey Add", PasskeyRemove = "Passkey Remove", SessionEnd = "Session End", RecoveryCodes = "Recovery Codes Renew";
+}
+
 /// <summary>
 /// The record of what happened: one row for each change that somebody could ask about later, written in the change's own
 /// transaction. If the row cannot be written the change does not happen. Rows are never changed or deleted: the schema
@@ -10,13 +29,15 @@ namespace Pakhouse.Server;
 /// </summary>
 public static class ActivityLog
 {
-    /// <param name="action">As in the log that users of the field know: <c>PAT Create</c>, <c>Member Remove</c> …</param>
+    /// <param name="action">One of <see cref="Did"/>.</param>
     /// <param name="target">The id of what was changed.</param>
-    public static Task WriteAsync(DbTransaction transaction, TimeProvider clock, Actor actor, string action, Guid? organizationId, string target) =>
+    /// <param name="subject">The person it was done to, where the target is something of theirs.</param>
+    /// <param name="detail">Names of roles and the like.</param>
+    public static Task WriteAsync(DbTransaction transaction, TimeProvider clock, Actor actor, string action, Guid? organizationId, string target, Guid? subject = null, string? detail = null) =>
         transaction.Connection!.ExecuteAsync(
             """
-            INSERT INTO activity (id, at, organization_id, actor_user_id, actor_key_id, address, action, target)
-            VALUES (@id, @at, @organizationId, @userId, @keyId, @address, @action, @target)
+            INSERT INTO activity (id, at, organization_id, actor_user_id, actor_key_id, address, action, target, subject_user_id, detail)
+            VALUES (@id, @at, @organizationId, @userId, @keyId, @address, @action, @target, @subject, @detail)
             """,
             new
             {
@@ -28,5 +49,7 @@ public static class ActivityLog
                 address = actor.Address?.ToString(),
                 action,
                 target,
+                subject,
+                detail,
             }, transaction);
 }

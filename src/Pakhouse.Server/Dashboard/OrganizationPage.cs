@@ -31,7 +31,7 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         var found = await organizations.StandpointAsync(Actor, OrganizationId);
         if (found.Refusal is { } refused) return this.Refuse(refused);
         Standpoint = found.Value;
-        Organizations = await organizations.ListAsync(UserId);
+        Organizations = await organizations.ListAsync(Actor);
         return null;
     }
 }

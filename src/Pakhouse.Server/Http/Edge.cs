@@ -50,22 +50,22 @@ public static partial class Edge
             switch (exception)
             {
                 case BadHttpRequestException bad:
-                    await WriteAsync(context, new Refusal(RefusalCode.InvalidRequest, "The request could not be read whole; send it again.", "bad request"), bad.StatusCode);
+                    await RefuseAsync(context, new Refusal(RefusalCode.InvalidRequest, "The request could not be read whole; send it again.", "bad request"), bad.StatusCode);
                     break;
                 case not null when Database.IsOutOfReach(exception):
                     LogOutOfReach(log, exception, context.TraceIdentifier);
-                    await WriteAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot reach its database. Try again as Retry-After says.", "database out of reach") { RetryAfterSeconds = RetryAfterSeconds });
+                    await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot reach its database. Try again as Retry-After says.", "database out of reach") { RetryAfterSeconds = RetryAfterSeconds });
                     break;
                 default:
                     LogFault(log, exception!, context.TraceIdentifier);
-                    await WriteAsync(context, new Refusal(RefusalCode.ServerError, $"Something went wrong on our side. Tell the operator the request id {context.TraceIdentifier}.", "fault"));
+                    await RefuseAsync(context, new Refusal(RefusalCode.ServerError, $"Something went wrong on our side. Tell the operator the request id {context.TraceIdentifier}.", "fault"));
                     break;
             }
         },
     });
 
     /// <summary>For answers that have a status and no body yet: a page's refusal, a missing page, a wrong method.</summary>
-    public static void UseStatusAnswers(this WebApplication app) => app.UseStatusCodePages(context => WriteAsync(context.HttpContext, context.HttpContext.Features.Get<Refusal>() ?? context.HttpContext.Response.StatusCode switch
+    public static void UseStatusAnswers(this WebApplication app) => app.UseStatusCodePages(context => RefuseAsync(context.HttpContext, context.HttpContext.Features.Get<Refusal>() ?? context.HttpContext.Response.StatusCode switch
     {
         StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "There is nothing at this address.", "no route"),
         StatusCodes.Status405MethodNotAllowed => new Refusal(RefusalCode.InvalidRequest, "This address does not take that method; the Allow header names those it takes.", "wrong method"),
@@ -123,12 +123,14 @@ public static partial class Edge
         });
     }
 
-    private static Task WriteAsync(HttpContext context, Refusal refusal, int? status = null)
+    /// <summary>The refusal on the wire, as this caller expects it: OAuth JSON for machines at <c>/auth</c> and <c>/oauth</c>, a page for people, problem details for the rest.</summary>
+    /// <param name="status">Instead of the refusal's own, for answers that HTTP itself decides (405, 500).</param>
+    public static Task RefuseAsync(HttpContext context, Refusal refusal, int? status = null)
     {
         var response = context.Response;
         var request = context.Request;
-        // What comes back is as the caller expects it: OAuth JSON for machines at /auth, a page for people, problem details for the rest.
-        if (request.Path.StartsWithSegments("/auth", StringComparison.OrdinalIgnoreCase))
+        if (refusal.Code == RefusalCode.InvalidToken) response.Headers.WWWAuthenticate = "Bearer error=\"invalid_token\""; // RFC 6750 §3
+        if (request.Path.StartsWithSegments("/auth", StringComparison.OrdinalIgnoreCase) || request.Path.StartsWithSegments("/oauth", StringComparison.OrdinalIgnoreCase))
         {
             return OAuthErrors.WriteAsync(response, refusal, status);
         }

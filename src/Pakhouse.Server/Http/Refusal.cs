@@ -6,6 +6,8 @@ public enum RefusalCode
     InvalidRequest,
     InvalidScope,
     InvalidGrant,
+    InvalidToken,
+    InvalidClient,
     AccessDenied,
     SlowDown,
     TemporarilyUnavailable,
@@ -34,6 +36,8 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
         RefusalCode.InvalidRequest => StatusCodes.Status400BadRequest,
         RefusalCode.InvalidScope => StatusCodes.Status400BadRequest,
         RefusalCode.InvalidGrant => StatusCodes.Status401Unauthorized,
+        RefusalCode.InvalidToken => StatusCodes.Status401Unauthorized,
+        RefusalCode.InvalidClient => StatusCodes.Status401Unauthorized,
         RefusalCode.AccessDenied => StatusCodes.Status403Forbidden,
         RefusalCode.SlowDown => StatusCodes.Status429TooManyRequests,
         RefusalCode.TemporarilyUnavailable => StatusCodes.Status503ServiceUnavailable,
@@ -42,12 +46,17 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
         RefusalCode.ServerError => StatusCodes.Status500InternalServerError,
     };
 
-    /// <summary>The <c>error</c> member: RFC 6749 §5.2 and §4.1.2.1, RFC 8628 §3.5 for <c>slow_down</c>.</summary>
-    public string Error => Code switch
+    /// <summary>Words that clients of the field read as they are, in place of the code's own <c>error</c>.</summary>
+    public string? ErrorText { get; init; }
+
+    /// <summary>The <c>error</c> member: RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1 for <c>invalid_token</c>, RFC 8628 §3.5 for <c>slow_down</c>.</summary>
+    public string Error => ErrorText ?? Code switch
     {
         RefusalCode.InvalidRequest => "invalid_request",
         RefusalCode.InvalidScope => "invalid_scope",
         RefusalCode.InvalidGrant => "invalid_grant",
+        RefusalCode.InvalidToken => "invalid_token",
+        RefusalCode.InvalidClient => "invalid_client",
         RefusalCode.AccessDenied => "access_denied",
         RefusalCode.SlowDown => "slow_down",
         RefusalCode.TemporarilyUnavailable => "temporarily_unavailable",

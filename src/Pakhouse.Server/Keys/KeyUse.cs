@@ -153,7 +153,7 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
     private static string UserAgent(string? text)
     {
         if (string.IsNullOrEmpty(text)) return "";
-        if (text.Contains($"_{KeyFormat.Kind}_", StringComparison.Ordinal)) return "(withheld: it held a key)";
+        if (KeyFormat.MayHoldKey(text)) return "(withheld: it held a key)";
         var cut = text.Length <= UserAgentLengthMax ? text : text[..UserAgentLengthMax];
         return new string([.. cut.Where(c => !char.IsControl(c) && !char.IsSurrogate(c))]);
     }

@@ -33,10 +33,20 @@ public sealed record NewKey(string Id, string Name, DateTimeOffset? ExpiresAt, N
 /// </summary>
 public sealed record ExchangeFacts
 {
+    public required bool IsApiKey { get; init; }
     public required byte[] Hash { get; init; }
     public required NameSet KeyScopes { get; init; }
     public required DateTimeOffset? ExpiresAt { get; init; }
     public required bool IsDeleted { get; init; }
+    public required bool IsSuspended { get; init; }
+
+    /// <summary>A key that was rotated works until then; null: it was not.</summary>
+    public required DateTimeOffset? OverlapEndsAt { get; init; }
+
+    /// <summary>The key's entry in the status lists.</summary>
+    public required long StatusIndex { get; init; }
+
+    public required DateTimeOffset CreatedAt { get; init; }
 
     public required string UserId { get; init; }
     public required string UserName { get; init; }
@@ -65,10 +75,15 @@ public sealed record ExchangeFacts
     /// organization. Null: no such membership.
     /// </summary>
     public required NameSet? OtherRoles { get; init; }
+
+    /// <summary>Policies of the key's organization, of its root and of the target, as stored; null where there is none.</summary>
+    public required string? Policy { get; init; }
+    public required string? RootPolicy { get; init; }
+    public required string? TargetPolicy { get; init; }
 }
 
 /// <summary>
-/// Personal access keys: their operations and their SQL. It never sees an <c>HttpContext</c>, and never stores or returns a
+/// Keys of people: their operations and their SQL. It never sees an <c>HttpContext</c>, and never stores or returns a
 /// secret but from <see cref="GenerateAsync"/>.
 /// <para>Invariant: a key hangs on one membership, not on a user and an organization, so it cannot outlive that membership nor
 /// revive with the next (R5).</para>
@@ -93,8 +108,9 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
                u.id, u.name, u.email, COALESCE(u.disabled_at, u.deleted_at),
                m.ended_at, m.roles,
                o.id, o.root_id, COALESCE(o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at),
-               t.root_id, om.roles
-        FROM personal_access_keys k
+               t.root_id, om.roles,
+               k.kind, k.suspended_at, k.overlap_ends_at, k.status_index, k.created_at, o.policy, r.policy, t.policy
+        FROM access_keys k
         JOIN memberships m ON m.id = k.membership_id
         JOIN users u ON u.id = m.user_id
         JOIN organizations o ON o.id = m.organization_id
@@ -131,10 +147,10 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         var key = PersonalAccessKey.Generate(options.Brand, wanted.Id);
         var inserted = await connection.ExecuteAsync(
             """
-            INSERT INTO personal_access_keys (id, membership_id, name, hash, scopes, created_at, expires_at)
-            VALUES (@Id, @membershipId, @name, @hash, @scopes, @now, @ExpiresAt)
+            INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, expires_at, status_index)
+            VALUES (@Id, @membershipId, @name, @hash, @scopes, @now, @ExpiresAt, @statusIndex)
             ON CONFLICT (id) DO NOTHING
-            """, new { key.Id, membershipId, name = wanted.Name.Trim(), hash = key.Hash(), scopes = wanted.Scopes, now, wanted.ExpiresAt }, transaction);
+            """, new { key.Id, membershipId, name = wanted.Name.Trim(), hash = key.Hash(), scopes = wanted.Scopes, now, wanted.ExpiresAt, statusIndex = await KeyStatus.TakeIndexAsync(transaction) }, transaction);
         if (inserted == 0)
         {
             key.Dispose();
@@ -142,13 +158,13 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         }
 
         // Counted with the new one in: the form of the last key allowed, sent again, is told what it is and not that there are too many.
-        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM personal_access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL", new { membershipId }, transaction) > options.KeysPerMemberMax)
+        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL", new { membershipId }, transaction) > options.KeysPerMemberMax)
         {
             key.Dispose();
             return new Refusal(RefusalCode.Conflict, $"You hold {options.KeysPerMemberMax} keys in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
         }
 
-        await ActivityLog.WriteAsync(transaction, clock, actor, "PAT Create", organizationId, key.Id);
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyCreate, organizationId, key.Id);
         return key;
     });
 
@@ -160,7 +176,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         return (await connection.QueryAsync<KeyEntry>(
             """
             SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent
-            FROM personal_access_keys k LEFT JOIN key_use_hours s
+            FROM access_keys k LEFT JOIN key_use_hours s
                 ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
             WHERE k.membership_id = @MembershipId AND k.deleted_at IS NULL
             ORDER BY k.created_at DESC, k.id
@@ -175,11 +191,12 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
 
         // Somebody else's key and no key at all are one answer: ids of others cannot be found out here.
         var deleted = await transaction.Connection!.ExecuteAsync(
-            "UPDATE personal_access_keys SET deleted_at = @at WHERE id = @keyId AND membership_id = @MembershipId AND deleted_at IS NULL",
+            "UPDATE access_keys SET deleted_at = @at WHERE id = @keyId AND membership_id = @MembershipId AND deleted_at IS NULL",
             new { keyId, standpoint.Value.MembershipId, at = clock.GetUtcNow() }, transaction);
         if (deleted == 0) return NoSuchKey;
+        await KeyStatus.OfKeyAsync(transaction, clock, keyId);
 
-        await ActivityLog.WriteAsync(transaction, clock, actor, "PAT Revoke", organizationId, keyId);
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRevoke, organizationId, keyId);
         return true;
     });
 
@@ -188,12 +205,13 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
     {
         if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "Only the operator of this server can do this.", "key of another deleted by no operator");
         var deleted = await transaction.Connection!.ExecuteAsync(
-            "UPDATE personal_access_keys SET deleted_at = @at WHERE id = @keyId AND deleted_at IS NULL", new { keyId, at = clock.GetUtcNow() }, transaction);
+            "UPDATE access_keys SET deleted_at = @at WHERE id = @keyId AND deleted_at IS NULL", new { keyId, at = clock.GetUtcNow() }, transaction);
         if (deleted == 0) return new Refusal(RefusalCode.NotFound, "There is no such key; it may have been deleted already.", "no such key");
+        await KeyStatus.OfKeyAsync(transaction, clock, keyId);
 
         var organizationId = await transaction.Connection!.ExecuteScalarAsync<string>(
-            "SELECT m.organization_id FROM personal_access_keys k JOIN memberships m ON m.id = k.membership_id WHERE k.id = @keyId", new { keyId }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, "PAT Revoke", Guid.Parse(organizationId!), keyId);
+            "SELECT m.organization_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE k.id = @keyId", new { keyId }, transaction);
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRevoke, Guid.Parse(organizationId!), keyId);
         return true;
     });
 
@@ -222,5 +240,13 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         IsOrganizationClosed = !row.IsDBNull(12),
         TargetRootId = row.IsDBNull(13) ? null : row.GetString(13),
         OtherRoles = row.IsDBNull(14) ? null : NameSet.Parse(row.GetString(14)),
+        IsApiKey = row.GetString(15) == "oak",
+        IsSuspended = !row.IsDBNull(16),
+        OverlapEndsAt = row.IsDBNull(17) ? null : DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(17)),
+        StatusIndex = row.GetInt64(18),
+        CreatedAt = DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(19)),
+        Policy = row.IsDBNull(20) ? null : row.GetString(20),
+        RootPolicy = row.IsDBNull(21) ? null : row.GetString(21),
+        TargetPolicy = row.IsDBNull(22) ? null : row.GetString(22),
     };
 }

@@ -4,7 +4,7 @@ using System.Text;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// A key that was just generated, secret included. It cannot be printed, logged or compared by accident: text is only to be
+/// A key that was just generated, of either kind, secret included. It cannot be printed, logged or compared by accident: text is only to be
 /// had through <see cref="Reveal"/>, once, and disposing wipes the bytes.
 /// </summary>
 public sealed class PersonalAccessKey : IDisposable
@@ -16,7 +16,7 @@ public sealed class PersonalAccessKey : IDisposable
     /// <summary>The public id: what logs, the dashboard and support use.</summary>
     public string Id { get; }
 
-    public static PersonalAccessKey Generate(string brand, string id) => new(id, KeyFormat.Create(brand, id));
+    internal static PersonalAccessKey Generate(string brand, string id, KeyKind kind = KeyKind.Personal) => new(id, KeyFormat.Create(brand, id, kind));
 
     /// <summary>SHA-256 of the whole key: what is stored. No slow hash: 256 random bits cannot be searched.</summary>
     public byte[] Hash() => SHA256.HashData(key ?? throw new ObjectDisposedException(nameof(PersonalAccessKey)));

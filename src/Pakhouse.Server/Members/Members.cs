@@ -30,7 +30,7 @@ public sealed record Member
 /// <para>Invariant: a membership that ended is never opened again, and its keys ended in the same transaction (R5). A root
 /// always has an owner who can sign in (R8); its sub-organizations have that owner too (R1).</para>
 /// </summary>
-public sealed class Members(Database database, TimeProvider clock)
+public sealed class Members(Database database, PakhouseOptions options, TimeProvider clock)
 {
     public const int RolesMax = 32;
 
@@ -40,7 +40,7 @@ public sealed class Members(Database database, TimeProvider clock)
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.AddMember, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        if (CheckRoles(roles) is { } refusal) return refusal;
+        if (CheckRoles(roles, NameSet.Empty) is { } refusal) return refusal;
         if (roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
         if (await CurrentAsync(transaction, organizationId, userId) is not null)
             return new Refusal(RefusalCode.Conflict, "This person is a member of the organization already: change the roles instead.", "already a direct member");
@@ -63,26 +63,26 @@ public sealed class Members(Database database, TimeProvider clock)
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.ChangeRoles, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        if (CheckRoles(roles) is { } refusal) return refusal;
         if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
+        if (CheckRoles(roles, current.Roles) is { } refusal) return refusal;
         if (roles.Contains(Permissions.Owner) != current.Roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
         if (!roles.Contains(Permissions.Owner) && await IsLastOwnerAsync(transaction, current)) return lastOwner;
 
         await transaction.Connection!.ExecuteAsync("UPDATE memberships SET roles = @roles WHERE id = @Id", new { roles, current.Id }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, "Member Role Update", organizationId, userId.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberRoleUpdate, organizationId, userId.ToString());
         return true;
     });
 
     /// <summary>Everybody who is effectively a member: direct members, and in a sub-organization those of its root. By name.</summary>
     public Task<Outcome<IReadOnlyList<Member>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<Member>>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeeOrganization, organizationId);
+        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeeMembers, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         return (await connection.QueryAsync<Member>(
             """
             SELECT u.id AS user_id, u.name, u.email, m.id AS membership_id, COALESCE(m.roles, '') AS roles, COALESCE(rm.roles, '') AS inherited_roles
             FROM (SELECT DISTINCT user_id FROM memberships WHERE organization_id IN (@organizationId, @rootId) AND ended_at IS NULL) AS effective
-            JOIN users u ON u.id = effective.user_id
+            JOIN users u ON u.id = effective.user_id AND u.kind = 'person'
             LEFT JOIN memberships m ON m.user_id = u.id AND m.organization_id = @organizationId AND m.ended_at IS NULL
             LEFT JOIN memberships rm ON rm.user_id = u.id AND rm.organization_id = @rootId AND rm.ended_at IS NULL
             ORDER BY u.name, u.id
@@ -95,7 +95,7 @@ public sealed class Members(Database database, TimeProvider clock)
         await transaction.Connection!.ExecuteAsync(
             "INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@id, @organizationId, @userId, @roles, @at)",
             new { id, organizationId, userId, roles, at = clock.GetUtcNow() }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, "Member Assign", organizationId, userId.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberAssign, organizationId, userId.ToString());
         return id;
     }
 
@@ -105,10 +105,11 @@ public sealed class Members(Database database, TimeProvider clock)
         if (await IsLastOwnerAsync(transaction, membership)) return lastOwner;
         await transaction.Connection!.ExecuteAsync(
             """
-            UPDATE personal_access_keys SET deleted_at = @at WHERE membership_id = @Id AND deleted_at IS NULL;
+            UPDATE access_keys SET deleted_at = @at WHERE membership_id = @Id AND deleted_at IS NULL;
             UPDATE memberships SET ended_at = @at WHERE id = @Id;
             """, new { membership.Id, at = clock.GetUtcNow() }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, "Member Remove", membership.OrganizationId, membership.UserId.ToString());
+        await KeyStatus.OfMembershipAsync(transaction, clock, membership.Id);
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberRemove, membership.OrganizationId, membership.UserId.ToString());
         return null;
     }
 
@@ -124,9 +125,16 @@ public sealed class Members(Database database, TimeProvider clock)
     private static readonly Refusal lastOwner = new(RefusalCode.Conflict, "This is the organization's last owner: make somebody else an owner first.", "last owner (R8)");
     private static readonly Refusal notAMember = new(RefusalCode.NotFound, "This person is not a direct member of the organization.", "no current membership");
 
-    private static Refusal? CheckRoles(NameSet roles) =>
-        roles.Count <= RolesMax && roles.All(NameSet.IsName) ? null
-        : new Refusal(RefusalCode.InvalidRequest, $"roles: give at most {RolesMax} names, each 1 to {NameSet.NameLengthMax} characters of [A-Za-z0-9._:-].", "roles out of bounds");
+    /// <param name="held">What the member holds already: a role that has left the catalogue may stay, and not come anew.</param>
+    internal Refusal? CheckRoles(NameSet roles, NameSet held)
+    {
+        if (roles.Count > RolesMax) return new Refusal(RefusalCode.InvalidRequest, $"roles: give at most {RolesMax}.", "too many roles");
+        if (!roles.All(role => options.Roles.Contains(role) || held.Contains(role)))
+            return new Refusal(RefusalCode.InvalidRequest, "roles: one of them is not in the catalogue; GET /roles.json lists those that are.", "unknown role");
+        return options.Roles.Modules.FirstOrDefault(module => module.Multi == false && module.Roles.Count(role => roles.Contains(role.Key)) > 1) is { } module
+            ? new Refusal(RefusalCode.InvalidRequest, $"roles: of {module.Title}, give one role at most.", "two roles of a module that allows one")
+            : null;
+    }
 
     private static Task<Membership?> CurrentAsync(DbTransaction transaction, Guid organizationId, Guid userId) =>
         transaction.Connection!.QuerySingleOrDefaultAsync<Membership>(
@@ -141,6 +149,6 @@ public sealed class Members(Database database, TimeProvider clock)
             WHERE o.id = @OrganizationId AND o.root_id IS NULL AND NOT EXISTS (
                 SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                 WHERE m.organization_id = o.id AND m.ended_at IS NULL AND m.user_id <> @UserId
-                  AND u.disabled_at IS NULL AND u.deleted_at IS NULL AND (' ' || m.roles || ' ') <> REPLACE(' ' || m.roles || ' ', @owner, ''))
+                  AND u.kind = 'person' AND u.disabled_at IS NULL AND u.deleted_at IS NULL AND (' ' || m.roles || ' ') <> REPLACE(' ' || m.roles || ' ', @owner, ''))
             """, new { membership.OrganizationId, membership.UserId, owner = $" {Permissions.Owner} " }, transaction) > 0;
 }

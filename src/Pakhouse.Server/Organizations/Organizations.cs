@@ -63,7 +63,7 @@ public sealed class Organizations(Database database, TimeProvider clock)
 
         await transaction.Connection!.ExecuteAsync("UPDATE organizations SET name = @name, name_normalized = @normalized WHERE id = @id",
             new { id, name = name.Trim(), normalized = Normalize(name) }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, "Organization Update", id, id.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.OrganizationUpdate, id, id.ToString());
         return true;
     });
 
@@ -75,7 +75,8 @@ public sealed class Organizations(Database database, TimeProvider clock)
 
         await transaction.Connection!.ExecuteAsync("UPDATE organizations SET disabled_at = @at WHERE id = @id",
             new { id, at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? "Organization Disable" : "Organization Enable", id, id.ToString());
+        await KeyStatus.OfOrganizationAsync(transaction, clock, id);
+        await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? Did.OrganizationDisable : Did.OrganizationEnable, id, id.ToString());
         return true;
     });
 
@@ -88,7 +89,7 @@ public sealed class Organizations(Database database, TimeProvider clock)
         var at = clock.GetUtcNow();
         await transaction.Connection!.ExecuteAsync(
             """
-            UPDATE personal_access_keys SET deleted_at = @at
+            UPDATE access_keys SET deleted_at = @at
             WHERE deleted_at IS NULL AND membership_id IN (
                 SELECT m.id FROM memberships m JOIN organizations o ON o.id = m.organization_id WHERE o.id = @id OR o.root_id = @id);
             UPDATE memberships SET ended_at = @at
@@ -96,15 +97,16 @@ public sealed class Organizations(Database database, TimeProvider clock)
             UPDATE organizations SET deleted_at = @at
             WHERE deleted_at IS NULL AND (id = @id OR root_id = @id);
             """, new { id, at }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, "Organization Delete", id, id.ToString());
+        await KeyStatus.OfOrganizationAsync(transaction, clock, id);
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.OrganizationDelete, id, id.ToString());
         return true;
     });
 
     /// <summary>
-    /// The organizations that a user sees (R9): those with a membership, and the sub-organizations of its roots. Each root is
-    /// followed by its sub-organizations, both by name.
+    /// The organizations that a caller sees (R9): those with a membership, and the sub-organizations of its roots; of a token, what it is
+    /// bound to; of an API key, what its roles name. Each root is followed by its sub-organizations, both by name.
     /// </summary>
-    public async Task<IReadOnlyList<Organization>> ListAsync(Guid userId) => [.. await database.ReadAsync(connection => connection.QueryAsync<Organization>(
+    public async Task<IReadOnlyList<Organization>> ListAsync(Actor actor) => [.. await database.ReadAsync(connection => connection.QueryAsync<Organization>(
         """
         SELECT o.id, o.root_id, o.name, o.created_at, o.disabled_at, CASE WHEN m.id IS NULL THEN 0 ELSE 1 END AS is_direct_member
         FROM organizations o
@@ -112,8 +114,10 @@ public sealed class Organizations(Database database, TimeProvider clock)
         LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = @userId AND m.ended_at IS NULL
         LEFT JOIN memberships rm ON rm.organization_id = o.root_id AND rm.user_id = @userId AND rm.ended_at IS NULL
         WHERE o.deleted_at IS NULL AND r.deleted_at IS NULL AND (m.id IS NOT NULL OR rm.id IS NOT NULL)
+          AND (@BoundTo = '' OR o.id = @BoundTo OR o.root_id = @BoundTo)
+          AND (@isPerson = 1 OR m.id IS NOT NULL)
         ORDER BY COALESCE(r.name_normalized, o.name_normalized), COALESCE(r.id, o.id), CASE WHEN o.root_id IS NULL THEN 0 ELSE 1 END, o.name_normalized, o.id
-        """, new { userId }))];
+        """, new { userId = actor.UserId, BoundTo = actor.BoundTo?.ToString() ?? "", isPerson = actor.Credential == Credential.ApiKey ? 0L : 1L }))];
 
     /// <summary>Where the caller stands in an organization; for everybody but its effective members there is none (R9).</summary>
     public Task<Outcome<Standpoint>> StandpointAsync(Actor actor, Guid id) =>
@@ -129,7 +133,7 @@ public sealed class Organizations(Database database, TimeProvider clock)
         await transaction.Connection!.ExecuteAsync(
             "INSERT INTO organizations (id, root_id, name, name_normalized, created_at) VALUES (@id, @rootId, @name, @normalized, @at)",
             new { id, rootId, name = name.Trim(), normalized = Normalize(name), at = clock.GetUtcNow() }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, "Organization Create", id, id.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.OrganizationCreate, id, id.ToString());
         return id;
     }
 

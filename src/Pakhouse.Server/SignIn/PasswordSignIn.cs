@@ -44,7 +44,7 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
             await transaction.Connection!.ExecuteAsync("DELETE FROM sign_in_attempts WHERE email_hash = @emailHash", new { emailHash }, transaction);
             if (verdict == PasswordVerificationResult.SuccessRehashNeeded)
                 await transaction.Connection!.ExecuteAsync("UPDATE users SET password_hash = @hash WHERE id = @Id", new { hash = hasher.HashPassword(user, password), user.Id }, transaction);
-            await ActivityLog.WriteAsync(transaction, clock, Actor.Session(user.Id, address), "Login", null, user.Id.ToString());
+            await ActivityLog.WriteAsync(transaction, clock, Actor.Session(user.Id, address), Did.Login, null, user.Id.ToString());
             return true;
         });
         return user;

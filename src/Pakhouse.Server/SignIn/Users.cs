@@ -43,7 +43,7 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
         if (await rules.CheckAsync(password) is { } badPassword) return badPassword;
 
         var normalized = normalizer.NormalizeEmail(email);
-        if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM users WHERE email_normalized = @normalized AND deleted_at IS NULL", new { normalized }, transaction) > 0)
+        if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL", new { normalized }, transaction) > 0)
             return new Refusal(RefusalCode.Conflict, "email: somebody has this address already.", "e-mail address taken");
 
         var user = new User { Id = Ids.New(clock), Email = email, Name = name.Trim(), SecurityStamp = NewStamp() };
@@ -52,7 +52,7 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
             INSERT INTO users (id, email, email_normalized, name, password_hash, security_stamp, created_at)
             VALUES (@Id, @Email, @normalized, @Name, @hash, @SecurityStamp, @at)
             """, new { user.Id, user.Email, normalized, user.Name, hash = hasher.HashPassword(user, password), user.SecurityStamp, at = clock.GetUtcNow() }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, "User Create", null, user.Id.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.UserCreate, null, user.Id.ToString());
         return user.Id;
     }
 
@@ -60,10 +60,10 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
 
     /// <summary>Null when there is no such user; a disabled one is found.</summary>
     public Task<User?> FindAsync(Guid id) => database.ReadAsync(connection =>
-        connection.QuerySingleOrDefaultAsync<User>($"SELECT {Columns} FROM users WHERE id = @id AND deleted_at IS NULL", new { id }));
+        connection.QuerySingleOrDefaultAsync<User>($"SELECT {Columns} FROM users WHERE id = @id AND kind = 'person' AND deleted_at IS NULL", new { id }));
 
     public Task<User?> FindByEmailAsync(string email) => database.ReadAsync(connection =>
-        connection.QuerySingleOrDefaultAsync<User>($"SELECT {Columns} FROM users WHERE email_normalized = @normalized AND deleted_at IS NULL", new { normalized = normalizer.NormalizeEmail(email.Trim()) }));
+        connection.QuerySingleOrDefaultAsync<User>($"SELECT {Columns} FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL", new { normalized = normalizer.NormalizeEmail(email.Trim()) }));
 
     /// <summary>Suspends a user: sessions end, keys stop (R5). Enabling lets the keys work again.</summary>
     public Task<Outcome<bool>> SetDisabledAsync(Actor actor, Guid id, bool disabled) => database.ChangeAsync<bool>(async transaction =>
@@ -72,7 +72,8 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
         var changed = await transaction.Connection!.ExecuteAsync("UPDATE users SET disabled_at = @at, security_stamp = @stamp WHERE id = @id AND deleted_at IS NULL",
             new { id, at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null, stamp = NewStamp() }, transaction);
         if (changed == 0) return notFound;
-        await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? "User Disable" : "User Enable", null, id.ToString());
+        await KeyStatus.OfUserAsync(transaction, clock, id);
+        await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? Did.UserDisable : Did.UserEnable, null, id.ToString());
         return true;
     });
 
@@ -98,7 +99,8 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
             WHERE id = @id AND deleted_at IS NULL
             """, new { id, stamp = NewStamp(), at = clock.GetUtcNow() }, transaction);
         if (changed == 0) return notFound;
-        await ActivityLog.WriteAsync(transaction, clock, actor, "User Delete", null, id.ToString());
+        await KeyStatus.OfUserAsync(transaction, clock, id);
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.UserDelete, null, id.ToString());
         return true;
     });
 

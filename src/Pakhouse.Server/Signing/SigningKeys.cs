@@ -162,7 +162,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
             CryptographicOperations.ZeroMemory(plain);
         }
 
-        await ActivityLog.WriteAsync(transaction, clock, actor, "Signing Key Create", null, id);
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.SigningKeyCreate, null, id);
         return id;
     }
 

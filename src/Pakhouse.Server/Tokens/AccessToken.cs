@@ -9,20 +9,23 @@ namespace Pakhouse.Server;
 /// </summary>
 public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock)
 {
-    /// <summary>RFC 9068 §2.2 wants the client named. A machine with a key has no registration, so all are one client.</summary>
-    public const string ClientId = "personal-access-key";
+    /// <summary>RFC 9068 §2.2 wants the client named. A machine with a key has no registration, so all of a kind are one client.</summary>
+    public const string ClientId = "personal-access-key", ApiKeyClientId = "api-key";
 
     // The times of a token are ours (TimeProvider), not the handler's.
     private readonly JsonWebTokenHandler handler = new() { SetDefaultTimesOnTokenCreation = false };
 
-    /// <summary>The signed token. Its lifetime is <see cref="PakhouseOptions.TokenLifetime"/>.</summary>
-    public string Create(TokenGrant grant)
+    /// <summary>How long the token of this grant lives: <see cref="PakhouseOptions.TokenLifetime"/>, and never longer than its key.</summary>
+    public TimeSpan LifetimeOf(TokenGrant grant, DateTimeOffset now) =>
+        grant.KeyEndsAt - now is { } rest && rest < options.TokenLifetime ? rest : options.TokenLifetime;
+
+    /// <summary>The signed token.</summary>
+    public string Create(TokenGrant grant, DateTimeOffset now)
     {
-        var now = clock.GetUtcNow();
         var claims = new Dictionary<string, object>(16, StringComparer.Ordinal)
         {
             ["sub"] = grant.UserId,
-            ["client_id"] = ClientId,
+            ["client_id"] = grant.IsApiKey ? ApiKeyClientId : ClientId,
             ["jti"] = Ids.New(clock).ToString(),
             ["scope"] = grant.Scopes.ToString(),
             ["org_id"] = grant.OrganizationId,
@@ -41,7 +44,7 @@ public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options
             Issuer = publicAddress.Value,
             Audience = options.Audience ?? publicAddress.Value,
             IssuedAt = now.UtcDateTime,
-            Expires = now.UtcDateTime + options.TokenLifetime,
+            Expires = (now + LifetimeOf(grant, now)).UtcDateTime,
             Claims = claims,
             SigningCredentials = signingKeys.Current(now).Credentials,
         });

@@ -6,13 +6,23 @@ namespace Pakhouse.Server;
 /// <param name="Key">ASCII bytes of the key. The caller owns and wipes them.</param>
 /// <param name="SubOrganization">Null: the key's own organization.</param>
 /// <param name="Scopes">Empty: all that the key allows.</param>
-public readonly record struct ExchangeRequest(ReadOnlyMemory<byte> Key, Guid? SubOrganization, NameSet Scopes);
+/// <param name="IsApiKey">An organization's API key is expected, not a person's.</param>
+public readonly record struct ExchangeRequest(ReadOnlyMemory<byte> Key, Guid? SubOrganization, NameSet Scopes, bool IsApiKey = false);
 
 /// <summary>What a token will say: exactly what the user may do in the organization at this moment (R4).</summary>
 public sealed record TokenGrant
 {
     public required string KeyId { get; init; }
+    public required bool IsApiKey { get; init; }
+
+    /// <summary>The key's entry in the status lists.</summary>
+    public required long StatusIndex { get; init; }
+
     public required DateTimeOffset? KeyExpiresAt { get; init; }
+
+    /// <summary>When the key stops by itself: its expiry or, of a rotated one, the end of its overlap. No token outlives it.</summary>
+    public required DateTimeOffset? KeyEndsAt { get; init; }
+
     public required string UserId { get; init; }
     public required string UserName { get; init; }
     public required string UserEmail { get; init; }
@@ -40,7 +50,8 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
     public async ValueTask<Outcome<TokenGrant>> ExchangeAsync(ExchangeRequest request)
     {
         // 1. The grammar and its check digits: typing errors never reach the database.
-        if (!KeyFormat.TryParse(request.Key.Span, out var keyId)) return Unproven("malformed");
+        if (!KeyFormat.TryParse(request.Key.Span, out var kind, out var keyId)) return Unproven("malformed");
+        if (request.IsApiKey != (kind == KeyKind.Organization)) return Unproven("the other kind of key");
         var hash = SHA256.HashData(request.Key.Span);
 
         // 2. The one read.
@@ -50,35 +61,51 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
         // 3. The secret. Until here every answer is one and the same: it tells nothing to who has proved nothing.
         var isProven = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
         if (facts is null || !isProven) return Unproven(facts is null ? "unknown id" : "wrong secret");
+        return Judge(keyId, facts, target, request.Scopes);
+    }
 
+    /// <summary>The same for a token that came back: whether its key would still be exchanged for it, and what it would say now.</summary>
+    /// <param name="scopes">Those of the token.</param>
+    public async ValueTask<Outcome<TokenGrant>> ResumeAsync(string keyId, string organizationId, NameSet scopes) =>
+        await keys.FindForExchangeAsync(keyId, organizationId) is { } facts ? Judge(keyId, facts, organizationId, scopes) : Unproven("unknown id");
+
+    /// <summary>What stands against a key that was proved.</summary>
+    private Outcome<TokenGrant> Judge(string keyId, ExchangeFacts facts, string? target, NameSet scopes)
+    {
         // 4. The end of the key, its owner or its organization (R5). The holder may learn of the key, not of people and tenants.
         var now = clock.GetUtcNow();
         if (facts.IsDeleted || facts.IsMembershipOver) return deleted;
         if (facts.ExpiresAt <= now) return expired;
+        if (facts.OverlapEndsAt <= now) return replaced;
+        if (facts.IsSuspended) return suspended;
         if (facts.IsUserGone) return Suspended("user disabled or deleted");
         if (facts.IsOrganizationClosed) return Suspended("organization or its root disabled or deleted");
 
-        // 5. The organization (R3): the key's own, or, from a root, one of its sub-organizations.
+        // 5. The organization (R3): the key's own, or, from a root, one of its sub-organizations; for an API key one that its roles name.
         var isOwn = target is null || target == facts.OrganizationId;
         if (!isOwn && facts.TargetRootId != facts.OrganizationId) return notTheirs;
+        if (!isOwn && facts.IsApiKey && facts.OtherRoles is null) return notTheirs;
 
         // 6. The scopes: never more than the catalogue, the key or the request allows.
-        if (!request.Scopes.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scope: a scope is not known here; the scopes are {options.Scopes}.", "unknown scope");
+        if (!scopes.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scope: a scope is not known here; the scopes are {options.Scopes}.", "unknown scope");
         var allowed = facts.KeyScopes.Count == 0 ? options.Scopes : facts.KeyScopes;
-        if (!request.Scopes.IsSubsetOf(allowed)) return new Refusal(RefusalCode.InvalidScope, "scope: this key is limited to fewer scopes; ask for less, or leave the field out to get all that the key allows.", "scope beyond the key's");
+        if (!scopes.IsSubsetOf(allowed)) return new Refusal(RefusalCode.InvalidScope, "scope: this key is limited to fewer scopes; ask for less, or leave the field out to get all that the key allows.", "scope beyond the key's");
 
         return new TokenGrant
         {
             KeyId = keyId,
+            IsApiKey = facts.IsApiKey,
+            StatusIndex = facts.StatusIndex,
             KeyExpiresAt = facts.ExpiresAt,
+            KeyEndsAt = facts.OverlapEndsAt < facts.ExpiresAt || facts.ExpiresAt is null ? facts.OverlapEndsAt : facts.ExpiresAt,
             UserId = facts.UserId,
             UserName = facts.UserName,
             UserEmail = facts.UserEmail,
             OrganizationId = isOwn ? facts.OrganizationId : target!,
             RootOrganizationId = facts.RootId ?? facts.OrganizationId,
             IsMember = isOwn || facts.OtherRoles is not null,
-            Roles = facts.Roles.Union(facts.OtherRoles ?? NameSet.Empty), // R1
-            Scopes = request.Scopes.Count == 0 ? allowed : request.Scopes,
+            Roles = options.Roles.Living(facts.Roles.Union(facts.OtherRoles ?? NameSet.Empty)), // R1
+            Scopes = scopes.Count == 0 ? allowed : scopes,
         };
     }
 
@@ -90,5 +117,7 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
 
     private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "personalAccessKey: this key was deleted. Generate a new one.", "deleted");
     private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "personalAccessKey: this key has expired. Generate a new one.", "expired");
+    private static readonly Refusal replaced = new(RefusalCode.InvalidGrant, "personalAccessKey: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.", "rotated, overlap over");
+    private static readonly Refusal suspended = new(RefusalCode.InvalidGrant, "personalAccessKey: this key is suspended. Ask an owner of the organization.", "suspended");
     private static readonly Refusal notTheirs = new(RefusalCode.AccessDenied, "subOrganization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or leave the field out.", "not the key's organization nor a sub-organization of it (R3)");
 }

@@ -10,7 +10,7 @@ namespace Pakhouse.Server;
 /// answers; <see cref="KeyExchange"/> decides. docs/protocol.md, "Exchange", is its contract.
 /// <para>Invariant: the key's bytes live in one buffer, which is wiped before the answer is complete, whatever the answer is.</para>
 /// </summary>
-public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken accessToken, KeyUse use, ExchangeLimit limit, PakhouseOptions options, TimeProvider clock, ILogger<TokenEndpoint> log)
+public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken accessToken, KeyUse use, ExchangeLimit limit, TimeProvider clock, ILogger<TokenEndpoint> log)
 {
     private const string Current = "/auth/v3/token";
 
@@ -77,13 +77,14 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
 
     private async Task WriteTokenAsync(HttpResponse response, TokenGrant grant)
     {
+        var now = clock.GetUtcNow();
         var buffer = new ArrayBufferWriter<byte>(1024);
         using (var json = new Utf8JsonWriter(buffer))
         {
             json.WriteStartObject();
-            json.WriteString("access_token"u8, accessToken.Create(grant));
+            json.WriteString("access_token"u8, accessToken.Create(grant, now));
             json.WriteString("token_type"u8, "Bearer"u8);
-            json.WriteNumber("expires_in"u8, (long)options.TokenLifetime.TotalSeconds);
+            json.WriteNumber("expires_in"u8, (long)accessToken.LifetimeOf(grant, now).TotalSeconds);
             json.WriteString("scope"u8, grant.Scopes.ToString());
             json.WriteString("organization_id"u8, grant.OrganizationId);
             json.WriteEndObject();
@@ -100,7 +101,7 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     private static bool HasKeyInQuery(QueryString query)
     {
         if (!query.HasValue) return false;
-        if (query.Value!.Contains($"_{KeyFormat.Kind}_", StringComparison.Ordinal)) return true;
+        if (KeyFormat.MayHoldKey(query.Value!)) return true;
         foreach (var pair in new Microsoft.AspNetCore.WebUtilities.QueryStringEnumerable(query.Value))
             if (keyNames.Any(name => pair.DecodeName().Span.Equals(name, StringComparison.OrdinalIgnoreCase))) return true;
         return false;

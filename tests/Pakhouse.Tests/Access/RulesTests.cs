@@ -366,10 +366,10 @@ public static class RulesTests
             var keys = Enumerable.Range(0, count).Select(_ => KeyFormat.Create("ph", KeyFormat.NewId())).ToArray();
             await server.Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
                 """
-                INSERT INTO personal_access_keys (id, membership_id, name, hash, scopes, created_at)
-                SELECT @id, id, 'Key', @hash, '', 0 FROM memberships WHERE user_id = @owner AND organization_id = @root
+                INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, status_index)
+                SELECT @id, id, 'Key', @hash, '', 0, @number FROM memberships WHERE user_id = @owner AND organization_id = @root
                 """,
-                keys.Select(key => new { id = TestServer.IdOf(Encoding.ASCII.GetString(key)), hash = SHA256.HashData(key), owner = acme.Owner, root = acme.Root }), transaction));
+                keys.Select((key, i) => new { number = 1_000_000L + i, id = TestServer.IdOf(Encoding.ASCII.GetString(key)), hash = SHA256.HashData(key), owner = acme.Owner, root = acme.Root }), transaction));
             return [.. keys.Select(Encoding.ASCII.GetString)];
         }
     }
@@ -393,7 +393,7 @@ public static class RulesTests
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
             await other.ExecuteAsync("UPDATE organizations SET disabled_at = NULL");
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
-            await other.ExecuteAsync("UPDATE personal_access_keys SET deleted_at = 1");
+            await other.ExecuteAsync("UPDATE access_keys SET deleted_at = 1");
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
         }
     }
@@ -495,8 +495,8 @@ public static class RulesTests
             await using var server = await TestServer.StartAsync();
             var (acme, other) = (await server.AddAcmeAsync(), await server.AddAcmeAsync());
             var subOnly = await server.AddMemberAsync(acme.Sub);
-            Assert.Equal([acme.Root, acme.Sub], (await server.Organizations.ListAsync(acme.Owner)).Select(organization => organization.Id));
-            Assert.Equal([acme.Sub], (await server.Organizations.ListAsync(subOnly)).Select(organization => organization.Id));
+            Assert.Equal([acme.Root, acme.Sub], (await server.Organizations.ListAsync(Actor.Session(acme.Owner))).Select(organization => organization.Id));
+            Assert.Equal([acme.Sub], (await server.Organizations.ListAsync(Actor.Session(subOnly))).Select(organization => organization.Id));
             Assert.Equal(RefusalCode.NotFound, (await server.Members.ListAsync(Actor.Session(acme.Owner), other.Root)).Refusal!.Code);
             Assert.Equal(RefusalCode.NotFound, (await server.Organizations.RenameAsync(Actor.Session(acme.Owner), other.Root, "Mine")).Refusal!.Code);
             await server.Users.SetDisabledAsync(Actor.Operator, subOnly, disabled: true);
@@ -520,7 +520,7 @@ public static class RulesTests
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             Assert.False((await server.Organizations.RenameAsync(Actor.Session(acme.Owner), acme.Root, "Acme Corporation")).IsRefused);
-            Assert.Equal("Acme Corporation", (await server.Organizations.ListAsync(acme.Owner))[0].Name);
+            Assert.Equal("Acme Corporation", (await server.Organizations.ListAsync(Actor.Session(acme.Owner)))[0].Name);
             Assert.Equal(acme.Root.ToString(), (await server.ExchangeAsync(key)).Claims.GetProperty("org_id").GetString());
         }
 
@@ -549,7 +549,7 @@ public static class RulesTests
             await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Root);
             var rows = await server.Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM organizations WHERE deleted_at IS NOT NULL"));
             Assert.Equal(2, rows);
-            Assert.Empty(await server.Organizations.ListAsync(acme.Owner));
+            Assert.Empty(await server.Organizations.ListAsync(Actor.Session(acme.Owner)));
         }
 
         [Fact]
@@ -570,5 +570,5 @@ public static class RulesTests
     }
 
     private static async Task AssertNoKeysAsync(TestServer server) =>
-        Assert.Equal(0, await server.Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM personal_access_keys")));
+        Assert.Equal(0, await server.Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys")));
 }

@@ -20,7 +20,7 @@ public partial class KeyFormatTests
             var bytes = KeyFormat.Create("ph", id);
             var key = Encoding.ASCII.GetString(bytes);
             Assert.Matches(Grammar, key);
-            Assert.True(KeyFormat.TryParse(bytes, out var parsed));
+            Assert.True(KeyFormat.TryParse(bytes, out _, out var parsed));
             Assert.Equal(id, parsed);
             Assert.True(seen.Add(key));
             foreach (var c in key.AsSpan()[^49..^6]) characters[c]++;
@@ -43,7 +43,7 @@ public partial class KeyFormatTests
                 if (value == sample[position]) continue;
                 var changed = sample.ToArray();
                 changed[position] = (byte)value;
-                Assert.False(KeyFormat.TryParse(changed, out var id), $"position {position}, byte {value}");
+                Assert.False(KeyFormat.TryParse(changed, out _, out var id), $"position {position}, byte {value}");
                 Assert.Equal("", id);
             }
         }
@@ -60,7 +60,7 @@ public partial class KeyFormatTests
             if (kind == 0) changed.RemoveAt(position);
             else if (kind == 1) changed.Insert(position, (byte)'A');
             else (changed[position], changed[position + 1]) = (changed[position + 1], changed[position]);
-            return !KeyFormat.TryParse(changed.ToArray(), out _);
+            return !KeyFormat.TryParse(changed.ToArray(), out _, out _);
         }, iter: 20_000);
 
     [Fact]
@@ -68,7 +68,7 @@ public partial class KeyFormatTests
         Gen.OneOf(
             Gen.Byte.Array[0, 200],
             Gen.Select(Gen.Char["abc_pk10ABC"].Array[60, 90], chars => Encoding.ASCII.GetBytes(chars)))
-        .Sample(bytes => !KeyFormat.TryParse(bytes, out _) || Grammar.IsMatch(Encoding.Latin1.GetString(bytes)), iter: 50_000);
+        .Sample(bytes => !KeyFormat.TryParse(bytes, out _, out _) || Grammar.IsMatch(Encoding.Latin1.GetString(bytes)), iter: 50_000);
 
     [Theory]
     [InlineData("ph", true), InlineData("a1", true), InlineData("abcdefghijklmnop", true)]
@@ -76,7 +76,7 @@ public partial class KeyFormatTests
     public void A_brand_is_two_to_sixteen_of_its_characters_with_a_letter_first(string brand, bool isBrand)
     {
         Assert.Equal(isBrand, KeyFormat.IsBrand(brand));
-        if (isBrand) Assert.True(KeyFormat.TryParse(KeyFormat.Create(brand, KeyFormat.NewId()), out _));
+        if (isBrand) Assert.True(KeyFormat.TryParse(KeyFormat.Create(brand, KeyFormat.NewId()), out _, out _));
         else Assert.Throws<ArgumentException>(() => KeyFormat.Create(brand, KeyFormat.NewId()));
     }
 
@@ -92,7 +92,7 @@ public partial class KeyFormatTests
         Assert.True(vectors.Count(vector => vector.Groups["verdict"].Value == "valid") >= 3);
         Assert.True(vectors.Count(vector => vector.Groups["verdict"].Value == "invalid") >= 3);
         foreach (Match vector in vectors)
-            Assert.True(KeyFormat.TryParse(Encoding.ASCII.GetBytes(vector.Groups["key"].Value), out _) == (vector.Groups["verdict"].Value == "valid"), vector.Value);
+            Assert.True(KeyFormat.TryParse(Encoding.ASCII.GetBytes(vector.Groups["key"].Value), out _, out _) == (vector.Groups["verdict"].Value == "valid"), vector.Value);
     }
 }
 

@@ -20,7 +20,7 @@ public static class KeysTests
             Assert.Throws<ObjectDisposedException>(key.Hash);
             Assert.DoesNotContain(text[^49..], key.ToString(), StringComparison.Ordinal);
 
-            var stored = await server.Get<Database>().ReadAsync(connection => connection.QuerySingleAsync<byte[]>("SELECT hash FROM personal_access_keys"));
+            var stored = await server.Get<Database>().ReadAsync(connection => connection.QuerySingleAsync<byte[]>("SELECT hash FROM access_keys"));
             Assert.Equal(System.Security.Cryptography.SHA256.HashData(Encoding.ASCII.GetBytes(text)), stored);
         }
 

@@ -160,7 +160,7 @@ public static class SignInTests
             var code = (await setUp.NewCodeAsync())!;
             Assert.True(await setUp.IsValidAsync(code));
             var user = (await setUp.CompleteAsync(code, "Acme", "Ada", Email, TestServer.Password)).Value;
-            var organization = (await server.Organizations.ListAsync(user.Id)).Single();
+            var organization = (await server.Organizations.ListAsync(Actor.Session(user.Id))).Single();
             Assert.True(organization is { Name: "Acme", RootId: null, IsDirectMember: true });
 
             Assert.False(await setUp.IsValidAsync(code));

@@ -80,7 +80,7 @@ public class PostgresTests
         {
             await locker.OpenAsync();
             await using var transaction = await locker.BeginTransactionAsync();
-            await locker.ExecuteAsync("LOCK TABLE personal_access_keys IN ACCESS EXCLUSIVE MODE");
+            await locker.ExecuteAsync("LOCK TABLE access_keys IN ACCESS EXCLUSIVE MODE");
             var start = Stopwatch.GetTimestamp();
             var answer = await server.ExchangeAsync(key);
             Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status);
@@ -143,7 +143,7 @@ public class PostgresTests
 
         var there = await CopyAsync(sqlite, place);
         Assert.Equal(9, there.Count);
-        Assert.Equal(2, there.Single(table => table.Name == "personal_access_keys").Rows);
+        Assert.Equal(2, there.Single(table => table.Name == "access_keys").Rows);
         var e = await Assert.ThrowsAsync<StartupException>(() => CopyAsync(sqlite, place));
         Assert.Contains("is not empty", e.Message, StringComparison.Ordinal);
 
@@ -158,7 +158,7 @@ public class PostgresTests
         // And back, into an empty folder.
         var back = await TestDatabase.CreateAsync();
         var returned = await CopyAsync(place, back with { Postgres = null });
-        Assert.Equal(there.Single(table => table.Name == "personal_access_keys"), returned.Single(table => table.Name == "personal_access_keys"));
+        Assert.Equal(there.Single(table => table.Name == "access_keys"), returned.Single(table => table.Name == "access_keys"));
         var third = await TestServer.StartOnAsync(back with { Postgres = null }, first.Clock);
         Assert.Equal(HttpStatusCode.OK, (await third.ExchangeAsync(key)).Status);
         Assert.Equal("session", third.Get<IDataProtectionProvider>().CreateProtector("test").Unprotect(session));

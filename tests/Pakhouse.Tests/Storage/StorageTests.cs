@@ -85,7 +85,7 @@ public class StorageTests
             await transaction.Connection!.ExecuteAsync("UPDATE organizations SET name = 'changed'", transaction: transaction);
             throw new InvalidOperationException();
         }));
-        Assert.Equal("Acme", (await server.Organizations.ListAsync(acme.Owner))[0].Name);
+        Assert.Equal("Acme", (await server.Organizations.ListAsync(Actor.Session(acme.Owner)))[0].Name);
     }
 
     /// <summary>Every value goes in as a parameter; a name that is SQL stays a name.</summary>
@@ -96,7 +96,7 @@ public class StorageTests
         var owner = await server.AddUserAsync(name);
         var root = (await server.Organizations.CreateRootAsync(Actor.Operator, name, owner)).Value;
         using var key = (await server.Keys.GenerateAsync(Actor.Session(owner), root, new NewKey(KeyFormat.NewId(), name, null, NameSet.Empty))).Value;
-        Assert.Equal(name, (await server.Organizations.ListAsync(owner)).Single().Name);
+        Assert.Equal(name, (await server.Organizations.ListAsync(Actor.Session(owner))).Single().Name);
         Assert.Equal(name, (await server.Keys.ListAsync(Actor.Session(owner), root)).Value.Single().Name);
         Assert.Equal(name, (await server.ExchangeAsync(key.Reveal())).Claims.GetProperty("name").GetString());
     }

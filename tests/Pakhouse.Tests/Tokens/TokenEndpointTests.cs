@@ -489,11 +489,11 @@ public static class TokenEndpointTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            await server.Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteAsync("ALTER TABLE personal_access_keys RENAME TO gone", transaction: transaction));
+            await server.Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteAsync("ALTER TABLE access_keys RENAME TO gone", transaction: transaction));
 
             var answer = await server.ExchangeAsync(key);
             AssertOAuthError(answer, HttpStatusCode.InternalServerError, "server_error", "request id");
-            Assert.DoesNotContain("personal_access_keys", answer.Body, StringComparison.Ordinal);
+            Assert.DoesNotContain("access_keys", answer.Body, StringComparison.Ordinal);
             Assert.DoesNotContain(server.Log.Lines, line => line.Contains(key.Split('_')[3], StringComparison.Ordinal));
         }
     }

@@ -1,0 +1,36 @@
+namespace Pakhouse.Server;
+
+/// <summary>How operations become answers of the JSON API: an <see cref="Outcome{T}"/> is either its value or its refusal on the wire.</summary>
+public static class Api
+{
+    /// <summary>A group of routes whose caller is known; handlers take it as <see cref="Actor"/> from <see cref="Caller"/>.</summary>
+    public static RouteGroupBuilder MapApi(this IEndpointRouteBuilder routes, string prefix)
+    {
+        var group = routes.MapGroup(prefix);
+        group.WithMetadata(new CallerNeeded());
+        group.AddEndpointFilter(async (context, next) =>
+        {
+            context.HttpContext.Response.Headers.CacheControl = "no-store";
+            return await next(context);
+        });
+        return group;
+    }
+
+    public static Actor Caller(this HttpContext context) => context.Features.Get<Actor>() ?? throw new InvalidOperationException("The route does not say that it needs a caller.");
+
+    /// <summary>200 with the value as JSON, or the refusal.</summary>
+    public static IResult ToResult<T>(this Outcome<T> outcome) => outcome.Refusal is { } refusal ? new RefusalResult(refusal) : Results.Ok(outcome.Value);
+
+    /// <summary>200 with what is made of the value, or the refusal.</summary>
+    public static IResult ToResult<T, TShown>(this Outcome<T> outcome, Func<T, TShown> show) => outcome.Refusal is { } refusal ? new RefusalResult(refusal) : Results.Ok(show(outcome.Value));
+
+    /// <summary>204, or the refusal.</summary>
+    public static IResult ToEmpty<T>(this Outcome<T> outcome) => outcome.Refusal is { } refusal ? new RefusalResult(refusal) : Results.NoContent();
+
+    public static IResult ToResult(this Refusal refusal) => new RefusalResult(refusal);
+
+    private sealed class RefusalResult(Refusal refusal) : IResult
+    {
+        public Task ExecuteAsync(HttpContext httpContext) => Edge.RefuseAsync(httpContext, refusal);
+    }
+}

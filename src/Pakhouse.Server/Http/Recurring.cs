@@ -1,0 +1,37 @@
+namespace Pakhouse.Server;
+
+/// <summary>
+/// Work that is done again and again beside the requests, in every process. Where only one may do it, it takes its turn by
+/// <see cref="Database.WriteAloneAsync{T}"/>: there is no leader that could die. A run that fails is logged, and the next one tries again.
+/// </summary>
+public abstract partial class Recurring(TimeSpan interval, TimeProvider clock, ILogger log) : BackgroundService
+{
+    /// <summary>One run. Tests call it; the server does at every tick.</summary>
+    public abstract Task RunAsync();
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(interval, clock);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+            {
+                try
+                {
+                    await RunAsync();
+                }
+                catch (Exception e) when (e is not OperationCanceledException)
+                {
+                    LogFailed(e, GetType().Name);
+                }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Work} failed; it is tried again at its next turn")]
+    private partial void LogFailed(Exception exception, string work);
+}

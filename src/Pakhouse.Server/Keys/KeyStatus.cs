@@ -1,0 +1,51 @@
+using System.Data.Common;
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// The entry of each key in the status lists (IETF Token Status List): set in the transaction of whatever ends, suspends or revives
+/// the key (R5), by the one statement below. Expiry sets no entry: a token never outlives its key.
+/// </summary>
+internal static class KeyStatus
+{
+    /// <summary>Of the draft's values: 0x00 valid, 0x01 invalid (for good), 0x02 suspended.</summary>
+    public const int Valid = 0, Invalid = 1, Suspended = 2;
+
+    public static Task OfKeyAsync(DbTransaction transaction, TimeProvider clock, string keyId) =>
+        SetAsync(transaction, clock, "k.id = @id", keyId);
+
+    public static Task OfMembershipAsync(DbTransaction transaction, TimeProvider clock, Guid membershipId) =>
+        SetAsync(transaction, clock, "m.id = @id", membershipId.ToString());
+
+    public static Task OfUserAsync(DbTransaction transaction, TimeProvider clock, Guid userId) =>
+        SetAsync(transaction, clock, "u.id = @id", userId.ToString());
+
+    /// <summary>With its sub-organizations.</summary>
+    public static Task OfOrganizationAsync(DbTransaction transaction, TimeProvider clock, Guid organizationId) =>
+        SetAsync(transaction, clock, "(o.id = @id OR o.root_id = @id)", organizationId.ToString());
+
+    /// <summary>The next free entry.</summary>
+    public static Task<long> TakeIndexAsync(DbTransaction transaction) => transaction.Connection!.ExecuteScalarAsync<long>(
+        """
+        INSERT INTO counters (name, value) VALUES ('access_keys.status_index', 0)
+        ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value
+        """, transaction: transaction);
+
+    private static Task<int> SetAsync(DbTransaction transaction, TimeProvider clock, string which, string id) => transaction.Connection!.ExecuteAsync(
+        $"""
+        UPDATE access_keys SET status = actual.status, status_at = @now
+        FROM (
+            SELECT k.id, CASE
+                WHEN COALESCE(k.deleted_at, m.ended_at, u.deleted_at, o.deleted_at, r.deleted_at) IS NOT NULL THEN {Invalid}
+                WHEN COALESCE(k.suspended_at, u.disabled_at, o.disabled_at, r.disabled_at) IS NOT NULL THEN {Suspended}
+                ELSE {Valid} END AS status
+            FROM access_keys k
+            JOIN memberships m ON m.id = k.membership_id
+            JOIN users u ON u.id = m.user_id
+            JOIN organizations o ON o.id = m.organization_id
+            LEFT JOIN organizations r ON r.id = o.root_id
+            WHERE {which}) AS actual
+        WHERE actual.id = access_keys.id AND actual.status <> access_keys.status
+        """, new { id, now = clock.GetUtcNow() }, transaction);
+}

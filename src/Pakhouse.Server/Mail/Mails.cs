@@ -1,0 +1,28 @@
+using System.Data.Common;
+using System.Text.Json;
+using Dapper;
+using Microsoft.AspNetCore.DataProtection;
+
+namespace Pakhouse.Server;
+
+/// <summary>A message as it will be sent: plain text.</summary>
+public sealed record MailContent(string Subject, string Text);
+
+/// <summary>
+/// What Pakhouse writes to people. A change that wants a message sent writes it here in its own transaction, so that there is no message without
+/// the change and no change without the message; it is sent afterwards. What stands in the table is encrypted: a link in a message can open something.
+/// </summary>
+public sealed class Mails(IDataProtectionProvider protection, TimeProvider clock)
+{
+    private readonly IDataProtector protector = protection.CreateProtector("Pakhouse.Mails.v1");
+
+    public async Task EnqueueAsync(DbTransaction transaction, string recipient, MailContent content)
+    {
+        var now = clock.GetUtcNow();
+        await transaction.Connection!.ExecuteAsync(
+            "INSERT INTO mails (id, recipient, content, created_at, due_at, attempts) VALUES (@id, @recipient, @content, @now, @now, 0)",
+            new { id = Ids.New(clock), recipient, content = protector.Protect(JsonSerializer.SerializeToUtf8Bytes(content)), now }, transaction);
+    }
+
+    internal MailContent Open(byte[] content) => JsonSerializer.Deserialize<MailContent>(protector.Unprotect(content))!;
+}
