@@ -55,6 +55,7 @@ public static class Program
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
         services.AddSingleton<Callers>().AddSingleton<Mails>();
+        services.AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddSingleton<WebhookSender>().AddHostedService(provider => provider.GetRequiredService<WebhookSender>());
         services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
@@ -146,6 +147,7 @@ public static class Program
     {
         TokenEndpoint.Map(app);
         LeakEndpoints.Map(app);
+        WebhookEndpoints.Map(app);
         Health.Map(app);
         Discovery.Map(app);
         Assets.Map(app);

@@ -140,22 +140,16 @@ public static class LeaksTests
 
     public class On400
     {
-        [Theory]
-        [InlineData("")]
-        [InlineData("{}")]
-        [InlineData("[]")]
-        [InlineData("{\"keys\":\"one\"}")]
-        [InlineData("{\"keys\":[1]}")]
-        [InlineData("{\"keys\":[]}{}")]
-        [InlineData("{\"keys\":[],\"keys\":[]}")]
-        [InlineData("{\"keys\":[\"\\ud800\"]}")]
-        [InlineData("{\"keys\":[\"")]
-        public async Task What_is_no_list_of_keys_is_refused(string body)
+        [Fact]
+        public async Task What_is_no_list_of_keys_is_refused()
         {
             await using var server = await TestServer.StartAsync();
-            var answer = await server.PostBodyAsync("/leaks/revoke", body, "application/json");
-            Assert.Equal(HttpStatusCode.BadRequest, answer.Status);
-            Assert.Equal("invalid_request", answer.Error);
+            foreach (var body in (string[])["", "{}", "[]", "{\"keys\":\"one\"}", "{\"keys\":[1]}", "{\"keys\":[]}{}", "{\"keys\":[],\"keys\":[]}", "{\"keys\":[\"\\ud800\"]}", "{\"keys\":[\""])
+            {
+                var answer = await server.PostBodyAsync("/leaks/revoke", body, "application/json");
+                Assert.Equal(HttpStatusCode.BadRequest, answer.Status);
+                Assert.Equal("invalid_request", answer.Error);
+            }
         }
 
         [Fact]
