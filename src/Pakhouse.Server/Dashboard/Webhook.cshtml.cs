@@ -11,7 +11,7 @@ public sealed class WebhookModel(Organizations organizations, Webhooks webhooks,
     public Guid Id { get; set; }
 
     [BindProperty]
-    public string? Url { get; set; }
+    public string? Address { get; set; }
 
     [BindProperty]
     public IReadOnlyList<string> Events { get; set; } = [];
@@ -40,7 +40,7 @@ public sealed class WebhookModel(Organizations organizations, Webhooks webhooks,
 
     public WebhookWithSecret? Made { get; private set; }
 
-    private string Here => WebhooksModel.PageUrl(OrganizationId, Id);
+    private string Self => WebhooksModel.PageUrl(OrganizationId, Id);
 
     public async Task<IActionResult> OnGetAsync() => await EnterAsync() is { } refused ? refused : await ShowAsync();
 
@@ -48,8 +48,8 @@ public sealed class WebhookModel(Organizations organizations, Webhooks webhooks,
     {
         if (await EnterAsync() is { } refused) return refused;
         if (Events.Count == 0) Errors.Add(WebhooksModel.NoEvents, ("events", "events", "Events"));
-        else if ((await webhooks.UpdateAsync(Actor, OrganizationId, Id, (Url ?? "").Trim(), WebhooksModel.Chosen(Events), Enabled)).Refusal is { } refusal) Errors.Add(refusal, ("url", "url", "Address"), ("events", "events", "Events"));
-        return Errors.Any ? await ShowAsync() : this.SeeOther($"{Here}?done=saved");
+        else if ((await webhooks.UpdateAsync(Actor, OrganizationId, Id, (Address ?? "").Trim(), WebhooksModel.Chosen(Events), Enabled)).Refusal is { } refusal) Errors.Add(refusal, ("url", "url", "Address"), ("events", "events", "Events"));
+        return Errors.Any ? await ShowAsync() : this.SeeOther($"{Self}?done=saved");
     }
 
     public async Task<IActionResult> OnPostTestAsync()
@@ -57,7 +57,7 @@ public sealed class WebhookModel(Organizations organizations, Webhooks webhooks,
         var sent = await webhooks.TestAsync(Actor, OrganizationId, Id);
         if (sent.Refusal is { } refusal) return this.Refuse(refusal);
         await sender.RunAsync(Id);
-        return this.SeeOther($"{Here}?done=sent#deliveries");
+        return this.SeeOther($"{Self}?done=sent#deliveries");
     }
 
     public async Task<IActionResult> OnPostResendAsync()
@@ -65,7 +65,7 @@ public sealed class WebhookModel(Organizations organizations, Webhooks webhooks,
         var due = await webhooks.ResendAsync(Actor, OrganizationId, Id, Message ?? "");
         if (due.Refusal is { } refusal) return this.Refuse(refusal);
         await sender.RunAsync(Id);
-        return this.SeeOther($"{Here}?done=sent#deliveries");
+        return this.SeeOther($"{Self}?done=sent#deliveries");
     }
 
     public async Task<IActionResult> OnPostSecretAsync()
@@ -89,7 +89,7 @@ public sealed class WebhookModel(Organizations organizations, Webhooks webhooks,
         if (found.Refusal is { } refused) return this.Refuse(refused);
         Webhook = found.Value;
         if (Errors.Any) Response.StatusCode = StatusCodes.Status400BadRequest;
-        else (Url, Events, Enabled) = (Webhook.Url, Webhook.Events.Count == 0 ? EventTypes.All : [.. Webhook.Events], Webhook.DisabledAt is null);
+        else (Address, Events, Enabled) = (Webhook.Url, Webhook.Events.Count == 0 ? EventTypes.All : [.. Webhook.Events], Webhook.DisabledAt is null);
 
         var deliveries = await webhooks.DeliveriesAsync(Actor, OrganizationId, Id, (Math.Clamp(Part, 1, 1_000_000) - 1) * DeliveriesPerPage, DeliveriesPerPage);
         if (deliveries.Refusal is { } none) return this.Refuse(none);

@@ -7,7 +7,7 @@ namespace Pakhouse.Server;
 public sealed class WebhooksModel(Organizations organizations, Webhooks webhooks, TimeProvider clock) : OrganizationPage(organizations)
 {
     [BindProperty]
-    public string? Url { get; set; }
+    public string? Address { get; set; }
 
     [BindProperty]
     public IReadOnlyList<string> Events { get; set; } = [];
@@ -41,9 +41,9 @@ public sealed class WebhooksModel(Organizations organizations, Webhooks webhooks
         if (Events.Count == 0) Errors.Add(NoEvents, ("events", "events", "Events"));
         else
         {
-            var made = await webhooks.CreateAsync(Actor, OrganizationId, (Url ?? "").Trim(), Chosen(Events));
+            var made = await webhooks.CreateAsync(Actor, OrganizationId, (Address ?? "").Trim(), Chosen(Events));
             if (made.Refusal is { } refusal) Errors.Add(refusal, ("url", "url", "Address"), ("events", "events", "Events"));
-            else (Made, Url, Events) = (made.Value, null, EventTypes.All);
+            else (Made, Address, Events) = (made.Value, null, EventTypes.All);
         }
 
         return await ShowAsync(Errors.Any ? StatusCodes.Status400BadRequest : StatusCodes.Status200OK);

@@ -131,7 +131,8 @@ internal sealed class Scan
     private void History(string path)
     {
         using var git = Git(path, "cat-file", "--batch-all-objects", "--unordered", "--buffer", "--batch");
-        var objects = new GitObjects(git.StandardOutput.BaseStream);
+        using var stream = new BufferedStream(git.StandardOutput.BaseStream, 256 * 1024);
+        var objects = new GitObjects(stream);
         using var scan = new KeyScan(Keep);
         var found = new List<Finding>();
         while (objects.Next() is { } header)
@@ -164,7 +165,7 @@ internal sealed class Scan
 
     private static Process Git(string path, params string[] arguments)
     {
-        var start = new ProcessStartInfo("git") { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo("git") { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (var argument in (string[])["-C", path, .. arguments]) start.ArgumentList.Add(argument);
         try
         {
@@ -228,9 +229,8 @@ internal sealed class Scan
     }
 
     /// <summary>Takes the output of <c>git cat-file --batch</c> apart: a line that says what and how long, the content, a line break.</summary>
-    private sealed class GitObjects(Stream output)
+    private sealed class GitObjects(BufferedStream stream)
     {
-        private readonly BufferedStream stream = new(output, 256 * 1024);
         private long left = -1;
 
         /// <summary>"ID TYPE" of the next; null: the end.</summary>

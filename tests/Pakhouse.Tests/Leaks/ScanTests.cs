@@ -68,7 +68,7 @@ public static class ScanTests
         }
     }
 
-    public class Files : IDisposable
+    public sealed class Files : IDisposable
     {
         private readonly string folder = Directory.CreateTempSubdirectory("pakhouse-scan-").FullName;
 
@@ -120,7 +120,7 @@ public static class ScanTests
         }
     }
 
-    public class History : IDisposable
+    public sealed class History : IDisposable
     {
         private readonly string folder = Directory.CreateTempSubdirectory("pakhouse-scan-").FullName;
 
@@ -128,7 +128,7 @@ public static class ScanTests
 
         private void Git(params string[] arguments)
         {
-            var start = new ProcessStartInfo("git") { WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true };
+            var start = new ProcessStartInfo("git") { UseShellExecute = false, WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true };
             foreach (var argument in (string[])["-c", "user.name=Test", "-c", "user.email=test@acme.example", "-c", "commit.gpgsign=false", .. arguments]) start.ArgumentList.Add(argument);
             using var git = Process.Start(start)!;
             git.StandardOutput.ReadToEnd();

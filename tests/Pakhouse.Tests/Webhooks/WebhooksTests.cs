@@ -106,7 +106,7 @@ public static class WebhooksTests
             expected = "v1," + base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
             sys.exit(0 if any(hmac.compare_digest(expected, s) for s in m["signature"].split(" ")) else 1)
             """;
-        var start = new ProcessStartInfo("/usr/bin/python3") { RedirectStandardInput = true };
+        var start = new ProcessStartInfo("/usr/bin/python3") { UseShellExecute = false, RedirectStandardInput = true };
         start.ArgumentList.Add("-c");
         start.ArgumentList.Add(verify);
         using var python = Process.Start(start)!;
