@@ -65,6 +65,9 @@ public sealed class PakhouseOptions
 
     public required int KeysPerMemberMax { get; init; }
 
+    /// <summary>API keys of one organization.</summary>
+    public required int ApiKeysMax { get; init; }
+
     /// <summary>Failed exchanges allowed per address (IPv6: per /64) and minute; also failed sign-ins.</summary>
     public required int FailuresPerMinuteMax { get; init; }
 
@@ -119,6 +122,7 @@ public sealed class PakhouseOptions
             Scopes = NameSet.Of(standardScopes.Concat(read.List("Scopes", "names of 1 to 64 characters of [A-Za-z0-9._:-]", NameSet.IsName))),
             Roles = read.Roles("RolesFile"),
             KeysPerMemberMax = read.Number("KeysPerMemberMax", 50, 1, 10000),
+            ApiKeysMax = read.Number("ApiKeysMax", 100, 1, 10000),
             FailuresPerMinuteMax = read.Number("FailuresPerMinuteMax", 30, 1, 100000),
             SignInAttemptsMax = read.Number("SignInAttemptsMax", 5, 1, 100),
             SignInLockout = TimeSpan.FromMinutes(read.Number("SignInLockoutMinutes", 15, 1, 1440)),
