@@ -83,12 +83,12 @@ public sealed record Policy
     };
 
     /// <summary>The first rule that a key breaks at a time; null: none. Scopes are not asked here: they narrow, and refuse only where nothing is left.</summary>
-    public PolicyRule? Breach(KeyUse use, DateTimeOffset at)
+    public PolicyRule? Breach(Subject subject, DateTimeOffset at)
     {
-        if (Holders is { } holders && !use.IsApiKey && !holders.Any(use.Roles.Contains)) return PolicyRule.Holders;
-        if (LifetimeMax is { } lifetime && use.CreatedAt + lifetime <= at) return PolicyRule.Lifetime;
-        if (RootKeys == false && use.IsRootKeyElsewhere) return PolicyRule.RootKeys;
-        if (Networks is { } networks && use.Address is { } address && !networks.Contains(address)) return PolicyRule.Networks;
+        if (Holders is { } holders && !subject.IsApiKey && !holders.Any(subject.Roles.Contains)) return PolicyRule.Holders;
+        if (LifetimeMax is { } lifetime && subject.CreatedAt + lifetime <= at) return PolicyRule.Lifetime;
+        if (RootKeys == false && subject.IsRootKeyElsewhere) return PolicyRule.RootKeys;
+        if (Networks is { } networks && subject.Address is { } address && !networks.Contains(address)) return PolicyRule.Networks;
         return null;
     }
 
@@ -113,7 +113,7 @@ public sealed record Policy
     /// <param name="Roles">Effective in the organization that the token is for.</param>
     /// <param name="IsRootKeyElsewhere">The key is a root's, the token for a sub-organization.</param>
     /// <param name="Address">Null: not asked.</param>
-    public readonly record struct KeyUse(bool IsApiKey, NameSet Roles, DateTimeOffset CreatedAt, bool IsRootKeyElsewhere, IPAddress? Address);
+    public readonly record struct Subject(bool IsApiKey, NameSet Roles, DateTimeOffset CreatedAt, bool IsRootKeyElsewhere, IPAddress? Address);
 
     /// <summary>As it is stored: names and networks in one order, so that equal policies are one text.</summary>
     public override string ToString() => JsonSerializer.Serialize(this, Json);
@@ -212,10 +212,10 @@ public sealed class PolicyTimeline
     public IEnumerable<(DateTimeOffset From, Policy Policy)> After(DateTimeOffset time) => steps.Length == 1 ? [] : steps.Where(step => step.From > time);
 
     /// <summary>The date of the first announced change under which the key would be refused; null: of none.</summary>
-    public DateTimeOffset? BreachAfter(Policy.KeyUse use, DateTimeOffset now)
+    public DateTimeOffset? BreachAfter(Policy.Subject subject, DateTimeOffset now)
     {
         foreach (var (from, policy) in After(now))
-            if (policy.Breach(use, from) is not null) return from;
+            if (policy.Breach(subject, from) is not null) return from;
         return null;
     }
 

@@ -125,8 +125,8 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
         var roles = options.Roles.Living(facts.Roles.Union(facts.OtherRoles ?? NameSet.Empty)); // R1
         var policies = PolicyTimeline.Of(facts.Policy, facts.RootPolicy, isOwn ? null : facts.TargetPolicy);
         var policy = policies.At(now);
-        var use = new Policy.KeyUse(facts.IsApiKey, roles, facts.CreatedAt, !isOwn, address);
-        var breach = policy.Breach(use, now);
+        var subject = new Policy.Subject(facts.IsApiKey, roles, facts.CreatedAt, !isOwn, address);
+        var breach = policy.Breach(subject, now);
         for (var rule = PolicyRule.Holders; steps is not null && rule <= (breach ?? PolicyRule.Networks); rule++) steps.Add(StepOf(rule));
         if (breach is { } broken) return Beyond(broken);
 
@@ -146,7 +146,7 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
             IsApiKey = facts.IsApiKey,
             StatusIndex = facts.StatusIndex,
             KeyExpiresAt = expiresAt,
-            KeyEndsAt = Earlier(Earlier(expiresAt, facts.OverlapEndsAt), policies.BreachAfter(use, now)),
+            KeyEndsAt = Earlier(Earlier(expiresAt, facts.OverlapEndsAt), policies.BreachAfter(subject, now)),
             LifetimeMax = policy.TokenLifetime,
             UserId = facts.UserId,
             UserName = facts.UserName,
