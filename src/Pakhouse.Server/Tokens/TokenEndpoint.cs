@@ -75,7 +75,7 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         if (ReadTarget(form, names, out var target) is { } badTarget) return badTarget;
         if (ReadScopes(form, out var scopes) is { } badScopes) return badScopes;
 
-        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes, apiKeyName));
+        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes, apiKeyName) { Address = context.Connection.RemoteIpAddress });
         if (!outcome.IsRefused)
         {
             var grant = outcome.Value;
