@@ -100,7 +100,7 @@ public partial class BreedingTests
 
     private static HttpRequestMessage Request(string method, RoutePattern pattern, Caller caller, bool isForm)
     {
-        var path = Parameter().Replace(pattern.Text, parameter => parameter.Groups[1].Value.ToLowerInvariant() switch
+        var path = Parameter().Replace(pattern.Text, parameter => parameter.Groups["name"].Value.ToLowerInvariant() switch
         {
             var name when name.Contains("user", StringComparison.Ordinal) || name.Contains("member", StringComparison.Ordinal) => caller.User.ToString(),
             var name when name.Contains("key", StringComparison.Ordinal) => caller.KeyId,
@@ -166,6 +166,6 @@ public partial class BreedingTests
 
     private static string Text(object? value) => value is byte[] bytes ? Convert.ToHexString(bytes) : $"{value}";
 
-    [GeneratedRegex(@"\{\**([A-Za-z]+)[^}]*\}", RegexOptions.None, 1000)]
+    [GeneratedRegex(@"\{\**(?<name>[A-Za-z]+)[^}]*\}", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Parameter();
 }
