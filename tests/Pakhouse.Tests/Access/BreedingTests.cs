@@ -144,7 +144,7 @@ public partial class BreedingTests
             : "SELECT name FROM sqlite_master WHERE type = 'table'");
         var rows = new Dictionary<string, IDictionary<string, object?>>(StringComparer.Ordinal);
         foreach (var table in tables.Except(open))
-            foreach (IDictionary<string, object?> row in await connection.QueryAsync($"SELECT * FROM \"{table}\""))
+            foreach (IDictionary<string, object?> row in await connection.QueryAsync($"SELECT * FROM \"{table}\"{(table == "users" ? " WHERE kind = 'person'" : "")}")) // nobody signs in as a service
                 rows[$"{table} {Text(row.Values.First())}{(table == "access_keys" ? "" : string.Concat(row.Values.Select(Text)))}"] = row;
         return rows;
     });
