@@ -194,10 +194,10 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
 
         string By(string column) =>
             $"""
-            SELECT a.id FROM memberships m JOIN activity a ON a.{column} = m.user_id AND a.at >= m.created_at AND (m.ended_at IS NULL OR a.at <= m.ended_at)
+            SELECT a.id AS id FROM memberships m JOIN activity a ON a.{column} = m.user_id AND a.at >= m.created_at AND (m.ended_at IS NULL OR a.at <= m.ended_at)
             WHERE m.organization_id IN ({organizations}) AND (a.organization_id IS NULL OR a.organization_id IN ({organizations})) AND a.action IN @auth AND {condition}
             """;
-        return $"SELECT id FROM ({By("actor_user_id")} UNION {By("subject_user_id")} ORDER BY id DESC LIMIT @limit) AS page";
+        return $"SELECT id FROM ({By("actor_user_id")} UNION {By("subject_user_id")}) AS page ORDER BY id DESC LIMIT @limit";
     }
 
     private static string Concerns(string person) => $" AND (a.actor_user_id = {person} OR a.subject_user_id = {person} OR a.target = {person})";
