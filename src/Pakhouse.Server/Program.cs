@@ -55,6 +55,8 @@ public static class Program
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
         services.AddSingleton<Callers>().AddSingleton<Mails>();
+        services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddSingleton<StatusStreams>().AddHostedService(provider => provider.GetRequiredService<StatusStreams>());
+        services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 
@@ -146,6 +148,9 @@ public static class Program
         TokenEndpoint.Map(app);
         Health.Map(app);
         Discovery.Map(app);
+        StatusListEndpoint.Map(app);
+        Introspection.Map(app);
+        RevocationEndpoint.Map(app);
         Assets.Map(app);
         app.MapRazorPages();
     }

@@ -23,6 +23,13 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
     /// <summary>What the bearer may do at this moment, by the token's organization and scopes.</summary>
     public async ValueTask<Outcome<TokenGrant>> ReadTokenAsync(string token)
     {
+        var resumed = await ResumeTokenAsync(token);
+        return resumed.Refusal is { } refusal ? refusal : resumed.Value.Grant;
+    }
+
+    /// <summary>The same beside what the token says.</summary>
+    public async ValueTask<Outcome<(JsonWebToken Claims, TokenGrant Grant)>> ResumeTokenAsync(string token)
+    {
         if (token.Length is 0 or > TokenLengthMax) return NotValid("no token, or too long");
         if (KeyFormat.MayHoldKey(token)) return new Refusal(RefusalCode.InvalidToken, "Authorization: this is a key, and a token is needed. Exchange the key at /auth/v3/token and send what you get.", "a key where a token belongs");
 
@@ -41,7 +48,7 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
 
         var claims = (JsonWebToken)validated.SecurityToken;
         var resumed = await exchange.ResumeAsync(Text("key_id"), Text("org_id"), NameSet.Parse(Text("scope")));
-        return resumed.Refusal is { } refusal ? NotValid(refusal.Reason) : resumed;
+        return resumed.Refusal is { } refusal ? NotValid(refusal.Reason) : (claims, resumed.Value);
 
         string Text(string claim) => claims.TryGetPayloadValue<string>(claim, out var value) ? value : "";
     }
