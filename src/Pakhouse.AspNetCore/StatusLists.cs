@@ -80,8 +80,8 @@ internal sealed partial class StatusLists : BackgroundService
     {
         if (!token.TryGetPayloadValue<JsonElement>("status", out var status) || status.ValueKind != JsonValueKind.Object
             || !status.TryGetProperty("status_list", out var reference) || reference.ValueKind != JsonValueKind.Object
-            || !reference.TryGetProperty("idx", out var idx) || !idx.TryGetInt32(out var entry) || entry < 0
-            || !reference.TryGetProperty("uri", out var uri) || uri.GetString() is not { } address || !IsOurs(address)) return KeyStanding.Ended;
+            || !reference.TryGetProperty("idx", out var idx) || idx.ValueKind != JsonValueKind.Number || !idx.TryGetInt32(out var entry) || entry < 0
+            || !reference.TryGetProperty("uri", out var uri) || uri.ValueKind != JsonValueKind.String || uri.GetString() is not { } address || !IsOurs(address)) return KeyStanding.Ended;
 
         if (!lists.TryGetValue(address, out var held))
         {

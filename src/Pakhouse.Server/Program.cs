@@ -57,6 +57,7 @@ public static class Program
         services.AddSingleton<Callers>().AddSingleton<Mails>();
         services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddSingleton<StatusStreams>().AddHostedService(provider => provider.GetRequiredService<StatusStreams>());
         services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
+        services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 

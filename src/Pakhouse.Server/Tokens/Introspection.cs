@@ -1,7 +1,7 @@
 using System.Buffers;
+using System.Net;
 using System.Text;
 using System.Text.Json;
-using Microsoft.IdentityModel.JsonWebTokens;
 
 namespace Pakhouse.Server;
 
@@ -57,18 +57,22 @@ public sealed partial class Introspection(Callers callers, KeyExchange exchange,
         if (caller.Refusal is { } unknown) return unknown;
         if (!form.TryGet(["token"], out var token, out _)) return tokenMissing;
 
+        // Who came to the resource server: its own address says nothing of that. A key that its organization allows in some networks only is good from none without it.
+        IPAddress? address = null;
+        if (form.TryGet(["client_address"], out var from, out _) && !IPAddress.TryParse(from.Span, out address)) return addressUnreadable;
+
         // token_type_hint is not needed: a key and a token are told apart by their form.
-        return KeyFormat.TryParse(token.Span, out var kind, out _) ? await OfKeyAsync(token, kind, caller.Value) : await OfTokenAsync(token);
+        return KeyFormat.TryParse(token.Span, out var kind, out _) ? await OfKeyAsync(token, kind, address, caller.Value) : await OfTokenAsync(token, address);
     }
 
-    private async ValueTask<Outcome<ReadOnlyMemory<byte>>> OfKeyAsync(ReadOnlyMemory<byte> key, KeyKind kind, string caller)
+    private async ValueTask<Outcome<ReadOnlyMemory<byte>>> OfKeyAsync(ReadOnlyMemory<byte> key, KeyKind kind, IPAddress? address, string caller)
     {
-        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, null, NameSet.Empty, IsApiKey: kind == KeyKind.Organization));
+        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, null, NameSet.Empty, IsApiKey: kind == KeyKind.Organization) { Address = address });
         if (outcome.Refusal is { } refusal) return Inactive(refusal);
 
-        // A key that a gateway takes is used, and its owner sees it. The gateway's address would say nothing of who used it.
+        // A key that a gateway takes is used, and its owner sees it.
         var grant = outcome.Value;
-        use.Record(grant.KeyId, grant.OrganizationId, clock.GetUtcNow(), null, $"introspection by {caller}");
+        use.Record(grant.KeyId, grant.OrganizationId, clock.GetUtcNow(), address, $"introspection by {caller}");
         return Write(grant, grant.Roles, json =>
         {
             json.WriteString("token_type"u8, grant.IsApiKey ? "api_key"u8 : "personal_access_key"u8);
@@ -76,10 +80,10 @@ public sealed partial class Introspection(Callers callers, KeyExchange exchange,
         });
     }
 
-    private async ValueTask<Outcome<ReadOnlyMemory<byte>>> OfTokenAsync(ReadOnlyMemory<byte> token)
+    private async ValueTask<Outcome<ReadOnlyMemory<byte>>> OfTokenAsync(ReadOnlyMemory<byte> token, IPAddress? address)
     {
         if (!Ascii.IsValid(token.Span)) return Inactive(new Refusal(RefusalCode.InvalidToken, "", "token beyond ASCII"));
-        var outcome = await callers.ResumeTokenAsync(Encoding.ASCII.GetString(token.Span));
+        var outcome = await callers.ResumeTokenAsync(Encoding.ASCII.GetString(token.Span), address);
         if (outcome.Refusal is { } refusal) return Inactive(refusal);
 
         var (claims, grant) = outcome.Value;
@@ -127,6 +131,7 @@ public sealed partial class Introspection(Callers callers, KeyExchange exchange,
         return (ReadOnlyMemory<byte>)inactive;
     }
 
+    private static readonly Refusal addressUnreadable = new(RefusalCode.InvalidRequest, "client_address: this is no IPv4 or IPv6 address.", "client address unreadable");
     private static readonly Refusal tokenMissing = new(RefusalCode.InvalidRequest, "token: the field is missing or empty; send the token or the key in it.", "no token");
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "Introspected and inactive: {Reason}")]

@@ -49,9 +49,10 @@ public static class IntrospectionTests
         {
             await using var server = await StartAsync();
             var acme = await server.AddAcmeAsync();
-            await IntrospectAsync(server, await server.AddKeyAsync(acme.Owner, acme.Root));
+            await PostAsync(server, Basic("gateway", gateway.Secret), ("token", await server.AddKeyAsync(acme.Owner, acme.Root)), ("client_address", "203.0.113.7"));
             await server.Get<KeyUse>().FlushAsync();
-            Assert.Equal("introspection by gateway", Assert.Single((await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value).LastUsedUserAgent);
+            var key = Assert.Single((await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value);
+            Assert.Equal(("introspection by gateway", "203.0.113.7"), (key.LastUsedUserAgent, key.LastUsedAddress));
         }
 
         [Fact]
@@ -129,6 +130,7 @@ public static class IntrospectionTests
         {
             await using var server = await StartAsync();
             Assert.Equal("invalid_request", (await IntrospectAsync(server, "")).Error);
+            Assert.StartsWith("client_address:", (await PostAsync(server, Basic("gateway", gateway.Secret), ("token", "x"), ("client_address", "nowhere"))).Description);
             var both = await PostAsync(server, Basic("gateway", gateway.Secret), ("token", "x"), ("client_secret", gateway.Secret));
             Assert.Equal((HttpStatusCode.BadRequest, "invalid_request"), (both.Status, both.Error));
         }
