@@ -44,6 +44,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
     private readonly List<OneList> lists = [];
     private Task? running, waiting;
     private long version; // of the newest change read
+    private bool isLoaded;
 
     // Two rows by primary key: what a look costs when nothing has changed.
     private readonly PreparedRead counters = database.PrepareRead(
@@ -126,17 +127,17 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
     {
         await Task.Yield(); // not under the lock of the caller
         var (newest, lastIndex) = await counters.SingleAsync(row => (row.GetInt64(0), row.GetInt64(1)));
-        var isFirst = version == 0;
         var changes = newest == version ? [] : await ReadChangesAsync(since: newest > version ? version : 0); // smaller: another database was put in place
         lock (turn)
         {
             if (newest < version) lists.Clear();
             while (lists.Count <= lastIndex / EntriesPerList && lastIndex >= 0) lists.Add(new OneList());
             foreach (var change in changes) Apply(change);
-            version = changes.Count > 0 ? changes[^1].Version : newest;
+            version = changes.Count > 0 ? Math.Max(newest, changes[^1].Version) : newest; // a number can be taken for no change
         }
 
-        if (changes.Count > 0 && !isFirst) OnChanged?.Invoke(changes);
+        if (changes.Count > 0 && isLoaded) OnChanged?.Invoke(changes);
+        isLoaded = true;
     }
 
     /// <summary>In the order in which they were made, from one index that holds them whole.</summary>

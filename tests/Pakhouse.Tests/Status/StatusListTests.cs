@@ -159,8 +159,8 @@ public static class StatusListTests
                     "the user is enabled" => (await server.Users.SetDisabledAsync(Actor.Operator, user, false)).IsRefused,
                     "the organization is disabled" or "the organization is disabled and enabled" => (await server.Organizations.SetDisabledAsync(Actor.Operator, acme.Sub, true)).IsRefused,
                     "the root is disabled" => (await server.Organizations.SetDisabledAsync(Actor.Operator, acme.Root, true)).IsRefused,
-                    "the organization is deleted" => (await server.Organizations.DeleteAsync(Actor.Operator, acme.Sub)).IsRefused,
-                    "the root is deleted" => (await server.Organizations.DeleteAsync(Actor.Operator, acme.Root)).IsRefused,
+                    "the organization is deleted" => (await server.Organizations.DeleteAsync(Actor.Operator, acme.Sub, "Mobile")).IsRefused,
+                    "the root is deleted" => (await server.Organizations.DeleteAsync(Actor.Operator, acme.Root, "Acme")).IsRefused,
                     "the key of a colleague is deleted" => (await server.Keys.DeleteAsync(Actor.Session(colleague), acme.Sub, TestServer.IdOf(colleagues))).IsRefused,
                     _ => true,
                 }, step);
@@ -211,7 +211,7 @@ public static class StatusListTests
             var acme = await server.AddAcmeAsync();
             var entry = EntryOf(await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root)));
             var before = await FetchAsync(server);
-            await server.Organizations.DeleteAsync(Actor.Operator, acme.Root);
+            await server.Organizations.DeleteAsync(Actor.Operator, acme.Root, "Acme");
             Assert.Equal(0, StatusIn(before.Body, entry.Index));
             Assert.Equal(1, await StatusAsync(server, entry));
         }

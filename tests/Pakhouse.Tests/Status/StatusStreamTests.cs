@@ -124,7 +124,7 @@ public static class StatusStreamTests
         public async Task<Event> NextAsync()
         {
             var (type, id, data) = ("message", (string?)null, "");
-            while (await reader.ReadLineAsync() is { } line)
+            while (await reader.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(20)) is { } line)
             {
                 if (line.Length == 0) return new Event(type, id, JsonDocument.Parse(data).RootElement);
                 var (name, value) = (line[..line.IndexOf(':', StringComparison.Ordinal)], line[(line.IndexOf(':', StringComparison.Ordinal) + 1)..].TrimStart());
