@@ -57,6 +57,7 @@ public static class Program
         services.AddSingleton<Callers>().AddSingleton<Mails>();
         services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddSingleton<StatusStreams>().AddHostedService(provider => provider.GetRequiredService<StatusStreams>());
         services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
+        services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
@@ -147,6 +148,7 @@ public static class Program
     private static void MapRoutes(WebApplication app)
     {
         TokenEndpoint.Map(app);
+        ApiKeyEndpoints.Map(app);
         Health.Map(app);
         Discovery.Map(app);
         StatusListEndpoint.Map(app);
