@@ -62,12 +62,12 @@ public sealed partial class Introspection(Callers callers, KeyExchange exchange,
         if (form.TryGet(["client_address"], out var from, out _) && !IPAddress.TryParse(from.Span, out address)) return addressUnreadable;
 
         // token_type_hint is not needed: a key and a token are told apart by their form.
-        return KeyFormat.TryParse(token.Span, out var kind, out _) ? await OfKeyAsync(token, kind, address, caller.Value) : await OfTokenAsync(token, address);
+        return KeyFormat.TryParse(token.Span, out _, out _) ? await OfKeyAsync(token, address, caller.Value) : await OfTokenAsync(token, address);
     }
 
-    private async ValueTask<Outcome<ReadOnlyMemory<byte>>> OfKeyAsync(ReadOnlyMemory<byte> key, KeyKind kind, IPAddress? address, string caller)
+    private async ValueTask<Outcome<ReadOnlyMemory<byte>>> OfKeyAsync(ReadOnlyMemory<byte> key, IPAddress? address, string caller)
     {
-        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, null, NameSet.Empty, IsApiKey: kind == KeyKind.Organization) { Address = address });
+        var outcome = await exchange.ProveAsync(key, address);
         if (outcome.Refusal is { } refusal) return Inactive(refusal);
 
         // A key that a gateway takes is used, and its owner sees it.
