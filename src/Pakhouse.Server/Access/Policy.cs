@@ -106,6 +106,21 @@ public sealed record Policy
         return null;
     }
 
+    /// <summary>What stands against storing it.</summary>
+    public Refusal? Check(PakhouseOptions options)
+    {
+        if (Holders?.All(options.Roles.Contains) == false) return OutOfBounds("holders", "name roles that GET /roles.json lists, none for nobody, or leave it out for everybody");
+        if (KeysPerMember is < 1 or > KeysPerMemberMax) return OutOfBounds("keysPerMember", $"give a number from 1 to {KeysPerMemberMax}");
+        if (LifetimeMaxDays is < 1 or > LifetimeDaysMax) return OutOfBounds("lifetimeMaxDays", $"give a number of days from 1 to {LifetimeDaysMax}");
+        if (LifetimeDefaultDays is < 1 or > LifetimeDaysMax || LifetimeDefaultDays > LifetimeMaxDays) return OutOfBounds("lifetimeDefaultDays", $"give a number of days from 1 to {LifetimeMaxDays ?? LifetimeDaysMax}");
+        if (Scopes?.IsSubsetOf(options.Scopes) == false || Scopes?.Count == 0) return OutOfBounds("scopes", $"choose from {options.Scopes}, or leave it out for all of them");
+        if (TokenLifetimeSeconds is { } seconds && (seconds < TokenLifetimeSecondsMin || seconds > PakhouseOptions.TokenLifetimeMax.TotalSeconds))
+            return OutOfBounds("tokenLifetimeSeconds", $"give a number of seconds from {TokenLifetimeSecondsMin} to {PakhouseOptions.TokenLifetimeMax.TotalSeconds}");
+        return null;
+    }
+
+    private static Refusal OutOfBounds(string field, string expected) => new(RefusalCode.InvalidRequest, $"{field}: {expected}.", $"policy: {field} out of bounds");
+
     /// <summary>Keys that one person holds at most.</summary>
     public int KeysOf(PakhouseOptions options) => Math.Min(options.KeysPerMemberMax, KeysPerMember ?? int.MaxValue);
 
