@@ -139,13 +139,27 @@ public sealed record Policy
 
     private static NameSet? Both(NameSet? a, NameSet? b) => a is null ? b : b is null ? a : NameSet.Of(a.Where(b.Contains));
 
+    /// <exception cref="JsonException">Without words of its own: the serializer adds the path, which names the member.</exception>
+    private static List<string> ReadTexts(ref Utf8JsonReader reader, int max)
+    {
+        if (reader.TokenType != JsonTokenType.StartArray) throw new JsonException();
+        var texts = new List<string>();
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (reader.TokenType != JsonTokenType.String || texts.Count == max) throw new JsonException();
+            texts.Add(reader.GetString()!);
+        }
+
+        return texts;
+    }
+
     /// <summary>As an array, in the order of the alphabet.</summary>
     private sealed class NamesConverter : JsonConverter<NameSet>
     {
         public override NameSet Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
         {
-            var names = JsonSerializer.Deserialize<List<string>>(ref reader)!;
-            return names.Count <= NamesMax && names.TrueForAll(NameSet.IsName) ? NameSet.Of(names.Order(StringComparer.Ordinal)) : throw new JsonException("names");
+            var names = ReadTexts(ref reader, NamesMax);
+            return names.TrueForAll(NameSet.IsName) ? NameSet.Of(names.Order(StringComparer.Ordinal)) : throw new JsonException();
         }
 
         public override void Write(Utf8JsonWriter writer, NameSet value, JsonSerializerOptions options) =>
@@ -156,8 +170,7 @@ public sealed record Policy
     {
         public override NetworkSet Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
         {
-            var texts = JsonSerializer.Deserialize<List<string>>(ref reader)!;
-            return texts.Count <= NetworksMax && NetworkSet.TryParse(texts, out var networks) ? networks : throw new JsonException("networks");
+            return NetworkSet.TryParse(ReadTexts(ref reader, NetworksMax), out var networks) ? networks : throw new JsonException();
         }
 
         public override void Write(Utf8JsonWriter writer, NetworkSet value, JsonSerializerOptions options) =>

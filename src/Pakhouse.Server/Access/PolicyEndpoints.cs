@@ -136,7 +136,7 @@ public static class PolicyEndpoints
 
     internal static string Name<T>(T value) where T : struct, Enum => JsonNamingPolicy.CamelCase.ConvertName(value.ToString());
 
-    private static IResult Json(object value) => Results.Json(value, value.GetType(), Policy.Json);
+    private static IResult Json(object value) => Results.Json(value, Policy.Json);
 
     /// <summary>The length of the body is bounded by the server's.</summary>
     private static async Task<Outcome<PolicyChange>> ReadAsync(HttpContext context)

@@ -115,7 +115,7 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
         return null;
     }
 
-    private PageResult Faulty(int status)
+    private IActionResult Faulty(int status)
     {
         Response.StatusCode = status;
         return Page();
