@@ -56,6 +56,7 @@ public static class Program
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
         services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
         services.AddSingleton<Callers>().AddSingleton<Mails>();
+        services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
@@ -146,6 +147,7 @@ public static class Program
     private static void MapRoutes(WebApplication app)
     {
         TokenEndpoint.Map(app);
+        ApiKeyEndpoints.Map(app);
         Health.Map(app);
         Discovery.Map(app);
         Assets.Map(app);
