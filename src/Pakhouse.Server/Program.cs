@@ -54,9 +54,11 @@ public static class Program
         services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
+        services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
         services.AddSingleton<Callers>().AddSingleton<Mails>();
         services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddSingleton<StatusStreams>().AddHostedService(provider => provider.GetRequiredService<StatusStreams>());
         services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
+        services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
@@ -154,7 +156,10 @@ public static class Program
         StatusListEndpoint.Map(app);
         Introspection.Map(app);
         RevocationEndpoint.Map(app);
+        ActivityEndpoints.Map(app);
         Assets.Map(app);
+        PolicyEndpoints.Map(app);
+        InventoryEndpoints.Map(app);
         app.MapRazorPages();
     }
 }
