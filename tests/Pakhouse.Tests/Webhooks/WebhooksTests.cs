@@ -85,7 +85,7 @@ public static class WebhooksTests
                 receiver.received.Enqueue(new(headers["webhook-id"].ToString(), headers["webhook-timestamp"].ToString(), headers["webhook-signature"].ToString(), await reader.ReadToEndAsync()));
                 context.Response.StatusCode = receiver.Status;
                 if (receiver.Status == 302) context.Response.Headers.Location = "/elsewhere";
-                await context.Response.WriteAsync("the receiver's own words");
+                if (receiver.Status != 204) await context.Response.WriteAsync("the receiver's own words");
             });
             await receiver.app.StartAsync();
             return receiver;
