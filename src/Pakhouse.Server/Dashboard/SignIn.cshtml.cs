@@ -41,7 +41,7 @@ public sealed class SignInModel(PasswordSignIn signIn, Users users) : PageModel
             return Page();
         }
 
-        await Sessions.BeginAsync(HttpContext, signedIn.Value);
+        await Sessions.BeginAsync(HttpContext, signedIn.Value, SignInMethod.Password);
         return this.SeeOther(Url.IsLocalUrl(From) && Ascii.IsValid(From) ? From : "/");
     }
 }

@@ -1,10 +1,7 @@
 using System.Net;
-using System.Security.Claims;
 using System.Security.Cryptography;
 using System.Text;
 using Dapper;
-using Microsoft.AspNetCore.Authentication;
-using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Identity;
 using Microsoft.Extensions.Options;
 
@@ -35,6 +32,8 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
 
         if (!isOpen || user?.PasswordHash is null || user.DisabledAt is not null || verdict == PasswordVerificationResult.Failed)
         {
+            // A locked address adds nothing to the record, so nobody can fill it by asking on.
+            if (isOpen) await RecordFailureAsync(user, address);
             return Refused(!isOpen ? "locked" : user is null ? "unknown address" : user.DisabledAt is not null ? "disabled" : "wrong password");
         }
 
@@ -44,11 +43,17 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
             await transaction.Connection!.ExecuteAsync("DELETE FROM sign_in_attempts WHERE email_hash = @emailHash", new { emailHash }, transaction);
             if (verdict == PasswordVerificationResult.SuccessRehashNeeded)
                 await transaction.Connection!.ExecuteAsync("UPDATE users SET password_hash = @hash WHERE id = @Id", new { hash = hasher.HashPassword(user, password), user.Id }, transaction);
-            await ActivityLog.WriteAsync(transaction, clock, Actor.Session(user.Id, address), Did.Login, null, user.Id.ToString());
             return true;
         });
         return user;
     }
+
+    /// <summary>The same row whether somebody has the address or not; whose it is, only the subject says. Nobody was proved, so nobody is the actor.</summary>
+    private Task<bool> RecordFailureAsync(User? user, IPAddress? address) => database.WriteAsync(async transaction =>
+    {
+        await ActivityLog.WriteAsync(transaction, clock, new Actor(Credential.Session, null, Address: address), Did.LoginFailed, null, user?.Id.ToString() ?? "", user?.Id, SignInMethod.Password);
+        return true;
+    });
 
     /// <summary>Counts an attempt. False: this address is locked for now, and the attempt does not prolong that.</summary>
     private Task<bool> TakeAttemptAsync(byte[] emailHash) => database.WriteAsync(async transaction =>
@@ -69,50 +74,4 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
         $"A lock ends by itself {Minutes(identity.Value.Lockout.DefaultLockoutTimeSpan)} after the last of them.", reason);
 
     private static string Minutes(TimeSpan time) => time.TotalMinutes == 1 ? "a minute" : $"{time.TotalMinutes:0} minutes";
-}
-
-/// <summary>A session: a cookie that names the user and the stamp, checked against the database at every request.</summary>
-public static class Sessions
-{
-    public const string Scheme = CookieAuthenticationDefaults.AuthenticationScheme;
-    private const string Stamp = "stamp";
-    private const string Since = "since";
-
-    /// <summary>However often it is used, a session ends this long after its sign-in.</summary>
-    public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(30);
-
-    public static Task BeginAsync(HttpContext context, User user) =>
-        context.SignInAsync(Scheme, new ClaimsPrincipal(new ClaimsIdentity(
-            [new(ClaimTypes.NameIdentifier, user.Id.ToString()), new(ClaimTypes.Name, user.Name), new(ClaimTypes.Email, user.Email), new(Stamp, user.SecurityStamp), new(Since, Now(context).ToUnixTimeSeconds().ToString())], Scheme)));
-
-    public static Task EndAsync(HttpContext context) => context.SignOutAsync(Scheme);
-
-    /// <summary>A disabled or deleted user, or one whose stamp has changed, is signed out with the next request, not later.</summary>
-    public static async Task ValidateAsync(CookieValidatePrincipalContext context)
-    {
-        var user = Guid.TryParse(context.Principal?.FindFirstValue(ClaimTypes.NameIdentifier), out var id)
-            ? await context.HttpContext.RequestServices.GetRequiredService<Users>().FindAsync(id)
-            : null;
-        var isTooOld = !long.TryParse(context.Principal?.FindFirstValue(Since), out var since) || DateTimeOffset.FromUnixTimeSeconds(since) + LifetimeMax <= Now(context.HttpContext);
-        if (isTooOld || user is not { DisabledAt: null } || user.SecurityStamp != context.Principal!.FindFirstValue(Stamp))
-        {
-            context.RejectPrincipal();
-            await EndAsync(context.HttpContext);
-        }
-    }
-
-    /// <summary>
-    /// Renews the cookie with every request after a minute. The framework would only do so in the second half of a session's life, and so
-    /// end it up to twice as early as <see cref="PakhouseOptions.SessionIdle"/> says.
-    /// </summary>
-    public static Task RenewAsync(CookieSlidingExpirationContext context)
-    {
-        context.ShouldRenew = context.ElapsedTime >= TimeSpan.FromMinutes(1);
-        return Task.CompletedTask;
-    }
-
-    private static DateTimeOffset Now(HttpContext context) => context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
-
-    public static Actor Actor(HttpContext context) =>
-        Server.Actor.Session(Guid.Parse(context.User.FindFirstValue(ClaimTypes.NameIdentifier)!), context.Connection.RemoteIpAddress);
 }
