@@ -39,7 +39,17 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         Organizations = await organizations.ListAsync(Actor);
         if (Organizations.FirstOrDefault(one => one.Id == OrganizationId) is not { } here) return NotFound(); // gone between the two questions
         Here = here;
+        await Sessions.NoteOrganizationAsync(HttpContext, OrganizationId);
         return null;
+    }
+
+    /// <summary>For a page about the person: its frame is the organization that they were in last. False: they are in none.</summary>
+    protected async Task<bool> EnterLastAsync()
+    {
+        var (all, last) = (await organizations.ListAsync(Actor), Sessions.Of(HttpContext)?.OrganizationId);
+        if ((all.FirstOrDefault(one => one.Id == last) ?? all.FirstOrDefault()) is not { } found) return false;
+        OrganizationId = found.Id;
+        return await EnterAsync() is null;
     }
 }
 

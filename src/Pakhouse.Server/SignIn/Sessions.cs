@@ -18,7 +18,7 @@ public static class Sessions
     {
         var table = Table(context);
         // The browser forgets the session it had; so that nobody else remembers it, it ends.
-        if (Of(context) is { } before) await table.EndAsync(Actor(context), before.Id, Did.SessionEnd);
+        if (await ReadAsync(context) is { } before) await table.EndAsync(Server.Actor.Session(before.UserId, context.Connection.RemoteIpAddress), before.Id, Did.SessionEnd);
         var secret = await table.BeginAsync(user, method, context.Connection.RemoteIpAddress, context.Request.Headers.UserAgent);
         await context.SignInAsync(Scheme, new ClaimsPrincipal(new ClaimsIdentity([new(Secret, secret)], Scheme)));
     }
@@ -32,6 +32,13 @@ public static class Sessions
 
     /// <summary>Null: nobody is signed in.</summary>
     public static Session? Of(HttpContext context) => context.Features.Get<Session>();
+
+    /// <summary>As <see cref="Of"/>, for requests that are answered before sessions are looked at.</summary>
+    public static async Task<Session?> ReadAsync(HttpContext context)
+    {
+        await context.AuthenticateAsync(Scheme);
+        return Of(context);
+    }
 
     /// <summary>Whether the person has proved just now who they are.</summary>
     public static bool IsFresh(HttpContext context) => Of(context) is { } session && session.ProvedAt + FreshFor > context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
