@@ -47,7 +47,7 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
     protected async Task<bool> EnterLastAsync()
     {
         var (all, last) = (await organizations.ListAsync(Actor), Sessions.Of(HttpContext)?.OrganizationId);
-        if ((all.FirstOrDefault(one => one.Id == last) ?? all.FirstOrDefault()) is not { } found) return false;
+        if ((all.FirstOrDefault(one => one.Id == last) ?? (all.Count > 0 ? all[0] : null)) is not { } found) return false;
         OrganizationId = found.Id;
         return await EnterAsync() is null;
     }
