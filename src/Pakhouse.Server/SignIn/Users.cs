@@ -95,6 +95,9 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
             WHERE id = @id AND deleted_at IS NULL
             """, new { id, stamp = NewStamp(), at = clock.GetUtcNow() }, transaction);
         if (changed == 0) return notFound;
+        // And what signed the person in: who is invited again one day comes as somebody new, with the same account of the provider.
+        foreach (var table in (string[])["sessions", "authenticators", "recovery_codes", "passkeys", "provider_subjects", "password_resets"])
+            await transaction.Connection!.ExecuteAsync($"DELETE FROM {table} WHERE user_id = @id", new { id }, transaction);
         await KeyStatus.OfUserAsync(transaction, clock, id);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.UserDelete, null, id.ToString());
         return true;

@@ -61,6 +61,19 @@ public static class ProviderTests
         }
 
         [Fact]
+        public async Task Who_was_deleted_and_is_made_again_comes_as_somebody_new()
+        {
+            await using var provider = await Provider.StartAsync();
+            await using var server = await StartAsync(provider);
+            var user = await server.AddUserAsync();
+            await SignInAsync(server);
+            Assert.False((await server.Users.DeleteAsync(Actor.Operator, user)).IsRefused);
+            foreach (var table in (string[])["sessions", "provider_subjects"]) Assert.Equal(0, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM {table}"));
+            Assert.False((await server.Users.CreateAsync(Actor.Operator, Email, "Ada again", TestServer.Password)).IsRefused);
+            Assert.Equal(HttpStatusCode.Redirect, (await SignInAsync(server)).Answer.Status);
+        }
+
+        [Fact]
         public async Task The_address_may_come_from_userinfo_alone()
         {
             await using var provider = await Provider.StartAsync();
