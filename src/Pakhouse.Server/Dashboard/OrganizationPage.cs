@@ -53,6 +53,14 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         return null;
     }
 
+    /// <summary>The same, for a page that only serves to do one thing.</summary>
+    protected async Task<IActionResult?> EnterAsync(Permission permission) => await EnterAsync() ?? Demand(permission);
+
+    /// <summary>Null, or the answer to whoever the page's operation would refuse anyway.</summary>
+    protected IActionResult? Demand(Permission permission) => May(permission) ? null : this.Refuse(new Refusal(RefusalCode.AccessDenied, Permissions.Of(permission) is { Standing: Standing.Role } row
+        ? $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners."
+        : "This is for members of just this organization.", $"page for {permission}"));
+
     /// <summary>For a page about the person: its frame is the organization that they were in last. False: they are in none.</summary>
     protected async Task<bool> EnterLastAsync()
     {
@@ -61,14 +69,6 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         OrganizationId = found.Id;
         return await EnterAsync() is null;
     }
-
-    /// <summary>The same, for a page that only serves to do one thing.</summary>
-    protected async Task<IActionResult?> EnterAsync(Permission permission) => await EnterAsync() ?? Demand(permission);
-
-    /// <summary>Null, or the answer to whoever the page's operation would refuse anyway.</summary>
-    protected IActionResult? Demand(Permission permission) => May(permission) ? null : this.Refuse(new Refusal(RefusalCode.AccessDenied, Permissions.Of(permission) is { Standing: Standing.Role } row
-        ? $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners."
-        : "This is for members of just this organization.", $"page for {permission}"));
 }
 
 /// <summary>Answers that pages share.</summary>
