@@ -87,7 +87,7 @@ public static class MailSenderTests
             server.Clock.Advance(TimeSpan.FromDays(3));
             await server.Get<MailSender>().RunAsync();
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
-            Assert.Contains(server.Log.Lines, line => line.Contains("is given up after 10 attempts (status 451)", StringComparison.Ordinal));
+            Assert.Contains(server.Log.Lines, line => line.Contains("is given up after ", StringComparison.Ordinal) && line.Contains("(status 451)", StringComparison.Ordinal));
             Assert.DoesNotContain(server.Log.Lines, line => line.Contains("ada@", StringComparison.Ordinal) || line.Contains("nobody's business", StringComparison.Ordinal));
         }
 

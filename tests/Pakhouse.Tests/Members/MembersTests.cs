@@ -199,7 +199,7 @@ public static class MembersTests
                 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
                 SELECT '{large.Root.ToString()[..24]}' || SUBSTR('000000000000' || i, LENGTH('000000000000' || i) - 11, 12), '{large.Root}', 'Sub ' || i, 'SUB ' || i, 0 FROM n
                 """);
-            await server.ExecuteAsync("ANALYZE");
+            if (TestDatabase.IsPostgres) await server.ExecuteAsync("ANALYZE users, organizations, memberships"); // as its autovacuum does; SQLite goes without
 
             var (smallKey, largeKey) = (await server.AddKeyAsync(small.Owner, small.Root), await server.AddKeyAsync(large.Owner, large.Root));
             var middle = Guid.Parse((await server.ScalarAsync<string>($"SELECT id FROM users WHERE name = 'large 5000'"))!);
@@ -210,12 +210,13 @@ public static class MembersTests
             await RatioAsync("exchange", () => server.ExchangeAsync(smallKey), () => server.ExchangeAsync(largeKey));
             await RatioAsync("exchange for a sub-organization", () => server.ExchangeAsync(smallKey, small.Sub), () => server.ExchangeAsync(largeKey, large.Sub));
 
-            // A search for one of many reads the names of all, and still is done within a few milliseconds.
-            Assert.Equal(1, (await PageAsync(large, "large 7777")).Value.Members.Count);
+            // A search for one of many reads the names of all in the index: no constant time, and still short of a person's notice.
+            Assert.Single((await PageAsync(large, "large7777@")).Value.Members);
+            await RatioAsync("search that finds one", () => PageAsync(small, "small33@"), () => PageAsync(large, "large7777@"), max: 30);
 
             Task<Outcome<MemberPage>> PageAsync(Acme acme, string search) => server.Members.PageAsync(Actor.Session(acme.Owner), acme.Root, search);
 
-            static async Task RatioAsync(string what, Func<Task> few, Func<Task> many)
+            static async Task RatioAsync(string what, Func<Task> few, Func<Task> many, double max = 3)
             {
                 var (fewTimes, manyTimes) = (new List<long>(), new List<long>());
                 for (var round = 0; round < 25; round++)
@@ -229,8 +230,8 @@ public static class MembersTests
                 }
 
                 var ratio = (double)manyTimes.Order().ElementAt(12) / fewTimes.Order().ElementAt(12);
-                TestContext.Current.TestOutputHelper?.WriteLine($"{what}: {ratio:0.00}");
-                Assert.True(ratio < 3, $"{what}: {ratio:0.00} times as long");
+                TestContext.Current.TestOutputHelper?.WriteLine($"{what}: {ratio:0.00}, {Stopwatch.GetElapsedTime(0, manyTimes.Order().ElementAt(12)).TotalMilliseconds:0.0} ms");
+                Assert.True(ratio < max, $"{what}: {ratio:0.00} times as long");
             }
         }
     }
