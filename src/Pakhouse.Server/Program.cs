@@ -57,6 +57,7 @@ public static class Program
         services.AddSingleton<Callers>().AddSingleton<Mails>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
+        services.AddSingleton<MailSender>().AddHostedService(provider => provider.GetRequiredService<MailSender>());
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 
@@ -94,6 +95,7 @@ public static class Program
             pages.Conventions.AllowAnonymousToPage("/SignIn");
             pages.Conventions.AllowAnonymousToPage("/SetUp");
             pages.Conventions.AllowAnonymousToPage("/SignOut");
+            pages.Conventions.AllowAnonymousToPage("/AcceptInvitation");
             pages.Conventions.ConfigureFilter(new ResponseCacheAttribute { NoStore = true, Location = ResponseCacheLocation.None });
         });
 
