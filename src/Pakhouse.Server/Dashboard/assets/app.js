@@ -1,6 +1,6 @@
 'use strict';
 
-// Every page works without this file but for two things: copying, and times in the reader's zone.
+// Every page works without this file but for three things: copying, times in the reader's zone, and passkeys.
 
 // Times: the server knows UTC only.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -68,6 +68,28 @@ for (const button of document.querySelectorAll('button[data-copy]')) {
       if (!isIcon) button.textContent = label;
       announcement.textContent = '';
     }, 4000);
+  });
+}
+
+// Passkeys: the server's challenge goes to the browser, its answer goes back with the form. Where there are none, the form stays hidden.
+for (const form of document.querySelectorAll('form[data-passkey-get], form[data-passkey-create]')) {
+  const isNew = 'passkeyCreate' in form.dataset;
+  if (!window.PublicKeyCredential?.[isNew ? 'parseCreationOptionsFromJSON' : 'parseRequestOptionsFromJSON']) continue;
+  form.hidden = false;
+  for (const notice of document.querySelectorAll('[data-no-passkeys]')) notice.hidden = true;
+  form.addEventListener('submit', async event => {
+    event.preventDefault();
+    const [button, error] = [form.querySelector('button'), form.querySelector('.error[role=alert]')];
+    [button.disabled, error.hidden] = [true, true];
+    try {
+      const credential = isNew
+        ? await navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(JSON.parse(form.dataset.passkeyCreate)) })
+        : await navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(JSON.parse(form.dataset.passkeyGet)) });
+      form.elements.Credential.value = JSON.stringify(credential.toJSON());
+      form.submit(); // not the event again
+    } catch {
+      [button.disabled, error.hidden] = [false, false];
+    }
   });
 }
 
