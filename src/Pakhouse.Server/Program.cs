@@ -56,6 +56,8 @@ public static class Program
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
         services.AddSingleton<Callers>().AddSingleton<Mails>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
+        services.AddSingleton<KeyRotation>().AddSingleton<OverlapEnds>().AddHostedService(provider => provider.GetRequiredService<OverlapEnds>());
+        services.AddSingleton<KeyExpiry>().AddHostedService(provider => provider.GetRequiredService<KeyExpiry>());
         services.AddSingleton<KeyHistory>().AddSingleton<KeyHistoryEnd>().AddHostedService(provider => provider.GetRequiredService<KeyHistoryEnd>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 

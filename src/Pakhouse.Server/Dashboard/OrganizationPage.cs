@@ -26,6 +26,8 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
 
     public static string SecurityUrl(Guid organizationId) => $"/organizations/{organizationId}/security";
 
+    public static string KeyUrl(Guid organizationId, string keyId) => $"{SecurityUrl(organizationId)}/keys/{keyId}";
+
     protected Actor Actor => Sessions.Actor(HttpContext);
 
     protected Guid UserId => Actor.UserId!.Value;

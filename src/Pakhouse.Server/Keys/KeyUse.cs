@@ -27,7 +27,7 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
     private const int UserAgentLengthMax = 200;
 
     private readonly ConcurrentDictionary<(string KeyId, long Hour, KeyNetwork Network), Use> pending = new();
-    private readonly ConcurrentDictionary<string, LateUse> late = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, AfterEnd> late = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim turn = new(1); // of flushes; an exchange never waits for it
     private readonly HashSet<(string KeyId, KeyNetwork Network)> seen = []; // on this day, and written
     private DateTime seenOn;
@@ -35,7 +35,7 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
 
     private sealed record Use(long Count, DateTimeOffset FirstAt, DateTimeOffset At, IPAddress? Address, string? UserAgent, string OrganizationId);
 
-    private sealed record LateUse(long Count, DateTimeOffset FirstAt, DateTimeOffset At, IPAddress? Address, string? UserAgent);
+    private sealed record AfterEnd(long Count, DateTimeOffset FirstAt, DateTimeOffset At, IPAddress? Address, string? UserAgent);
 
     /// <summary>Counts one exchange. No I/O, no lock that an exchange could wait for.</summary>
     public void Record(string keyId, string organizationId, DateTimeOffset at, IPAddress? address, string? userAgent)
@@ -52,7 +52,7 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
     public void RecordLate(string keyId, DateTimeOffset at, IPAddress? address, string? userAgent)
     {
         if (late.Count >= LateMax) return; // it takes the dictionary's locks; only refused exchanges come here
-        late.AddOrUpdate(keyId, static (_, use) => use, static (_, before, use) => use with { Count = before.Count + 1, FirstAt = before.FirstAt }, new LateUse(1, at, at, address, userAgent));
+        late.AddOrUpdate(keyId, static (_, use) => use, static (_, before, use) => use with { Count = before.Count + 1, FirstAt = before.FirstAt }, new AfterEnd(1, at, at, address, userAgent));
     }
 
     /// <summary>Writes what was counted. What could not be written stays for the next time.</summary>
@@ -113,7 +113,7 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
 
     private async Task FlushLateAsync(string[] batch)
     {
-        var taken = new Dictionary<string, LateUse>(StringComparer.Ordinal);
+        var taken = new Dictionary<string, AfterEnd>(StringComparer.Ordinal);
         foreach (var keyId in batch)
             if (late.TryRemove(keyId, out var use)) taken.Add(keyId, use);
         try

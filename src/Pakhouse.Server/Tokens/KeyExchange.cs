@@ -75,8 +75,8 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
         // 4. The end of the key, its owner or its organization (R5). The holder may learn of the key, not of people and tenants.
         var now = clock.GetUtcNow();
         if (facts.IsDeleted || facts.IsMembershipOver) return deleted;
+        if (facts.OverlapEndsAt <= now) return facts.IsSuspended || facts.IsApiKey ? replacedBefore : replaced; // also when it has expired since
         if (facts.ExpiresAt <= now) return expired;
-        if (facts.OverlapEndsAt <= now) return replaced;
         if (facts.IsSuspended) return suspended;
         if (facts.IsUserGone) return Suspended("user disabled or deleted");
         if (facts.IsOrganizationClosed) return Suspended("organization or its root disabled or deleted");
@@ -115,9 +115,10 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
 
     private static Refusal Suspended(string reason) => new(RefusalCode.InvalidGrant, UnprovenDescription, reason);
 
-    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "personalAccessKey: this key was deleted. Generate a new one.", "deleted");
-    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "personalAccessKey: this key has expired. Generate a new one.", "expired");
-    private static readonly Refusal replaced = new(RefusalCode.InvalidGrant, "personalAccessKey: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.", "rotated, overlap over");
+    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "personalAccessKey: this key was deleted. Generate a new one.", "deleted") { Late = LateUse.OfEnded };
+    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "personalAccessKey: this key has expired. Generate a new one.", "expired") { Late = LateUse.OfEnded };
+    private static readonly Refusal replaced = new(RefusalCode.InvalidGrant, "personalAccessKey: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.", "rotated, overlap over") { Late = LateUse.OfReplaced };
+    private static readonly Refusal replacedBefore = replaced with { Late = LateUse.OfEnded };
     private static readonly Refusal suspended = new(RefusalCode.InvalidGrant, "personalAccessKey: this key is suspended. Ask an owner of the organization.", "suspended");
     private static readonly Refusal notTheirs = new(RefusalCode.AccessDenied, "subOrganization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or leave the field out.", "not the key's organization nor a sub-organization of it (R3)");
 }
