@@ -46,6 +46,9 @@ public sealed record KeyRecord
     public KeyEntry? Predecessor => Family.FirstOrDefault(one => one.SuccessorId == Key.Id);
 
     public KeyEntry? Successor => Family.FirstOrDefault(one => one.Id == Key.SuccessorId);
+
+    /// <summary>The key was replaced, and has not been used since its successor first was: nobody will miss it.</summary>
+    public bool IsSilent => Successor?.FirstNetworkAt is { } since && !(Key.LastUsedAt >= since);
 }
 
 /// <summary>What is known of the use of one key: for its holder, and for those who look after the organization's keys.</summary>
