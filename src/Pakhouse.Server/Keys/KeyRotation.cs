@@ -38,8 +38,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RotateOwnKey, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        return await ReplaceAsync(transaction, actor, standpoint.Value, keyId, newId, overlap, (old, now) =>
-            old.ExpiresAt is { } end ? now + TimeSpan.FromTicks(Math.Min((end - old.CreatedAt).Ticks, Keys.LifetimeMax.Ticks)) : null);
+        return await ReplaceAsync(transaction, actor, standpoint.Value, keyId, newId, overlap);
     });
 
     /// <summary>Ends the overlap of a replaced key now. When this has returned, no exchange of it that begins afterwards succeeds.</summary>
@@ -95,8 +94,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         return true;
     });
 
-    /// <param name="expiry">Of the successor.</param>
-    private async Task<Outcome<Rotated>> ReplaceAsync(DbTransaction transaction, Actor actor, Standpoint standpoint, string keyId, string newId, TimeSpan overlap, Func<Old, DateTimeOffset, DateTimeOffset?> expiry)
+    private async Task<Outcome<Rotated>> ReplaceAsync(DbTransaction transaction, Actor actor, Standpoint standpoint, string keyId, string newId, TimeSpan overlap)
     {
         if (overlap < TimeSpan.Zero || overlap > OverlapMax) return badOverlap;
         if (!KeyFormat.IsId(newId)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
@@ -111,8 +109,12 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         if (await connection.ExecuteScalarAsync<long>(
             "SELECT COUNT(*) FROM access_keys WHERE family_id = @FamilyId AND successor_id = @keyId AND overlap_ends_at > @now AND deleted_at IS NULL", new { FamilyId = old.FamilyId ?? "", keyId, now }, transaction) > 0) return oneAtATime;
 
+        var policy = (await Policies.OfAsync(connection, transaction, standpoint.OrganizationId)).Strictest(now);
+        var expiresAt = Expiry(old, policy, now, isByItself: actor.Credential == Credential.Key);
+        if (policy.Forbids(expiresAt, Allowed(old.Scopes, policy), now, standpoint.Roles) is { } forbidden) return forbidden;
+
         var key = PersonalAccessKey.Generate(options.Brand, newId);
-        var rotated = new Rotated(key, old.Name, expiry(old, now), keyId, now + overlap < old.ExpiresAt || old.ExpiresAt is null ? now + overlap : old.ExpiresAt.Value);
+        var rotated = new Rotated(key, old.Name, expiresAt, keyId, now + overlap < old.ExpiresAt || old.ExpiresAt is null ? now + overlap : old.ExpiresAt.Value);
         await connection.ExecuteAsync(
             """
             INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, expires_at, status_index, family_id)
@@ -129,6 +131,16 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         await Events.OfKeyAsync(transaction, clock, EventTypes.KeyRotated, keyId, ("successorId", newId), ("overlapEndsAt", rotated.OldEndsAt));
         return rotated;
     }
+
+    /// <summary>A person gives the successor the lifetime of the old key, or what the policy leaves of it. A key cannot prolong itself.</summary>
+    private static DateTimeOffset? Expiry(Old old, Policy policy, DateTimeOffset now, bool isByItself)
+    {
+        var expiresAt = isByItself ? old.ExpiresAt : old.ExpiresAt is { } end ? now + TimeSpan.FromTicks(Math.Min((end - old.CreatedAt).Ticks, Keys.LifetimeMax.Ticks)) : null;
+        return now + policy.LifetimeMax is { } longest && !(expiresAt <= longest) ? longest : expiresAt;
+    }
+
+    /// <summary>The policy narrows the scopes of every key at each exchange; that it allows fewer than the key has is no reason to keep the old one.</summary>
+    private static NameSet Allowed(NameSet scopes, Policy policy) => policy.Scopes is { } allowed ? NameSet.Of(scopes.Where(allowed.Contains)) : scopes;
 
     private static Task<Old?> FindAsync(DbTransaction transaction, Standpoint standpoint, string keyId) => transaction.Connection!.QuerySingleOrDefaultAsync<Old>(
         """

@@ -67,8 +67,8 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         if (ReadTarget(form, out var target) is { } badTarget) return badTarget;
         if (ReadScopes(form, out var scopes) is { } badScopes) return badScopes;
 
-        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes));
         var (address, userAgent) = (context.Connection.RemoteIpAddress, context.Request.Headers.UserAgent);
+        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes) { Address = address });
         if (outcome.Refusal is { } refusal) await rotation.NoteLateUseAsync(refusal, key, address, userAgent);
         else use.Record(outcome.Value.KeyId, outcome.Value.OrganizationId, clock.GetUtcNow(), address, userAgent);
 
@@ -104,9 +104,10 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     }
 
     /// <summary>For people who read the logs of their programs: what ends, when, and what to do.</summary>
-    private static string Warning(TokenGrant grant, DateTimeOffset endsAt) => grant.KeyExpiresAt == endsAt
-        ? $"This key expires on {When.ExactWords(endsAt)}: rotate it or generate a new one before then."
-        : $"This key was rotated and stops on {When.ExactWords(endsAt)}: use the key that replaced it.";
+    private static string Warning(TokenGrant grant, DateTimeOffset endsAt) => grant.IsReplaced
+        ? $"This key was rotated and stops on {When.ExactWords(endsAt)}: use the key that replaced it."
+        : grant.KeyExpiresAt == endsAt ? $"This key expires on {When.ExactWords(endsAt)}: rotate it or generate a new one before then."
+        : $"By the organization's policy this key stops on {When.ExactWords(endsAt)}: ask an owner of the organization.";
 
     /// <summary>An address ends up in logs and histories: a key there is refused even when it is right, so that nobody gets used to it.</summary>
     private static bool HasKeyInQuery(QueryString query)
