@@ -134,10 +134,13 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        using var timer = new PeriodicTimer(options.UseFlush, clock);
         try
         {
-            while (await timer.WaitForNextTickAsync(stoppingToken)) await TryFlushAsync();
+            while (true)
+            {
+                await Task.Delay(options.UseFlush, clock, stoppingToken);
+                await TryFlushAsync();
+            }
         }
         catch (OperationCanceledException)
         {
