@@ -150,6 +150,7 @@ public static class Program
     {
         TokenEndpoint.Map(app);
         ApiKeyEndpoints.Map(app);
+        KeyLifeEndpoints.Map(app);
         Health.Map(app);
         Discovery.Map(app);
         Assets.Map(app);

@@ -28,6 +28,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
     private static readonly Refusal hasExpired = new(RefusalCode.Conflict, "This key has expired: generate a new one.", "rotation of an expired key");
     private static readonly Refusal isSuspended = new(RefusalCode.Conflict, "This key is frozen or suspended: an owner of the organization can resume it, or delete it and generate a new one.", "rotation of a suspended key");
     private static readonly Refusal oneAtATime = new(RefusalCode.Conflict, "The key that this one replaced still works: finish that rotation first.", "two overlaps at once");
+    private static readonly Refusal notByItself = new(RefusalCode.AccessDenied, "The organization's policy does not let a key rotate itself: rotate it on the dashboard, or ask an owner.", "policy: self-rotation");
     private static readonly Refusal notRotating = new(RefusalCode.Conflict, "This key is not in an overlap; there is nothing to finish.", "no overlap to finish");
 
     /// <summary>Replaces one of the caller's own keys (R7: only a person can). The only answer that carries the new secret.</summary>
@@ -39,6 +40,16 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RotateOwnKey, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         return await ReplaceAsync(transaction, actor, standpoint.Value, keyId, newId, overlap);
+    });
+
+    /// <summary>A key makes its own successor, where the policy allows it. That expires when the old key would have: a key cannot prolong itself.</summary>
+    /// <param name="actor">Who proved the key itself; a token got with it is not enough.</param>
+    public Task<Outcome<Rotated>> RotateSelfAsync(Actor actor, Guid organizationId, string newId, TimeSpan overlap) => database.ChangeAsync<Rotated>(async transaction =>
+    {
+        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RotateItself, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        if ((await Policies.OfAsync(transaction.Connection!, transaction, organizationId)).At(clock.GetUtcNow()).SelfRotation != true) return notByItself;
+        return await ReplaceAsync(transaction, actor, standpoint.Value, actor.KeyId!, newId, overlap);
     });
 
     /// <summary>Ends the overlap of a replaced key now. When this has returned, no exchange of it that begins afterwards succeeds.</summary>
