@@ -130,7 +130,7 @@ public sealed class KeyHistoryEnd(Database database, TimeProvider clock, ILogger
         {
             var (name, column) = (table.Split('.')[0], table.Split('.')[1]);
             while (await database.WriteAloneAsync(transaction => transaction.Connection!.ExecuteAsync(
-                $"DELETE FROM {name} WHERE {column} < @old AND {column} <= (SELECT MAX({column}) FROM (SELECT {column} FROM {name} WHERE {column} < @old ORDER BY {column} LIMIT {BatchRows}) AS some)", new { old }, transaction)) > 0)
+                $"DELETE FROM {name} WHERE {column} < @old AND {column} <= (SELECT MAX({column}) FROM (SELECT {column} FROM {name} WHERE {column} < @old ORDER BY {column} LIMIT {BatchRows}) AS batch)", new { old }, transaction)) > 0)
             {
             }
         }
@@ -144,7 +144,7 @@ public sealed class KeyHistoryEnd(Database database, TimeProvider clock, ILogger
     {
         var connection = transaction.Connection!;
         var last = await connection.ExecuteScalarAsync<string?>(
-            $"SELECT MAX(key_id) FROM (SELECT key_id FROM key_use_hours WHERE hour = @hour AND key_id > @after ORDER BY key_id LIMIT {BatchRows}) AS some", new { hour, after }, transaction);
+            $"SELECT MAX(key_id) FROM (SELECT key_id FROM key_use_hours WHERE hour = @hour AND key_id > @after ORDER BY key_id LIMIT {BatchRows}) AS batch", new { hour, after }, transaction);
         if (last is null)
         {
             await connection.ExecuteAsync($"INSERT INTO counters (name, value) VALUES ('{Done}', @hour) ON CONFLICT (name) DO UPDATE SET value = excluded.value", new { hour }, transaction);
