@@ -59,6 +59,9 @@ public static class Program
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<MailSender>().AddHostedService(provider => provider.GetRequiredService<MailSender>());
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
+        services.AddSingleton<KeyRotation>().AddSingleton<OverlapEnds>().AddHostedService(provider => provider.GetRequiredService<OverlapEnds>());
+        services.AddSingleton<KeyExpiry>().AddHostedService(provider => provider.GetRequiredService<KeyExpiry>());
+        services.AddSingleton<KeyHistory>().AddSingleton<KeyHistoryEnd>().AddHostedService(provider => provider.GetRequiredService<KeyHistoryEnd>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 
         services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
@@ -154,6 +157,7 @@ public static class Program
     {
         TokenEndpoint.Map(app);
         ApiKeyEndpoints.Map(app);
+        KeyLifeEndpoints.Map(app);
         Health.Map(app);
         Discovery.Map(app);
         ActivityEndpoints.Map(app);

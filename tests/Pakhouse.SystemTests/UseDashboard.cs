@@ -125,6 +125,28 @@ public sealed class UseDashboard(Browser browser, Dashboard dashboard) : IClassF
     }
 
     [Fact]
+    public async Task Rotation_shows_the_new_key_once_and_both_work_during_the_overlap()
+    {
+        await using var tab = await browser.OpenAsync(Server);
+        await tab.SignInAsync(await dashboard.AddMemberAsync());
+        var old = await tab.GenerateAsync("Nightly build");
+        await tab.Row(old).GetByRole(AriaRole.Link, new() { Name = "Nightly build", Exact = true }).ClickAsync();
+        await Expect(tab.Page.GetByRole(AriaRole.Heading, new() { Level = 1 })).ToHaveTextAsync("Nightly build");
+        await tab.Page.GetByRole(AriaRole.Link, new() { Name = "Rotate Key", Exact = true }).ClickAsync();
+        await Expect(tab.Field("Overlap")).ToHaveValueAsync("86400");
+        await tab.Button("Rotate Key").ClickAsync();
+        var key = (await tab.NewKey.TextContentAsync())!;
+        foreach (var one in (string[])[old, key]) Assert.Equal(200, (await Server.ExchangeAsync(one)).Status);
+
+        await tab.Page.GetByRole(AriaRole.Link, new() { Name = "Watch the change-over", Exact = true }).ClickAsync();
+        Assert.DoesNotContain(Seed.SecretOf(key), await tab.Page.ContentAsync(), StringComparison.Ordinal);
+        await Expect(tab.Page.GetByRole(AriaRole.Main)).ToContainTextAsync("This key was replaced by");
+        await tab.GoAsync(Security);
+        await Expect(tab.Row(old)).ToContainTextAsync("rotating");
+        await Expect(tab.Row(key)).ToContainTextAsync("Nightly build");
+    }
+
+    [Fact]
     public async Task Inherited_member_sees_the_button_off_the_reason_and_both_ways_out()
     {
         await using var tab = await browser.OpenAsync(Server);

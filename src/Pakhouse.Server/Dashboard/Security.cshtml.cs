@@ -77,7 +77,10 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
 
     public IReadOnlyList<ExpiryChoice> ExpiryChoices => Expiry.Choices(Now);
 
-    public bool IsFull => Keys.Count >= options.KeysPerMemberMax;
+    /// <summary>Keys that fill one of the caller's places; expired and replaced ones do not.</summary>
+    public int Held => Keys.Count(key => key.TakesPlace(Now));
+
+    public bool IsFull => Held >= options.KeysPerMemberMax;
 
     public bool CanGenerate => !Standpoint.IsInherited && !IsFull;
 

@@ -44,7 +44,7 @@ public static class When
         _ => $"{Count((long)(span.TotalDays / 365.25), "year")} ago",
     };
 
-    private static string ExactWords(DateTimeOffset time) => time.UtcDateTime.ToString("d MMM yyyy, HH:mm 'UTC'");
+    public static string ExactWords(DateTimeOffset time) => time.UtcDateTime.ToString("d MMM yyyy, HH:mm 'UTC'");
 
     private static HtmlString Tag(string kind, DateTimeOffset time, string text) => new(
         $"<time datetime=\"{Machine(time)}\" data-time=\"{kind}\" title=\"{ExactWords(time)}\"><span>{HtmlEncoder.Default.Encode(text)}</span><span class=\"visually-hidden\"> ({ExactWords(time)})</span></time>");

@@ -5,7 +5,8 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// The entry of each key in the status lists (IETF Token Status List): set in the transaction of whatever ends, suspends or revives
-/// the key (R5), by the one statement below. Expiry sets no entry: a token never outlives its key.
+/// the key (R5), by the one statement below. Expiry sets no entry: a token never outlives its key. The end of an overlap does: a token
+/// got before the key was rotated can.
 /// </summary>
 internal static class KeyStatus
 {
@@ -37,7 +38,7 @@ internal static class KeyStatus
         UPDATE access_keys SET status = actual.status, status_at = @now
         FROM (
             SELECT k.id, CASE
-                WHEN COALESCE(k.deleted_at, m.ended_at, u.deleted_at, o.deleted_at, r.deleted_at) IS NOT NULL THEN {Invalid}
+                WHEN COALESCE(k.deleted_at, m.ended_at, u.deleted_at, o.deleted_at, r.deleted_at) IS NOT NULL OR k.overlap_ends_at <= @now THEN {Invalid}
                 WHEN COALESCE(k.suspended_at, u.disabled_at, o.disabled_at, r.disabled_at) IS NOT NULL THEN {Suspended}
                 ELSE {Valid} END AS status
             FROM access_keys k
