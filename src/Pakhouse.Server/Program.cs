@@ -55,6 +55,8 @@ public static class Program
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
         services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
+        services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
+        services.AddSingleton<Callers>().AddSingleton<Mails>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<MailSender>().AddHostedService(provider => provider.GetRequiredService<MailSender>());
@@ -163,6 +165,8 @@ public static class Program
         ActivityEndpoints.Map(app);
         Assets.Map(app);
         if (app.Services.GetRequiredService<PakhouseOptions>().OidcAuthority is not null) ProviderSignIn.Map(app);
+        PolicyEndpoints.Map(app);
+        InventoryEndpoints.Map(app);
         app.MapRazorPages();
     }
 }
