@@ -57,6 +57,8 @@ public static class Program
         services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
         services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
         services.AddSingleton<Callers>().AddSingleton<Mails>();
+        services.AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddSingleton<WebhookSender>().AddHostedService(provider => provider.GetRequiredService<WebhookSender>());
+        services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<MailSender>().AddHostedService(provider => provider.GetRequiredService<MailSender>());
@@ -158,6 +160,8 @@ public static class Program
     private static void MapRoutes(WebApplication app)
     {
         TokenEndpoint.Map(app);
+        LeakEndpoints.Map(app);
+        WebhookEndpoints.Map(app);
         ApiKeyEndpoints.Map(app);
         KeyLifeEndpoints.Map(app);
         Health.Map(app);
