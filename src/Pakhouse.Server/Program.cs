@@ -55,6 +55,8 @@ public static class Program
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
         services.AddSingleton<Callers>().AddSingleton<Mails>();
+        services.AddSingleton<MemberKeys>();
+        ApiDocument.Add(services);
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 
@@ -146,6 +148,13 @@ public static class Program
         TokenEndpoint.Map(app);
         Health.Map(app);
         Discovery.Map(app);
+        UserInfo.Map(app);
+        SessionEndpoint.Map(app);
+        OrganizationEndpoints.Map(app);
+        MemberEndpoints.Map(app);
+        KeyEndpoints.Map(app);
+        ApiDocument.Map(app);
+        RoleCatalogue.Map(app, app.Services.GetRequiredService<PakhouseOptions>().Roles);
         Assets.Map(app);
         app.MapRazorPages();
     }
