@@ -35,7 +35,7 @@ public static class Demo
         var developer = (await users.CreateAsync(Actor.Operator, "dev@acme.example", "Devin Developer", Password)).Value;
         var acme = (await organizations.CreateRootAsync(Actor.Operator, "Acme", owner)).Value;
         var mobile = (await organizations.CreateSubAsync(Actor.Session(owner), acme, "Mobile team")).Value;
-        var added = await services.GetRequiredService<Members>().AddAsync(Actor.Session(owner), acme, developer, NameSet.Of("build-operator", "report-viewer"));
+        var added = await services.GetRequiredService<Members>().AddAsync(Actor.Operator, acme, developer, NameSet.Of("build-operator", "report-viewer"));
         if (added.Refusal is { } refusal) throw new InvalidOperationException(refusal.Reason);
 
         var ownerKey = await GenerateAsync(services, owner, acme);

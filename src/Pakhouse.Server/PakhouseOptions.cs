@@ -65,6 +65,17 @@ public sealed class PakhouseOptions
 
     public required int KeysPerMemberMax { get; init; }
 
+    /// <summary>Root organizations that one person can make.</summary>
+    public required int OrganizationsPerPersonMax { get; init; }
+
+    /// <summary>Sub-organizations of one root.</summary>
+    public required int SubOrganizationsMax { get; init; }
+
+    public required TimeSpan InvitationLifetime { get; init; }
+
+    /// <summary>Invitations that go out for one root organization in one day (UTC).</summary>
+    public required int InvitationsPerDayMax { get; init; }
+
     /// <summary>Failed exchanges allowed per address (IPv6: per /64) and minute; also failed sign-ins.</summary>
     public required int FailuresPerMinuteMax { get; init; }
 
@@ -119,6 +130,10 @@ public sealed class PakhouseOptions
             Scopes = NameSet.Of(standardScopes.Concat(read.List("Scopes", "names of 1 to 64 characters of [A-Za-z0-9._:-]", NameSet.IsName))),
             Roles = read.Roles("RolesFile"),
             KeysPerMemberMax = read.Number("KeysPerMemberMax", 50, 1, 10000),
+            OrganizationsPerPersonMax = read.Number("OrganizationsPerPersonMax", 10, 0, 1000),
+            SubOrganizationsMax = read.Number("SubOrganizationsMax", 1000, 0, 100000),
+            InvitationLifetime = TimeSpan.FromDays(read.Number("InvitationLifetimeDays", 7, 1, 90)),
+            InvitationsPerDayMax = read.Number("InvitationsPerDayMax", 250, 1, 100000),
             FailuresPerMinuteMax = read.Number("FailuresPerMinuteMax", 30, 1, 100000),
             SignInAttemptsMax = read.Number("SignInAttemptsMax", 5, 1, 100),
             SignInLockout = TimeSpan.FromMinutes(read.Number("SignInLockoutMinutes", 15, 1, 1440)),

@@ -34,7 +34,7 @@ public sealed record Standpoint
 /// </summary>
 public static class Guard
 {
-    private static readonly Refusal notFound = new(RefusalCode.NotFound, "There is no such organization, or you are not a member of it.", "unknown organization, or the caller is not a member");
+    internal static readonly Refusal NotFound = new(RefusalCode.NotFound, "There is no such organization, or you are not a member of it.", "unknown organization, or the caller is not a member");
 
     public static Task<Outcome<Standpoint>> DemandAsync(DbTransaction transaction, Actor actor, Permission permission, Guid organizationId) =>
         DemandAsync(transaction.Connection!, transaction, actor, permission, organizationId);
@@ -53,14 +53,14 @@ public static class Guard
             WHERE o.id = @organizationId AND o.deleted_at IS NULL AND r.deleted_at IS NULL
             """, new { actor.UserId, organizationId }, transaction);
 
-        if (found is null) return notFound;
+        if (found is null) return NotFound;
         var isOperator = actor.Credential == Credential.Operator;
-        if (!isOperator && found.MembershipId is null && found.RootMembershipId is null) return notFound;
+        if (!isOperator && found.MembershipId is null && found.RootMembershipId is null) return NotFound;
         // A token is for one organization, and from a root it opens what is below. An API key reaches only the organizations that its roles name.
-        if (actor.BoundTo is { } bound && bound != organizationId && bound != found.RootId) return notFound;
-        if (actor.Credential == Credential.ApiKey && found.MembershipId is null) return notFound;
+        if (actor.BoundTo is { } bound && bound != organizationId && bound != found.RootId) return NotFound;
+        if (actor.Credential == Credential.ApiKey && found.MembershipId is null) return NotFound;
         // Nobody signs in as a service, and no person comes with an API key.
-        if (!isOperator && (actor.Credential == Credential.ApiKey) != (found.UserKind == "service")) return notFound;
+        if (!isOperator && (actor.Credential == Credential.ApiKey) != (found.UserKind == "service")) return NotFound;
 
         var standpoint = new Standpoint
         {
@@ -74,19 +74,35 @@ public static class Guard
         };
 
         var row = Permissions.Of(permission);
-        if (isOperator) return row.Operator ? standpoint : new Refusal(RefusalCode.AccessDenied, "This belongs to a person: sign in as that person.", $"{permission} is not for the operator");
-        if (!row.With.Contains(actor.Credential))
-            return new Refusal(RefusalCode.AccessDenied, "A key cannot do this: sign in to the dashboard.", $"{permission} with {actor.Credential} (R7)");
+        if (CheckCredential(row, actor, permission) is { } refusal) return refusal;
+        if (isOperator) return standpoint;
 
         return row.Standing switch
         {
-            Standing.Member => standpoint,
+            Standing.Person or Standing.Member => standpoint,
             Standing.DirectMember when standpoint.MembershipId is not null => standpoint,
             Standing.DirectMember => new Refusal(RefusalCode.AccessDenied, InheritedMember(standpoint), $"{permission} by an inherited member (R2)"),
             Standing.Role when row.Roles.Any(standpoint.Roles.Contains) => standpoint,
             Standing.Role => new Refusal(RefusalCode.AccessDenied, $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners.", $"{permission} without the role"),
         };
     }
+
+    /// <summary>For what is done in no organization: null, where the caller is a person who can sign in and came with what the table asks for.</summary>
+    public static async Task<Refusal?> DemandAsync(DbTransaction transaction, Actor actor, Permission permission)
+    {
+        var row = Permissions.Of(permission);
+        if (row.Standing != Standing.Person) throw new ArgumentException("This permission is one in an organization.", nameof(permission));
+        if (CheckCredential(row, actor, permission) is { } refusal) return refusal;
+        return actor.Credential == Credential.Operator || await transaction.Connection!.ExecuteScalarAsync<long>(
+            "SELECT COUNT(*) FROM users WHERE id = @UserId AND kind = 'person' AND disabled_at IS NULL AND deleted_at IS NULL", new { actor.UserId }, transaction) > 0
+            ? null
+            : new Refusal(RefusalCode.AccessDenied, "This needs a person who can sign in.", $"{permission} by nobody who can sign in");
+    }
+
+    private static Refusal? CheckCredential(Permissions.Row row, Actor actor, Permission permission) =>
+        actor.Credential == Credential.Operator
+            ? row.Operator ? null : new Refusal(RefusalCode.AccessDenied, "This belongs to a person: sign in as that person.", $"{permission} is not for the operator")
+            : row.With.Contains(actor.Credential) ? null : new Refusal(RefusalCode.AccessDenied, "A key cannot do this: sign in to the dashboard.", $"{permission} with {actor.Credential} (R7)");
 
     /// <summary>R2: the reason, and both ways out.</summary>
     public static string InheritedMember(Standpoint standpoint) =>

@@ -3,6 +3,8 @@ namespace Pakhouse.Server;
 /// <summary>Everything that somebody can do to an organization and what is in it.</summary>
 public enum Permission
 {
+    CreateOrganization,
+    AcceptInvitation,
     SeeOrganization,
     CreateSubOrganization,
     RenameOrganization,
@@ -37,6 +39,9 @@ public enum Permission
 /// <summary>Who is enough.</summary>
 public enum Standing
 {
+    /// <summary>Anybody who can sign in: there is no organization yet to be a member of.</summary>
+    Person,
+
     /// <summary>A role of the caller in the organization, effective ones included (R1).</summary>
     Role,
 
@@ -75,6 +80,8 @@ public static class Permissions
     public static Row Of(Permission permission) => permission switch
     {
         //                                       standing               roles     with          operator
+        Permission.CreateOrganization    => new(Standing.Person,       [],       personOnly,   true),
+        Permission.AcceptInvitation      => new(Standing.Person,       [],       personOnly,   false),
         Permission.SeeOrganization       => new(Standing.Member,       [],       everything,   true),
         Permission.CreateSubOrganization => new(Standing.Role,         leaders,  everything,   true),
         Permission.RenameOrganization    => new(Standing.Role,         leaders,  everything,   true),

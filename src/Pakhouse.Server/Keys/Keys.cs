@@ -165,6 +165,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         }
 
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyCreate, organizationId, key.Id);
+        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyCreated, key.Id);
         return key;
     });
 
@@ -197,6 +198,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         await KeyStatus.OfKeyAsync(transaction, clock, keyId);
 
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRevoke, organizationId, keyId);
+        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyDeleted, keyId);
         return true;
     });
 
@@ -212,6 +214,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         var organizationId = await transaction.Connection!.ExecuteScalarAsync<string>(
             "SELECT m.organization_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE k.id = @keyId", new { keyId }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRevoke, Guid.Parse(organizationId!), keyId);
+        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyDeleted, keyId);
         return true;
     });
 

@@ -3,28 +3,6 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>A person as seen from one organization.</summary>
-public sealed record Member
-{
-    public Guid UserId { get; init; }
-    public string Name { get; init; } = "";
-    public string Email { get; init; } = "";
-
-    /// <summary>Null: an inherited member, seen from a sub-organization.</summary>
-    public Guid? MembershipId { get; init; }
-
-    /// <summary>Held in this organization itself.</summary>
-    public NameSet Roles { get; init; } = NameSet.Empty;
-
-    /// <summary>Held in the root, seen from a sub-organization.</summary>
-    public NameSet InheritedRoles { get; init; } = NameSet.Empty;
-
-    public bool IsInherited => MembershipId is null;
-
-    /// <summary>R1.</summary>
-    public NameSet EffectiveRoles => Roles.Union(InheritedRoles);
-}
-
 /// <summary>
 /// Memberships: who belongs where, with which roles. Users are not made here, and roles are not interpreted, but for <c>owner</c>.
 /// <para>Invariant: a membership that ended is never opened again, and its keys ended in the same transaction (R5). A root
@@ -33,16 +11,21 @@ public sealed record Member
 public sealed class Members(Database database, PakhouseOptions options, TimeProvider clock)
 {
     public const int RolesMax = 32;
+    public const int PageSize = 50;
+    public const int SearchLengthMax = 254;
 
-    /// <summary>Makes a user a direct member. <see cref="NameSet.Empty"/> is "None": just the inherited roles (R1).</summary>
+    /// <summary>Makes somebody a direct member who is in the root or, seen from a root, in one of its sub-organizations; whoever is not is invited. <see cref="NameSet.Empty"/> is "None": just the inherited roles (R1).</summary>
     /// <returns>The id of the membership.</returns>
     public Task<Outcome<Guid>> AddAsync(Actor actor, Guid organizationId, Guid userId, NameSet roles) => database.ChangeAsync<Guid>(async transaction =>
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.AddMember, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         if (CheckRoles(roles, NameSet.Empty) is { } refusal) return refusal;
-        if (roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
-        if (await CurrentAsync(transaction, organizationId, userId) is not null)
+        if (roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return OwnerOnly;
+        // Nobody is made a member without having been asked, and an id opens no way to find out who has an account.
+        if (await MemberRows.FindAsync(transaction.Connection!, transaction, standpoint.Value, userId, anybody: actor.Credential == Credential.Operator) is not { } found)
+            return new Refusal(RefusalCode.NotFound, "This person is in none of the organizations here: send an invitation.", "nobody, or somebody from elsewhere");
+        if (found.MembershipId is not null)
             return new Refusal(RefusalCode.Conflict, "This person is a member of the organization already: change the roles instead.", "already a direct member");
 
         return await InsertAsync(transaction, clock, actor, organizationId, userId, roles);
@@ -54,8 +37,17 @@ public sealed class Members(Database database, PakhouseOptions options, TimeProv
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RemoveMember, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
-        if (current.Roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
+        if (current.Roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return OwnerOnly;
         return await EndAsync(transaction, clock, actor, current) is { } refusal ? refusal : true;
+    });
+
+    /// <summary>Ends the caller's own direct membership, and every key under it, for good.</summary>
+    public Task<Outcome<bool>> LeaveAsync(Actor actor, Guid organizationId) => database.ChangeAsync<bool>(async transaction =>
+    {
+        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.Leave, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        var current = (await CurrentAsync(transaction, organizationId, actor.UserId!.Value))!;
+        return await EndAsync(transaction, clock, actor, current, Did.MemberLeave) is { } refusal ? refusal : true;
     });
 
     /// <summary>Replaces the roles that a direct member holds in this organization.</summary>
@@ -65,29 +57,44 @@ public sealed class Members(Database database, PakhouseOptions options, TimeProv
         if (standpoint.Refusal is { } refused) return refused;
         if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
         if (CheckRoles(roles, current.Roles) is { } refusal) return refusal;
-        if (roles.Contains(Permissions.Owner) != current.Roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
+        if (roles.Contains(Permissions.Owner) != current.Roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return OwnerOnly;
         if (!roles.Contains(Permissions.Owner) && await IsLastOwnerAsync(transaction, current)) return lastOwner;
 
         await transaction.Connection!.ExecuteAsync("UPDATE memberships SET roles = @roles WHERE id = @Id", new { roles, current.Id }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberRoleUpdate, organizationId, userId.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberRoleUpdate, organizationId, userId.ToString(), userId, $"{Shown(current.Roles)} → {Shown(roles)}");
         return true;
     });
 
     /// <summary>Everybody who is effectively a member: direct members, and in a sub-organization those of its root. By name.</summary>
-    public Task<Outcome<IReadOnlyList<Member>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<Member>>>(async connection =>
+    /// <param name="below">Of a root: also people who are only in one of its sub-organizations.</param>
+    public Task<Outcome<IReadOnlyList<Member>>> ListAsync(Actor actor, Guid organizationId, bool below = false) => database.ReadAsync<Outcome<IReadOnlyList<Member>>>(async connection =>
     {
         var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeeMembers, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        return (await connection.QueryAsync<Member>(
-            """
-            SELECT u.id AS user_id, u.name, u.email, m.id AS membership_id, COALESCE(m.roles, '') AS roles, COALESCE(rm.roles, '') AS inherited_roles
-            FROM (SELECT DISTINCT user_id FROM memberships WHERE organization_id IN (@organizationId, @rootId) AND ended_at IS NULL) AS effective
-            JOIN users u ON u.id = effective.user_id AND u.kind = 'person'
-            LEFT JOIN memberships m ON m.user_id = u.id AND m.organization_id = @organizationId AND m.ended_at IS NULL
-            LEFT JOIN memberships rm ON rm.user_id = u.id AND rm.organization_id = @rootId AND rm.ended_at IS NULL
-            ORDER BY u.name, u.id
-            """, new { organizationId, rootId = standpoint.Value.RootId })).AsList();
+        return (await MemberRows.SelectAsync(connection, standpoint.Value, "", null, int.MaxValue, below)).AsList();
     });
+
+    /// <summary>As <see cref="ListAsync"/>, at most <see cref="PageSize"/> at once.</summary>
+    /// <param name="search">Words that each stand somewhere in the name or the address. Empty: everybody.</param>
+    /// <param name="after">The <see cref="MemberPage.Next"/> of the page before; null: the first.</param>
+    public Task<Outcome<MemberPage>> PageAsync(Actor actor, Guid organizationId, string search = "", Guid? after = null) => database.ReadAsync<Outcome<MemberPage>>(async connection =>
+    {
+        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeeMembers, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        if (search.Length > SearchLengthMax) return new Refusal(RefusalCode.InvalidRequest, $"search: enter at most {SearchLengthMax} characters.", "search too long");
+        var found = (await MemberRows.SelectAsync(connection, standpoint.Value, search, after, PageSize + 1, below: false)).AsList();
+        return found.Count <= PageSize ? new MemberPage(found, null) : new MemberPage(found[..PageSize], found[PageSize - 1].UserId);
+    });
+
+    /// <summary>One person, wherever <see cref="ListAsync"/> shows them.</summary>
+    public Task<Outcome<Member>> FindAsync(Actor actor, Guid organizationId, Guid userId) => database.ReadAsync<Outcome<Member>>(async connection =>
+    {
+        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeeMembers, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        return await MemberRows.FindAsync(connection, null, standpoint.Value, userId, anybody: false) is { } found ? found : notAMember;
+    });
+
+    internal static string Shown(NameSet roles) => roles.Count == 0 ? "none" : roles.ToString();
 
     internal static async Task<Guid> InsertAsync(DbTransaction transaction, TimeProvider clock, Actor actor, Guid organizationId, Guid userId, NameSet roles)
     {
@@ -95,12 +102,12 @@ public sealed class Members(Database database, PakhouseOptions options, TimeProv
         await transaction.Connection!.ExecuteAsync(
             "INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@id, @organizationId, @userId, @roles, @at)",
             new { id, organizationId, userId, roles, at = clock.GetUtcNow() }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberAssign, organizationId, userId.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberAssign, organizationId, userId.ToString(), userId, Shown(roles));
         return id;
     }
 
     /// <summary>Ends one membership with its keys, unless it is the last owner's.</summary>
-    internal static async Task<Refusal?> EndAsync(DbTransaction transaction, TimeProvider clock, Actor actor, Membership membership)
+    internal static async Task<Refusal?> EndAsync(DbTransaction transaction, TimeProvider clock, Actor actor, Membership membership, string did = Did.MemberRemove)
     {
         if (await IsLastOwnerAsync(transaction, membership)) return lastOwner;
         await transaction.Connection!.ExecuteAsync(
@@ -109,7 +116,7 @@ public sealed class Members(Database database, PakhouseOptions options, TimeProv
             UPDATE memberships SET ended_at = @at WHERE id = @Id;
             """, new { membership.Id, at = clock.GetUtcNow() }, transaction);
         await KeyStatus.OfMembershipAsync(transaction, clock, membership.Id);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberRemove, membership.OrganizationId, membership.UserId.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, did, membership.OrganizationId, membership.UserId.ToString(), membership.UserId, Shown(membership.Roles));
         return null;
     }
 
@@ -121,7 +128,7 @@ public sealed class Members(Database database, PakhouseOptions options, TimeProv
         public NameSet Roles { get; init; } = NameSet.Empty;
     }
 
-    private static readonly Refusal ownerOnly = new(RefusalCode.AccessDenied, "Only an owner can grant or remove the role owner: ask one of the organization's owners.", "owner granted or removed by no owner (R8)");
+    internal static readonly Refusal OwnerOnly = new(RefusalCode.AccessDenied, "Only an owner can grant or remove the role owner: ask one of the organization's owners.", "owner granted or removed by no owner (R8)");
     private static readonly Refusal lastOwner = new(RefusalCode.Conflict, "This is the organization's last owner: make somebody else an owner first.", "last owner (R8)");
     private static readonly Refusal notAMember = new(RefusalCode.NotFound, "This person is not a direct member of the organization.", "no current membership");
 
@@ -138,7 +145,7 @@ public sealed class Members(Database database, PakhouseOptions options, TimeProv
 
     private static Task<Membership?> CurrentAsync(DbTransaction transaction, Guid organizationId, Guid userId) =>
         transaction.Connection!.QuerySingleOrDefaultAsync<Membership>(
-            "SELECT id, organization_id, user_id, roles FROM memberships WHERE organization_id = @organizationId AND user_id = @userId AND ended_at IS NULL",
+            "SELECT m.id, m.organization_id, m.user_id, m.roles FROM memberships m JOIN users u ON u.id = m.user_id AND u.kind = 'person' WHERE m.organization_id = @organizationId AND m.user_id = @userId AND m.ended_at IS NULL",
             new { organizationId, userId }, transaction);
 
     /// <summary>Of a root only: a sub-organization has the owners of its root. A disabled owner cannot act, and does not count.</summary>

@@ -180,7 +180,7 @@ public static class RulesTests
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             var unknown = await server.ExchangeAsync(key, Ids.New(server.Clock));
             if (how == "disabled") await server.Organizations.SetDisabledAsync(Actor.Session(acme.Owner), acme.Sub, disabled: true);
-            else await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Sub);
+            else await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Sub, "Mobile");
             var closed = await server.ExchangeAsync(key, acme.Sub);
             Assert.Equal((unknown.Status, unknown.Body), (closed.Status, closed.Body));
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
@@ -252,8 +252,8 @@ public static class RulesTests
                 "membership ends" => await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Sub, user),
                 "organization disabled" => await server.Organizations.SetDisabledAsync(Actor.Session(acme.Owner), acme.Sub, disabled: true),
                 "root disabled" => await server.Organizations.SetDisabledAsync(Actor.Session(acme.Owner), acme.Root, disabled: true),
-                "organization deleted" => await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Sub),
-                "root deleted" => await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Root),
+                "organization deleted" => await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Sub, "Mobile"),
+                "root deleted" => await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Root, "Acme"),
                 _ => Expire(server),
             };
             Assert.False(happened.IsRefused);
@@ -289,7 +289,7 @@ public static class RulesTests
             var user = await server.AddMemberAsync(acme.Root, "builder");
             var old = await server.AddKeyAsync(user, acme.Root);
             await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, user);
-            await server.Members.AddAsync(Actor.Session(acme.Owner), acme.Root, user, NameSet.Of("builder"));
+            await server.Members.AddAsync(Actor.Operator, acme.Root, user, NameSet.Of("builder"));
             Assert.Empty((await server.Keys.ListAsync(Actor.Session(user), acme.Root)).Value);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(await server.AddKeyAsync(user, acme.Root))).Status);
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(old)).Status);
@@ -536,7 +536,7 @@ public static class RulesTests
             Assert.False((await server.Organizations.RenameAsync(owner, second, "WEB")).IsRefused); // its own name in another case
             Assert.False((await server.Organizations.CreateSubAsync(Actor.Session(other.Owner), other.Root, "Web")).IsRefused);
 
-            await server.Organizations.DeleteAsync(owner, acme.Sub);
+            await server.Organizations.DeleteAsync(owner, acme.Sub, "Mobile");
             var again = (await server.Organizations.CreateSubAsync(owner, acme.Root, "Mobile")).Value;
             Assert.NotEqual(acme.Sub, again);
         }
@@ -546,7 +546,7 @@ public static class RulesTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Root);
+            await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Root, "Acme");
             var rows = await server.Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM organizations WHERE deleted_at IS NOT NULL"));
             Assert.Equal(2, rows);
             Assert.Empty(await server.Organizations.ListAsync(Actor.Session(acme.Owner)));

@@ -1,0 +1,100 @@
+using System.Data.Common;
+using System.Text;
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>A person as seen from one organization.</summary>
+public sealed record Member
+{
+    public Guid UserId { get; init; }
+    public string Name { get; init; } = "";
+    public string Email { get; init; } = "";
+
+    public bool IsDisabled { get; init; }
+
+    /// <summary>Null: no direct member of the organization.</summary>
+    public Guid? MembershipId { get; init; }
+
+    /// <summary>Seen from a root: only in one of its sub-organizations.</summary>
+    public bool IsOnlyBelow { get; init; }
+
+    /// <summary>Held in this organization itself.</summary>
+    public NameSet Roles { get; init; } = NameSet.Empty;
+
+    /// <summary>Held in the root, seen from a sub-organization.</summary>
+    public NameSet InheritedRoles { get; init; } = NameSet.Empty;
+
+    /// <summary>Seen from a sub-organization: only in its root.</summary>
+    public bool IsInherited => MembershipId is null && !IsOnlyBelow;
+
+    /// <summary>R1.</summary>
+    public NameSet EffectiveRoles => Roles.Union(InheritedRoles);
+}
+
+/// <param name="Next">To ask for the page after this one; null: it is the last.</param>
+public sealed record MemberPage(IReadOnlyList<Member> Members, Guid? Next);
+
+/// <summary>How people are found from where an organization stands: the SQL behind lists, pages and searches.</summary>
+internal static class MemberRows
+{
+    private const int SearchWordsMax = 5;
+
+    private const string Columns =
+        """
+        SELECT u.id AS user_id, u.name, u.email, CASE WHEN u.disabled_at IS NULL THEN 0 ELSE 1 END AS is_disabled, m.id AS membership_id,
+               COALESCE(m.roles, '') AS roles, COALESCE(rm.roles, '') AS inherited_roles, CASE WHEN m.id IS NULL AND rm.id IS NULL THEN 1 ELSE 0 END AS is_only_below
+        """;
+
+    private const string Joins =
+        """
+        LEFT JOIN memberships m ON m.user_id = u.id AND m.organization_id = @organizationId AND m.ended_at IS NULL
+        LEFT JOIN memberships rm ON rm.user_id = u.id AND rm.organization_id = @rootId AND rm.ended_at IS NULL
+        """;
+
+    /// <param name="anybody">Also somebody who is in none of these organizations.</param>
+    public static Task<Member?> FindAsync(DbConnection connection, DbTransaction? transaction, Standpoint standpoint, Guid userId, bool anybody) => connection.QuerySingleOrDefaultAsync<Member>(
+        $"""
+        {Columns}
+        FROM users u {Joins}
+        WHERE u.id = @userId AND u.kind = 'person' AND u.deleted_at IS NULL AND (@anybody = 1 OR m.id IS NOT NULL OR rm.id IS NOT NULL
+            OR EXISTS (SELECT 1 FROM memberships b JOIN organizations s ON s.id = b.organization_id WHERE b.user_id = u.id AND b.ended_at IS NULL AND s.root_id = @organizationId))
+        """, new { userId, organizationId = standpoint.OrganizationId, rootId = standpoint.RootId ?? Guid.Empty, anybody = anybody ? 1L : 0L }, transaction);
+
+    /// <summary>Each place that people can come from is one range of one index, cut where enough are found: a page of ten thousand takes no longer than one of ten.</summary>
+    public static Task<IEnumerable<Member>> SelectAsync(DbConnection connection, Standpoint standpoint, string search, Guid? after, int limit, bool below)
+    {
+        var parameters = new DynamicParameters(new { organizationId = standpoint.OrganizationId, rootId = standpoint.RootId ?? Guid.Empty, limit, after = after ?? Guid.Empty });
+        var condition = "p.ended_at IS NULL AND p.listed_as IS NOT NULL";
+        if (after is not null) condition += " AND (p.listed_as, p.user_id) > (COALESCE((SELECT MAX(a.listed_as) FROM memberships a WHERE a.user_id = @after AND a.organization_id IN (@organizationId, @rootId) AND a.ended_at IS NULL), ''), @after)";
+        foreach (var (word, i) in search.Split(' ', StringSplitOptions.RemoveEmptyEntries).Take(SearchWordsMax).Select((word, i) => (word, i)))
+        {
+            var spellings = Spellings(word).Select((spelling, j) =>
+            {
+                parameters.Add($"word{i}_{j}", spelling);
+                return $"REPLACE(p.listed_as, @word{i}_{j}, '') <> p.listed_as"; // contains, on both databases
+            });
+            condition += $" AND ({string.Join(" OR ", spellings)})";
+        }
+
+        string From(string organizations) => $"SELECT * FROM (SELECT p.user_id, p.listed_as FROM memberships p WHERE {organizations} AND {condition} ORDER BY p.listed_as, p.user_id LIMIT @limit) AS some";
+        return connection.QueryAsync<Member>(
+            $"""
+            {Columns}
+            FROM (
+                {From("p.organization_id = @organizationId")}
+                {(standpoint.RootId is null ? "" : $"UNION {From("p.organization_id = @rootId")}")}
+                {(standpoint.RootId is null && below ? $"UNION {From("p.organization_id IN (SELECT id FROM organizations WHERE root_id = @organizationId AND deleted_at IS NULL)")}" : "")}
+                ORDER BY listed_as, user_id LIMIT @limit) AS page
+            JOIN users u ON u.id = page.user_id {Joins}
+            ORDER BY page.listed_as, page.user_id
+            """, parameters);
+    }
+
+    /// <summary>The database makes capitals of A to Z only: of a word with other letters, the ways in which it may stand there.</summary>
+    private static IEnumerable<string> Spellings(string word)
+    {
+        string[] ways = Ascii.IsValid(word) ? [word] : [word, word.ToUpperInvariant(), word.ToLowerInvariant(), char.ToUpperInvariant(word[0]) + word[1..].ToLowerInvariant()];
+        return ways.Select(way => string.Concat(way.Select(c => char.IsAsciiLetterLower(c) ? char.ToUpperInvariant(c) : c))).Distinct(StringComparer.Ordinal);
+    }
+}
