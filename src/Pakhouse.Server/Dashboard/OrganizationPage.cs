@@ -14,6 +14,11 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
     /// <summary>Every organization that the user sees, for the switcher.</summary>
     public IReadOnlyList<Organization> Organizations { get; private set; } = [];
 
+    public Switcher Switcher => field ??= Switcher.Of(Organizations, OrganizationId);
+
+    /// <summary>This organization as the list has it.</summary>
+    public Organization Here { get; private set; } = null!;
+
     public FieldErrors Errors { get; } = new();
 
     /// <summary>Says so when its keys are suspended. Whether a root that the user does not see is disabled is not told (R9).</summary>
@@ -32,6 +37,8 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         if (found.Refusal is { } refused) return this.Refuse(refused);
         Standpoint = found.Value;
         Organizations = await organizations.ListAsync(Actor);
+        if (Organizations.FirstOrDefault(one => one.Id == OrganizationId) is not { } here) return NotFound(); // gone between the two questions
+        Here = here;
         return null;
     }
 }

@@ -84,6 +84,11 @@ addEventListener('pagehide', () => {
 // A notice is for once: reloading does not say it again.
 if (document.querySelector('[data-passing]')) history.replaceState(null, '', location.pathname);
 
+// The current organization is in sight when the switcher opens.
+for (const switcher of document.querySelectorAll('.switcher')) {
+  switcher.addEventListener('toggle', () => switcher.querySelector('li [aria-current]')?.scrollIntoView({ block: 'nearest' }));
+}
+
 // Menus close like menus.
 addEventListener('click', event => {
   for (const menu of document.querySelectorAll('.switcher[open], .bar-menu[open]')) {
