@@ -92,7 +92,7 @@ public static class ApiDocument
         return Task.CompletedTask;
     }
 
-    internal static Dictionary<string, IOpenApiMediaType> Json(string type, IOpenApiSchema schema) => new(StringComparer.Ordinal) { [type] = new OpenApiMediaType { Schema = schema } };
+    internal static Dictionary<string, OpenApiMediaType> Json(string type, IOpenApiSchema schema) => new(StringComparer.Ordinal) { [type] = new OpenApiMediaType { Schema = schema } };
 
     private static void Uuid(OpenApiSchema schema)
     {
@@ -111,7 +111,7 @@ public static class ApiDocument
             ["title"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "The status in words." },
             ["status"] = new OpenApiSchema { Type = JsonSchemaType.Integer, Description = "The HTTP status." },
             ["detail"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "One sentence for people; it names the field at fault and never its value." },
-            ["error"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "For programs; it does not change.", Example = JsonValue.Create("invalid_request") },
+            ["error"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "For programs; it does not change.", Examples = [JsonValue.Create("invalid_request")] },
             ["message"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "The same as detail." },
         },
     };

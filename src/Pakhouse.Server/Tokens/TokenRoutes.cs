@@ -70,7 +70,7 @@ internal static class TokenRoutes
         document.Paths[path] = new OpenApiPathItem { Operations = new() { [method] = operation } };
     }
 
-    private static OpenApiSchema Text(string description, string? example = null) => new() { Type = JsonSchemaType.String, Description = description, Example = example is null ? null : JsonValue.Create(example) };
+    private static OpenApiSchema Text(string description, string? example = null) => new() { Type = JsonSchemaType.String, Description = description, Examples = example is null ? null : [JsonValue.Create(example)] };
 
     private static OpenApiSchema Bounded(string description)
     {
