@@ -1,3 +1,4 @@
+using System.Net;
 using System.Security.Cryptography;
 using Microsoft.AspNetCore.Antiforgery;
 using Microsoft.IdentityModel.JsonWebTokens;
@@ -21,7 +22,8 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
     private readonly JsonWebTokenHandler handler = new() { MapInboundClaims = false };
 
     /// <summary>What the bearer may do at this moment, by the token's organization and scopes.</summary>
-    public async ValueTask<Outcome<TokenGrant>> ReadTokenAsync(string token)
+    /// <param name="address">Of the bearer; null where somebody else asks about the token.</param>
+    public async ValueTask<Outcome<TokenGrant>> ReadTokenAsync(string token, IPAddress? address)
     {
         if (token.Length is 0 or > TokenLengthMax) return NotValid("no token, or too long");
         if (KeyFormat.MayHoldKey(token)) return new Refusal(RefusalCode.InvalidToken, "Authorization: this is a key, and a token is needed. Exchange the key at /auth/v3/token and send what you get.", "a key where a token belongs");
@@ -40,7 +42,7 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
         if (!validated.IsValid) return NotValid(validated.Exception?.GetType().Name ?? "invalid");
 
         var claims = (JsonWebToken)validated.SecurityToken;
-        var resumed = await exchange.ResumeAsync(Text("key_id"), Text("org_id"), NameSet.Parse(Text("scope")));
+        var resumed = await exchange.ResumeAsync(Text("key_id"), Text("org_id"), NameSet.Parse(Text("scope")), address);
         return resumed.Refusal is { } refusal ? NotValid(refusal.Reason) : resumed;
 
         string Text(string claim) => claims.TryGetPayloadValue<string>(claim, out var value) ? value : "";
@@ -54,7 +56,7 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
         {
             // The public sample of the field sends the token without the word in front.
             var token = authorization.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase) ? authorization[7..].Trim() : authorization.Trim();
-            var read = await ReadTokenAsync(token);
+            var read = await ReadTokenAsync(token, address ?? IPAddress.None);
             if (read.Refusal is { } refusal) return refusal;
             var grant = read.Value;
             context.Features.Set(grant);

@@ -141,6 +141,8 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
             return new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most ten years ahead, or no expiry.", "expiry out of bounds");
         if (!wanted.Scopes.IsSubsetOf(options.Scopes))
             return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
+        var policy = (await Policies.OfAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
+        if (policy.Forbids(wanted.ExpiresAt, wanted.Scopes, now, standpoint.Value.Roles) is { } forbidden) return forbidden;
 
         var connection = transaction.Connection!;
         var membershipId = standpoint.Value.MembershipId!.Value;
@@ -158,10 +160,10 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         }
 
         // Counted with the new one in: the form of the last key allowed, sent again, is told what it is and not that there are too many.
-        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL", new { membershipId }, transaction) > options.KeysPerMemberMax)
+        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL", new { membershipId }, transaction) > policy.KeysOf(options))
         {
             key.Dispose();
-            return new Refusal(RefusalCode.Conflict, $"You hold {options.KeysPerMemberMax} keys in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
+            return new Refusal(RefusalCode.Conflict, $"You hold {When.Count(policy.KeysOf(options), "key")} in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
         }
 
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyCreate, organizationId, key.Id);

@@ -77,7 +77,7 @@ internal static class MemberRows
             condition += $" AND ({string.Join(" OR ", spellings)})";
         }
 
-        string From(string organizations) => $"SELECT * FROM (SELECT p.user_id, p.listed_as FROM memberships p WHERE {organizations} AND {condition} ORDER BY p.listed_as, p.user_id LIMIT @limit) AS some";
+        string From(string organizations) => $"SELECT * FROM (SELECT p.user_id, p.listed_as FROM memberships p WHERE {organizations} AND {condition} ORDER BY p.listed_as, p.user_id LIMIT @limit) AS found";
         return connection.QueryAsync<Member>(
             $"""
             {Columns}

@@ -9,7 +9,7 @@ public static class Ids
 }
 
 /// <summary>A set of role or scope names, kept as one text separated by spaces: one column, one row, on every database.</summary>
-public sealed class NameSet : IReadOnlyCollection<string>
+public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
 {
     /// <summary>Characters of one name.</summary>
     public const int NameLengthMax = 64;
@@ -42,6 +42,13 @@ public sealed class NameSet : IReadOnlyCollection<string>
     public IEnumerator<string> GetEnumerator() => ((IEnumerable<string>)names).GetEnumerator();
 
     System.Collections.IEnumerator System.Collections.IEnumerable.GetEnumerator() => names.GetEnumerator();
+
+    /// <summary>The same names in the same order.</summary>
+    public bool Equals(NameSet? other) => other is not null && text == other.text;
+
+    public override bool Equals(object? obj) => Equals(obj as NameSet);
+
+    public override int GetHashCode() => text.GetHashCode(StringComparison.Ordinal);
 
     public override string ToString() => text;
 }

@@ -15,9 +15,12 @@ public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options
     // The times of a token are ours (TimeProvider), not the handler's.
     private readonly JsonWebTokenHandler handler = new() { SetDefaultTimesOnTokenCreation = false };
 
-    /// <summary>How long the token of this grant lives: <see cref="PakhouseOptions.TokenLifetime"/>, and never longer than its key.</summary>
-    public TimeSpan LifetimeOf(TokenGrant grant, DateTimeOffset now) =>
-        grant.KeyEndsAt - now is { } rest && rest < options.TokenLifetime ? rest : options.TokenLifetime;
+    /// <summary>How long the token of this grant lives: <see cref="PakhouseOptions.TokenLifetime"/>, less by policy, and never longer than its key.</summary>
+    public TimeSpan LifetimeOf(TokenGrant grant, DateTimeOffset now)
+    {
+        var lifetime = grant.LifetimeMax < options.TokenLifetime ? grant.LifetimeMax.Value : options.TokenLifetime;
+        return grant.KeyEndsAt - now is { } rest && rest < lifetime ? rest : lifetime;
+    }
 
     /// <summary>The signed token.</summary>
     public string Create(TokenGrant grant, DateTimeOffset now)

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Security.Cryptography;
 
 namespace Pakhouse.Server;
@@ -7,7 +8,28 @@ namespace Pakhouse.Server;
 /// <param name="SubOrganization">Null: the key's own organization.</param>
 /// <param name="Scopes">Empty: all that the key allows.</param>
 /// <param name="IsApiKey">An organization's API key is expected, not a person's.</param>
-public readonly record struct ExchangeRequest(ReadOnlyMemory<byte> Key, Guid? SubOrganization, NameSet Scopes, bool IsApiKey = false);
+public readonly record struct ExchangeRequest(ReadOnlyMemory<byte> Key, Guid? SubOrganization, NameSet Scopes, bool IsApiKey = false)
+{
+    /// <summary>Of the caller, behind trusted proxies. Null: unknown, which no list of networks allows.</summary>
+    public IPAddress? Address { get; init; }
+}
+
+/// <summary>What an exchange asks of a key that was proved, in this order.</summary>
+public enum ExchangeStep
+{
+    NotDeleted,
+    NotExpired,
+    NotReplaced,
+    NotSuspended,
+    HolderActive,
+    OrganizationOpen,
+    Target,
+    Holders,
+    Lifetime,
+    RootKeys,
+    Networks,
+    Scopes,
+}
 
 /// <summary>What a token will say: exactly what the user may do in the organization at this moment (R4).</summary>
 public sealed record TokenGrant
@@ -18,10 +40,14 @@ public sealed record TokenGrant
     /// <summary>The key's entry in the status lists.</summary>
     public required long StatusIndex { get; init; }
 
+    /// <summary>Its own expiry, or the end of the longest lifetime that the policy allows, whichever comes first.</summary>
     public required DateTimeOffset? KeyExpiresAt { get; init; }
 
-    /// <summary>When the key stops by itself: its expiry or, of a rotated one, the end of its overlap. No token outlives it.</summary>
+    /// <summary>When the key stops by itself: its expiry, the end of its overlap where it was rotated, or the date from which an announced policy refuses it. No token outlives it.</summary>
     public required DateTimeOffset? KeyEndsAt { get; init; }
+
+    /// <summary>The longest that the policy lets a token live; null: no limit of its own.</summary>
+    public required TimeSpan? LifetimeMax { get; init; }
 
     public required string UserId { get; init; }
     public required string UserName { get; init; }
@@ -61,53 +87,97 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
         // 3. The secret. Until here every answer is one and the same: it tells nothing to who has proved nothing.
         var isProven = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
         if (facts is null || !isProven) return Unproven(facts is null ? "unknown id" : "wrong secret");
-        return Judge(keyId, facts, target, request.Scopes);
+        return Judge(keyId, facts, target, request.Scopes, request.Address ?? IPAddress.None, clock.GetUtcNow());
     }
 
     /// <summary>The same for a token that came back: whether its key would still be exchanged for it, and what it would say now.</summary>
     /// <param name="scopes">Those of the token.</param>
-    public async ValueTask<Outcome<TokenGrant>> ResumeAsync(string keyId, string organizationId, NameSet scopes) =>
-        await keys.FindForExchangeAsync(keyId, organizationId) is { } facts ? Judge(keyId, facts, organizationId, scopes) : Unproven("unknown id");
+    /// <param name="address">Of who came with the token; null where somebody else asks about it, who may be anywhere.</param>
+    public async ValueTask<Outcome<TokenGrant>> ResumeAsync(string keyId, string organizationId, NameSet scopes, IPAddress? address = null) =>
+        await keys.FindForExchangeAsync(keyId, organizationId) is { } facts ? Judge(keyId, facts, organizationId, scopes, address, clock.GetUtcNow()) : Unproven("unknown id");
 
-    /// <summary>What stands against a key that was proved.</summary>
-    private Outcome<TokenGrant> Judge(string keyId, ExchangeFacts facts, string? target, NameSet scopes)
+    /// <summary>What stands against a key that was proved. Explanations and previews of a policy ask here too: what they say is what an exchange does.</summary>
+    /// <param name="address">Null: networks are not asked.</param>
+    /// <param name="steps">Where given, filled with the steps that were asked; of a refusal the last one is the one that refused.</param>
+    internal Outcome<TokenGrant> Judge(string keyId, ExchangeFacts facts, string? target, NameSet scopes, IPAddress? address, DateTimeOffset now, List<ExchangeStep>? steps = null)
     {
         // 4. The end of the key, its owner or its organization (R5). The holder may learn of the key, not of people and tenants.
-        var now = clock.GetUtcNow();
+        steps?.Add(ExchangeStep.NotDeleted);
         if (facts.IsDeleted || facts.IsMembershipOver) return deleted;
+        steps?.Add(ExchangeStep.NotExpired);
         if (facts.ExpiresAt <= now) return expired;
+        steps?.Add(ExchangeStep.NotReplaced);
         if (facts.OverlapEndsAt <= now) return replaced;
+        steps?.Add(ExchangeStep.NotSuspended);
         if (facts.IsSuspended) return suspended;
+        steps?.Add(ExchangeStep.HolderActive);
         if (facts.IsUserGone) return Suspended("user disabled or deleted");
+        steps?.Add(ExchangeStep.OrganizationOpen);
         if (facts.IsOrganizationClosed) return Suspended("organization or its root disabled or deleted");
 
         // 5. The organization (R3): the key's own, or, from a root, one of its sub-organizations; for an API key one that its roles name.
+        steps?.Add(ExchangeStep.Target);
         var isOwn = target is null || target == facts.OrganizationId;
         if (!isOwn && facts.TargetRootId != facts.OrganizationId) return notTheirs;
         if (!isOwn && facts.IsApiKey && facts.OtherRoles is null) return notTheirs;
 
-        // 6. The scopes: never more than the catalogue, the key or the request allows.
+        // 6. The policy of all that have a say: the key's organization, its root, and the organization that the token is for.
+        var roles = options.Roles.Living(facts.Roles.Union(facts.OtherRoles ?? NameSet.Empty)); // R1
+        var policies = PolicyTimeline.Of(facts.Policy, facts.RootPolicy, isOwn ? null : facts.TargetPolicy);
+        var policy = policies.At(now);
+        var subject = new Policy.Subject(facts.IsApiKey, roles, facts.CreatedAt, !isOwn, address);
+        var breach = policy.Breach(subject, now);
+        for (var rule = PolicyRule.Holders; steps is not null && rule <= (breach ?? PolicyRule.Networks); rule++) steps.Add(StepOf(rule));
+        if (breach is { } broken) return Beyond(broken);
+
+        // 7. The scopes: never more than the catalogue, the key, the policy or the request allows.
+        steps?.Add(ExchangeStep.Scopes);
         if (!scopes.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scope: a scope is not known here; the scopes are {options.Scopes}.", "unknown scope");
         var allowed = facts.KeyScopes.Count == 0 ? options.Scopes : facts.KeyScopes;
         if (!scopes.IsSubsetOf(allowed)) return new Refusal(RefusalCode.InvalidScope, "scope: this key is limited to fewer scopes; ask for less, or leave the field out to get all that the key allows.", "scope beyond the key's");
+        if (policy.Scopes is { } inPolicy && !allowed.IsSubsetOf(inPolicy)) allowed = NameSet.Of(allowed.Where(inPolicy.Contains));
+        // Nothing left is a refusal: in a key and in a request, no scopes stand for all of them.
+        if (allowed.Count == 0 || !scopes.IsSubsetOf(allowed)) return Beyond(PolicyRule.Scopes);
 
+        var expiresAt = Earlier(facts.ExpiresAt, policies.LifetimeEnd(facts.CreatedAt, now));
         return new TokenGrant
         {
             KeyId = keyId,
             IsApiKey = facts.IsApiKey,
             StatusIndex = facts.StatusIndex,
-            KeyExpiresAt = facts.ExpiresAt,
-            KeyEndsAt = facts.OverlapEndsAt < facts.ExpiresAt || facts.ExpiresAt is null ? facts.OverlapEndsAt : facts.ExpiresAt,
+            KeyExpiresAt = expiresAt,
+            KeyEndsAt = Earlier(Earlier(expiresAt, facts.OverlapEndsAt), policies.BreachAfter(subject, now)),
+            LifetimeMax = policy.TokenLifetime,
             UserId = facts.UserId,
             UserName = facts.UserName,
             UserEmail = facts.UserEmail,
             OrganizationId = isOwn ? facts.OrganizationId : target!,
             RootOrganizationId = facts.RootId ?? facts.OrganizationId,
             IsMember = isOwn || facts.OtherRoles is not null,
-            Roles = options.Roles.Living(facts.Roles.Union(facts.OtherRoles ?? NameSet.Empty)), // R1
+            Roles = roles,
             Scopes = scopes.Count == 0 ? allowed : scopes,
         };
     }
+
+    private static DateTimeOffset? Earlier(DateTimeOffset? a, DateTimeOffset? b) => a is null || b < a ? b : a;
+
+    private static ExchangeStep StepOf(PolicyRule rule) => rule switch
+    {
+        PolicyRule.Holders => ExchangeStep.Holders,
+        PolicyRule.Lifetime => ExchangeStep.Lifetime,
+        PolicyRule.RootKeys => ExchangeStep.RootKeys,
+        PolicyRule.Networks => ExchangeStep.Networks,
+        PolicyRule.Scopes => ExchangeStep.Scopes,
+    };
+
+    private static Refusal Beyond(PolicyRule rule) => rule switch
+    {
+        PolicyRule.Holders => holders,
+        PolicyRule.Lifetime => tooOld,
+        PolicyRule.RootKeys => noRootKeys,
+        PolicyRule.Networks => elsewhere,
+        PolicyRule.Scopes => noScopeLeft,
+    };
 
     private const string UnprovenDescription = "personalAccessKey: the key is not valid. Check that it was copied whole, that it belongs to this server, and that it was not deleted; otherwise generate a new one.";
 
@@ -120,4 +190,9 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
     private static readonly Refusal replaced = new(RefusalCode.InvalidGrant, "personalAccessKey: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.", "rotated, overlap over");
     private static readonly Refusal suspended = new(RefusalCode.InvalidGrant, "personalAccessKey: this key is suspended. Ask an owner of the organization.", "suspended");
     private static readonly Refusal notTheirs = new(RefusalCode.AccessDenied, "subOrganization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or leave the field out.", "not the key's organization nor a sub-organization of it (R3)");
+    private static readonly Refusal holders = new(RefusalCode.AccessDenied, "personalAccessKey: by the organization's policy its holder may hold no key with the roles of this moment. Ask an owner of the organization.", "policy: holders");
+    private static readonly Refusal tooOld = new(RefusalCode.InvalidGrant, "personalAccessKey: this key is older than the organization's policy allows. Generate a new one.", "policy: lifetime");
+    private static readonly Refusal noRootKeys = new(RefusalCode.AccessDenied, "subOrganization: by policy, keys of the root are not exchanged for this sub-organization. Use a key that was generated in it.", "policy: root keys");
+    private static readonly Refusal elsewhere = new(RefusalCode.AccessDenied, "personalAccessKey: the organization's policy does not allow the network that this request came from. Exchange the key from an allowed one, or ask an owner.", "policy: networks");
+    private static readonly Refusal noScopeLeft = new(RefusalCode.InvalidScope, "scope: the organization's policy does not allow this scope, or allows none of the key's; ask for less, or leave the field out to get all that is allowed.", "policy: scopes");
 }

@@ -65,7 +65,7 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         if (ReadTarget(form, out var target) is { } badTarget) return badTarget;
         if (ReadScopes(form, out var scopes) is { } badScopes) return badScopes;
 
-        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes));
+        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes) { Address = context.Connection.RemoteIpAddress });
         if (!outcome.IsRefused)
         {
             var grant = outcome.Value;

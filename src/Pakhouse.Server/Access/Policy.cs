@@ -1,0 +1,238 @@
+using System.Net;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Pakhouse.Server;
+
+/// <summary>A rule of a policy that an exchange can break, in the order in which they are asked.</summary>
+public enum PolicyRule
+{
+    Holders,
+    Lifetime,
+    RootKeys,
+    Networks,
+    Scopes,
+}
+
+/// <summary>
+/// What an organization asks of its keys. A member that is null asks nothing. The form in the API, and of <c>organizations.policy</c>.
+/// <para>Invariant: a policy narrows and never widens. Where two hold, <see cref="Stricter"/> holds, so a sub-organization cannot loosen what its root asks.</para>
+/// </summary>
+public sealed record Policy
+{
+    public const int NamesMax = 64, NetworksMax = 64, LifetimeDaysMax = 3650, KeysPerMemberMax = 10_000, TokenLifetimeSecondsMin = 60;
+
+    internal static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
+    {
+        // A member that is not known is a typing error, and what it should have forbidden would stay allowed.
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+        AllowDuplicateProperties = false,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        NumberHandling = JsonNumberHandling.Strict,
+        Converters = { new NamesConverter(), new NetworksConverter() },
+    };
+
+    public static Policy None { get; } = new();
+
+    /// <summary>Roles of which a person needs one to hold a key. Empty: nobody holds keys. Organizations' API keys are not asked.</summary>
+    public NameSet? Holders { get; init; }
+
+    /// <summary>Asked when a key is generated; those that are there go on.</summary>
+    public int? KeysPerMember { get; init; }
+
+    /// <summary>What the form offers first.</summary>
+    public int? LifetimeDefaultDays { get; init; }
+
+    /// <summary>Days from its making after which a key works no more, whatever its own expiry.</summary>
+    public int? LifetimeMaxDays { get; init; }
+
+    public NameSet? Scopes { get; init; }
+
+    /// <summary>From where keys are exchanged and their tokens used here. Empty: from nowhere.</summary>
+    public NetworkSet? Networks { get; init; }
+
+    public int? TokenLifetimeSeconds { get; init; }
+
+    /// <summary>Whether a key of the root is exchanged for a token of a sub-organization; asked of both.</summary>
+    public bool? RootKeys { get; init; }
+
+    /// <summary>Whether a key may make its own successor. Not set: no.</summary>
+    public bool? SelfRotation { get; init; }
+
+    [JsonIgnore]
+    public bool IsNone => this == None;
+
+    [JsonIgnore]
+    public TimeSpan? LifetimeMax => LifetimeMaxDays is { } days ? TimeSpan.FromDays(days) : null;
+
+    [JsonIgnore]
+    public TimeSpan? TokenLifetime => TokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
+
+    /// <summary>What both allow. Commutative, associative, idempotent: the order of organizations does not matter.</summary>
+    public static Policy Stricter(Policy a, Policy b) => new()
+    {
+        Holders = Both(a.Holders, b.Holders),
+        KeysPerMember = Less(a.KeysPerMember, b.KeysPerMember),
+        LifetimeDefaultDays = Less(a.LifetimeDefaultDays, b.LifetimeDefaultDays),
+        LifetimeMaxDays = Less(a.LifetimeMaxDays, b.LifetimeMaxDays),
+        Scopes = Both(a.Scopes, b.Scopes),
+        Networks = a.Networks is null ? b.Networks : b.Networks is null ? a.Networks : a.Networks.Intersect(b.Networks),
+        TokenLifetimeSeconds = Less(a.TokenLifetimeSeconds, b.TokenLifetimeSeconds),
+        RootKeys = Both(a.RootKeys, b.RootKeys),
+        SelfRotation = Both(a.SelfRotation, b.SelfRotation),
+    };
+
+    /// <summary>The first rule that a key breaks at a time; null: none. Scopes are not asked here: they narrow, and refuse only where nothing is left.</summary>
+    public PolicyRule? Breach(Subject subject, DateTimeOffset at)
+    {
+        if (Holders is { } holders && !subject.IsApiKey && !holders.Any(subject.Roles.Contains)) return PolicyRule.Holders;
+        if (LifetimeMax is { } lifetime && subject.CreatedAt + lifetime <= at) return PolicyRule.Lifetime;
+        if (RootKeys == false && subject.IsRootKeyElsewhere) return PolicyRule.RootKeys;
+        if (Networks is { } networks && subject.Address is { } address && !networks.Contains(address)) return PolicyRule.Networks;
+        return null;
+    }
+
+    /// <summary>What stands against a key that is to be made now; asked with what is announced too (<see cref="PolicyTimeline.Strictest"/>).</summary>
+    /// <param name="scopes">Empty: no narrowing of its own.</param>
+    /// <param name="roles">Effective ones of the holder; null: an organization's API key, which nobody holds.</param>
+    public Refusal? Forbids(DateTimeOffset? expiresAt, NameSet scopes, DateTimeOffset now, NameSet? roles)
+    {
+        if (Holders is { } holders && roles is not null && !holders.Any(roles.Contains))
+            return new(RefusalCode.AccessDenied, holders.Count == 0 ? "By policy, nobody holds keys in this organization." : $"By policy, keys are held here with one of these roles: {string.Join(", ", holders)}. Ask an owner of the organization.", "policy: holders");
+        if (LifetimeMax is { } lifetime && (expiresAt is null || expiresAt > now + lifetime))
+            return new(RefusalCode.InvalidRequest, $"expiry: by policy, a key lives at most {When.Count(lifetime.Days, "day")} here; choose an earlier time.", "policy: lifetime");
+        if (Scopes is { } allowed && (allowed.Count == 0 || !scopes.IsSubsetOf(allowed)))
+            return new(RefusalCode.InvalidScope, $"scopes: by policy, choose from {(allowed.Count == 0 ? "none" : string.Join(' ', allowed))}.", "policy: scopes");
+        return null;
+    }
+
+    /// <summary>Keys that one person holds at most.</summary>
+    public int KeysOf(PakhouseOptions options) => Math.Min(options.KeysPerMemberMax, KeysPerMember ?? int.MaxValue);
+
+    /// <summary>What a rule is asked about.</summary>
+    /// <param name="Roles">Effective in the organization that the token is for.</param>
+    /// <param name="IsRootKeyElsewhere">The key is a root's, the token for a sub-organization.</param>
+    /// <param name="Address">Null: not asked.</param>
+    public readonly record struct Subject(bool IsApiKey, NameSet Roles, DateTimeOffset CreatedAt, bool IsRootKeyElsewhere, IPAddress? Address);
+
+    /// <summary>As it is stored: names and networks in one order, so that equal policies are one text.</summary>
+    public override string ToString() => JsonSerializer.Serialize(this, Json);
+
+    private static int? Less(int? a, int? b) => a is null ? b : b is null ? a : Math.Min(a.Value, b.Value);
+
+    private static bool? Both(bool? a, bool? b) => a is null ? b : b is null ? a : a.Value && b.Value;
+
+    private static NameSet? Both(NameSet? a, NameSet? b) => a is null ? b : b is null ? a : NameSet.Of(a.Where(b.Contains));
+
+    /// <summary>As an array, in the order of the alphabet.</summary>
+    private sealed class NamesConverter : JsonConverter<NameSet>
+    {
+        public override NameSet Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            var names = JsonSerializer.Deserialize<List<string>>(ref reader)!;
+            return names.Count <= NamesMax && names.TrueForAll(NameSet.IsName) ? NameSet.Of(names.Order(StringComparer.Ordinal)) : throw new JsonException("names");
+        }
+
+        public override void Write(Utf8JsonWriter writer, NameSet value, JsonSerializerOptions options) =>
+            JsonSerializer.Serialize(writer, value.Order(StringComparer.Ordinal));
+    }
+
+    private sealed class NetworksConverter : JsonConverter<NetworkSet>
+    {
+        public override NetworkSet Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            var texts = JsonSerializer.Deserialize<List<string>>(ref reader)!;
+            return texts.Count <= NetworksMax && NetworkSet.TryParse(texts, out var networks) ? networks : throw new JsonException("networks");
+        }
+
+        public override void Write(Utf8JsonWriter writer, NetworkSet value, JsonSerializerOptions options) =>
+            JsonSerializer.Serialize(writer, value.Select(network => network.ToString()));
+    }
+}
+
+/// <summary>What an organization has set: what is in force and, at most one, the change that is announced.</summary>
+/// <param name="EnforcedFrom">From then on <paramref name="Next"/> holds instead. Both null: nothing is announced.</param>
+public sealed record PolicyPlan(Policy Current, Policy? Next = null, DateTimeOffset? EnforcedFrom = null)
+{
+    public static PolicyPlan None { get; } = new(Policy.None);
+
+    /// <param name="text">As stored; null: nothing was ever set.</param>
+    public static PolicyPlan Parse(string? text) => text is null ? None : JsonSerializer.Deserialize<PolicyPlan>(text, Policy.Json)!;
+
+    /// <summary>At a time; a change whose date has come is no longer an announcement.</summary>
+    public PolicyPlan At(DateTimeOffset time) => EnforcedFrom <= time ? new(Next!) : this;
+
+    public override string ToString() => JsonSerializer.Serialize(this, Policy.Json);
+}
+
+/// <summary>
+/// What holds at any time where up to three organizations have a say: a key's own, its root, and the one that the token is for.
+/// A pure function of what they have stored, so the parse of a given text is kept.
+/// </summary>
+public sealed class PolicyTimeline
+{
+    private const int KeptMax = 1_000;
+
+    private static readonly System.Collections.Concurrent.ConcurrentDictionary<(string?, string?, string?), PolicyTimeline> kept = new();
+    private static int keptCount; // the dictionary's own Count takes all its locks
+
+    private readonly (DateTimeOffset From, Policy Policy)[] steps;
+
+    private PolicyTimeline(PolicyPlan[] plans)
+    {
+        DateTimeOffset[] times = [DateTimeOffset.MinValue, .. plans.Select(plan => plan.EnforcedFrom).OfType<DateTimeOffset>().Distinct().Order()];
+        steps = [.. times.Select(time => (time, plans.Select(plan => plan.At(time).Current).Aggregate(Policy.Stricter)))];
+    }
+
+    /// <summary>Nobody asks anything.</summary>
+    public static PolicyTimeline None { get; } = new([PolicyPlan.None]);
+
+    /// <param name="own">As stored, each of them; null where there is none.</param>
+    public static PolicyTimeline Of(string? own, string? root = null, string? target = null)
+    {
+        if (own is null && root is null && target is null) return None;
+        if (kept.TryGetValue((own, root, target), out var known)) return known;
+        if (Interlocked.Increment(ref keptCount) > KeptMax)
+        {
+            kept.Clear();
+            Volatile.Write(ref keptCount, 1);
+        }
+
+        return kept[(own, root, target)] = new([PolicyPlan.Parse(own), PolicyPlan.Parse(root), PolicyPlan.Parse(target)]);
+    }
+
+    public Policy At(DateTimeOffset time)
+    {
+        var last = steps.Length - 1;
+        while (steps[last].From > time) last--;
+        return steps[last].Policy;
+    }
+
+    /// <summary>What is announced, in the order of its dates.</summary>
+    public IEnumerable<(DateTimeOffset From, Policy Policy)> After(DateTimeOffset time) => steps.Length == 1 ? [] : steps.Where(step => step.From > time);
+
+    /// <summary>The date of the first announced change under which the key would be refused; null: of none.</summary>
+    public DateTimeOffset? BreachAfter(Policy.Subject subject, DateTimeOffset now)
+    {
+        foreach (var (from, policy) in After(now))
+            if (policy.Breach(subject, from) is not null) return from;
+        return null;
+    }
+
+    /// <summary>What holds now and what is announced: asked of what is made now, so that it is not refused in a few days.</summary>
+    public Policy Strictest(DateTimeOffset now) => After(now).Select(step => step.Policy).Aggregate(At(now), Policy.Stricter);
+
+    /// <summary>When the longest lifetime ends a key; null: never.</summary>
+    public DateTimeOffset? LifetimeEnd(DateTimeOffset createdAt, DateTimeOffset now)
+    {
+        var end = createdAt + At(now).LifetimeMax;
+        foreach (var (from, policy) in After(now))
+        {
+            if (createdAt + policy.LifetimeMax is not { } capped) continue;
+            var stop = capped > from ? capped : from;
+            if (end is null || stop < end) end = stop;
+        }
+
+        return end;
+    }
+}
