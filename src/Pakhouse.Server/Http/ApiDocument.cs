@@ -43,9 +43,14 @@ public static class ApiDocument
         options.CreateSchemaReferenceId = type => OpenApiOptions.CreateDefaultSchemaReferenceId(type) is { } id ? (id.StartsWith("Shown", StringComparison.Ordinal) ? id["Shown".Length..] : id) : null;
         options.AddDocumentTransformer(Frame);
         options.AddOperationTransformer(Complete);
-    });
+    }).AddSingleton<ApiDescription>();
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapOpenApi("/openapi.json").ShortCircuit();
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/openapi.json", async (HttpContext context, ApiDescription description) =>
+    {
+        Edge.SetPageHeaders(context.Response);
+        context.Response.Headers.CacheControl = "public, max-age=300";
+        return Results.Text(await description.Json, "application/json");
+    }).ExcludeFromDescription().ShortCircuit();
 
     private static Task Frame(OpenApiDocument document, OpenApiDocumentTransformerContext context, CancellationToken cancellation)
     {
@@ -115,4 +120,21 @@ public static class ApiDocument
             ["message"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "The same as detail." },
         },
     };
+}
+
+/// <summary>The description, made once: the routes do not change while the process runs, and whoever asks is nobody we know.</summary>
+public sealed class ApiDescription
+{
+    private readonly Lazy<Task<OpenApiDocument>> document;
+    private readonly Lazy<Task<string>> json;
+
+    public ApiDescription([FromKeyedServices(ApiDocument.Name)] IOpenApiDocumentProvider provider)
+    {
+        document = new(() => provider.GetOpenApiDocumentAsync());
+        json = new(async () => await (await Document).SerializeAsJsonAsync(OpenApiSpecVersion.OpenApi3_1));
+    }
+
+    public Task<OpenApiDocument> Document => document.Value;
+
+    public Task<string> Json => json.Value;
 }

@@ -9,6 +9,7 @@ namespace Pakhouse.Server;
 /// known are ignored; one that is repeated or has the wrong type is refused by its name, never by its value.
 /// </summary>
 /// <typeparam name="T">A record whose members may all be absent: what is needed, the handler asks for.</typeparam>
+#pragma warning disable CA1000 // the framework finds how to read a parameter by static members of its type
 public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvider where T : class, new()
 {
     private const int LengthMax = 64 * 1024;
@@ -58,3 +59,4 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
             : new(RefusalCode.InvalidRequest, "The body is not a JSON object of the form that was expected.", "body out of form");
     }
 }
+#pragma warning restore CA1000

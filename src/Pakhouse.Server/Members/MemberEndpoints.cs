@@ -215,7 +215,7 @@ public static class MemberEndpoints
             if (id.Refusal is { } badId) return badId;
             var roles = ReadRoles(one!.Roles);
             if (roles.Refusal is { } badRoles) return badRoles;
-            read.Add(OrganizationRoles.Of(id.Value, roles.Value));
+            read.Add(new OrganizationRoles(id.Value, roles.Value));
         }
 
         return read;

@@ -13,6 +13,9 @@ public sealed record MatrixRow(string Method, string Path, Permission[] Permissi
 {
     public bool IsPublic { get; init; }
 
+    /// <summary>A session is nobody here.</summary>
+    public bool IsForTokens { get; init; }
+
     public bool IsPage => Method == "PAGE";
 
     public override string ToString() => $"{Method} {Path}{Query}";
@@ -149,10 +152,10 @@ public static class MatrixRows
         new("DELETE", Organization + "/personal-access-keys/{keyId}", [Permission.DeleteOwnKey, Permission.DeleteMemberKey], PeopleAndLeadingApiKeys),
 
         // The bearer, whoever it is
-        Known("GET", "/userinfo"),
-        Known("POST", "/userinfo"),
-        Known("GET", "/auth/realms/{realm}/protocol/openid-connect/userinfo"),
-        Known("POST", "/auth/realms/{realm}/protocol/openid-connect/userinfo"),
+        Bearer("GET", "/userinfo"),
+        Bearer("POST", "/userinfo"),
+        Bearer("GET", "/auth/realms/{realm}/protocol/openid-connect/userinfo"),
+        Bearer("POST", "/auth/realms/{realm}/protocol/openid-connect/userinfo"),
 
         // For everybody
         Public("POST", "/auth/v1/token"), // the key in the body is the credential
@@ -161,17 +164,21 @@ public static class MatrixRows
         Public("GET", "/.well-known/openid-configuration"),
         Public("GET", "/.well-known/oauth-authorization-server"),
         Public("GET", "/.well-known/jwks.json"),
-        Public("GET", "/health/live"),
-        Public("GET", "/health/ready"),
+        Public("ANY", "/health/live"),
+        Public("ANY", "/health/ready"),
         Public("GET", "/assets/{name}"),
         Public("GET", "/roles.json"),
         Public("GET", "/openapi.json"),
 
         // Pages
+        Public("PAGE", "/docs/api"),
         Public("PAGE", "/sign-in"),
         Public("PAGE", "/sign-out"),
         Public("PAGE", "/setup"), // its code is the credential
         Known("PAGE", "/"),
+        Known("PAGE", "/Index"),
+        Known("PAGE", "/organizations"),
+        Page("/organizations/{organizationId}/team", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
     ];
@@ -181,6 +188,8 @@ public static class MatrixRows
     private static MatrixRow Page(string path, Permission permission, string cells) => new("PAGE", path, [permission], cells);
 
     private static MatrixRow Known(string method, string path, string? body = null) => new(method, path, [], null, Body: body);
+
+    private static MatrixRow Bearer(string method, string path) => new(method, path, [], null) { IsForTokens = true };
 
     private static MatrixRow Public(string method, string path) => new(method, path, [], null) { IsPublic = true };
 }

@@ -148,7 +148,7 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         var client = caller?.With[credential] ?? new ApiClient(Server);
         var answer = row.IsPage
             ? await client.SendAsync(HttpMethod.Get, Fill(row.Path), accept: "text/html")
-            : await client.SendAsync(row.Method, Fill(row.Path + row.Query), row.Body is null ? null : Fill(row.Body));
+            : await client.SendAsync(row.Method == "ANY" ? "GET" : row.Method, Fill(row.Path + row.Query), row.Body is null ? null : Fill(row.Body));
 
         var where = $"{row} at {target ?? "no organization"} by {caller?.Name ?? "anonymous"} with {credential}";
         if ((int)answer.Status >= 500) faults.Enqueue($"{where}: {(int)answer.Status} {answer.Body}");
@@ -183,7 +183,7 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
     /// <summary>From the table alone: the rules R1, R2, R7 and R9 written a second time, without the server's SQL.</summary>
     private Verdict Expect(MatrixRow row, Caller? caller, char credential, Guid organization)
     {
-        if (caller is null || caller.IsDisabled) return Verdict.Nobody;
+        if (caller is null || caller.IsDisabled || (row.IsForTokens && credential == 'S')) return Verdict.Nobody;
         if (row.Cells is null) return Verdict.Allowed;
 
         Guid? root = organization == organizations["Mobile"] || organization == organizations["Web"] ? organizations["Acme"] : null;
