@@ -65,6 +65,8 @@ public sealed class PakhouseOptions
 
     public required int KeysPerMemberMax { get; init; }
 
+    /// <summary>API keys of one organization.</summary>
+    public required int ApiKeysMax { get; init; }
     /// <summary>Root organizations that one person can make.</summary>
     public required int OrganizationsPerPersonMax { get; init; }
 
@@ -130,6 +132,7 @@ public sealed class PakhouseOptions
             Scopes = NameSet.Of(standardScopes.Concat(read.List("Scopes", "names of 1 to 64 characters of [A-Za-z0-9._:-]", NameSet.IsName))),
             Roles = read.Roles("RolesFile"),
             KeysPerMemberMax = read.Number("KeysPerMemberMax", 50, 1, 10000),
+            ApiKeysMax = read.Number("ApiKeysMax", 100, 1, 10000),
             OrganizationsPerPersonMax = read.Number("OrganizationsPerPersonMax", 10, 0, 1000),
             SubOrganizationsMax = read.Number("SubOrganizationsMax", 1000, 0, 100000),
             InvitationLifetime = TimeSpan.FromDays(read.Number("InvitationLifetimeDays", 7, 1, 90)),

@@ -3,8 +3,24 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>A key just generated, as the one page shows it that ever does.</summary>
-public sealed record ShownKey(string Id, string Name, string Text, DateTimeOffset? ExpiresAt)
+/// <param name="Curl">A command that exchanges it, ready to paste.</param>
+public sealed record ShownKey(string Id, string Name, string Text, DateTimeOffset? ExpiresAt, string Curl)
 {
+    /// <param name="address">The public address.</param>
+    public static ShownKey OfPerson(PersonalAccessKey key, string name, DateTimeOffset? expiresAt, string address)
+    {
+        var text = key.Reveal();
+        return new(key.Id, name, text, expiresAt, $"curl {address}/auth/v3/token -d personalAccessKey={text}");
+    }
+
+    /// <param name="address">The public address.</param>
+    public static ShownKey OfOrganization(PersonalAccessKey key, string name, DateTimeOffset expiresAt, string address)
+    {
+        var text = key.Reveal();
+        // In single quotes a shell leaves a name alone; a quote in it ends them, stands by itself, and begins them again.
+        return new(key.Id, name, text, expiresAt, $"curl {address}/auth/v1/api-key/token --data-urlencode 'name={name.Replace("'", "'\\''", StringComparison.Ordinal)}' -d secret={text}");
+    }
+
     public override string ToString() => $"key {Id}"; // a record would print its text
 }
 
@@ -105,7 +121,7 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         }
 
         using var key = generated.Value;
-        NewKey = new(key.Id, Name!.Trim(), key.Reveal(), expiry.Value);
+        NewKey = ShownKey.OfPerson(key, Name!.Trim(), expiry.Value, Address);
         // The form now offers the next key.
         (Name, Expires, ExpiresOn, Scopes) = (null, Expiry.Default, null, []);
         return await ShowAsync();

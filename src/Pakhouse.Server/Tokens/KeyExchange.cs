@@ -1,5 +1,6 @@
 using System.Net;
 using System.Security.Cryptography;
+using System.Text;
 
 namespace Pakhouse.Server;
 
@@ -7,8 +8,8 @@ namespace Pakhouse.Server;
 /// <param name="Key">ASCII bytes of the key. The caller owns and wipes them.</param>
 /// <param name="SubOrganization">Null: the key's own organization.</param>
 /// <param name="Scopes">Empty: all that the key allows.</param>
-/// <param name="IsApiKey">An organization's API key is expected, not a person's.</param>
-public readonly record struct ExchangeRequest(ReadOnlyMemory<byte> Key, Guid? SubOrganization, NameSet Scopes, bool IsApiKey = false)
+/// <param name="ApiKeyName">Not null: an organization's API key is expected, not a person's, and this is its name in UTF-8.</param>
+public readonly record struct ExchangeRequest(ReadOnlyMemory<byte> Key, Guid? SubOrganization, NameSet Scopes, ReadOnlyMemory<byte>? ApiKeyName = null)
 {
     /// <summary>Of the caller, behind trusted proxies. Null: unknown, which no list of networks allows.</summary>
     public IPAddress? Address { get; init; }
@@ -66,6 +67,7 @@ public sealed record TokenGrant
 /// The decision of an exchange: every reason to refuse, in order, on this page. It reads the database once (R6), remembers
 /// nothing, and knows neither HTTP nor the form of a token.
 /// <para>Invariant: what says yes was read after the exchange began.</para>
+/// <para>A description begins with our word for what is at fault (<c>key</c>, <c>organization</c>, <c>scope</c>); the endpoint puts the caller's in its place.</para>
 /// </summary>
 public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider clock)
 {
@@ -77,7 +79,7 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
     {
         // 1. The grammar and its check digits: typing errors never reach the database.
         if (!KeyFormat.TryParse(request.Key.Span, out var kind, out var keyId)) return Unproven("malformed");
-        if (request.IsApiKey != (kind == KeyKind.Organization)) return Unproven("the other kind of key");
+        if (request.ApiKeyName is not null != (kind == KeyKind.Organization)) return Unproven("the other kind of key");
         var hash = SHA256.HashData(request.Key.Span);
 
         // 2. The one read.
@@ -87,6 +89,7 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
         // 3. The secret. Until here every answer is one and the same: it tells nothing to who has proved nothing.
         var isProven = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
         if (facts is null || !isProven) return Unproven(facts is null ? "unknown id" : "wrong secret");
+        if (request.ApiKeyName is { } name && !CryptographicOperations.FixedTimeEquals(name.Span, Encoding.UTF8.GetBytes(facts.UserName))) return Unproven("wrong name");
         return Judge(keyId, facts, target, request.Scopes, request.Address ?? IPAddress.None, clock.GetUtcNow());
     }
 
@@ -179,20 +182,20 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
         PolicyRule.Scopes => noScopeLeft,
     };
 
-    private const string UnprovenDescription = "personalAccessKey: the key is not valid. Check that it was copied whole, that it belongs to this server, and that it was not deleted; otherwise generate a new one.";
+    private const string UnprovenDescription = "key: the key is not valid. Check that it was copied whole, that it belongs to this server, and that it was not deleted; otherwise generate a new one.";
 
     private static Refusal Unproven(string reason) => new(RefusalCode.InvalidGrant, UnprovenDescription, reason) { IsGuess = true };
 
     private static Refusal Suspended(string reason) => new(RefusalCode.InvalidGrant, UnprovenDescription, reason);
 
-    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "personalAccessKey: this key was deleted. Generate a new one.", "deleted");
-    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "personalAccessKey: this key has expired. Generate a new one.", "expired");
-    private static readonly Refusal replaced = new(RefusalCode.InvalidGrant, "personalAccessKey: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.", "rotated, overlap over");
-    private static readonly Refusal suspended = new(RefusalCode.InvalidGrant, "personalAccessKey: this key is suspended. Ask an owner of the organization.", "suspended");
-    private static readonly Refusal notTheirs = new(RefusalCode.AccessDenied, "subOrganization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or leave the field out.", "not the key's organization nor a sub-organization of it (R3)");
-    private static readonly Refusal holders = new(RefusalCode.AccessDenied, "personalAccessKey: by the organization's policy its holder may hold no key with the roles of this moment. Ask an owner of the organization.", "policy: holders");
-    private static readonly Refusal tooOld = new(RefusalCode.InvalidGrant, "personalAccessKey: this key is older than the organization's policy allows. Generate a new one.", "policy: lifetime");
-    private static readonly Refusal noRootKeys = new(RefusalCode.AccessDenied, "subOrganization: by policy, keys of the root are not exchanged for this sub-organization. Use a key that was generated in it.", "policy: root keys");
-    private static readonly Refusal elsewhere = new(RefusalCode.AccessDenied, "personalAccessKey: the organization's policy does not allow the network that this request came from. Exchange the key from an allowed one, or ask an owner.", "policy: networks");
+    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "key: this key was deleted. Generate a new one.", "deleted");
+    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "key: this key has expired. Generate a new one.", "expired");
+    private static readonly Refusal replaced = new(RefusalCode.InvalidGrant, "key: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.", "rotated, overlap over");
+    private static readonly Refusal suspended = new(RefusalCode.InvalidGrant, "key: this key is suspended. Ask an owner of the organization.", "suspended");
+    private static readonly Refusal notTheirs = new(RefusalCode.AccessDenied, "organization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or leave the field out.", "not the key's organization nor a sub-organization of it (R3)");
+    private static readonly Refusal holders = new(RefusalCode.AccessDenied, "key: by the organization's policy its holder may hold no key with the roles of this moment. Ask an owner of the organization.", "policy: holders");
+    private static readonly Refusal tooOld = new(RefusalCode.InvalidGrant, "key: this key is older than the organization's policy allows. Generate a new one.", "policy: lifetime");
+    private static readonly Refusal noRootKeys = new(RefusalCode.AccessDenied, "organization: by policy, keys of the root are not exchanged for this sub-organization. Use a key that was generated in it.", "policy: root keys");
+    private static readonly Refusal elsewhere = new(RefusalCode.AccessDenied, "key: the organization's policy does not allow the network that this request came from. Exchange the key from an allowed one, or ask an owner.", "policy: networks");
     private static readonly Refusal noScopeLeft = new(RefusalCode.InvalidScope, "scope: the organization's policy does not allow this scope, or allows none of the key's; ask for less, or leave the field out to get all that is allowed.", "policy: scopes");
 }

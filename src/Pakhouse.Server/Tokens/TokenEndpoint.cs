@@ -6,35 +6,44 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The wire of the exchange: <c>POST /auth/v3/token</c> and its two old addresses. It owns names of fields, bounds and the shape of
-/// answers; <see cref="KeyExchange"/> decides. docs/protocol.md, "Exchange", is its contract.
+/// The wire of the exchange: <c>POST /auth/v3/token</c> with its two old addresses for keys of people, <c>POST /auth/v1/api-key/token</c> for those
+/// of organizations. It owns names of fields, bounds and the shape of answers; <see cref="KeyExchange"/> decides. docs/protocol.md, "Exchange", is its contract.
 /// <para>Invariant: the key's bytes live in one buffer, which is wiped before the answer is complete, whatever the answer is.</para>
 /// </summary>
 public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken accessToken, KeyUse use, ExchangeLimit limit, TimeProvider clock, ILogger<TokenEndpoint> log)
 {
     private const string Current = "/auth/v3/token";
 
+    /// <summary>What the fields of one form are called; the first name of each is the one that answers use.</summary>
+    /// <param name="ApiKeyName">Empty: a form for keys of people.</param>
+    private sealed record Form(string[] Key, string[] Target, string[] ApiKeyName, Refusal TargetNotUuid);
+
     // Every address accepts every name: the clients in the field mix them.
-    private static readonly string[] keyNames = ["personalAccessKey", "personal-access-key", "pat"];
-    private static readonly string[] targetNames = ["subOrganization", "subOrganizationId"];
+    private static readonly Form ofPeople = new(["personalAccessKey", "personal-access-key", "pat"], ["subOrganization", "subOrganizationId"], [],
+        new(RefusalCode.InvalidRequest, "subOrganization: this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.", "target is no UUID"));
+
+    private static readonly Form ofOrganizations = new(["secret"], ["organizationId"], ["name"],
+        new(RefusalCode.InvalidRequest, "organizationId: this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.", "target is no UUID") { ErrorText = "organizationId must be a valid GUID" });
+
     private static readonly string[] scopeNames = ["scope"];
 
-    internal static readonly string[] FieldNames = [.. keyNames, .. targetNames, .. scopeNames];
+    internal static readonly string[] FieldNames = [.. ofPeople.Key, .. ofPeople.Target, .. ofOrganizations.Key, .. ofOrganizations.Target, .. ofOrganizations.ApiKeyName, .. scopeNames];
 
     public static void Map(IEndpointRouteBuilder routes)
     {
         var endpoint = routes.ServiceProvider.GetRequiredService<TokenEndpoint>();
         // ShortCircuit: no middleware behind routing (sessions, antiforgery, pages) has any business here.
-        routes.MapPost(Current, context => endpoint.HandleAsync(context, isOldAddress: false)).ShortCircuit();
-        routes.MapPost("/auth/v2/token", context => endpoint.HandleAsync(context, isOldAddress: true)).ShortCircuit();
-        routes.MapPost("/auth/v1/token", context => endpoint.HandleAsync(context, isOldAddress: true)).ShortCircuit();
+        routes.MapPost(Current, context => endpoint.HandleAsync(context, ofPeople, isOldAddress: false)).ShortCircuit();
+        routes.MapPost("/auth/v2/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true)).ShortCircuit();
+        routes.MapPost("/auth/v1/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true)).ShortCircuit();
+        routes.MapPost("/auth/v1/api-key/token", context => endpoint.HandleAsync(context, ofOrganizations, isOldAddress: false)).ShortCircuit();
     }
 
-    private async Task HandleAsync(HttpContext context, bool isOldAddress)
+    private async Task HandleAsync(HttpContext context, Form names, bool isOldAddress)
     {
         if (isOldAddress) MarkDeprecated(context.Response);
 
-        var outcome = await AnswerAsync(context);
+        var outcome = await AnswerAsync(context, names);
         if (outcome.Refusal is { } refusal)
         {
             // Only guesses are limited: a real key works also from an address, of a shared gateway say, where others guess.
@@ -45,7 +54,7 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
             }
 
             LogRefused(context.TraceIdentifier, refusal.Error, refusal.Reason);
-            await OAuthErrors.WriteAsync(context.Response, refusal);
+            await OAuthErrors.WriteAsync(context.Response, InWireWords(refusal, names));
             return;
         }
 
@@ -53,7 +62,7 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     }
 
     /// <summary>The steps of an exchange, in order.</summary>
-    private async ValueTask<Outcome<TokenGrant>> AnswerAsync(HttpContext context)
+    private async ValueTask<Outcome<TokenGrant>> AnswerAsync(HttpContext context, Form names)
     {
         if (HasKeyInQuery(context.Request.QueryString)) return keyInQuery;
 
@@ -61,11 +70,12 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         if (read.Refusal is { } unreadable) return unreadable;
         using var form = read.Value;
 
-        if (!form.TryGet(keyNames, out var key, out var ambiguous)) return ambiguous ?? keyMissing;
-        if (ReadTarget(form, out var target) is { } badTarget) return badTarget;
+        if (!form.TryGet(names.Key, out var key, out var ambiguous)) return ambiguous ?? Missing(names.Key[0], "the key");
+        if (ReadApiKeyName(form, names, out var apiKeyName) is { } noName) return noName;
+        if (ReadTarget(form, names, out var target) is { } badTarget) return badTarget;
         if (ReadScopes(form, out var scopes) is { } badScopes) return badScopes;
 
-        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes) { Address = context.Connection.RemoteIpAddress });
+        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes, apiKeyName) { Address = context.Connection.RemoteIpAddress });
         if (!outcome.IsRefused)
         {
             var grant = outcome.Value;
@@ -103,18 +113,27 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         if (!query.HasValue) return false;
         if (KeyFormat.MayHoldKey(query.Value!)) return true;
         foreach (var pair in new Microsoft.AspNetCore.WebUtilities.QueryStringEnumerable(query.Value))
-            if (keyNames.Any(name => pair.DecodeName().Span.Equals(name, StringComparison.OrdinalIgnoreCase))) return true;
+            if (ofPeople.Key.Concat(ofOrganizations.Key).Any(name => pair.DecodeName().Span.Equals(name, StringComparison.OrdinalIgnoreCase))) return true;
         return false;
     }
 
     /// <summary>A UUID, with or without braces.</summary>
-    private static Refusal? ReadTarget(SecretForm form, out Guid? target)
+    private static Refusal? ReadTarget(SecretForm form, Form names, out Guid? target)
     {
         target = null;
-        if (!form.TryGet(targetNames, out var value, out var ambiguous)) return ambiguous;
+        if (!form.TryGet(names.Target, out var value, out var ambiguous)) return ambiguous;
         var format = value.Span[0] == '{' ? 'B' : 'D';
-        if (!Utf8Parser.TryParse(value.Span, out Guid id, out var consumed, format) || consumed != value.Length) return targetNotUuid;
+        if (!Utf8Parser.TryParse(value.Span, out Guid id, out var consumed, format) || consumed != value.Length) return names.TargetNotUuid;
         target = id;
+        return null;
+    }
+
+    private static Refusal? ReadApiKeyName(SecretForm form, Form names, out ReadOnlyMemory<byte>? name)
+    {
+        name = null;
+        if (names.ApiKeyName.Length == 0) return null;
+        if (!form.TryGet(names.ApiKeyName, out var value, out _)) return Missing(names.ApiKeyName[0], "the name of the API key");
+        name = value;
         return null;
     }
 
@@ -134,10 +153,17 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     }
 
     private static readonly Refusal keyInQuery = new(RefusalCode.InvalidRequest,
-        "personalAccessKey: a key must never stand in an address, where logs and histories keep it. Send it in the body, delete this key and generate a new one.", "key in the query string");
+        "key: a key must never stand in an address, where logs and histories keep it. Send it in the body, delete this key and generate a new one.", "key in the query string");
 
-    private static readonly Refusal keyMissing = new(RefusalCode.InvalidRequest, "personalAccessKey: the field is missing or empty; send the key in it.", "no key");
-    private static readonly Refusal targetNotUuid = new(RefusalCode.InvalidRequest, "subOrganization: this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.", "target is no UUID");
+    private static Refusal Missing(string field, string what) => new(RefusalCode.InvalidRequest, $"{field}: the field is missing or empty; send {what} in it.", $"no {field}");
+
+    private static Refusal InWireWords(Refusal refusal, Form names)
+    {
+        var (word, wire) = refusal.Description.StartsWith("key: ", StringComparison.Ordinal) ? ("key", names.Key[0])
+            : refusal.Description.StartsWith("organization: ", StringComparison.Ordinal) ? ("organization", names.Target[0])
+            : ("", "");
+        return word.Length == 0 ? refusal : refusal with { Description = wire + refusal.Description[word.Length..] };
+    }
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "{RequestId}: exchange refused, {Error}: {Reason}")]
     private partial void LogRefused(string requestId, string error, string reason);

@@ -1,0 +1,54 @@
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>Tells the owners of an organization, once, that one of its API keys expires within a week.</summary>
+public sealed class ApiKeyNotices(Database database, Mails mails, PublicAddress address, TimeProvider clock, ILogger<ApiKeyNotices> log) : Recurring(TimeSpan.FromMinutes(10), clock, log)
+{
+    public static readonly TimeSpan Ahead = TimeSpan.FromDays(7);
+
+    /// <summary>Keys told of in one transaction; the rest wait for the next turn.</summary>
+    private const int BatchKeys = 200;
+
+    private readonly TimeProvider clock = clock;
+
+    public override Task RunAsync() => database.WriteAloneAsync(async transaction =>
+    {
+        var now = clock.GetUtcNow();
+        var expiring = await transaction.Connection!.QueryAsync<(string Id, string Name, Guid OrganizationId, string OrganizationName, DateTimeOffset ExpiresAt)>(
+            """
+            SELECT k.id, u.name, o.id, o.name, k.expires_at
+            FROM access_keys k JOIN memberships m ON m.id = k.membership_id JOIN users u ON u.id = m.user_id JOIN organizations o ON o.id = m.organization_id
+            WHERE k.kind = 'oak' AND k.deleted_at IS NULL AND k.told_at IS NULL AND k.successor_id IS NULL AND k.expires_at > @now AND k.expires_at <= @until
+            ORDER BY k.expires_at LIMIT @BatchKeys
+            """, new { now, until = now + Ahead, BatchKeys }, transaction);
+        foreach (var key in expiring)
+        {
+            foreach (var email in await OwnersAsync(transaction, key.OrganizationId))
+            {
+                await mails.EnqueueAsync(transaction, email, new MailContent($"API key “{key.Name}” of {key.OrganizationName} expires on {When.Date(key.ExpiresAt)}",
+                    $"""
+                    The API key “{key.Name}” ({key.Id}) of {key.OrganizationName} expires on {key.ExpiresAt.UtcDateTime:d MMM yyyy, HH:mm} UTC. From then on the services that hold it get no tokens.
+
+                    Rotate it to give them a new secret; the present one can work on beside it for a while:
+                    {address.Value}{OrganizationPage.SecurityUrl(key.OrganizationId)}
+
+                    You get this message because you are an owner of {key.OrganizationName}.
+                    """));
+            }
+
+            await transaction.Connection!.ExecuteAsync("UPDATE access_keys SET told_at = @now WHERE id = @Id", new { now, key.Id }, transaction);
+        }
+
+        return true;
+    });
+
+    /// <summary>Addresses of the effective owners who can sign in (R1).</summary>
+    private static async Task<IEnumerable<string>> OwnersAsync(System.Data.Common.DbTransaction transaction, Guid organizationId) => await transaction.Connection!.QueryAsync<string>(
+        """
+        SELECT DISTINCT u.email FROM organizations o
+        JOIN memberships m ON m.organization_id IN (o.id, o.root_id) AND m.ended_at IS NULL
+        JOIN users u ON u.id = m.user_id AND u.kind = 'person' AND u.disabled_at IS NULL AND u.deleted_at IS NULL
+        WHERE o.id = @organizationId AND (' ' || m.roles || ' ') LIKE @owner
+        """, new { organizationId, owner = $"% {Permissions.Owner} %" }, transaction);
+}

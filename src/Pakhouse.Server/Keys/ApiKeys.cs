@@ -1,0 +1,278 @@
+using System.Data.Common;
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>What an API key may do in one organization.</summary>
+public sealed record ApiKeyRoles(Guid OrganizationId, NameSet Roles);
+
+/// <summary>An API key as those see it who look after it. The secret is not here, nor is its hash.</summary>
+public sealed record ApiKeyEntry
+{
+    public string Id { get; init; } = "";
+    public string Name { get; init; } = "";
+    public NameSet Scopes { get; init; } = NameSet.Empty;
+    public DateTimeOffset CreatedAt { get; init; }
+    public DateTimeOffset ExpiresAt { get; init; }
+    public Guid? CreatedBy { get; init; }
+    public string? CreatedByName { get; init; }
+    public DateTimeOffset? LastUsedAt { get; init; }
+    public DateTimeOffset? SuspendedAt { get; init; }
+
+    /// <summary>Until when the secret before the last rotation works too; null: there is none.</summary>
+    public DateTimeOffset? EarlierSecretEndsAt { get; init; }
+
+    /// <summary>Home first, then the sub-organizations that the key reaches.</summary>
+    public IReadOnlyList<ApiKeyRoles> Roles { get; init; } = [];
+
+    internal Guid UserId { get; init; }
+}
+
+/// <summary>What a person chooses when making an API key.</summary>
+/// <param name="Id">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
+/// <param name="ExpiresAt">Null: <see cref="ApiKeys.LifetimeDefault"/> from now. An API key without an end cannot be made.</param>
+/// <param name="Scopes">Empty: no narrowing.</param>
+/// <param name="Roles">For the organization itself and, where it is a root, for those of its sub-organizations that the key is to reach.</param>
+public sealed record NewApiKey(string Id, string Name, DateTimeOffset? ExpiresAt, NameSet Scopes, IReadOnlyList<ApiKeyRoles> Roles);
+
+/// <summary>
+/// Keys of organizations, nobody's person: for services. An API key is a service user with a membership in each organization that its roles
+/// name, and a key that hangs on the one in its home organization. So its format, hash, exchange, roles (R1) and end (R5) are those of every other key.
+/// <para>Invariant: what an API key may do, its makers could have done themselves at that moment: an owner alone gives it <c>owner</c> (R8).</para>
+/// </summary>
+public sealed class ApiKeys(Database database, Members members, PakhouseOptions options, TimeProvider clock)
+{
+    public static readonly TimeSpan LifetimeDefault = TimeSpan.FromDays(183);
+    public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(366);
+
+    /// <summary>How long an earlier secret can go on working beside its successor.</summary>
+    public static readonly TimeSpan OverlapMax = TimeSpan.FromDays(30);
+
+    internal static readonly Refusal NoSuchKey = new(RefusalCode.NotFound, "There is no such API key in this organization; it may have been deleted already.", "no such API key");
+
+    private static readonly Refusal ownerOnly = new(RefusalCode.AccessDenied, "roles: only an owner gives an API key the role owner, or changes one that has it.", "owner to an API key by no owner (R8)");
+    private static readonly Refusal nameTaken = new(RefusalCode.Conflict, "name: another API key of this organization has this name; choose a different one.", "API key name taken");
+
+    /// <summary>Makes an API key. The only answer, but for <see cref="RotateAsync"/>'s, that carries the secret.</summary>
+    /// <returns>The key; <see cref="RefusalCode.Conflict"/> when the id was used before: the same form, sent again.</returns>
+    public Task<Outcome<PersonalAccessKey>> CreateAsync(Actor actor, Guid organizationId, NewApiKey wanted) => database.ChangeAsync<PersonalAccessKey>(async transaction =>
+    {
+        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.CreateApiKey, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        var now = clock.GetUtcNow();
+        if (!KeyFormat.IsId(wanted.Id)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
+        if (CheckExpiry(wanted.ExpiresAt, now) is { } badExpiry) return badExpiry;
+        if (!wanted.Scopes.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
+        if (await CheckRolesAsync(transaction, standpoint.Value, wanted.Roles) is { } badRoles) return badRoles;
+        if (await CheckNameAsync(transaction, organizationId, wanted.Name, except: Guid.Empty) is { } badName) return badName;
+
+        var connection = transaction.Connection!;
+        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @Id", new { wanted.Id }, transaction) > 0) return Keys.UsedBefore;
+        var living = await connection.ExecuteScalarAsync<long>(
+            "SELECT COUNT(*) FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND k.kind = 'oak' AND k.deleted_at IS NULL",
+            new { organizationId }, transaction);
+        if (living >= options.ApiKeysMax) return new Refusal(RefusalCode.Conflict, $"This organization has {options.ApiKeysMax} API keys, which is the most: delete one that is no longer used.", "ApiKeysMax");
+
+        var userId = Ids.New(clock);
+        await connection.ExecuteAsync(
+            "INSERT INTO users (id, kind, email, email_normalized, name, security_stamp, created_at) VALUES (@userId, 'service', '', '', @name, '', @now)",
+            new { userId, name = wanted.Name.Trim(), now }, transaction);
+        var home = Guid.Empty;
+        foreach (var (inOrganization, roles) in WithHome(organizationId, wanted.Roles))
+        {
+            var membershipId = await InsertMembershipAsync(transaction, inOrganization, userId, roles);
+            if (inOrganization == organizationId) home = membershipId;
+        }
+
+        var key = await InsertKeyAsync(transaction, wanted.Id, home, wanted.Name, wanted.Scopes, wanted.ExpiresAt ?? now + LifetimeDefault, actor.UserId, familyId: null);
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyCreate, organizationId, key.Id, detail: Words(wanted.Roles));
+        return key;
+    });
+
+    /// <summary>The API keys whose home is this organization, by name.</summary>
+    public Task<Outcome<IReadOnlyList<ApiKeyEntry>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<ApiKeyEntry>>>(async connection =>
+    {
+        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListApiKeys, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        return await ReadAsync(connection, null, organizationId, keyId: "");
+    });
+
+    /// <summary>Gives an API key another name or other roles.</summary>
+    /// <param name="name">Null: as it is.</param>
+    /// <param name="roles">Null: as they are.</param>
+    public Task<Outcome<bool>> ChangeAsync(Actor actor, Guid organizationId, string keyId, string? name, IReadOnlyList<ApiKeyRoles>? roles) => database.ChangeAsync<bool>(async transaction =>
+    {
+        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.ChangeApiKey, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        var found = await FindAsync(transaction, organizationId, keyId);
+        if (found.Refusal is { } unknown) return unknown;
+        var key = found.Value;
+        if (IsOwner(key) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
+
+        var connection = transaction.Connection!;
+        if (name is not null)
+        {
+            if (await CheckNameAsync(transaction, organizationId, name, except: key.UserId) is { } badName) return badName;
+            await connection.ExecuteAsync("UPDATE users SET name = @name WHERE id = @UserId", new { name = name.Trim(), key.UserId }, transaction);
+            await connection.ExecuteAsync("UPDATE access_keys SET name = @name WHERE membership_id IN (SELECT id FROM memberships WHERE user_id = @UserId) AND deleted_at IS NULL", new { name = name.Trim(), key.UserId }, transaction);
+        }
+
+        if (roles is not null)
+        {
+            if (await CheckRolesAsync(transaction, standpoint.Value, roles) is { } badRoles) return badRoles;
+            var wanted = WithHome(organizationId, roles).ToList();
+            foreach (var gone in key.Roles.Where(held => wanted.All(one => one.OrganizationId != held.OrganizationId)))
+                await connection.ExecuteAsync("UPDATE memberships SET ended_at = @at WHERE user_id = @UserId AND organization_id = @OrganizationId AND ended_at IS NULL", new { key.UserId, gone.OrganizationId, at = clock.GetUtcNow() }, transaction);
+            foreach (var one in wanted)
+                if (await connection.ExecuteAsync("UPDATE memberships SET roles = @Roles WHERE user_id = @UserId AND organization_id = @OrganizationId AND ended_at IS NULL", new { one.Roles, key.UserId, one.OrganizationId }, transaction) == 0)
+                    await InsertMembershipAsync(transaction, one.OrganizationId, key.UserId, one.Roles);
+        }
+
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyUpdate, organizationId, keyId, detail: roles is null ? null : Words(roles));
+        return true;
+    });
+
+    /// <summary>A new secret for an API key, with its name, roles and scopes. The earlier one works on for the overlap, never beyond its own expiry.</summary>
+    /// <param name="newId">Drawn when the form was shown.</param>
+    /// <param name="overlap">From zero, which ends the earlier secret at once, to <see cref="OverlapMax"/>.</param>
+    public Task<Outcome<PersonalAccessKey>> RotateAsync(Actor actor, Guid organizationId, string keyId, string newId, TimeSpan overlap) => database.ChangeAsync<PersonalAccessKey>(async transaction =>
+    {
+        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RotateApiKey, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        if (!KeyFormat.IsId(newId)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
+        if (overlap < TimeSpan.Zero || overlap > OverlapMax) return new Refusal(RefusalCode.InvalidRequest, $"overlap: choose 0 to {OverlapMax.TotalDays} days.", "overlap out of bounds");
+
+        var connection = transaction.Connection!;
+        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @newId", new { newId }, transaction) > 0) return Keys.UsedBefore;
+        var found = await FindAsync(transaction, organizationId, keyId);
+        if (found.Refusal is { } unknown) return unknown;
+        var old = found.Value;
+        if (IsOwner(old) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
+        if (old.SuspendedAt is not null) return new Refusal(RefusalCode.Conflict, "This API key is suspended, and its successor would not be: resume it first.", "rotation of a suspended key");
+
+        var (now, lifetime) = (clock.GetUtcNow(), old.ExpiresAt - old.CreatedAt);
+        var row = await connection.QuerySingleAsync<(string MembershipId, string? FamilyId)>("SELECT membership_id, family_id FROM access_keys WHERE id = @keyId", new { keyId }, transaction);
+        // One earlier secret at a time: what an earlier rotation left ends with this one.
+        await connection.ExecuteAsync("UPDATE access_keys SET deleted_at = @now WHERE membership_id = @MembershipId AND successor_id IS NOT NULL AND deleted_at IS NULL", new { now, row.MembershipId }, transaction);
+        var key = await InsertKeyAsync(transaction, newId, Guid.Parse(row.MembershipId), old.Name, old.Scopes, now + lifetime, actor.UserId, row.FamilyId ?? keyId);
+        await connection.ExecuteAsync(
+            "UPDATE access_keys SET successor_id = @newId, family_id = @family, overlap_ends_at = @end, deleted_at = @deletedAt WHERE id = @keyId",
+            new { newId, keyId, family = row.FamilyId ?? keyId, end = now + overlap, deletedAt = overlap == TimeSpan.Zero ? now : (DateTimeOffset?)null }, transaction);
+        await KeyStatus.OfMembershipAsync(transaction, clock, Guid.Parse(row.MembershipId));
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyRotate, organizationId, newId, detail: keyId);
+        return key;
+    });
+
+    /// <summary>Ends an API key, with every secret that it had. When this has returned, no exchange that begins afterwards succeeds (R5).</summary>
+    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) => database.ChangeAsync<bool>(async transaction =>
+    {
+        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DeleteApiKey, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        var found = await FindAsync(transaction, organizationId, keyId);
+        if (found.Refusal is { } unknown) return unknown;
+        await EndAsync(transaction, clock, found.Value.UserId);
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyRevoke, organizationId, keyId);
+        return true;
+    });
+
+    /// <summary>Ends the service user behind an API key, and so all of it.</summary>
+    internal static async Task EndAsync(DbTransaction transaction, TimeProvider clock, Guid userId)
+    {
+        await transaction.Connection!.ExecuteAsync(
+            """
+            UPDATE access_keys SET deleted_at = @at WHERE deleted_at IS NULL AND membership_id IN (SELECT id FROM memberships WHERE user_id = @userId);
+            UPDATE memberships SET ended_at = @at WHERE user_id = @userId AND ended_at IS NULL;
+            UPDATE users SET deleted_at = @at WHERE id = @userId AND kind = 'service' AND deleted_at IS NULL;
+            """, new { userId, at = clock.GetUtcNow() }, transaction);
+        await KeyStatus.OfUserAsync(transaction, clock, userId);
+    }
+
+    private static Refusal? CheckExpiry(DateTimeOffset? expiresAt, DateTimeOffset now) =>
+        expiresAt <= now || expiresAt > now + LifetimeMax ? new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most a year ahead.", "expiry out of bounds") : null;
+
+    private async Task<Refusal?> CheckRolesAsync(DbTransaction transaction, Standpoint standpoint, IReadOnlyList<ApiKeyRoles> roles)
+    {
+        if (roles.Select(one => one.OrganizationId).Distinct().Count() != roles.Count) return new Refusal(RefusalCode.InvalidRequest, "roles: an organization is named twice.", "organization twice");
+        foreach (var (organizationId, held) in roles)
+        {
+            if (members.CheckRoles(held, NameSet.Empty) is { } refusal) return refusal;
+            if (held.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint)) return ownerOnly;
+            if (organizationId == standpoint.OrganizationId) continue;
+            // Of a root only: its sub-organizations. Anything else is one and the same answer (R9).
+            if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM organizations WHERE id = @organizationId AND root_id = @home AND deleted_at IS NULL",
+                    new { organizationId, home = standpoint.OrganizationId }, transaction) == 0)
+                return new Refusal(RefusalCode.InvalidRequest, "roles: an API key reaches its own organization and, from a root, its sub-organizations; one that you named is neither.", "roles elsewhere");
+        }
+
+        return null;
+    }
+
+    private static async Task<Refusal?> CheckNameAsync(DbTransaction transaction, Guid organizationId, string name, Guid except)
+    {
+        if (Checks.Name(name, "name", Keys.NameLengthMax) is { } refusal) return refusal;
+        return await transaction.Connection!.ExecuteScalarAsync<long>(
+            """
+            SELECT COUNT(*) FROM memberships m JOIN users u ON u.id = m.user_id
+            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND u.kind = 'service' AND u.name = @name AND u.id <> @except
+              AND EXISTS (SELECT 1 FROM access_keys k WHERE k.membership_id = m.id AND k.deleted_at IS NULL)
+            """, new { organizationId, name = name.Trim(), except }, transaction) > 0 ? nameTaken : null;
+    }
+
+    private static async Task<Outcome<ApiKeyEntry>> FindAsync(DbTransaction transaction, Guid organizationId, string keyId) =>
+        KeyFormat.IsId(keyId) && (await ReadAsync(transaction.Connection!, transaction, organizationId, keyId)) is [var found] ? found : NoSuchKey;
+
+    private static bool IsOwner(ApiKeyEntry key) => key.Roles.Any(one => one.Roles.Contains(Permissions.Owner));
+
+    private static IEnumerable<ApiKeyRoles> WithHome(Guid organizationId, IReadOnlyList<ApiKeyRoles> roles) =>
+        roles.Any(one => one.OrganizationId == organizationId) ? roles : roles.Prepend(new ApiKeyRoles(organizationId, NameSet.Empty));
+
+    private static string Words(IReadOnlyList<ApiKeyRoles> roles) => string.Join("; ", roles.Select(one => $"{one.OrganizationId}: {one.Roles}"));
+
+    private async Task<Guid> InsertMembershipAsync(DbTransaction transaction, Guid organizationId, Guid userId, NameSet roles)
+    {
+        var id = Ids.New(clock);
+        await transaction.Connection!.ExecuteAsync(
+            "INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@id, @organizationId, @userId, @roles, @at)",
+            new { id, organizationId, userId, roles, at = clock.GetUtcNow() }, transaction);
+        return id;
+    }
+
+    private async Task<PersonalAccessKey> InsertKeyAsync(DbTransaction transaction, string id, Guid membershipId, string name, NameSet scopes, DateTimeOffset expiresAt, Guid? createdBy, string? familyId)
+    {
+        var key = PersonalAccessKey.Generate(options.Brand, id, KeyKind.Organization);
+        await transaction.Connection!.ExecuteAsync(
+            """
+            INSERT INTO access_keys (id, kind, membership_id, name, hash, scopes, created_at, expires_at, created_by, family_id, status_index)
+            VALUES (@Id, 'oak', @membershipId, @name, @hash, @scopes, @now, @expiresAt, @createdBy, @familyId, @statusIndex)
+            """,
+            new { key.Id, membershipId, name = name.Trim(), hash = key.Hash(), scopes, now = clock.GetUtcNow(), expiresAt, createdBy, familyId, statusIndex = await KeyStatus.TakeIndexAsync(transaction) }, transaction);
+        return key;
+    }
+
+    /// <param name="keyId">Empty: all of the organization.</param>
+    private static async Task<List<ApiKeyEntry>> ReadAsync(DbConnection connection, DbTransaction? transaction, Guid organizationId, string keyId)
+    {
+        var entries = (await connection.QueryAsync<ApiKeyEntry>(
+            """
+            SELECT k.id, u.name, k.scopes, k.created_at, k.expires_at, k.created_by, maker.name AS created_by_name, k.suspended_at, u.id AS user_id,
+                   (SELECT MAX(s.last_used_at) FROM key_use_hours s WHERE s.key_id = k.id) AS last_used_at,
+                   (SELECT MAX(old.overlap_ends_at) FROM access_keys old WHERE old.successor_id = k.id AND old.deleted_at IS NULL AND old.membership_id = k.membership_id) AS earlier_secret_ends_at
+            FROM memberships m
+            JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
+            JOIN users u ON u.id = m.user_id
+            LEFT JOIN users maker ON maker.id = k.created_by
+            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
+            ORDER BY u.name, k.id
+            """, new { organizationId, keyId }, transaction)).AsList();
+        var roles = (await connection.QueryAsync<(Guid UserId, Guid OrganizationId, NameSet Roles)>(
+            """
+            SELECT other.user_id, other.organization_id, other.roles
+            FROM memberships m
+            JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
+            JOIN memberships other ON other.user_id = m.user_id AND other.ended_at IS NULL
+            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
+            ORDER BY CASE WHEN other.organization_id = @organizationId THEN 0 ELSE 1 END, other.organization_id
+            """, new { organizationId, keyId }, transaction)).ToLookup(row => row.UserId, row => new ApiKeyRoles(row.OrganizationId, row.Roles));
+        return [.. entries.Select(entry => entry with { Roles = [.. roles[entry.UserId]] })];
+    }
+}
