@@ -59,6 +59,8 @@ public static class Program
         services.AddSingleton<Callers>().AddSingleton<Mails>();
         services.AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddSingleton<WebhookSender>().AddHostedService(provider => provider.GetRequiredService<WebhookSender>());
         services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
+        services.AddSingleton<MemberKeys>();
+        ApiDocument.Add(services);
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<MailSender>().AddHostedService(provider => provider.GetRequiredService<MailSender>());
@@ -108,6 +110,7 @@ public static class Program
             pages.Conventions.AllowAnonymousToPage("/SignOut");
             pages.Conventions.AllowAnonymousToPage("/AcceptInvitation");
             foreach (var page in (string[])["/SignInCode", "/ForgotPassword", "/ResetPassword"]) pages.Conventions.AllowAnonymousToPage(page);
+            pages.Conventions.AllowAnonymousToPage("/ApiDocs");
             pages.Conventions.ConfigureFilter(new ResponseCacheAttribute { NoStore = true, Location = ResponseCacheLocation.None });
         });
 
@@ -167,6 +170,13 @@ public static class Program
         Health.Map(app);
         Discovery.Map(app);
         ActivityEndpoints.Map(app);
+        UserInfo.Map(app);
+        SessionEndpoint.Map(app);
+        OrganizationEndpoints.Map(app);
+        MemberEndpoints.Map(app);
+        KeyEndpoints.Map(app);
+        ApiDocument.Map(app);
+        RoleCatalogue.Map(app, app.Services.GetRequiredService<PakhouseOptions>().Roles);
         Assets.Map(app);
         if (app.Services.GetRequiredService<PakhouseOptions>().OidcAuthority is not null) ProviderSignIn.Map(app);
         PolicyEndpoints.Map(app);
