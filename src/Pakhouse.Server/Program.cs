@@ -61,6 +61,8 @@ public static class Program
         services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
         services.AddSingleton<MemberKeys>();
         ApiDocument.Add(services);
+        services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddSingleton<StatusStreams>().AddHostedService(provider => provider.GetRequiredService<StatusStreams>());
+        services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<MailSender>().AddHostedService(provider => provider.GetRequiredService<MailSender>());
@@ -177,6 +179,9 @@ public static class Program
         KeyEndpoints.Map(app);
         ApiDocument.Map(app);
         RoleCatalogue.Map(app, app.Services.GetRequiredService<PakhouseOptions>().Roles);
+        StatusListEndpoint.Map(app);
+        Introspection.Map(app);
+        RevocationEndpoint.Map(app);
         Assets.Map(app);
         if (app.Services.GetRequiredService<PakhouseOptions>().OidcAuthority is not null) ProviderSignIn.Map(app);
         PolicyEndpoints.Map(app);
