@@ -61,7 +61,7 @@ public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOpt
                     return Page();
                 }
 
-                await Sessions.BeginAsync(HttpContext, signedUp.Value);
+                await Sessions.BeginAsync(HttpContext, signedUp.Value, SignInMethod.Invitation);
                 return this.SeeOther(OrganizationPage.SecurityUrl(Opened.Invitation.OrganizationsAndRoles[0].OrganizationId));
             default:
                 Response.StatusCode = StatusCodes.Status403Forbidden;

@@ -19,7 +19,7 @@ public abstract class ApiKeyPage(Organizations organizations, PakhouseOptions op
 
     public RolePicker SubPicker { get; private set; } = null!;
 
-    public static string Url(Guid organizationId) => $"{SecurityUrl(organizationId)}/api-keys";
+    public static string KeysUrl(Guid organizationId) => $"{SecurityUrl(organizationId)}/api-keys";
 
     public string BackUrl => $"{SecurityUrl(OrganizationId)}#api-keys";
 
@@ -125,7 +125,7 @@ public sealed class ApiKeyModel(Organizations organizations, ApiKeys keys, KeyTi
 
     public ShownKey? NewKey { get; private set; }
 
-    public string KeyUrl => $"{Url(OrganizationId)}/{KeyId}";
+    public string SelfUrl => $"{KeysUrl(OrganizationId)}/{KeyId}";
 
     public async Task<IActionResult> OnGetAsync() => await FindAsync() is { } refused ? refused : Show(Key.Roles);
 
@@ -145,7 +145,7 @@ public sealed class ApiKeyModel(Organizations organizations, ApiKeys keys, KeyTi
     public async Task<IActionResult> OnPostRotateAsync()
     {
         if (await FindAsync() is { } refused) return refused;
-        if (tickets.Read(Ticket, UserId, OrganizationId) is not { } id) return this.SeeOther(KeyUrl);
+        if (tickets.Read(Ticket, UserId, OrganizationId) is not { } id) return this.SeeOther(SelfUrl);
         var rotated = await keys.RotateAsync(Actor, OrganizationId, KeyId, id, TimeSpan.FromHours(Math.Clamp(OverlapHours, -1, 100_000)));
         if (rotated.Refusal == Server.Keys.UsedBefore || rotated.Refusal == ApiKeys.NoSuchKey) return this.SeeOther(BackUrl);
         if (rotated.Refusal is { } refusal)
