@@ -63,6 +63,7 @@ public static class Program
         ApiDocument.Add(services);
         services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddSingleton<StatusStreams>().AddHostedService(provider => provider.GetRequiredService<StatusStreams>());
         services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
+        services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<MailSender>().AddHostedService(provider => provider.GetRequiredService<MailSender>());
@@ -182,6 +183,7 @@ public static class Program
         StatusListEndpoint.Map(app);
         Introspection.Map(app);
         RevocationEndpoint.Map(app);
+        ActivityEndpoints.Map(app);
         Assets.Map(app);
         if (app.Services.GetRequiredService<PakhouseOptions>().OidcAuthority is not null) ProviderSignIn.Map(app);
         PolicyEndpoints.Map(app);
