@@ -237,7 +237,8 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
 
         async Task<ApiClient> TokenAsync(Guid? target)
         {
-            var granted = await Server.Get<KeyExchange>().ExchangeAsync(new ExchangeRequest(key, target, NameSet.Empty, IsApiKey: true));
+            var called = await Server.ScalarAsync<string>($"SELECT name FROM users WHERE id = '{caller.UserId}'");
+            var granted = await Server.Get<KeyExchange>().ExchangeAsync(new ExchangeRequest(key, target, NameSet.Empty, System.Text.Encoding.UTF8.GetBytes(called!)));
             return ApiClient.WithToken(Server, Server.Get<AccessToken>().Create(granted.Value, Server.Clock.GetUtcNow()));
         }
     }
