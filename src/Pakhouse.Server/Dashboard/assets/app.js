@@ -99,7 +99,7 @@ document.querySelector('[data-focus]')?.focus();
 // A browser may keep a page that was left, to show it again at once: the secret must not be on it.
 addEventListener('pagehide', () => {
   for (const secret of document.querySelectorAll('[data-secret]')) {
-    secret.textContent = 'The key is no longer shown. If you did not save it, delete it and generate another.';
+    secret.textContent = secret.dataset.secret || 'The key is no longer shown. If you did not save it, delete it and generate another.';
   }
 });
 
