@@ -108,6 +108,7 @@ public static class Commands
         var options = app.Services.GetRequiredService<PakhouseOptions>();
         var address = app.Services.GetRequiredService<PublicAddress>().Value;
         Console.WriteLine($"Pakhouse serves {address} from {app.Services.GetRequiredService<Database>().Place}");
+        if (options.SmtpHost is null) Console.WriteLine($"Messages are not sent but written to {options.MailFolder}, as .eml files. Set Pakhouse:SmtpHost to send them.");
         var isShared = options.Postgres is not null || options.DataProtectionCertificate is not null;
         if (isShared && app.Services.GetRequiredService<Database>().ProtectionKeys.GetAllElements().Any(element => element.Descendants("masterKey").Any()))
             Console.WriteLine("Note: Data Protection keys stand unencrypted beside what they encrypt, so whoever can read them can forge tokens. Set Pakhouse:DataProtectionCertificateFile before the first start; docs/operations.md, \"Who can read what\", says what to do later.");
