@@ -24,6 +24,9 @@ public static class StorageCopy
         ("access_keys", "id"),
         ("counters", "name"),
         ("key_use_hours", "key_id, hour"),
+        ("key_networks", "key_id, network"),
+        ("key_late_uses", "key_id"),
+        ("key_expiry_notices", "key_id, days"),
         ("invitations", "id"),
         ("invitation_parts", "invitation_id, organization_id"),
         ("invitation_counts", "target"),
@@ -34,6 +37,13 @@ public static class StorageCopy
         ("signing_keys", "id"),
         ("sign_in_attempts", "email_hash"),
         ("setup_codes", "hash"),
+        ("sessions", "id"),
+        ("authenticators", "user_id"),
+        ("recovery_codes", "user_id, hash"),
+        ("passkeys", "id"),
+        ("provider_subjects", "issuer, subject"),
+        ("password_resets", "hash"),
+        ("spent_challenges", "hash"),
         ("activity", "id"),
     ];
 
