@@ -162,6 +162,10 @@ public static class MatrixRows
         Guarded("GET", Organization + "/webhooks/{id}/deliveries", Permission.ManageWebhooks, OwnersInPerson),
         Guarded("POST", Organization + "/webhooks/{id}/deliveries/{message}/resend", Permission.ManageWebhooks, OwnersInPerson),
 
+        // The record: whoever may not see it sees their own doings
+        Guarded("GET", Organization + "/activity", Permission.SeeOrganization, Everybody),
+        Guarded("GET", Organization + "/activity.csv", Permission.SeeOrganization, Everybody),
+
         // The bearer, whoever it is
         Bearer("GET", "/userinfo"),
         Bearer("POST", "/userinfo"),
@@ -194,6 +198,14 @@ public static class MatrixRows
         Known("PAGE", "/Index"),
         Known("PAGE", "/organizations"),
         Page("/organizations/{organizationId}/team", Permission.SeeOrganization, Everybody),
+        Known("PAGE", "/organizations/new"),
+        Page("/organizations/{organizationId}/team/{act}", Permission.SeeOrganization, Everybody), // what it offers depends on the act
+        Page("/organizations/{organizationId}/team/members/{userId}", Permission.ChangeRoles, Leaders),
+        Page("/organizations/{organizationId}/team/members/{userId}/remove", Permission.RemoveMember, Leaders),
+        Page("/organizations/{organizationId}/team/invite", Permission.InviteMember, Leaders),
+        Page("/organizations/{organizationId}/team/invitations/{invitationId}/{act}", Permission.InviteMember, Leaders),
+        Page("/organizations/{organizationId}/activity", Permission.SeeOrganization, Everybody),
+        Page("/organizations/{organizationId}/auth-activity", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
         Page("/organizations/{organizationId}/webhooks", Permission.ManageWebhooks, OwnersInPerson),
