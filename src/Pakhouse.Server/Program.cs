@@ -54,7 +54,9 @@ public static class Program
         services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
+        services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
         services.AddSingleton<Callers>().AddSingleton<Mails>();
+        services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
@@ -153,7 +155,10 @@ public static class Program
         KeyLifeEndpoints.Map(app);
         Health.Map(app);
         Discovery.Map(app);
+        ActivityEndpoints.Map(app);
         Assets.Map(app);
+        PolicyEndpoints.Map(app);
+        InventoryEndpoints.Map(app);
         app.MapRazorPages();
     }
 }

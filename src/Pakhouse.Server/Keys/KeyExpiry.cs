@@ -80,8 +80,8 @@ public sealed class KeyExpiry(Database database, Mails mails, PublicAddress addr
         $"""
         Hello {key.UserName},
 
-        your key “{key.Name}” ({key.Id}) in {key.OrganizationName} {(key.ExpiresAt <= now ? "expired" : "expires")} on {When.ExactWords(key.ExpiresAt)}.
-        {(key.LastUsedAt is { } usedAt ? $"It was last used on {When.ExactWords(usedAt)}{(key.Address is { Length: > 0 } from ? $" from {from}" : "")}." : "It was never used.")}
+        your key “{key.Name}” ({key.Id}) in {key.OrganizationName} {(key.ExpiresAt <= now ? "expired" : "expires")} on {When.Exact(key.ExpiresAt)}.
+        {(key.LastUsedAt is { } usedAt ? $"It was last used on {When.Exact(usedAt)}{(key.Address is { Length: > 0 } from ? $" from {from}" : "")}." : "It was never used.")}
 
         {(key.ExpiresAt <= now
             ? "Programs that still hold it get no tokens any more. If they are needed, generate a new key:"

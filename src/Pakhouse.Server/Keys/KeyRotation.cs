@@ -165,7 +165,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         $"""
         Hello {key.UserName},
 
-        your key “{key.Name}” ({keyId}) in {key.OrganizationName} was rotated, and stopped on {When.ExactWords(key.OverlapEndsAt)}. It was used after that, with its secret: on {When.ExactWords(at)}, from {from?.ToString() ?? "an unknown address"}.
+        your key “{key.Name}” ({keyId}) in {key.OrganizationName} was rotated, and stopped on {When.Exact(key.OverlapEndsAt)}. It was used after that, with its secret: on {When.Exact(at)}, from {from?.ToString() ?? "an unknown address"}.
 
         That is a program that still has the old key, or somebody who should not have it. Until you know which, the key and the one that replaced it are frozen: they get no tokens, and tokens got with them are revoked.
 

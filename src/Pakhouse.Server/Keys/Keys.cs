@@ -130,16 +130,24 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
 
     internal static readonly Refusal NoSuchKey = new(RefusalCode.NotFound, "You have no such key in this organization; it may have been deleted already.", "no such key of the caller");
 
+    /// <summary>What <see cref="ReadFacts"/> reads, in its order: key, membership, user, organization, root, target, other membership.</summary>
+    internal const string FactsColumns =
+        """
+        k.hash, k.scopes, k.expires_at, k.deleted_at,
+        u.id, u.name, u.email, COALESCE(u.disabled_at, u.deleted_at),
+        m.ended_at, m.roles,
+        o.id, o.root_id, COALESCE(o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at),
+        t.root_id, om.roles,
+        k.kind, k.suspended_at, k.overlap_ends_at, k.status_index, k.created_at, o.policy, r.policy, t.policy
+        """;
+
+    internal const int FactsColumnCount = 23;
+
     // The one read of an exchange (R6). Every join is to one row by a unique index. The target is joined only when it is asked
     // for and is another organization than the key's.
     private readonly PreparedRead exchange = database.PrepareRead(
-        """
-        SELECT k.hash, k.scopes, k.expires_at, k.deleted_at,
-               u.id, u.name, u.email, COALESCE(u.disabled_at, u.deleted_at),
-               m.ended_at, m.roles,
-               o.id, o.root_id, COALESCE(o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at),
-               t.root_id, om.roles,
-               k.kind, k.suspended_at, k.overlap_ends_at, k.status_index, k.created_at, o.policy, r.policy, t.policy
+        $"""
+        SELECT {FactsColumns}
         FROM access_keys k
         JOIN memberships m ON m.id = k.membership_id
         JOIN users u ON u.id = m.user_id
@@ -271,7 +279,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         return $"Key {number}";
     }
 
-    private static readonly Func<DbDataReader, ExchangeFacts> ReadFacts = row => new ExchangeFacts
+    internal static readonly Func<DbDataReader, ExchangeFacts> ReadFacts = row => new ExchangeFacts
     {
         Hash = row.GetFieldValue<byte[]>(0),
         KeyScopes = NameSet.Parse(row.GetString(1)),

@@ -115,9 +115,9 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
 
     /// <summary>For people who read the logs of their programs: what ends, when, and what to do.</summary>
     private static string Warning(TokenGrant grant, DateTimeOffset endsAt) => grant.IsReplaced
-        ? $"This key was rotated and stops on {When.ExactWords(endsAt)}: use the key that replaced it."
-        : grant.KeyExpiresAt == endsAt ? $"This key expires on {When.ExactWords(endsAt)}: rotate it or generate a new one before then."
-        : $"By the organization's policy this key stops on {When.ExactWords(endsAt)}: ask an owner of the organization.";
+        ? $"This key was rotated and stops on {When.Exact(endsAt)}: use the key that replaced it."
+        : grant.KeyExpiresAt == endsAt ? $"This key expires on {When.Exact(endsAt)}: rotate it or generate a new one before then."
+        : $"By the organization's policy this key stops on {When.Exact(endsAt)}: ask an owner of the organization.";
 
     /// <summary>An address ends up in logs and histories: a key there is refused even when it is right, so that nobody gets used to it.</summary>
     private static bool HasKeyInQuery(QueryString query)
