@@ -42,6 +42,12 @@ public sealed class PakhouseOptions
 
     public required TimeSpan TokenLifetime { get; init; }
 
+    /// <summary>How long a verifier may go on with a status list before it must ask again: a deleted key's tokens are refused within it.</summary>
+    public required TimeSpan StatusTtl { get; init; }
+
+    /// <summary>APIs and gateways that may introspect tokens and keys.</summary>
+    public required ResourceServers ResourceServers { get; init; }
+
     /// <summary><c>ES256</c>, or <c>RS256</c> for verifiers that know nothing newer (a sixth of the rate).</summary>
     public required string SigningAlgorithm { get; init; }
 
@@ -90,6 +96,19 @@ public sealed class PakhouseOptions
 
     public required int PasswordLengthMin { get; init; }
 
+    /// <summary>The platform's own OpenID Connect provider: its issuer. Null: nobody signs in through one.</summary>
+    public required Uri? OidcAuthority { get; init; }
+
+    public required string? OidcClientId { get; init; }
+
+    public required string? OidcClientSecret { get; init; }
+
+    /// <summary>What people call the provider; stands on the button.</summary>
+    public required string OidcName { get; init; }
+
+    /// <summary>The provider is the only way to sign in: passwords, passkeys and resets are off.</summary>
+    public required bool OidcOnly { get; init; }
+
     /// <summary>Counts of use are written this often; a crash loses at most this much of them.</summary>
     public required TimeSpan UseFlush { get; init; }
 
@@ -124,6 +143,8 @@ public sealed class PakhouseOptions
             Brand = read.Text("Brand", "ph", "2 to 16 characters of [a-z0-9], the first a letter", text => KeyFormat.IsBrand(text))!,
             Audience = read.Text("Audience", null, "at most 256 characters without spaces", text => text.Length <= 256 && !text.Any(char.IsWhiteSpace)),
             TokenLifetime = read.Seconds("TokenLifetimeSeconds", 3600, 60, (int)TokenLifetimeMax.TotalSeconds),
+            StatusTtl = read.Seconds("StatusTtlSeconds", 5, 1, 300),
+            ResourceServers = read.ResourceServers("ResourceServers"),
             SigningAlgorithm = read.Text("SigningAlgorithm", "ES256", "ES256 or RS256", text => text is "ES256" or "RS256")!,
             SigningKeyRotation = TimeSpan.FromDays(read.Number("SigningKeyRotationDays", 90, 1, 3650)),
             SigningKeyPublication = TimeSpan.FromMinutes(read.Number("SigningKeyPublicationMinutes", 60, 5, 10080)),
@@ -142,6 +163,11 @@ public sealed class PakhouseOptions
             SignInLockout = TimeSpan.FromMinutes(read.Number("SignInLockoutMinutes", 15, 1, 1440)),
             SessionIdle = TimeSpan.FromMinutes(read.Number("SessionIdleMinutes", 480, 5, 43200)),
             PasswordLengthMin = read.Number("PasswordLengthMin", 12, 8, 64),
+            OidcAuthority = read.Address("OidcAuthority", null, pathAllowed: true),
+            OidcClientId = read.Text("OidcClientId", null, "at most 256 characters", text => text.Length <= 256),
+            OidcClientSecret = read.Secret("OidcClientSecret"),
+            OidcName = read.Text("OidcName", "single sign-on", "1 to 40 characters", text => text.Length <= 40 && !text.Any(char.IsControl))!,
+            OidcOnly = read.Flag("OidcOnly", false),
             UseFlush = read.Seconds("UseFlushSeconds", 5, 1, 60),
             ShutdownDelay = read.Seconds("ShutdownDelaySeconds", 0, 0, 25),
         };
@@ -150,6 +176,10 @@ public sealed class PakhouseOptions
         var seen = publicAddress ?? listen;
         if (seen.Scheme != Uri.UriSchemeHttps && !seen.IsLoopback)
             read.Fault("PublicAddress", "an https address unless the host is loopback: set it to the address that users and machines come by, and let a proxy end TLS", seen.ToString());
+
+        if (options.OidcAuthority is null != options.OidcClientId is null) read.Fault("OidcAuthority", "set together with OidcClientId, or neither", options.OidcAuthority?.ToString() ?? "");
+        if (options.OidcAuthority is { IsLoopback: false } authority && authority.Scheme != Uri.UriSchemeHttps) read.Fault("OidcAuthority", "an https address unless the host is loopback", authority.ToString());
+        if (options.OidcOnly && options.OidcAuthority is null) read.Fault("OidcOnly", "false as long as OidcAuthority is not set: nobody could sign in", "true");
 
         read.ThrowIfFaulty();
         return options;
@@ -196,14 +226,14 @@ internal sealed class SettingReader(IConfigurationSection section)
     public TimeSpan Seconds(string name, int fallback, int min, int max) => TimeSpan.FromSeconds(Number(name, fallback, min, max));
 
     /// <summary>An http or https address of a host, without user, path, query or fragment.</summary>
-    public Uri? Address(string name, string? fallback, bool portRequired = false)
+    public Uri? Address(string name, string? fallback, bool portRequired = false, bool pathAllowed = false)
     {
         var given = Given(name, fallback ?? "");
         var fallbackAddress = fallback is null ? null : new Uri(fallback);
         if (given is null) return fallbackAddress;
         if (Uri.TryCreate(given, UriKind.Absolute, out var address)
             && (address.Scheme == Uri.UriSchemeHttp || address.Scheme == Uri.UriSchemeHttps)
-            && address is { AbsolutePath: "/", Query: "", Fragment: "", UserInfo: "" }) return address;
+            && address is { Query: "", Fragment: "", UserInfo: "" } && (pathAllowed || address.AbsolutePath == "/")) return address;
         Fault(name, portRequired ? "an http or https address with a port and nothing behind it, such as http://127.0.0.1:8420" : "an http or https address with no path, such as https://keys.example.com", given);
         return fallbackAddress;
     }
@@ -217,6 +247,15 @@ internal sealed class SettingReader(IConfigurationSection section)
         foreach (var entry in entries) (isValid(entry) ? valid : faulty).Add(entry);
         foreach (var entry in faulty) Fault(name, expected, entry);
         return valid;
+    }
+
+    /// <summary>A text that no message repeats.</summary>
+    public string? Secret(string name)
+    {
+        var given = Given(name, "");
+        if (given is null or { Length: <= 1024 }) return given;
+        faults.Add($"{Full(name)} must be at most 1024 characters; what was given is not shown");
+        return null;
     }
 
     public bool Flag(string name, bool fallback)
@@ -257,6 +296,25 @@ internal sealed class SettingReader(IConfigurationSection section)
             Fault(name, $"a readable catalogue of roles such as GET /roles.json shows ({e.Message})", file);
             return RoleCatalogue.Default;
         }
+    }
+
+    /// <summary>Entries <c>NAME:SecretHash</c>; two hashes while a secret is being replaced.</summary>
+    public ResourceServers ResourceServers(string name)
+    {
+        defaults[name] = "";
+        var servers = new Dictionary<string, IReadOnlyList<byte[]>>(StringComparer.Ordinal);
+        foreach (var entry in section.GetSection(name).GetChildren())
+        {
+            foreach (var stray in entry.GetChildren().Where(child => !child.Key.Equals("SecretHash", StringComparison.OrdinalIgnoreCase)))
+                faults.Add($"{Full(name)}:{entry.Key}:{stray.Key} is not a setting. A resource server has SecretHash.");
+            var hashes = (entry["SecretHash"] ?? "").Split([' ', ','], StringSplitOptions.RemoveEmptyEntries);
+            if (NameSet.IsName(entry.Key) && hashes.Length is 1 or 2 && hashes.All(hash => hash.Length == 64 && hash.All(char.IsAsciiHexDigit)))
+                servers[entry.Key] = [.. hashes.Select(Convert.FromHexString)];
+            else
+                faults.Add($"{Full(name)}:{entry.Key}:SecretHash must be one or two SHA-256 hashes of 64 hexadecimal digits, under a name of 1 to 64 characters of [A-Za-z0-9._-]; the command resource-servers new NAME makes a secret and prints the setting. What was given is not shown, because it can be a secret");
+        }
+
+        return new ResourceServers(servers);
     }
 
     public X509Certificate2? Certificate(string name, string passwordName)

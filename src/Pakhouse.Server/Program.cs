@@ -56,6 +56,8 @@ public static class Program
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
         services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
         services.AddSingleton<Callers>().AddSingleton<Mails>();
+        services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddSingleton<StatusStreams>().AddHostedService(provider => provider.GetRequiredService<StatusStreams>());
+        services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
         services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
@@ -67,6 +69,9 @@ public static class Program
 
         services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
         services.AddSingleton<SetUp>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
+        services.AddSingleton<SessionTable>().AddSingleton<SignInAttempts>().AddSingleton<SecondFactor>().AddSingleton<Passwords>().AddSingleton<StepCookies>();
+        services.AddSingleton<Passkeys>().AddSingleton<PasskeyStore>().AddSingleton<PasskeyCeremony>().AddSingleton<ProviderSubjects>();
+        services.AddOptions<IdentityPasskeyOptions>().Configure<PublicAddress>(PasskeyCeremony.Configure);
         services.AddSingleton<IPasswordHasher<User>, PasswordHasher<User>>().AddSingleton<ILookupNormalizer, UpperInvariantLookupNormalizer>();
         services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
 
@@ -78,13 +83,14 @@ public static class Program
         // __Host-: the browser takes the cookie from this host and by HTTPS only, and no neighbour can plant one.
         var prefix = options.IsHttps ? "__Host-" : "";
         var secure = options.IsHttps ? CookieSecurePolicy.Always : CookieSecurePolicy.None;
-        services.AddAuthentication(Sessions.Scheme).AddCookie(Sessions.Scheme, cookie =>
+        var authentication = services.AddAuthentication(Sessions.Scheme).AddCookie(Sessions.Scheme, cookie =>
         {
             (cookie.Cookie.Name, cookie.Cookie.SecurePolicy, cookie.Cookie.SameSite, cookie.Cookie.Path) = ($"{prefix}pakhouse", secure, SameSiteMode.Lax, "/");
             (cookie.LoginPath, cookie.AccessDeniedPath, cookie.ReturnUrlParameter) = ("/sign-in", "/sign-in", "from");
             (cookie.ExpireTimeSpan, cookie.SlidingExpiration) = (options.SessionIdle, true);
             (cookie.Events.OnValidatePrincipal, cookie.Events.OnCheckSlidingExpiration) = (Sessions.ValidateAsync, Sessions.RenewAsync);
         });
+        if (options.OidcAuthority is not null) authentication.AddOpenIdConnect(ProviderSignIn.Scheme, oidc => ProviderSignIn.Configure(oidc, options, clock));
         services.PostConfigure<CookieAuthenticationOptions>(Sessions.Scheme, cookie => cookie.TimeProvider = clock);
         services.AddAuthorization();
         services.AddAntiforgery(antiforgery =>
@@ -99,6 +105,7 @@ public static class Program
             pages.Conventions.AllowAnonymousToPage("/SignIn");
             pages.Conventions.AllowAnonymousToPage("/SetUp");
             pages.Conventions.AllowAnonymousToPage("/SignOut");
+            foreach (var page in (string[])["/SignInCode", "/ForgotPassword", "/ResetPassword"]) pages.Conventions.AllowAnonymousToPage(page);
             pages.Conventions.ConfigureFilter(new ResponseCacheAttribute { NoStore = true, Location = ResponseCacheLocation.None });
         });
 
@@ -155,8 +162,12 @@ public static class Program
         KeyLifeEndpoints.Map(app);
         Health.Map(app);
         Discovery.Map(app);
+        StatusListEndpoint.Map(app);
+        Introspection.Map(app);
+        RevocationEndpoint.Map(app);
         ActivityEndpoints.Map(app);
         Assets.Map(app);
+        if (app.Services.GetRequiredService<PakhouseOptions>().OidcAuthority is not null) ProviderSignIn.Map(app);
         PolicyEndpoints.Map(app);
         InventoryEndpoints.Map(app);
         app.MapRazorPages();

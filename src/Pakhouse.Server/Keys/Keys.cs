@@ -1,4 +1,6 @@
 using System.Data.Common;
+using System.Net;
+using System.Security.Cryptography;
 using Dapper;
 
 namespace Pakhouse.Server;
@@ -270,6 +272,44 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         await Events.OfKeyAsync(transaction, clock, EventTypes.KeyDeleted, keyId);
         return true;
     });
+
+    /// <summary>
+    /// Ends a key, of either kind, for whoever proves its secret. No right is asked for: also the holder of a suspended key may end it.
+    /// </summary>
+    /// <returns>False: nothing was proved, or the key had ended before.</returns>
+    public async Task<bool> RevokeByHolderAsync(string keyId, ReadOnlyMemory<byte> key, IPAddress? address)
+    {
+        var hash = SHA256.HashData(key.Span);
+        return await database.WriteAsync(async transaction =>
+        {
+            var found = await transaction.Connection!.QuerySingleOrDefaultAsync<HeldKey>(
+                """
+                SELECT k.hash, k.kind, k.deleted_at, m.user_id, m.organization_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id
+                WHERE k.id = @keyId
+                """, new { keyId }, transaction);
+            var isProved = CryptographicOperations.FixedTimeEquals(hash, found?.Hash ?? noHash);
+            if (found is null || !isProved || found.DeletedAt is not null) return false;
+
+            await transaction.Connection!.ExecuteAsync("UPDATE access_keys SET deleted_at = @at WHERE id = @keyId", new { keyId, at = clock.GetUtcNow() }, transaction);
+            await KeyStatus.OfKeyAsync(transaction, clock, keyId);
+            var isApiKey = found.Kind == "oak";
+            var actor = isApiKey ? Actor.ApiKey(found.UserId, keyId, address: address) : Actor.Key(found.UserId, keyId, address: address);
+            await ActivityLog.WriteAsync(transaction, clock, actor, isApiKey ? Did.ApiKeyRevoke : Did.KeyRevoke, found.OrganizationId, keyId, detail: "by the key itself");
+            return true;
+        });
+    }
+
+    // Compared with when there is no such key.
+    private static readonly byte[] noHash = RandomNumberGenerator.GetBytes(SHA256.HashSizeInBytes);
+
+    private sealed record HeldKey
+    {
+        public byte[] Hash { get; init; } = [];
+        public string Kind { get; init; } = "";
+        public DateTimeOffset? DeletedAt { get; init; }
+        public Guid UserId { get; init; }
+        public Guid OrganizationId { get; init; }
+    }
 
     /// <summary>The name offered for the next key: the first "Key N" that the list does not hold.</summary>
     public static string OfferName(IReadOnlyList<KeyEntry> keys)
