@@ -175,7 +175,7 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
         Assert.False(await FitsAsync(tab));
     }
 
-    private static async Task AuditAsync(Tab tab)
+    internal static async Task AuditAsync(Tab tab)
     {
         var faults = new List<string>();
         foreach (var width in (int[])[360, 1440])

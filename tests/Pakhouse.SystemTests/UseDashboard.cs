@@ -68,6 +68,7 @@ public sealed class UseDashboard(Browser browser, Dashboard dashboard) : IClassF
         // The browser sends the form again; there is no second key, and the first is not shown again.
         await tab.Page.ReloadAsync();
         await Expect(tab.Rows).ToHaveCountAsync(1);
+        await tab.Page.WaitForLoadStateAsync(); // a page that is on its way has no content to look at
         Assert.DoesNotContain(Seed.SecretOf(key), await tab.Page.ContentAsync(), StringComparison.Ordinal);
         await tab.GoAsync(Security);
         await Expect(tab.Rows).ToHaveCountAsync(1);

@@ -26,8 +26,6 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
 
     public static string SecurityUrl(Guid organizationId) => $"/organizations/{organizationId}/security";
 
-    public static string KeyUrl(Guid organizationId, string keyId) => $"{SecurityUrl(organizationId)}/keys/{keyId}";
-
     public string TeamUrl => $"/organizations/{OrganizationId}/team";
 
     /// <summary>Whether to offer something at all. No yes: the operation asks <see cref="Guard"/>, whatever was offered.</summary>
@@ -37,6 +35,8 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         Standing.DirectMember => !Standpoint.IsInherited,
         Standing.Member or Standing.Person => true,
     };
+
+    public static string KeyUrl(Guid organizationId, string keyId) => $"{SecurityUrl(organizationId)}/keys/{keyId}";
 
     protected Actor Actor => Sessions.Actor(HttpContext);
 

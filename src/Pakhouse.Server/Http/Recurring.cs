@@ -13,11 +13,11 @@ public abstract partial class Recurring(TimeSpan interval, TimeProvider clock, I
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        using var timer = new PeriodicTimer(interval, Clock);
         try
         {
-            while (true)
+            while (await timer.WaitForNextTickAsync(stoppingToken))
             {
-                await Task.Delay(interval, Clock, stoppingToken); // no periodic timer: a test that moves the clock by months would sit through its every tick
                 try
                 {
                     await RunAsync();
