@@ -151,6 +151,10 @@ public static class MatrixRows
         Guarded("POST", Organization + "/personal-access-keys", Permission.GenerateOwnKey, DirectMembersInPerson, body: """{"name":""}"""),
         new("DELETE", Organization + "/personal-access-keys/{keyId}", [Permission.DeleteOwnKey, Permission.DeleteMemberKey], PeopleAndLeadingApiKeys),
 
+        // The record: whoever may not see it sees their own doings
+        Guarded("GET", Organization + "/activity", Permission.SeeOrganization, Everybody),
+        Guarded("GET", Organization + "/activity.csv", Permission.SeeOrganization, Everybody),
+
         // The bearer, whoever it is
         Bearer("GET", "/userinfo"),
         Bearer("POST", "/userinfo"),
@@ -179,6 +183,14 @@ public static class MatrixRows
         Known("PAGE", "/Index"),
         Known("PAGE", "/organizations"),
         Page("/organizations/{organizationId}/team", Permission.SeeOrganization, Everybody),
+        Known("PAGE", "/organizations/new"),
+        Page("/organizations/{organizationId}/team/{act}", Permission.SeeOrganization, Everybody), // what it offers depends on the act
+        Page("/organizations/{organizationId}/team/members/{userId}", Permission.ChangeRoles, Leaders),
+        Page("/organizations/{organizationId}/team/members/{userId}/remove", Permission.RemoveMember, Leaders),
+        Page("/organizations/{organizationId}/team/invite", Permission.InviteMember, Leaders),
+        Page("/organizations/{organizationId}/team/invitations/{invitationId}/{act}", Permission.InviteMember, Leaders),
+        Page("/organizations/{organizationId}/activity", Permission.SeeOrganization, Everybody),
+        Page("/organizations/{organizationId}/auth-activity", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
     ];
