@@ -20,8 +20,7 @@ public static class KeyExpiryTests
                 await Task.WhenAll(Task.Run(first.Get<KeyExpiry>().RunAsync), Task.Run(second.Get<KeyExpiry>().RunAsync));
                 await first.Get<KeyExpiry>().RunAsync();
                 var mails = await KeyRotationTests.MailsAsync(first);
-                subjects.AddRange(mails.Skip(subjects.Count).Select(mail => (day, mail.Content.Subject)));
-                Assert.All(mails, mail => Assert.Equal("person1@acme.example", mail.Recipient));
+                subjects.AddRange(mails.Skip(subjects.Count).Select(mail => (day, mail.Subject)));
                 first.Clock.Advance(TimeSpan.FromDays(1));
             }
 
@@ -46,7 +45,7 @@ public static class KeyExpiryTests
                 server.Clock.Advance(TimeSpan.FromHours(12));
             }
 
-            Assert.Equal(told, string.Join(' ', (await KeyRotationTests.MailsAsync(server)).Select(mail => mail.Content.Subject.Split("expires in ") is [_, var left] ? left.Split(' ')[0] : "0")));
+            Assert.Equal(told, string.Join(' ', (await KeyRotationTests.MailsAsync(server)).Select(mail => mail.Subject.Split("expires in ") is [_, var left] ? left.Split(' ')[0] : "0")));
         }
 
         [Fact]
@@ -59,7 +58,7 @@ public static class KeyExpiryTests
             first.Clock.Advance(TimeSpan.FromDays(85));
             await using var second = await TestServer.StartOnAsync(first.Place, first.Clock);
             await second.Get<KeyExpiry>().RunAsync();
-            Assert.Equal("Your key “Key 1” expires in 5 days", Assert.Single(await KeyRotationTests.MailsAsync(second)).Content.Subject);
+            Assert.Equal("Your key “Key 1” expires in 5 days", Assert.Single(await KeyRotationTests.MailsAsync(second)).Subject);
         }
 
         [Fact]
@@ -102,7 +101,7 @@ public static class KeyExpiryTests
                 """);
             server.Clock.Advance(TimeSpan.FromDays(53));
             for (var run = 0; run < 3; run++) await server.Get<KeyExpiry>().RunAsync();
-            Assert.Equal(451, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
+            Assert.Equal(451, await server.ScalarAsync<long>("SELECT COUNT(*) FROM key_expiry_notices"));
         }
     }
 
