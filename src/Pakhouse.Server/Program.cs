@@ -54,7 +54,7 @@ public static class Program
         services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
-        services.AddSingleton<Callers>().AddSingleton<Mails>();
+        services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<MailSender>().AddHostedService(provider => provider.GetRequiredService<MailSender>());
@@ -151,6 +151,7 @@ public static class Program
         ApiKeyEndpoints.Map(app);
         Health.Map(app);
         Discovery.Map(app);
+        ActivityEndpoints.Map(app);
         Assets.Map(app);
         app.MapRazorPages();
     }
