@@ -107,6 +107,15 @@ public sealed class PakhouseOptions
 
     public required TimeSpan SignInLockout { get; init; }
 
+    /// <summary>GitHub's public keys of secret scanning: an https address or a file. Null: its reports are not taken.</summary>
+    public required Uri? LeakGitHubKeys { get; init; }
+
+    /// <summary>What GitLab proves itself with when it asks for the end of a leaked key. A secret; null: it is not asked.</summary>
+    public required string? LeakGitLabToken { get; init; }
+
+    /// <summary>Networks that webhooks may go to beside public addresses, also by http. Empty: none.</summary>
+    public required IReadOnlyList<IPNetwork> WebhookNetworksAllowed { get; init; }
+
     /// <summary>A session ends after this much time without a request.</summary>
     public required TimeSpan SessionIdle { get; init; }
 
@@ -191,6 +200,9 @@ public sealed class PakhouseOptions
             OidcName = read.Text("OidcName", "single sign-on", "1 to 40 characters", text => text.Length <= 40 && !text.Any(char.IsControl))!,
             OidcOnly = read.Flag("OidcOnly", false),
             UseFlush = read.Seconds("UseFlushSeconds", 5, 1, 60),
+            LeakGitHubKeys = read.Source("LeakGitHubKeys"),
+            LeakGitLabToken = read.Secret("LeakGitLabToken", 32),
+            WebhookNetworksAllowed = [.. read.List("WebhookNetworksAllowed", "addresses or networks such as 10.0.0.7 or 10.0.0.0/8", text => Network(text) is not null).Select(text => Network(text)!.Value)],
             ShutdownDelay = read.Seconds("ShutdownDelaySeconds", 0, 0, 25),
         };
 
@@ -306,6 +318,24 @@ internal sealed class SettingReader(IConfigurationSection section)
     }
 
     public static bool IsThisMachine(string? host) => host == "localhost" || (IPAddress.TryParse(host, out var address) && IPAddress.IsLoopback(address));
+    /// <summary>An https address, or an absolute path of a file.</summary>
+    public Uri? Source(string name)
+    {
+        var given = Given(name, "");
+        if (given is null) return null;
+        if (Uri.TryCreate(given, UriKind.Absolute, out var address) && (address.IsFile || address is { UserInfo: "" } && (address.Scheme == Uri.UriSchemeHttps || address is { IsLoopback: true, Scheme: "http" }))) return address;
+        Fault(name, "an https address or the absolute path of a file", given);
+        return null;
+    }
+
+    /// <summary>A secret: what was given is never shown.</summary>
+    public string? Secret(string name, int lengthMin)
+    {
+        var given = Given(name, "");
+        if (given is null || given.Length >= lengthMin && given.All(char.IsAscii)) return given;
+        faults.Add($"{Full(name)} must be at least {lengthMin} characters of ASCII; what was given is not shown, because it is a secret");
+        return null;
+    }
 
     public Npgsql.NpgsqlConnectionStringBuilder? Postgres(string name)
     {

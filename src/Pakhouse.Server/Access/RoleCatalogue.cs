@@ -48,6 +48,14 @@ public sealed class RoleCatalogue
 
     public IReadOnlyList<RoleModule> Modules { get; }
 
+    /// <summary><c>GET /roles.json</c>: public, for clients that offer roles to choose from.</summary>
+    public static void Map(IEndpointRouteBuilder routes, RoleCatalogue catalogue) => routes.MapGet("/roles.json", (HttpContext context) =>
+    {
+        Edge.SetPageHeaders(context.Response);
+        context.Response.Headers.CacheControl = "public, max-age=300";
+        return Results.Json(catalogue.Modules);
+    }).Describe<IReadOnlyList<RoleModule>>("getRoleCatalogue", "The roles that a member can hold").WithTags("Members").ShortCircuit();
+
     /// <summary>What a deployment has that sets no file of its own.</summary>
     public static RoleCatalogue Default { get; } = Parse(ReadDefault());
 

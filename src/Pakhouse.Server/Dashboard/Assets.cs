@@ -17,7 +17,7 @@ public static class Assets
         if (!files.TryGetValue(name, out var file)) return Results.NotFound();
         context.Response.Headers.CacheControl = context.Request.Query["v"] == file.Version ? "public, max-age=31536000, immutable" : "no-cache";
         return Results.Bytes(file.Content, file.ContentType);
-    }).ShortCircuit(); // a session would renew its cookie here, which no cache may keep
+    }).ExcludeFromDescription().ShortCircuit(); // a session would renew its cookie here, which no cache may keep
 
     private static Dictionary<string, (byte[] Content, string Version, string ContentType)> Load()
     {

@@ -16,7 +16,20 @@ public static class Api
         return group;
     }
 
+    /// <summary>What docs/openapi.json says of the route: its name there, one sentence, and the form of its answer.</summary>
+    public static RouteHandlerBuilder Describe<T>(this RouteHandlerBuilder route, string id, string summary) =>
+        route.WithName(id).WithSummary(summary).Produces<T>(StatusCodes.Status200OK, "application/json");
+
+    /// <summary>As <see cref="Describe{T}"/>, of a route whose answer is 204 and empty.</summary>
+    public static RouteHandlerBuilder DescribeEmpty(this RouteHandlerBuilder route, string id, string summary) =>
+        route.WithName(id).WithSummary(summary).Produces(StatusCodes.Status204NoContent);
+
     public static Actor Caller(this HttpContext context) => context.Features.Get<Actor>() ?? throw new InvalidOperationException("The route does not say that it needs a caller.");
+
+    /// <summary>A UUID that came in a query or body, with or without braces.</summary>
+    public static Outcome<Guid> ReadId(string? text, string field) =>
+        text is { Length: 36 or 38 } && (Guid.TryParseExact(text, "D", out var id) || Guid.TryParseExact(text, "B", out id)) ? id
+            : new Refusal(RefusalCode.InvalidRequest, $"{field}: give a UUID such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.", $"{field} is no UUID");
 
     /// <summary>200 with the value as JSON, or the refusal.</summary>
     public static IResult ToResult<T>(this Outcome<T> outcome) => outcome.Refusal is { } refusal ? new RefusalResult(refusal) : Results.Ok(outcome.Value);

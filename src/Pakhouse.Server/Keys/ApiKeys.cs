@@ -89,6 +89,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
 
         var key = await InsertKeyAsync(transaction, wanted.Id, home, wanted.Name, wanted.Scopes, expiresAt, actor.UserId, familyId: null);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyCreate, organizationId, key.Id, detail: Words(wanted.Roles));
+        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyCreated, key.Id);
         return key;
     });
 
@@ -164,6 +165,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             new { newId, keyId, family = row.FamilyId ?? keyId, end = now + overlap, deletedAt = overlap == TimeSpan.Zero ? now : (DateTimeOffset?)null }, transaction);
         await KeyStatus.OfMembershipAsync(transaction, clock, Guid.Parse(row.MembershipId));
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyRotate, organizationId, newId, detail: keyId);
+        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyRotated, keyId, ("successorId", newId));
         return key;
     });
 
@@ -176,6 +178,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         if (found.Refusal is { } unknown) return unknown;
         await EndAsync(transaction, clock, found.Value.UserId);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyRevoke, organizationId, keyId);
+        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyDeleted, keyId);
         return true;
     });
 

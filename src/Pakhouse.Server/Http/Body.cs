@@ -1,0 +1,62 @@
+using System.Reflection;
+using System.Text.Json;
+using Microsoft.AspNetCore.Http.Metadata;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// The JSON body of a request to the API, as a parameter of a handler: read whole, at most <see cref="LengthMax"/> bytes. Members that are not
+/// known are ignored; one that is repeated or has the wrong type is refused by its name, never by its value.
+/// </summary>
+/// <typeparam name="T">A record whose members may all be absent: what is needed, the handler asks for.</typeparam>
+#pragma warning disable CA1000 // the framework finds how to read a parameter by static members of its type
+public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvider where T : class, new()
+{
+    private const int LengthMax = 64 * 1024;
+
+    private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web) { MaxDepth = 8, AllowDuplicateProperties = false };
+
+    public Refusal? Refusal => Read.Refusal;
+
+    public T Value => Read.Value;
+
+    public static async ValueTask<Body<T>> BindAsync(HttpContext context)
+    {
+        var request = context.Request;
+        if (request.ContentLength is null or 0 && !request.Headers.ContainsKey("Transfer-Encoding")) return new(new T()); // some clients send what they have in the query
+        if (!request.HasJsonContentType()) return new(new Refusal(RefusalCode.InvalidRequest, "Content-Type: send the body as application/json.", "no JSON"));
+        if (request.ContentLength > LengthMax) return new(tooLong);
+
+        using var buffer = new MemoryStream();
+        var chunk = new byte[4096];
+        for (int read; (read = await request.Body.ReadAsync(chunk, context.RequestAborted)) > 0;)
+        {
+            if (buffer.Length + read > LengthMax) return new(tooLong);
+            buffer.Write(chunk, 0, read);
+        }
+
+        try
+        {
+            return JsonSerializer.Deserialize<T>(buffer.GetBuffer().AsSpan(0, (int)buffer.Length), json) is { } value ? new(value) : new(notAnObject);
+        }
+        catch (JsonException e)
+        {
+            return new(Unreadable(e.Path));
+        }
+    }
+
+    public static void PopulateMetadata(ParameterInfo parameter, EndpointBuilder builder) => builder.Metadata.Add(new AcceptsMetadata(["application/json"], typeof(T), isOptional: true));
+
+    private static readonly Refusal tooLong = new(RefusalCode.InvalidRequest, $"The body is longer than {LengthMax / 1024} KB.", "body too long");
+    private static readonly Refusal notAnObject = new(RefusalCode.InvalidRequest, "The body is to be a JSON object.", "null for a body");
+
+    /// <param name="path">As <c>$.member[0]</c>. Of what it says, only a name that we know is passed on: the rest is the caller's own text.</param>
+    private static Refusal Unreadable(string? path)
+    {
+        var name = path is ['$', '.', .. var rest] ? rest.Split('.', '[')[0] : "";
+        return typeof(T).GetProperties().Select(property => JsonNamingPolicy.CamelCase.ConvertName(property.Name)).FirstOrDefault(known => known.Equals(name, StringComparison.OrdinalIgnoreCase)) is { } known
+            ? new(RefusalCode.InvalidRequest, $"{known}: this is not of the type that was expected, or it stands in the body twice.", "a member of the wrong type")
+            : new(RefusalCode.InvalidRequest, "The body is not a JSON object of the form that was expected.", "body out of form");
+    }
+}
+#pragma warning restore CA1000

@@ -1,0 +1,56 @@
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>A key of a member, as those see it who may end it.</summary>
+public sealed record MemberKey
+{
+    public Guid UserId { get; init; }
+    public string UserEmail { get; init; } = "";
+    public required KeyEntry Key { get; init; }
+}
+
+/// <summary>The keys of an organization's people, for its owners and managers: seen and ended, never read, changed or prolonged.</summary>
+public sealed class MemberKeys(Database database, TimeProvider clock)
+{
+    public const int PageLengthMax = 1000;
+
+    /// <summary>By id; each page goes on after the last id of the one before.</summary>
+    /// <param name="after">Empty: from the start.</param>
+    public Task<Outcome<IReadOnlyList<MemberKey>>> ListAsync(Actor actor, Guid organizationId, string after, int limit) => database.ReadAsync<Outcome<IReadOnlyList<MemberKey>>>(async connection =>
+    {
+        if (limit is < 1 or > PageLengthMax) return new Refusal(RefusalCode.InvalidRequest, $"limit: give a number from 1 to {PageLengthMax}.", "limit out of bounds");
+        if (after.Length > 0 && !KeyFormat.IsId(after)) return new Refusal(RefusalCode.InvalidRequest, "after: give the value of next in the page before.", "after is no key id");
+        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        return (await connection.QueryAsync<KeyEntry, (Guid Id, string Email), MemberKey>(
+            """
+            SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent, u.id AS item1, u.email AS item2
+            FROM memberships m
+            JOIN users u ON u.id = m.user_id
+            JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL AND k.kind = 'pak'
+            LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
+            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND k.id > @after
+            ORDER BY k.id LIMIT @limit
+            """, (key, user) => new MemberKey { UserId = user.Id, UserEmail = user.Email, Key = key }, new { organizationId, after, limit }, splitOn: "item1")).AsList();
+    });
+
+    /// <summary>As <see cref="Keys.DeleteAsync"/>, whoever's key it is.</summary>
+    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) => database.ChangeAsync<bool>(async transaction =>
+    {
+        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DeleteMemberKey, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        if (!KeyFormat.IsId(keyId)) return Keys.NoSuchKey;
+
+        var holder = await transaction.Connection!.ExecuteScalarAsync<string>(
+            """
+            UPDATE access_keys SET deleted_at = @at
+            WHERE id = @keyId AND deleted_at IS NULL AND kind = 'pak' AND membership_id IN (SELECT id FROM memberships WHERE organization_id = @organizationId AND ended_at IS NULL)
+            RETURNING (SELECT user_id FROM memberships WHERE id = membership_id)
+            """, new { keyId, organizationId, at = clock.GetUtcNow() }, transaction);
+        if (holder is null) return Keys.NoSuchKey;
+        await KeyStatus.OfKeyAsync(transaction, clock, keyId);
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRevoke, organizationId, keyId, subject: Guid.Parse(holder));
+        return true;
+    });
+}

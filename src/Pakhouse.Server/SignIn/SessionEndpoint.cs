@@ -1,0 +1,24 @@
+using System.Security.Claims;
+using Microsoft.AspNetCore.Antiforgery;
+
+namespace Pakhouse.Server;
+
+/// <summary>For a program in a browser: whose session it has, and what a change must carry in the header <c>RequestVerificationToken</c>.</summary>
+public static class SessionEndpoint
+{
+    private sealed record SessionUser(Guid Id, string Email, string Name);
+
+    /// <param name="RequestVerificationToken">Good for this user and this browser.</param>
+    private sealed record ShownSession(SessionUser User, string RequestVerificationToken);
+
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapApi("/identity/v1/session").WithTags("Session")
+        .MapGet("", (HttpContext context, IAntiforgery antiforgery) =>
+        {
+            if (context.Caller() is not { Credential: Credential.Session, UserId: { } id }) return notASession.ToResult();
+            var token = antiforgery.GetAndStoreTokens(context).RequestToken!;
+            context.Response.Headers.CacheControl = "no-store"; // antiforgery has its own idea, and weaker
+            return Results.Ok(new ShownSession(new(id, context.User.FindFirstValue(ClaimTypes.Email)!, context.User.FindFirstValue(ClaimTypes.Name)!), token));
+        }).Describe<ShownSession>("getSession", "The session's user, and what a change with this session must carry");
+
+    private static readonly Refusal notASession = new(RefusalCode.InvalidRequest, "This is for a browser with a session; a token needs nothing of it.", "session asked with a token");
+}

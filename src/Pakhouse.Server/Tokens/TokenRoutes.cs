@@ -1,0 +1,91 @@
+using System.Text.Json.Nodes;
+using Microsoft.OpenApi;
+
+namespace Pakhouse.Server;
+
+/// <summary>The exchange and discovery in docs/openapi.json: their endpoints read and write bytes themselves, so nothing can be read off them.</summary>
+internal static class TokenRoutes
+{
+    public static void Describe(OpenApiDocument document)
+    {
+        document.AddComponent("OAuthError", Object("RFC 6749 §5.2.", ("error", Text("For programs.", "invalid_grant")), ("error_description", Text("One sentence for people; it names the field at fault.")), ("message", Text("The same as error_description."))));
+        document.AddComponent("Token", Object("RFC 6749 §5.1.",
+            ("access_token", Text("A signed JWT (RFC 9068).")),
+            ("token_type", Text("Always Bearer.", "Bearer")),
+            ("expires_in", new OpenApiSchema { Type = JsonSchemaType.Integer, Description = "Seconds." }),
+            ("scope", Text("What was granted, separated by spaces.", "openid profile email")),
+            ("organization_id", Text("The organization that the token is for."))));
+
+        foreach (var version in (ReadOnlySpan<int>)[1, 2, 3]) Add(document, $"/auth/v{version}/token", HttpMethod.Post, Exchange(document, version));
+        Add(document, "/.well-known/openid-configuration", HttpMethod.Get, Discovery("getOpenIdConfiguration", "What a verifier needs to know (OpenID Connect Discovery 1.0)"));
+        Add(document, "/.well-known/oauth-authorization-server", HttpMethod.Get, Discovery("getAuthorizationServerMetadata", "What a verifier needs to know (RFC 8414)"));
+        Add(document, "/.well-known/jwks.json", HttpMethod.Get, Discovery("getKeySet", "The public keys that tokens are verified with (RFC 7517)", "application/jwk-set+json"));
+    }
+
+    private static OpenApiOperation Exchange(OpenApiDocument document, int version)
+    {
+        var key = Text("The key. Also under the names personal-access-key and pat.");
+        key.MaxLength = 2048;
+        var operation = new OpenApiOperation
+        {
+            OperationId = $"exchangeKeyV{version}",
+            Summary = version == 3 ? "Exchanges a personal access key for a token" : "The same under an old address",
+            Deprecated = version < 3,
+            RequestBody = new OpenApiRequestBody
+            {
+                Required = true,
+                Content = ApiDocument.Json("application/x-www-form-urlencoded", Object(null, required: ["personalAccessKey"],
+                    ("personalAccessKey", key),
+                    ("scope", Bounded("Names separated by spaces or commas. Absent or empty: all that the key allows.")),
+                    ("subOrganization", Bounded("A sub-organization of the key's root, with or without braces. Also under the name subOrganizationId. Absent or empty: the key's own organization.")))),
+            },
+            Responses = new OpenApiResponses
+            {
+                ["200"] = new OpenApiResponse { Description = "The token. If the key has an expiry, the header Personal-Access-Key-Expires says when.", Content = ApiDocument.Json("application/json", new OpenApiSchemaReference("Token", document)) },
+            },
+        };
+        foreach (var (status, description) in (ReadOnlySpan<(string, string)>)[
+            ("400", "invalid_request or invalid_scope: a field is missing, repeated, too long or out of form; a scope is unknown or beyond the key's."),
+            ("401", "invalid_grant: the key is not valid, was deleted, has expired, or its owner cannot use it now."),
+            ("403", "access_denied: the key cannot be exchanged for that organization (R3)."),
+            ("429", "slow_down: too many failures from this address; Retry-After says when to try again."),
+            ("503", "temporarily_unavailable: the database is out of reach; Retry-After says when to try again.")])
+        {
+            operation.Responses[status] = new OpenApiResponse { Description = description, Content = ApiDocument.Json("application/json", new OpenApiSchemaReference("OAuthError", document)) };
+        }
+
+        return operation;
+    }
+
+    private static OpenApiOperation Discovery(string id, string summary, string type = "application/json") => new()
+    {
+        OperationId = id,
+        Summary = summary,
+        Responses = new OpenApiResponses { ["200"] = new OpenApiResponse { Description = "The document; cacheable for two minutes.", Content = ApiDocument.Json(type, new OpenApiSchema { Type = JsonSchemaType.Object }) } },
+    };
+
+    private static void Add(OpenApiDocument document, string path, HttpMethod method, OpenApiOperation operation)
+    {
+        operation.Tags = new HashSet<OpenApiTagReference> { new("Tokens", document) };
+        document.Paths[path] = new OpenApiPathItem { Operations = new() { [method] = operation } };
+    }
+
+    private static OpenApiSchema Text(string description, string? example = null) => new() { Type = JsonSchemaType.String, Description = description, Examples = example is null ? null : [JsonValue.Create(example)] };
+
+    private static OpenApiSchema Bounded(string description)
+    {
+        var schema = Text(description);
+        schema.MaxLength = 2048;
+        return schema;
+    }
+
+    private static OpenApiSchema Object(string? description, params (string Name, OpenApiSchema Schema)[] members) => Object(description, [.. members.Select(member => member.Name)], members);
+
+    private static OpenApiSchema Object(string? description, string[] required, params (string Name, OpenApiSchema Schema)[] members) => new()
+    {
+        Type = JsonSchemaType.Object,
+        Description = description,
+        Required = new HashSet<string>(required, StringComparer.Ordinal),
+        Properties = members.ToDictionary(member => member.Name, member => (IOpenApiSchema)member.Schema, StringComparer.Ordinal),
+    };
+}

@@ -1,0 +1,61 @@
+using System.Text.Json.Serialization;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// Who the bearer of a token is (OpenID Connect Core 1.0 §5.3), as the database says now and not as the token said when it was made. Also at the
+/// address where the command-line tool of the field asks, whatever realm it names.
+/// </summary>
+public static class UserInfo
+{
+    private sealed record Claims
+    {
+        /// <summary>The user's id.</summary>
+        [JsonPropertyName("sub")] public required string Subject { get; init; }
+
+        /// <summary>Only where the scope <c>profile</c> was granted.</summary>
+        [JsonPropertyName("name"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Name { get; init; }
+
+        /// <summary>The address. Only where the scope <c>email</c> was granted.</summary>
+        [JsonPropertyName("email"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Email { get; init; }
+
+        /// <summary>What the user signs in with: the address. Only where <c>profile</c> and <c>email</c> were granted.</summary>
+        [JsonPropertyName("preferred_username"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? PreferredUsername { get; init; }
+
+        /// <summary>The organization that the token is for.</summary>
+        [JsonPropertyName("currentOrganizationId")] public required string OrganizationId { get; init; }
+    }
+
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        var group = routes.MapApi("").WithTags("Tokens");
+        foreach (var (path, id) in (ReadOnlySpan<(string, string)>)[("/userinfo", "UserInfo"), ("/auth/realms/{realm}/protocol/openid-connect/userinfo", "UserInfoOfRealm")])
+        {
+            group.MapGet(path, Answer).Describe<Claims>($"get{id}", "Who the bearer of the token is");
+            group.MapPost(path, Answer).Describe<Claims>($"post{id}", "Who the bearer of the token is");
+        }
+    }
+
+    private static IResult Answer(HttpContext context)
+    {
+        if (context.Features.Get<TokenGrant>() is not { } grant) return tokenOnly.ToResult();
+        if (!grant.Scopes.Contains("openid"))
+        {
+            context.Response.Headers.WWWAuthenticate = "Bearer error=\"insufficient_scope\", scope=\"openid\""; // RFC 6750 §3.1
+            return noOpenId.ToResult();
+        }
+
+        var (profile, email) = (grant.Scopes.Contains("profile"), grant.Scopes.Contains("email") && grant.UserEmail.Length > 0); // a service has no address
+        return Results.Json(new Claims
+        {
+            Subject = grant.UserId,
+            Name = profile ? grant.UserName : null,
+            Email = email ? grant.UserEmail : null,
+            PreferredUsername = profile && email ? grant.UserEmail : null,
+            OrganizationId = grant.OrganizationId,
+        });
+    }
+
+    private static readonly Refusal tokenOnly = new(RefusalCode.InvalidToken, "Authorization: send a token as \"Bearer TOKEN\"; a session is not enough here.", "userinfo with a session");
+    private static readonly Refusal noOpenId = new(RefusalCode.AccessDenied, "scope: this token was not granted openid; exchange the key again and ask for it.", "no openid") { ErrorText = "insufficient_scope" };
+}

@@ -1,0 +1,195 @@
+namespace Pakhouse.Tests;
+
+/// <summary>
+/// A line for every route of the server, and by hand who may call it. <see cref="MatrixTests"/> asks every one of them as every caller with every
+/// credential, and holds the answers against these cells and against <see cref="Permissions"/>.
+/// </summary>
+/// <param name="Path">As in the code, without constraints. <c>{organizationId}</c> becomes the organization asked about.</param>
+/// <param name="Permissions">Any of them is enough.</param>
+/// <param name="Cells">Null: every caller who is somebody.</param>
+/// <param name="Body">One that is refused behind the guard, or changes nothing. <c>{organizationId}</c> as above, <c>{userId}</c> is a member of Acme.</param>
+/// <param name="Undo">SQL after a request that was allowed.</param>
+public sealed record MatrixRow(string Method, string Path, Permission[] Permissions, string? Cells, string Query = "", string? Body = null, string? Undo = null)
+{
+    public bool IsPublic { get; init; }
+
+    /// <summary>A session is nobody here.</summary>
+    public bool IsForTokens { get; init; }
+
+    public bool IsPage => Method == "PAGE";
+
+    public override string ToString() => $"{Method} {Path}{Query}";
+}
+
+public static class MatrixRows
+{
+    // S: a session; K: a token of the caller's key; T: the same exchanged for Mobile; A: a token of an API key, again T where exchanged for Mobile.
+    // The callers of Acme with no direct membership in Mobile and Web are inherited members there.
+    private const string Everybody =
+        """
+                          Acme  Mobile  Web  Umbra
+        acme-owner        SK    SKT     SK   -
+        acme-manager      SK    SKT     SK   -
+        acme-viewer       SK    SKT     SK   -
+        acme-no-role      SK    SKT     SK   -
+        both-no-role      SK    SKT     SK   -
+        mobile-owner      -     SK      -    -
+        mobile-manager    -     SK      -    -
+        mobile-viewer     -     SK      -    -
+        mobile-no-role    -     SK      -    -
+        umbra-owner       -     -       -    SK
+        acme-api-owner    A     -       -    -
+        mixed-api         A     AT      -    -
+        """;
+
+    private const string People =
+        """
+                          Acme  Mobile  Web  Umbra
+        acme-owner        SK    SKT     SK   -
+        acme-manager      SK    SKT     SK   -
+        acme-viewer       SK    SKT     SK   -
+        acme-no-role      SK    SKT     SK   -
+        both-no-role      SK    SKT     SK   -
+        mobile-owner      -     SK      -    -
+        mobile-manager    -     SK      -    -
+        mobile-viewer     -     SK      -    -
+        mobile-no-role    -     SK      -    -
+        umbra-owner       -     -       -    SK
+        """;
+
+    private const string DirectMembersInPerson =
+        """
+                          Acme  Mobile  Web  Umbra
+        acme-owner        S     -       -    -
+        acme-manager      S     -       -    -
+        acme-viewer       S     -       -    -
+        acme-no-role      S     -       -    -
+        both-no-role      S     S       -    -
+        mobile-owner      -     S       -    -
+        mobile-manager    -     S       -    -
+        mobile-viewer     -     S       -    -
+        mobile-no-role    -     S       -    -
+        umbra-owner       -     -       -    S
+        """;
+
+    private const string Watchers =
+        """
+                          Acme  Mobile  Web  Umbra
+        acme-owner        SK    SKT     SK   -
+        acme-manager      SK    SKT     SK   -
+        acme-viewer       SK    SKT     SK   -
+        mobile-owner      -     SK      -    -
+        mobile-manager    -     SK      -    -
+        mobile-viewer     -     SK      -    -
+        umbra-owner       -     -       -    SK
+        acme-api-owner    A     -       -    -
+        mixed-api         A     AT      -    -
+        """;
+
+    private const string Leaders =
+        """
+                          Acme  Mobile  Web  Umbra
+        acme-owner        SK    SKT     SK   -
+        acme-manager      SK    SKT     SK   -
+        mobile-owner      -     SK      -    -
+        mobile-manager    -     SK      -    -
+        umbra-owner       -     -       -    SK
+        acme-api-owner    A     -       -    -
+        mixed-api         -     AT      -    -
+        """;
+
+    private const string OwnersInPerson =
+        """
+                          Acme  Mobile  Web  Umbra
+        acme-owner        S     S       S    -
+        mobile-owner      -     S       -    -
+        umbra-owner       -     -       -    S
+        """;
+
+    private const string PeopleAndLeadingApiKeys = // one's own keys, or as a leader those of members
+        People + "\n" +
+        """
+        acme-api-owner    A     -       -    -
+        mixed-api         -     AT      -    -
+        """;
+
+    private const string Organization = "/identity/v1/organizations/{organizationId}";
+
+    /// <summary>What ends a membership, taken back.</summary>
+    private const string MembersAgain = "UPDATE memberships SET ended_at = NULL; UPDATE access_keys SET deleted_at = NULL, status = 0";
+
+    public static IReadOnlyList<MatrixRow> All { get; } =
+    [
+        // Organizations
+        Known("GET", "/identity/v1/organizations"),
+        Known("GET", "/identity/v1/session"),
+        Known("POST", "/identity/v1/organizations", """{"name":""}"""), // a person with a session: OrganizationEndpointsTests
+        Known("POST", "/identity/v1/organizations/current/sub-organizations", """{"name":""}"""), // as the next but one
+        Guarded("GET", Organization, Permission.SeeOrganization, Everybody),
+        Guarded("POST", Organization + "/sub-organizations", Permission.CreateSubOrganization, Leaders, body: """{"name":""}"""),
+        Guarded("PATCH", Organization, Permission.RenameOrganization, Leaders, body: """{"name":""}"""),
+        Guarded("PATCH", Organization, Permission.DisableOrganization, OwnersInPerson, body: """{"disabled":false}"""),
+        Guarded("DELETE", Organization, Permission.DeleteOrganization, OwnersInPerson, "?action=delete", """{"name":""}"""),
+        Guarded("DELETE", Organization, Permission.RemoveMember, Leaders, "?action=remove&userId=0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70"),
+        Guarded("DELETE", Organization, Permission.Leave, DirectMembersInPerson, "?action=leave", undo: MembersAgain),
+
+        // Members
+        Guarded("GET", Organization + "/users", Permission.SeeMembers, Everybody),
+        Guarded("POST", Organization + "/users", Permission.AddMember, Leaders, body: """{"userId":"0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70","roles":[]}"""),
+        Guarded("GET", Organization + "/users/{userId}/roles", Permission.SeeMembers, Everybody),
+        Guarded("PUT", Organization + "/users/{userId}/roles", Permission.ChangeRoles, Leaders, body: """{"roles":["no-such-role"]}"""),
+        Guarded("GET", Organization + "/invitations", Permission.SeeInvitations, Watchers),
+        Guarded("PATCH", "/identity/v1/users", Permission.InviteMember, Leaders, "?action=invite&organizationId={organizationId}",
+            """{"userEmail":"new@acme.example","organizationsAndRoles":[{"organizationId":"{organizationId}","roles":["no-such-role"]}]}"""),
+        Guarded("PATCH", "/identity/v1/users", Permission.InviteMember, Leaders, "?action=re-invite&userEmail=nobody@acme.example&organizationId={organizationId}"),
+        Guarded("PATCH", Organization + "/invitations", Permission.InviteMember, Leaders, "?action=re-invite", """{"userEmail":"nobody@acme.example"}"""),
+        Guarded("DELETE", Organization + "/invitations", Permission.InviteMember, Leaders, body: """{"userEmail":"nobody@acme.example"}"""),
+
+        // Personal access keys
+        Guarded("GET", Organization + "/personal-access-keys", Permission.ListOwnKeys, People),
+        Guarded("GET", Organization + "/personal-access-keys", Permission.ListMemberKeys, Leaders, "?all=true"),
+        Guarded("POST", Organization + "/personal-access-keys", Permission.GenerateOwnKey, DirectMembersInPerson, body: """{"name":""}"""),
+        new("DELETE", Organization + "/personal-access-keys/{keyId}", [Permission.DeleteOwnKey, Permission.DeleteMemberKey], PeopleAndLeadingApiKeys),
+
+        // The bearer, whoever it is
+        Bearer("GET", "/userinfo"),
+        Bearer("POST", "/userinfo"),
+        Bearer("GET", "/auth/realms/{realm}/protocol/openid-connect/userinfo"),
+        Bearer("POST", "/auth/realms/{realm}/protocol/openid-connect/userinfo"),
+
+        // For everybody
+        Public("POST", "/auth/v1/token"), // the key in the body is the credential
+        Public("POST", "/auth/v2/token"),
+        Public("POST", "/auth/v3/token"),
+        Public("GET", "/.well-known/openid-configuration"),
+        Public("GET", "/.well-known/oauth-authorization-server"),
+        Public("GET", "/.well-known/jwks.json"),
+        Public("ANY", "/health/live"),
+        Public("ANY", "/health/ready"),
+        Public("GET", "/assets/{name}"),
+        Public("GET", "/roles.json"),
+        Public("GET", "/openapi.json"),
+
+        // Pages
+        Public("PAGE", "/docs/api"),
+        Public("PAGE", "/sign-in"),
+        Public("PAGE", "/sign-out"),
+        Public("PAGE", "/setup"), // its code is the credential
+        Known("PAGE", "/"),
+        Known("PAGE", "/Index"),
+        Known("PAGE", "/organizations"),
+        Page("/organizations/{organizationId}/team", Permission.SeeOrganization, Everybody),
+        Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
+        Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
+    ];
+
+    private static MatrixRow Guarded(string method, string path, Permission permission, string cells, string query = "", string? body = null, string? undo = null) => new(method, path, [permission], cells, query, body, undo);
+
+    private static MatrixRow Page(string path, Permission permission, string cells) => new("PAGE", path, [permission], cells);
+
+    private static MatrixRow Known(string method, string path, string? body = null) => new(method, path, [], null, Body: body);
+
+    private static MatrixRow Bearer(string method, string path) => new(method, path, [], null) { IsForTokens = true };
+
+    private static MatrixRow Public(string method, string path) => new(method, path, [], null) { IsPublic = true };
+}
