@@ -19,9 +19,15 @@ public static class ApiDocument
         ["userId"] = ("The person, with or without braces.", Uuid),
         ["keyId"] = ("The public id of the key: the 16 characters after its kind.", schema => schema.Pattern = "^[0-9A-Za-z]{16}$"),
         ["realm"] = ("Whatever the client is used to; it decides nothing.", schema => schema.MaxLength = 255),
-        ["action"] = ("What is to be done; without it nothing is.", schema => schema.MaxLength = 32),
+        ["action"] = ("What is to be done, without it nothing is; of activity: only this one.", schema => schema.MaxLength = 32),
         ["userEmail"] = ("The invited address, for clients that do not send it in the body.", schema => schema.MaxLength = Users.EmailLengthMax),
         ["all"] = ("True: the keys of every member, for owners and managers.", _ => { }),
+        ["kind"] = ("organization: what was done to it; auth: how its members signed in. Absent: organization.", schema => schema.MaxLength = 16),
+        ["from"] = ("The first day, in UTC.", Day),
+        ["to"] = ("The last day, in UTC.", Day),
+        ["organization"] = ("Only this one: the organization itself or one of its sub-organizations.", schema => schema.MaxLength = 38),
+        ["person"] = ("By whom or to whom: an address or an id.", schema => schema.MaxLength = Users.EmailLengthMax),
+        ["before"] = ("The next of the page before.", schema => schema.MaxLength = 38),
         ["after"] = ("The next of the page before.", schema => schema.MaxLength = 64),
         ["limit"] = ("Entries of a page; 100 by default.", schema => (schema.Minimum, schema.Maximum) = ("1", $"{MemberKeys.PageLengthMax}")),
     };
@@ -104,6 +110,8 @@ public static class ApiDocument
         schema.Format = null; // braces are no uuid
         schema.Pattern = "^([0-9a-fA-F-]{36}|\\{[0-9a-fA-F-]{36}\\})$";
     }
+
+    private static void Day(OpenApiSchema schema) => schema.Pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
 
     private static OpenApiSchema Problem() => new()
     {
