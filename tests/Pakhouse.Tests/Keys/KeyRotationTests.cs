@@ -302,7 +302,7 @@ public static class KeyRotationTests
     }
 
     /// <summary>All that was written to the owner of Acme.</summary>
-    internal static async Task<List<(string Subject, string Text)>> MailsAsync(TestServer server) => [.. (await server.MailsToAsync("person1@acme.example")).Select(mail => (mail.Subject, mail.TextBody))];
+    internal static async Task<List<(string Subject, string Text)>> MailsAsync(TestServer server) => [.. (await server.MailsToAsync("person1@acme.example")).Select(mail => (mail.Subject!, mail.TextBody!))];
 
     private static async Task UseAsync(TestServer server, string key)
     {
