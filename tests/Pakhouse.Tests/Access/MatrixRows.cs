@@ -155,6 +155,17 @@ public static class MatrixRows
         Guarded("POST", Organization + "/personal-access-keys/{keyId}/finish-rotation", Permission.RotateOwnKey, DirectMembersInPerson),
         Public("POST", "/identity/v1/personal-access-keys/self/rotate"), // the key in the body is the credential
 
+        // Webhooks
+        Guarded("GET", Organization + "/webhooks", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("POST", Organization + "/webhooks", Permission.ManageWebhooks, OwnersInPerson, body: """{"url":""}"""),
+        Guarded("GET", Organization + "/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("PUT", Organization + "/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson, body: """{"url":""}"""),
+        Guarded("DELETE", Organization + "/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("POST", Organization + "/webhooks/{id}/secret", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("POST", Organization + "/webhooks/{id}/test", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("GET", Organization + "/webhooks/{id}/deliveries", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("POST", Organization + "/webhooks/{id}/deliveries/{message}/resend", Permission.ManageWebhooks, OwnersInPerson),
+
         // The record: whoever may not see it sees their own doings
         Guarded("GET", Organization + "/activity", Permission.SeeOrganization, Everybody),
         Guarded("GET", Organization + "/activity.csv", Permission.SeeOrganization, Everybody),
@@ -169,6 +180,10 @@ public static class MatrixRows
         Public("POST", "/auth/v1/token"), // the key in the body is the credential
         Public("POST", "/auth/v2/token"),
         Public("POST", "/auth/v3/token"),
+        Public("POST", "/leaks/revoke"), // so is each key in it
+        Public("POST", "/leaks/github"), // GitHub's signature
+        Public("GET", "/leaks/gitlab/v1/revocable_token_types"), // GitLab's token
+        Public("POST", "/leaks/gitlab/v1/revoke_tokens"),
         Public("GET", "/.well-known/openid-configuration"),
         Public("GET", "/.well-known/oauth-authorization-server"),
         Public("GET", "/.well-known/jwks.json"),
@@ -199,6 +214,8 @@ public static class MatrixRows
         Page("/organizations/{organizationId}/security/keys/{keyId}", Permission.ListOwnKeys, People),
         Page("/organizations/{organizationId}/security/keys/{keyId}/rotate", Permission.ListOwnKeys, People),
         Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
+        Page("/organizations/{organizationId}/webhooks", Permission.ManageWebhooks, OwnersInPerson),
+        Page("/organizations/{organizationId}/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
     ];
 
     private static MatrixRow Guarded(string method, string path, Permission permission, string cells, string query = "", string? body = null, string? undo = null) => new(method, path, [permission], cells, query, body, undo);
