@@ -150,6 +150,10 @@ public static class MatrixRows
         Guarded("GET", Organization + "/personal-access-keys", Permission.ListMemberKeys, Leaders, "?all=true"),
         Guarded("POST", Organization + "/personal-access-keys", Permission.GenerateOwnKey, DirectMembersInPerson, body: """{"name":""}"""),
         new("DELETE", Organization + "/personal-access-keys/{keyId}", [Permission.DeleteOwnKey, Permission.DeleteMemberKey], PeopleAndLeadingApiKeys),
+        new("GET", Organization + "/personal-access-keys/{keyId}/usage", [Permission.ListOwnKeys, Permission.ListMemberKeys], PeopleAndLeadingApiKeys),
+        Guarded("POST", Organization + "/personal-access-keys/{keyId}/rotate", Permission.RotateOwnKey, DirectMembersInPerson),
+        Guarded("POST", Organization + "/personal-access-keys/{keyId}/finish-rotation", Permission.RotateOwnKey, DirectMembersInPerson),
+        Public("POST", "/identity/v1/personal-access-keys/self/rotate"), // the key in the body is the credential
 
         // Webhooks
         Guarded("GET", Organization + "/webhooks", Permission.ManageWebhooks, OwnersInPerson),
@@ -207,6 +211,8 @@ public static class MatrixRows
         Page("/organizations/{organizationId}/activity", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/auth-activity", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
+        Page("/organizations/{organizationId}/security/keys/{keyId}", Permission.ListOwnKeys, People),
+        Page("/organizations/{organizationId}/security/keys/{keyId}/rotate", Permission.ListOwnKeys, People),
         Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
         Page("/organizations/{organizationId}/webhooks", Permission.ManageWebhooks, OwnersInPerson),
         Page("/organizations/{organizationId}/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
