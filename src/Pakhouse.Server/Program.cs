@@ -58,8 +58,6 @@ public static class Program
         services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
         services.AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddSingleton<WebhookSender>().AddHostedService(provider => provider.GetRequiredService<WebhookSender>());
         services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
-        services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
-        services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
         services.AddSingleton<MemberKeys>();
         ApiDocument.Add(services);
         services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddSingleton<StatusStreams>().AddHostedService(provider => provider.GetRequiredService<StatusStreams>());
