@@ -225,10 +225,13 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
     private static async Task<int> WriteNetworksAsync(DbTransaction transaction, List<Sighting> sightings)
     {
         var connection = transaction.Connection!;
-        foreach (var chunk in sightings.Chunk(500))
+        foreach (var chunk in sightings.Chunk(200))
         {
+            // One parameter a key: the mapper would pass a list to PostgreSQL as an array, which SQLite does not know.
+            var ids = new DynamicParameters();
+            foreach (var keyId in chunk.Select(one => one.KeyId).Distinct()) ids.Add($"@p{ids.ParameterNames.Count()}", keyId);
             var rows = await connection.QueryAsync<(string KeyId, string Network)>(
-                "SELECT key_id, network FROM key_networks WHERE key_id IN @ids", new { ids = chunk.Select(one => one.KeyId).Distinct() }, transaction);
+                $"SELECT key_id, network FROM key_networks WHERE key_id IN ({string.Join(", ", ids.ParameterNames.Select(name => $"@{name}"))})", ids, transaction);
             var known = chunk.Select(one => one.KeyId).Distinct().ToDictionary(keyId => keyId, _ => new HashSet<string>(StringComparer.Ordinal), StringComparer.Ordinal);
             foreach (var (keyId, network) in rows) known[keyId].Add(network);
             foreach (var one in chunk)
