@@ -97,6 +97,14 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
     }
 
     [Fact]
+    public async Task The_description_of_the_API()
+    {
+        await using var tab = await browser.OpenAsync(dashboard.Server);
+        await tab.GoAsync("/docs/api");
+        await AuditAsync(tab);
+    }
+
+    [Fact]
     public async Task Control_a_page_with_faults_is_found_out()
     {
         await using var tab = await browser.OpenAsync(dashboard.Server);

@@ -43,6 +43,12 @@ public static class ApiDocument
         options.CreateSchemaReferenceId = type => OpenApiOptions.CreateDefaultSchemaReferenceId(type) is { } id ? (id.StartsWith("Shown", StringComparison.Ordinal) ? id["Shown".Length..] : id) : null;
         options.AddDocumentTransformer(Frame);
         options.AddOperationTransformer(Complete);
+        options.AddSchemaTransformer((schema, _, _) =>
+        {
+            // A number is read from text too; nobody needs to be told.
+            if (schema.Type is { } type && type.HasFlag(JsonSchemaType.Integer) && type.HasFlag(JsonSchemaType.String)) (schema.Type, schema.Pattern) = (type & ~JsonSchemaType.String, null);
+            return Task.CompletedTask;
+        });
     }).AddSingleton<ApiDescription>();
 
     public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/openapi.json", async (HttpContext context, ApiDescription description) =>

@@ -98,6 +98,16 @@ public static class MatrixRows
         mixed-api         -     AT      -    -
         """;
 
+    private const string LeadersInPerson =
+        """
+                          Acme  Mobile  Web  Umbra
+        acme-owner        S     S       S    -
+        acme-manager      S     S       S    -
+        mobile-owner      -     S       -    -
+        mobile-manager    -     S       -    -
+        umbra-owner       -     -       -    S
+        """;
+
     private const string OwnersInPerson =
         """
                           Acme  Mobile  Web  Umbra
@@ -151,6 +161,13 @@ public static class MatrixRows
         Guarded("POST", Organization + "/personal-access-keys", Permission.GenerateOwnKey, DirectMembersInPerson, body: """{"name":""}"""),
         new("DELETE", Organization + "/personal-access-keys/{keyId}", [Permission.DeleteOwnKey, Permission.DeleteMemberKey], PeopleAndLeadingApiKeys),
 
+        // API keys
+        Guarded("GET", Organization + "/api-keys", Permission.ListApiKeys, Leaders),
+        Guarded("POST", Organization + "/api-keys", Permission.CreateApiKey, LeadersInPerson, body: """{"name":""}"""),
+        Guarded("PATCH", Organization + "/api-keys/{keyId}", Permission.ChangeApiKey, LeadersInPerson, body: """{"name":""}"""),
+        Guarded("POST", Organization + "/api-keys/{keyId}/rotate", Permission.RotateApiKey, LeadersInPerson, body: """{"overlapHours":-1}"""),
+        Guarded("DELETE", Organization + "/api-keys/{keyId}", Permission.DeleteApiKey, Leaders),
+
         // The bearer, whoever it is
         Bearer("GET", "/userinfo"),
         Bearer("POST", "/userinfo"),
@@ -161,6 +178,7 @@ public static class MatrixRows
         Public("POST", "/auth/v1/token"), // the key in the body is the credential
         Public("POST", "/auth/v2/token"),
         Public("POST", "/auth/v3/token"),
+        Public("POST", "/auth/v1/api-key/token"),
         Public("GET", "/.well-known/openid-configuration"),
         Public("GET", "/.well-known/oauth-authorization-server"),
         Public("GET", "/.well-known/jwks.json"),
