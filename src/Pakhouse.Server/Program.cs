@@ -57,6 +57,7 @@ public static class Program
         services.AddSingleton<Callers>().AddSingleton<Mails>();
         services.AddSingleton<MemberKeys>();
         ApiDocument.Add(services);
+        services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
@@ -159,6 +160,7 @@ public static class Program
         KeyEndpoints.Map(app);
         ApiDocument.Map(app);
         RoleCatalogue.Map(app, app.Services.GetRequiredService<PakhouseOptions>().Roles);
+        ActivityEndpoints.Map(app);
         Assets.Map(app);
         app.MapRazorPages();
     }

@@ -105,6 +105,64 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
     }
 
     [Fact]
+    public async Task Profile_and_Team_with_people_and_invitations_and_every_page_below_it()
+    {
+        Person owner;
+        Guid root, member;
+        await using (var seed = Seed.Open(dashboard.Server.DataFolder))
+        {
+            owner = await seed.AddPersonAsync("Wanda Wide");
+            root = (await seed.Organizations.CreateRootAsync(Actor.Operator, "Wide", owner.Id)).Value;
+            for (var i = 0; i < Switcher.LinesMax + 2; i++) await seed.Organizations.CreateSubAsync(Actor.Session(owner.Id), root, i == 0 ? new string('Q', 100) : $"Team {i}");
+            var person = await seed.AddPersonAsync(new string('W', 100));
+            member = person.Id;
+            Assert.False((await seed.Members.AddAsync(Actor.Operator, root, member, NameSet.Of("owner", "build-operator", "report-viewer"))).IsRefused);
+            await seed.AddKeyAsync(person, root, new string('K', 100));
+            Assert.False((await seed.Get<Invitations>().InviteAsync(Actor.Session(owner.Id), root, $"{new string('i', 60)}@acme.example", [new(root, NameSet.Of("build-viewer"))])).IsRefused);
+        }
+
+        await using var tab = await browser.OpenAsync(dashboard.Server);
+        await tab.SignInAsync(owner);
+        var team = $"/organizations/{root}/team";
+        await tab.GoAsync(team);
+        await tab.Page.EvaluateAsync("document.querySelectorAll('.switcher, .bar-menu').forEach(menu => menu.open = true)");
+        await AuditAsync(tab);
+        foreach (var page in (string[])[$"{team}?search=nobody", $"{team}/rename", $"{team}/leave", $"{team}/delete", $"{team}/members/{member}", $"{team}/members/{member}/remove", $"{team}/invite", "/organizations?find=team"])
+        {
+            await tab.GoAsync(page);
+            await AuditAsync(tab);
+        }
+
+        await tab.GoAsync(team);
+        await tab.Page.GetByRole(AriaRole.Link, new() { Name = "Change iii" }).ClickAsync();
+        await AuditAsync(tab);
+        await tab.GoAsync("/organizations/new");
+        await tab.Page.EvaluateAsync("document.querySelector('form[action=\"/organizations/new\"]').noValidate = true");
+        await tab.Button("Create organization").ClickAsync();
+        await Expect(tab.Alert).ToBeVisibleAsync();
+        await AuditAsync(tab);
+    }
+
+    [Fact]
+    public async Task Organization_and_auth_activity_full_empty_with_a_fault_and_of_somebody_who_sees_their_own()
+    {
+        await using var tab = await browser.OpenAsync(dashboard.Server);
+        await tab.SignInAsync(dashboard.Acme.Owner);
+        var activity = $"/organizations/{dashboard.Acme.Root}/activity";
+        foreach (var page in (string[])[activity, $"{activity}?to=2020-01-01", $"{activity}?from=yesterday", $"/organizations/{dashboard.Acme.Root}/auth-activity"])
+        {
+            await tab.GoAsync(page);
+            await AuditAsync(tab);
+        }
+
+        await using var member = await browser.OpenAsync(dashboard.Server);
+        await member.SignInAsync(await dashboard.AddMemberAsync(new string('W', 100)));
+        await member.GoAsync(activity);
+        await Expect(member.Page.Locator("#own-only")).ToBeVisibleAsync();
+        await AuditAsync(member);
+    }
+
+    [Fact]
     public async Task Control_a_page_with_faults_is_found_out()
     {
         await using var tab = await browser.OpenAsync(dashboard.Server);

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>The start: the first organization of the user, or, for a user of none, whom to ask.</summary>
+/// <summary>The start: the first organization of the user, or, for a user of none, the ways to one.</summary>
 public sealed class IndexModel(Organizations organizations) : PageModel
 {
     public async Task<IActionResult> OnGetAsync()

@@ -26,6 +26,16 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
 
     public static string SecurityUrl(Guid organizationId) => $"/organizations/{organizationId}/security";
 
+    public string TeamUrl => $"/organizations/{OrganizationId}/team";
+
+    /// <summary>Whether to offer something at all. No yes: the operation asks <see cref="Guard"/>, whatever was offered.</summary>
+    public bool May(Permission permission) => Permissions.Of(permission) is var row && row.Standing switch
+    {
+        Standing.Role => row.Roles.Any(Standpoint.Roles.Contains),
+        Standing.DirectMember => !Standpoint.IsInherited,
+        Standing.Member or Standing.Person => true,
+    };
+
     protected Actor Actor => Sessions.Actor(HttpContext);
 
     protected Guid UserId => Actor.UserId!.Value;
@@ -41,6 +51,14 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         Here = here;
         return null;
     }
+
+    /// <summary>The same, for a page that only serves to do one thing.</summary>
+    protected async Task<IActionResult?> EnterAsync(Permission permission) => await EnterAsync() ?? Demand(permission);
+
+    /// <summary>Null, or the answer to whoever the page's operation would refuse anyway.</summary>
+    protected IActionResult? Demand(Permission permission) => May(permission) ? null : this.Refuse(new Refusal(RefusalCode.AccessDenied, Permissions.Of(permission) is { Standing: Standing.Role } row
+        ? $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners."
+        : "This is for members of just this organization.", $"page for {permission}"));
 }
 
 /// <summary>Answers that pages share.</summary>

@@ -94,6 +94,22 @@ public sealed class Members(Database database, PakhouseOptions options, TimeProv
         return await MemberRows.FindAsync(connection, null, standpoint.Value, userId, anybody: false) is { } found ? found : notAMember;
     });
 
+    /// <summary>The keys of a direct member here: what ends with the membership.</summary>
+    public Task<Outcome<IReadOnlyList<KeyEntry>>> KeysOfAsync(Actor actor, Guid organizationId, Guid userId) => database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
+    {
+        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        return (await connection.QueryAsync<KeyEntry>(
+            """
+            SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent
+            FROM memberships m
+            JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL
+            LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
+            WHERE m.organization_id = @organizationId AND m.user_id = @userId AND m.ended_at IS NULL
+            ORDER BY k.created_at, k.id
+            """, new { organizationId, userId })).AsList();
+    });
+
     internal static string Shown(NameSet roles) => roles.Count == 0 ? "none" : roles.ToString();
 
     internal static async Task<Guid> InsertAsync(DbTransaction transaction, TimeProvider clock, Actor actor, Guid organizationId, Guid userId, NameSet roles)

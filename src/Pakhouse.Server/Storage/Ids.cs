@@ -6,6 +6,9 @@ public static class Ids
 #pragma warning disable RS0030 // the one place that may
     public static Guid New(TimeProvider clock) => Guid.CreateVersion7(clock.GetUtcNow());
 #pragma warning restore RS0030
+
+    /// <summary>No id that is made then or later sorts before it.</summary>
+    public static Guid First(DateTimeOffset time) => new($"{time.ToUnixTimeMilliseconds():x12}".Insert(8, "-") + "-0000-0000-000000000000");
 }
 
 /// <summary>A set of role or scope names, kept as one text separated by spaces: one column, one row, on every database.</summary>

@@ -168,6 +168,10 @@ public static class MatrixRows
         Guarded("POST", Organization + "/api-keys/{keyId}/rotate", Permission.RotateApiKey, LeadersInPerson, body: """{"overlapHours":-1}"""),
         Guarded("DELETE", Organization + "/api-keys/{keyId}", Permission.DeleteApiKey, Leaders),
 
+        // The record: of those who may not see all, their own
+        Guarded("GET", Organization + "/activity", Permission.SeeOrganization, Everybody),
+        Guarded("GET", Organization + "/activity.csv", Permission.SeeOrganization, Everybody),
+
         // The bearer, whoever it is
         Bearer("GET", "/userinfo"),
         Bearer("POST", "/userinfo"),
@@ -196,7 +200,15 @@ public static class MatrixRows
         Known("PAGE", "/"),
         Known("PAGE", "/Index"),
         Known("PAGE", "/organizations"),
+        Known("PAGE", "/organizations/new"),
         Page("/organizations/{organizationId}/team", Permission.SeeOrganization, Everybody),
+        Page("/organizations/{organizationId}/team/{act}", Permission.RenameOrganization, Leaders), // rename; the other acts demand what their API calls do
+        Page("/organizations/{organizationId}/team/invite", Permission.InviteMember, Leaders),
+        Page("/organizations/{organizationId}/team/invitations/{invitationId}/{act}", Permission.InviteMember, Leaders),
+        Page("/organizations/{organizationId}/team/members/{userId}", Permission.ChangeRoles, Leaders),
+        Page("/organizations/{organizationId}/team/members/{userId}/remove", Permission.RemoveMember, Leaders),
+        Page("/organizations/{organizationId}/activity", Permission.SeeOrganization, Everybody), // of those who may not see all, their own
+        Page("/organizations/{organizationId}/auth-activity", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
     ];

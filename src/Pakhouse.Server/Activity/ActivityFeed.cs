@@ -1,0 +1,204 @@
+using System.Data.Common;
+using System.Globalization;
+using Dapper;
+using Microsoft.AspNetCore.Identity;
+
+namespace Pakhouse.Server;
+
+/// <summary>One row of the record, with the names that its ids have today. What is gone has none.</summary>
+public sealed record ActivityEntry
+{
+    public Guid Id { get; init; }
+    public DateTimeOffset At { get; init; }
+    public string Action { get; init; } = "";
+    public Guid? OrganizationId { get; init; }
+    public string? OrganizationName { get; init; }
+
+    /// <summary>Null: the operator or the program; of a failed sign-in: nobody known.</summary>
+    public Guid? ActorId { get; init; }
+
+    public string? ActorName { get; init; }
+    public string? ActorKeyId { get; init; }
+    public string? ActorKeyName { get; init; }
+
+    /// <summary>Null: at the machine itself, or not for this reader.</summary>
+    public string? Address { get; init; }
+
+    public string Target { get; init; } = "";
+    public string? TargetName { get; init; }
+
+    /// <summary>The person it was done to, where that is not the target.</summary>
+    public Guid? SubjectId { get; init; }
+
+    public string? SubjectName { get; init; }
+    public string? Detail { get; init; }
+}
+
+/// <summary>Which rows of the record are asked for.</summary>
+public sealed record ActivityFilter
+{
+    /// <summary>True: signing in and what belongs to it. False: what was done to the organization.</summary>
+    public bool IsAuth { get; init; }
+
+    public DateTimeOffset? From { get; init; }
+
+    /// <summary>Exclusive.</summary>
+    public DateTimeOffset? To { get; init; }
+
+    /// <summary>Only this one: the organization itself or one of its sub-organizations. Null: all of them.</summary>
+    public Guid? OrganizationId { get; init; }
+
+    /// <summary>One of <see cref="Did"/>.</summary>
+    public string? Action { get; init; }
+
+    /// <summary>By whom or to whom: an address or an id.</summary>
+    public string? Person { get; init; }
+
+    /// <summary>Only rows older than this one.</summary>
+    public Guid? Before { get; init; }
+
+    private const string DayFormat = "yyyy-MM-dd"; // what a date input sends, whatever it shows
+
+    /// <summary>From the texts of a form or an address; empty counts as absent. Days are days in UTC, both included.</summary>
+    public static Outcome<ActivityFilter> Read(bool isAuth, string? from, string? to, string? organization, string? action, string? person, string? before)
+    {
+        DateTimeOffset? since = null, until = null;
+        Guid? organizationId = null, beforeId = null;
+        if (!string.IsNullOrEmpty(from))
+        {
+            if (Day(from) is not { } day) return Fault("from: enter a day such as 2031-12-24.");
+            since = day;
+        }
+
+        if (!string.IsNullOrEmpty(to))
+        {
+            if (Day(to) is not { } day) return Fault("to: enter a day such as 2031-12-24.");
+            until = day.AddDays(1);
+        }
+
+        if (!string.IsNullOrEmpty(organization))
+        {
+            if (!Guid.TryParse(organization, out var id)) return Fault("organization: give the id of this organization or of one of its sub-organizations.");
+            organizationId = id;
+        }
+
+        if (!string.IsNullOrEmpty(before))
+        {
+            if (!Guid.TryParse(before, out var id)) return Fault("before: give the id of the last row of the page before.");
+            beforeId = id;
+        }
+
+        if (!string.IsNullOrEmpty(action) && !ActivityFeed.Actions(isAuth).Contains(action, StringComparer.Ordinal)) return Fault("action: give one of the actions as they stand in the record, such as \"Member Remove\".");
+        if (person?.Length > Users.EmailLengthMax) return Fault($"person: enter at most {Users.EmailLengthMax} characters.");
+        return new ActivityFilter
+        {
+            IsAuth = isAuth, From = since, To = until, OrganizationId = organizationId, Before = beforeId,
+            Action = string.IsNullOrEmpty(action) ? null : action, Person = string.IsNullOrWhiteSpace(person) ? null : person.Trim(),
+        };
+
+        // The last days of the calendar have no day after them.
+        static DateTimeOffset? Day(string text) =>
+            DateTime.TryParseExact(text, DayFormat, CultureInfo.InvariantCulture, DateTimeStyles.None, out var day) && day.Year is > 1970 and < 9999 ? new DateTimeOffset(day, TimeSpan.Zero) : null;
+
+        static Refusal Fault(string words) => new(RefusalCode.InvalidRequest, words, "filter of the record out of bounds");
+    }
+}
+
+/// <param name="Next">To ask for the page after this one; null: it is the last.</param>
+/// <param name="IsOwnOnly">The reader sees only what they did and what was done to them.</param>
+public sealed record ActivityPage(IReadOnlyList<ActivityEntry> Entries, Guid? Next, bool IsOwnOnly);
+
+/// <summary>
+/// The record as it is read. Of a root it tells of its sub-organizations too, deleted ones included.
+/// <para>Invariant: without the permission to see activity a reader gets the rows of which they are actor or subject, and of other people's
+/// doings not from where. Of signing in, an organization's readers see what people did while they were its members: not where else they went.</para>
+/// </summary>
+public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer)
+{
+    public const int PageSize = 50;
+    public const int PageSizeMax = 500;
+
+    private static readonly string[] auth =
+    [
+        Did.Login, Did.LoginFailed, Did.Logout, Did.SwitchOrganization, Did.PasswordReset, Did.PasswordChange, Did.SecondFactorAdd, Did.SecondFactorRemove,
+        Did.PasskeyAdd, Did.PasskeyRemove, Did.SessionEnd, Did.RecoveryCodes,
+    ];
+
+    private static readonly string[] ofNoOrganization = [Did.SigningKeyCreate, Did.UserCreate, Did.UserDisable, Did.UserEnable, Did.UserDelete];
+
+    private static readonly string[] ofOrganizations =
+        [.. typeof(Did).GetFields().Select(field => (string)field.GetRawConstantValue()!).Except([.. auth, .. ofNoOrganization], StringComparer.Ordinal)];
+
+    /// <summary>The actions that such rows can have.</summary>
+    public static IReadOnlyList<string> Actions(bool isAuth) => isAuth ? auth : ofOrganizations;
+
+    /// <summary>Newest first, at most <paramref name="size"/> at once.</summary>
+    public Task<Outcome<ActivityPage>> PageAsync(Actor actor, Guid organizationId, ActivityFilter filter, int size = PageSize) => database.ReadAsync<Outcome<ActivityPage>>(async connection =>
+    {
+        var all = await Guard.DemandAsync(connection, null, actor, Permission.SeeActivity, organizationId);
+        if (all.IsRefused && (await Guard.DemandAsync(connection, null, actor, Permission.SeeOrganization, organizationId)).Refusal is { } refusal) return refusal;
+
+        var parameters = new DynamicParameters(new { organizationId, me = actor.UserId?.ToString() ?? "", isOwnOnly = all.IsRefused ? 1L : 0L, limit = size + 1 });
+        var entries = (await connection.QueryAsync<ActivityEntry>(
+            $"""
+            SELECT a.id, a.at, a.action, a.organization_id, o.name AS organization_name, a.actor_user_id AS actor_id, NULLIF(au.name, '') AS actor_name,
+                   a.actor_key_id, ak.name AS actor_key_name, CASE WHEN @isOwnOnly = 1 AND COALESCE(a.actor_user_id, '') <> @me THEN NULL ELSE a.address END AS address,
+                   a.target, COALESCE(NULLIF(tu.name, ''), tk.name, t.name) AS target_name, a.subject_user_id AS subject_id, NULLIF(su.name, '') AS subject_name, a.detail
+            FROM activity a
+            LEFT JOIN organizations o ON o.id = a.organization_id
+            LEFT JOIN users au ON au.id = a.actor_user_id
+            LEFT JOIN access_keys ak ON ak.id = a.actor_key_id
+            LEFT JOIN users su ON su.id = a.subject_user_id
+            LEFT JOIN users tu ON tu.id = a.target
+            LEFT JOIN access_keys tk ON tk.id = a.target
+            LEFT JOIN organizations t ON t.id = a.target
+            WHERE a.id IN ({await WhichAsync(connection, parameters, filter, all.IsRefused)})
+            ORDER BY a.id DESC
+            """, parameters)).AsList();
+        return entries.Count <= size ? new ActivityPage(entries, null, all.IsRefused) : new ActivityPage(entries[..size], entries[size - 1].Id, all.IsRefused);
+    });
+
+    /// <summary>The ids of the rows of a page.</summary>
+    private async Task<string> WhichAsync(DbConnection connection, DynamicParameters parameters, ActivityFilter filter, bool isOwnOnly)
+    {
+        // Ids sort by time, so a span of time is a range of them.
+        var before = filter.To is { } to ? Ids.First(to).ToString() : "g";
+        if (filter.Before is { } last && string.CompareOrdinal(last.ToString(), before) < 0) before = last.ToString();
+        parameters.AddDynamicParams(new { since = filter.From is { } from ? Ids.First(from).ToString() : "", before });
+        var condition = "a.id >= @since AND a.id < @before";
+        if (filter.Action is { } action)
+        {
+            parameters.Add("action", action);
+            condition += " AND a.action = @action";
+        }
+
+        if (isOwnOnly) condition += Concerns("@me");
+        if (filter.Person is { } person)
+        {
+            // An address that nobody has is answered like one of somebody who is not in these rows.
+            var id = Guid.TryParse(person, out var known) ? known : await connection.ExecuteScalarAsync<string?>(
+                "SELECT id FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL", new { normalized = normalizer.NormalizeEmail(person) }) is { } found ? Guid.Parse(found) : Guid.Empty;
+            parameters.Add("person", id.ToString());
+            condition += Concerns("@person");
+        }
+
+        var organizations = "SELECT @organizationId UNION SELECT id FROM organizations WHERE root_id = @organizationId";
+        if (filter.OrganizationId is { } only)
+        {
+            parameters.Add("only", only.ToString());
+            organizations = "SELECT id FROM organizations WHERE id = @only AND (id = @organizationId OR root_id = @organizationId)";
+        }
+
+        parameters.Add("auth", auth);
+        if (!filter.IsAuth) return $"SELECT a.id FROM activity a WHERE a.organization_id IN ({organizations}) AND a.action NOT IN @auth AND {condition} ORDER BY a.id DESC LIMIT @limit";
+
+        string By(string column) =>
+            $"""
+            SELECT a.id AS id FROM memberships m JOIN activity a ON a.{column} = m.user_id AND a.at >= m.created_at AND (m.ended_at IS NULL OR a.at <= m.ended_at)
+            WHERE m.organization_id IN ({organizations}) AND (a.organization_id IS NULL OR a.organization_id IN ({organizations})) AND a.action IN @auth AND {condition}
+            """;
+        return $"SELECT id FROM ({By("actor_user_id")} UNION {By("subject_user_id")}) AS page ORDER BY id DESC LIMIT @limit";
+    }
+
+    private static string Concerns(string person) => $" AND (a.actor_user_id = {person} OR a.subject_user_id = {person} OR a.target = {person})";
+}
