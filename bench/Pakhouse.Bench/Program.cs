@@ -1,6 +1,6 @@
 using Pakhouse.Bench;
 
-// Two commands for bench/run.sh: what the server is measured on, and what it is measured against. Options are pairs: --name value.
+// For bench/run.sh: what the server is measured on, and what it is measured against; and the status lists by themselves. Options are pairs: --name value.
 var options = args.Skip(1).Chunk(2).ToDictionary(pair => pair[0], pair => pair.ElementAtOrDefault(1) ?? "", StringComparer.Ordinal);
 switch (args.FirstOrDefault())
 {
@@ -10,7 +10,10 @@ switch (args.FirstOrDefault())
     case "floor":
         await Floor.RunAsync(options["--folder"], options["--listen"], options.GetValueOrDefault("--postgres"));
         return 0;
+    case "status":
+        await Status.RunAsync(options["--folder"], int.Parse(options["--keys"]));
+        return 0;
     default:
-        Console.Error.WriteLine("seed --folder F --keys N [--sample N]    floor --folder F --listen URL [--postgres CONNECTION]");
+        Console.Error.WriteLine("seed --folder F --keys N [--sample N]    floor --folder F --listen URL [--postgres CONNECTION]    status --folder F --keys N");
         return 1;
 }

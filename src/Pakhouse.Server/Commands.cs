@@ -45,6 +45,13 @@ public static class Commands
 
         root.Add(users);
 
+        var resourceServers = new Command("resource-servers", "The APIs and gateways that may introspect tokens and keys.");
+        var serverName = new Argument<string>("NAME");
+        var newServer = new Command("new", "Draw a secret for a resource server, and show it with the setting that lets it in. Nothing is stored.") { serverName };
+        newServer.SetAction((parsed, _) => NewResourceServerAsync(parsed.GetRequiredValue(serverName)));
+        resourceServers.Add(newServer);
+        root.Add(resourceServers);
+
         var migrate = new Command("migrate", "Bring the database's schema up to date and end. For a role that may change the schema; the serving role then needs no such right.");
         migrate.SetAction((_, _) => MigrateAsync(settings));
         root.Add(migrate);
@@ -136,6 +143,22 @@ public static class Commands
         var outcome = await change(app.Services);
         if (outcome.Refusal is { } refusal) throw new StartupException(refusal.Description);
         Console.WriteLine(done);
+        return 0;
+    }
+
+    private static async Task<int> NewResourceServerAsync(string name)
+    {
+        if (!NameSet.IsName(name) || name.Contains(':', StringComparison.Ordinal)) throw new StartupException($"NAME is 1 to {NameSet.NameLengthMax} characters of [A-Za-z0-9._-].");
+        var (secret, hash) = ResourceServers.NewSecret();
+        await Console.Out.WriteLineAsync(
+            $"""
+            client_id      {name}
+            client_secret  {secret}
+
+            The secret is shown this once; give it to the resource server. Every Pakhouse process needs this setting, and a start to read it:
+              Pakhouse__ResourceServers__{name}__SecretHash={hash}
+            To replace a secret, set both hashes, parted by a space, until the resource server has the new one.
+            """);
         return 0;
     }
 

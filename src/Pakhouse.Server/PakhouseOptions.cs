@@ -42,6 +42,12 @@ public sealed class PakhouseOptions
 
     public required TimeSpan TokenLifetime { get; init; }
 
+    /// <summary>How long a verifier may go on with a status list before it must ask again: a deleted key's tokens are refused within it.</summary>
+    public required TimeSpan StatusTtl { get; init; }
+
+    /// <summary>APIs and gateways that may introspect tokens and keys.</summary>
+    public required ResourceServers ResourceServers { get; init; }
+
     /// <summary><c>ES256</c>, or <c>RS256</c> for verifiers that know nothing newer (a sixth of the rate).</summary>
     public required string SigningAlgorithm { get; init; }
 
@@ -124,6 +130,8 @@ public sealed class PakhouseOptions
             Brand = read.Text("Brand", "ph", "2 to 16 characters of [a-z0-9], the first a letter", text => KeyFormat.IsBrand(text))!,
             Audience = read.Text("Audience", null, "at most 256 characters without spaces", text => text.Length <= 256 && !text.Any(char.IsWhiteSpace)),
             TokenLifetime = read.Seconds("TokenLifetimeSeconds", 3600, 60, (int)TokenLifetimeMax.TotalSeconds),
+            StatusTtl = read.Seconds("StatusTtlSeconds", 5, 1, 300),
+            ResourceServers = read.ResourceServers("ResourceServers"),
             SigningAlgorithm = read.Text("SigningAlgorithm", "ES256", "ES256 or RS256", text => text is "ES256" or "RS256")!,
             SigningKeyRotation = TimeSpan.FromDays(read.Number("SigningKeyRotationDays", 90, 1, 3650)),
             SigningKeyPublication = TimeSpan.FromMinutes(read.Number("SigningKeyPublicationMinutes", 60, 5, 10080)),
@@ -257,6 +265,25 @@ internal sealed class SettingReader(IConfigurationSection section)
             Fault(name, $"a readable catalogue of roles such as GET /roles.json shows ({e.Message})", file);
             return RoleCatalogue.Default;
         }
+    }
+
+    /// <summary>Entries <c>NAME:SecretHash</c>; two hashes while a secret is being replaced.</summary>
+    public ResourceServers ResourceServers(string name)
+    {
+        defaults[name] = "";
+        var servers = new Dictionary<string, IReadOnlyList<byte[]>>(StringComparer.Ordinal);
+        foreach (var entry in section.GetSection(name).GetChildren())
+        {
+            foreach (var stray in entry.GetChildren().Where(child => !child.Key.Equals("SecretHash", StringComparison.OrdinalIgnoreCase)))
+                faults.Add($"{Full(name)}:{entry.Key}:{stray.Key} is not a setting. A resource server has SecretHash.");
+            var hashes = (entry["SecretHash"] ?? "").Split([' ', ','], StringSplitOptions.RemoveEmptyEntries);
+            if (NameSet.IsName(entry.Key) && hashes.Length is 1 or 2 && hashes.All(hash => hash.Length == 64 && hash.All(char.IsAsciiHexDigit)))
+                servers[entry.Key] = [.. hashes.Select(Convert.FromHexString)];
+            else
+                faults.Add($"{Full(name)}:{entry.Key}:SecretHash must be one or two SHA-256 hashes of 64 hexadecimal digits, under a name of 1 to 64 characters of [A-Za-z0-9._-]; the command resource-servers new NAME makes a secret and prints the setting. What was given is not shown, because it can be a secret");
+        }
+
+        return new ResourceServers(servers);
     }
 
     public X509Certificate2? Certificate(string name, string passwordName)

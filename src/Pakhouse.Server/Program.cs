@@ -57,6 +57,10 @@ public static class Program
         services.AddSingleton<Callers>().AddSingleton<Mails>();
         services.AddSingleton<MemberKeys>();
         ApiDocument.Add(services);
+        services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
+        services.AddSingleton<Callers>().AddSingleton<Mails>();
+        services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddSingleton<StatusStreams>().AddHostedService(provider => provider.GetRequiredService<StatusStreams>());
+        services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
         services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
@@ -160,8 +164,13 @@ public static class Program
         KeyEndpoints.Map(app);
         ApiDocument.Map(app);
         RoleCatalogue.Map(app, app.Services.GetRequiredService<PakhouseOptions>().Roles);
+        StatusListEndpoint.Map(app);
+        Introspection.Map(app);
+        RevocationEndpoint.Map(app);
         ActivityEndpoints.Map(app);
         Assets.Map(app);
+        PolicyEndpoints.Map(app);
+        InventoryEndpoints.Map(app);
         app.MapRazorPages();
     }
 }

@@ -25,6 +25,13 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
     /// <param name="address">Of the bearer; null where somebody else asks about the token.</param>
     public async ValueTask<Outcome<TokenGrant>> ReadTokenAsync(string token, IPAddress? address)
     {
+        var resumed = await ResumeTokenAsync(token, address);
+        return resumed.Refusal is { } refusal ? refusal : resumed.Value.Grant;
+    }
+
+    /// <summary>The same beside what the token says.</summary>
+    public async ValueTask<Outcome<(JsonWebToken Claims, TokenGrant Grant)>> ResumeTokenAsync(string token, IPAddress? address)
+    {
         if (token.Length is 0 or > TokenLengthMax) return NotValid("no token, or too long");
         if (KeyFormat.MayHoldKey(token)) return new Refusal(RefusalCode.InvalidToken, "Authorization: this is a key, and a token is needed. Exchange the key at /auth/v3/token and send what you get.", "a key where a token belongs");
 
@@ -43,7 +50,7 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
 
         var claims = (JsonWebToken)validated.SecurityToken;
         var resumed = await exchange.ResumeAsync(Text("key_id"), Text("org_id"), NameSet.Parse(Text("scope")), address);
-        return resumed.Refusal is { } refusal ? NotValid(refusal.Reason) : resumed;
+        return resumed.Refusal is { } refusal ? NotValid(refusal.Reason) : (claims, resumed.Value);
 
         string Text(string claim) => claims.TryGetPayloadValue<string>(claim, out var value) ? value : "";
     }

@@ -106,6 +106,21 @@ public sealed record Policy
         return null;
     }
 
+    /// <summary>What stands against storing it.</summary>
+    public Refusal? Check(PakhouseOptions options)
+    {
+        if (Holders?.All(options.Roles.Contains) == false) return OutOfBounds("holders", "name roles that GET /roles.json lists, none for nobody, or leave it out for everybody");
+        if (KeysPerMember is < 1 or > KeysPerMemberMax) return OutOfBounds("keysPerMember", $"give a number from 1 to {KeysPerMemberMax}");
+        if (LifetimeMaxDays is < 1 or > LifetimeDaysMax) return OutOfBounds("lifetimeMaxDays", $"give a number of days from 1 to {LifetimeDaysMax}");
+        if (LifetimeDefaultDays is < 1 or > LifetimeDaysMax || LifetimeDefaultDays > LifetimeMaxDays) return OutOfBounds("lifetimeDefaultDays", $"give a number of days from 1 to {LifetimeMaxDays ?? LifetimeDaysMax}");
+        if (Scopes?.IsSubsetOf(options.Scopes) == false || Scopes?.Count == 0) return OutOfBounds("scopes", $"choose from {options.Scopes}, or leave it out for all of them");
+        if (TokenLifetimeSeconds is { } seconds && (seconds < TokenLifetimeSecondsMin || seconds > PakhouseOptions.TokenLifetimeMax.TotalSeconds))
+            return OutOfBounds("tokenLifetimeSeconds", $"give a number of seconds from {TokenLifetimeSecondsMin} to {PakhouseOptions.TokenLifetimeMax.TotalSeconds}");
+        return null;
+    }
+
+    private static Refusal OutOfBounds(string field, string expected) => new(RefusalCode.InvalidRequest, $"{field}: {expected}.", $"policy: {field} out of bounds");
+
     /// <summary>Keys that one person holds at most.</summary>
     public int KeysOf(PakhouseOptions options) => Math.Min(options.KeysPerMemberMax, KeysPerMember ?? int.MaxValue);
 
@@ -124,13 +139,27 @@ public sealed record Policy
 
     private static NameSet? Both(NameSet? a, NameSet? b) => a is null ? b : b is null ? a : NameSet.Of(a.Where(b.Contains));
 
+    /// <exception cref="JsonException">Without words of its own: the serializer adds the path, which names the member.</exception>
+    private static List<string> ReadTexts(ref Utf8JsonReader reader, int max)
+    {
+        if (reader.TokenType != JsonTokenType.StartArray) throw new JsonException();
+        var texts = new List<string>();
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (reader.TokenType != JsonTokenType.String || texts.Count == max) throw new JsonException();
+            texts.Add(reader.GetString()!);
+        }
+
+        return texts;
+    }
+
     /// <summary>As an array, in the order of the alphabet.</summary>
     private sealed class NamesConverter : JsonConverter<NameSet>
     {
         public override NameSet Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
         {
-            var names = JsonSerializer.Deserialize<List<string>>(ref reader)!;
-            return names.Count <= NamesMax && names.TrueForAll(NameSet.IsName) ? NameSet.Of(names.Order(StringComparer.Ordinal)) : throw new JsonException("names");
+            var names = ReadTexts(ref reader, NamesMax);
+            return names.TrueForAll(NameSet.IsName) ? NameSet.Of(names.Order(StringComparer.Ordinal)) : throw new JsonException();
         }
 
         public override void Write(Utf8JsonWriter writer, NameSet value, JsonSerializerOptions options) =>
@@ -141,8 +170,7 @@ public sealed record Policy
     {
         public override NetworkSet Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
         {
-            var texts = JsonSerializer.Deserialize<List<string>>(ref reader)!;
-            return texts.Count <= NetworksMax && NetworkSet.TryParse(texts, out var networks) ? networks : throw new JsonException("networks");
+            return NetworkSet.TryParse(ReadTexts(ref reader, NetworksMax), out var networks) ? networks : throw new JsonException();
         }
 
         public override void Write(Utf8JsonWriter writer, NetworkSet value, JsonSerializerOptions options) =>

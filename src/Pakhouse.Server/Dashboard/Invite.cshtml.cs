@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
@@ -42,7 +43,7 @@ public sealed class InviteModel(Organizations organizations, Invitations invitat
         return Show(roles, subRoles);
     }
 
-    private IActionResult Show(NameSet roles, NameSet subRoles)
+    private PageResult Show(NameSet roles, NameSet subRoles)
     {
         var subs = Organizations.Where(one => one.RootId == OrganizationId).ToList();
         // The organization itself is one of the most that an invitation can be for.

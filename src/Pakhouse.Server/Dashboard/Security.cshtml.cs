@@ -28,7 +28,7 @@ public sealed record ShownKey(string Id, string Name, string Text, DateTimeOffse
 /// My Organization, Security: the caller's keys, and the form that generates one.
 /// <para>Invariant: a secret is in the answer of the POST that made it, and nowhere else: no cookie, no redirect, no store.</para>
 /// </summary>
-public sealed class SecurityModel(Organizations organizations, Members members, Keys keys, KeyTickets tickets, PakhouseOptions options, PublicAddress address, TimeProvider clock) : OrganizationPage(organizations)
+public sealed class SecurityModel(Organizations organizations, Members members, Keys keys, KeyTickets tickets, PakhouseOptions options, PublicAddress address, Policies policies, TimeProvider clock) : OrganizationPage(organizations)
 {
     public const int KeysPerPage = 50;
 
@@ -36,7 +36,7 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
     public string? Name { get; set; }
 
     [BindProperty]
-    public string? Expires { get; set; } = Expiry.Default;
+    public string? Expires { get; set; }
 
     [BindProperty]
     public string? ExpiresOn { get; set; }
@@ -75,11 +75,20 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
 
     public int Parts => Math.Max(1, (Keys.Count + KeysPerPage - 1) / KeysPerPage);
 
-    public IReadOnlyList<ExpiryChoice> ExpiryChoices => Expiry.Choices(Now);
+    public IReadOnlyList<ExpiryChoice> ExpiryChoices => Expiry.Choices(Now, Policy);
 
-    public bool IsFull => Keys.Count >= options.KeysPerMemberMax;
+    /// <summary>What a new key has to keep to: what holds here, and what is announced.</summary>
+    public Policy Policy { get; private set; } = Policy.None;
 
-    public bool CanGenerate => !Standpoint.IsInherited && !IsFull;
+    /// <summary>Those that the policy allows.</summary>
+    public IEnumerable<string> ScopeChoices => options.Scopes.Where(scope => Policy.Scopes?.Contains(scope) != false);
+
+    /// <summary>The policy does not let this member hold keys; null: it does.</summary>
+    public string? Forbidden => (Policy with { LifetimeMaxDays = null, Scopes = null }).Forbids(null, NameSet.Empty, Now, Standpoint.Roles)?.Description;
+
+    public bool IsFull => Keys.Count >= Policy.KeysOf(options);
+
+    public bool CanGenerate => !Standpoint.IsInherited && !IsFull && Forbidden is null;
 
     public ShownKey? NewKey { get; private set; }
 
@@ -102,7 +111,8 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         }
 
         // Every fault at once; what the operation finds beyond these comes alone.
-        var expiry = Expiry.Read(Expires, ExpiresOn, Now);
+        await ReadPolicyAsync();
+        var expiry = Expiry.Read(Expires, ExpiresOn, Now, Policy);
         if (Checks.Name(Name ?? "", "name", Server.Keys.NameLengthMax) is { } badName) AddError(badName);
         if (expiry.Refusal is { } badExpiry) AddError(badExpiry);
         if (Scopes.Count == 0) AddError(noScope);
@@ -123,7 +133,7 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         using var key = generated.Value;
         NewKey = ShownKey.OfPerson(key, Name!.Trim(), expiry.Value, Address);
         // The form now offers the next key.
-        (Name, Expires, ExpiresOn, Scopes) = (null, Expiry.Default, null, []);
+        (Name, Expires, ExpiresOn, Scopes) = (null, null, null, []);
         return await ShowAsync();
     }
 
@@ -134,6 +144,11 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         Expires == Expiry.OwnDate ? ("expiry", "expires-on", "Last day") : ("expiry", "expires", "Expires"),
         ("scopes", "scopes", "Scopes"));
 
+    private async Task ReadPolicyAsync()
+    {
+        if (await policies.ViewAsync(Actor, OrganizationId) is { IsRefused: false } view) Policy = view.Value.Timeline.Strictest(Now);
+    }
+
     private async Task<IActionResult> ShowAsync(int status = StatusCodes.Status200OK)
     {
         var list = await keys.ListAsync(Actor, OrganizationId);
@@ -141,10 +156,12 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         Keys = list.Value;
         Part = Math.Clamp(Part, 1, Parts);
 
+        await ReadPolicyAsync();
+        Expires ??= Expiry.DefaultOf(Policy);
         if (!Errors.Any)
         {
             Name = Server.Keys.OfferName(Keys);
-            Scopes = [.. options.Scopes];
+            Scopes = [.. ScopeChoices];
         }
 
         Ticket = tickets.Issue(UserId, OrganizationId);

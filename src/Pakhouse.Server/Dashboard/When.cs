@@ -17,7 +17,7 @@ public static class When
     public static IHtmlContent Ago(DateTimeOffset time, DateTimeOffset now) => Tag("ago", time, AgoWords(now - time));
 
     public static IHtmlContent Exactly(DateTimeOffset time) =>
-        new HtmlString($"<time datetime=\"{Machine(time)}\" data-time=\"exact\">{ExactWords(time)}</time>");
+        new HtmlString($"<time datetime=\"{Machine(time)}\" data-time=\"exact\">{Exact(time)}</time>");
 
     /// <summary>For scripts and <c>datetime</c> attributes.</summary>
     public static string Machine(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'");
@@ -44,8 +44,8 @@ public static class When
         _ => $"{Count((long)(span.TotalDays / 365.25), "year")} ago",
     };
 
-    private static string ExactWords(DateTimeOffset time) => time.UtcDateTime.ToString("d MMM yyyy, HH:mm 'UTC'");
+    public static string Exact(DateTimeOffset time) => time.UtcDateTime.ToString("d MMM yyyy, HH:mm 'UTC'");
 
     private static HtmlString Tag(string kind, DateTimeOffset time, string text) => new(
-        $"<time datetime=\"{Machine(time)}\" data-time=\"{kind}\" title=\"{ExactWords(time)}\"><span>{HtmlEncoder.Default.Encode(text)}</span><span class=\"visually-hidden\"> ({ExactWords(time)})</span></time>");
+        $"<time datetime=\"{Machine(time)}\" data-time=\"{kind}\" title=\"{Exact(time)}\"><span>{HtmlEncoder.Default.Encode(text)}</span><span class=\"visually-hidden\"> ({Exact(time)})</span></time>");
 }

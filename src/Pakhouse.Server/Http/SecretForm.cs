@@ -17,30 +17,33 @@ public sealed class SecretForm : IDisposable
 
     public const int FieldsMax = 16;
 
-    /// <summary>Bytes of a decoded value.</summary>
+    /// <summary>Bytes of a decoded value, where an endpoint does not say otherwise.</summary>
     public const int ValueLengthMax = 2 * 1024;
 
     private const int PooledMax = 256;
+
+    private static readonly string[] publicNames = [.. TokenEndpoint.FieldNames, "token", "token_type_hint", "client_id", "client_secret", "client_address"];
 
     // Pinned: the collector does not move them, so it leaves no copies of a secret behind.
     private static readonly ConcurrentQueue<byte[]> pool = []; // a bag takes all its locks to count
 
     private readonly Field[] fields = new Field[FieldsMax];
     private byte[] buffer;
+    private readonly int valueLengthMax;
     private int length;
     private int count;
 
-    private SecretForm() => buffer = pool.TryDequeue(out var pooled) ? pooled : GC.AllocateUninitializedArray<byte>(BodyLengthMax, pinned: true);
+    private SecretForm(int valueLengthMax) => (this.valueLengthMax, buffer) = (valueLengthMax, pool.TryDequeue(out var pooled) ? pooled : GC.AllocateUninitializedArray<byte>(BodyLengthMax, pinned: true));
 
     private readonly record struct Field(Range Name, Range Value);
 
     /// <summary>Reads, bounds and decodes the body. A refusal has wiped what was read.</summary>
-    public static async ValueTask<Outcome<SecretForm>> ReadAsync(HttpRequest request)
+    public static async ValueTask<Outcome<SecretForm>> ReadAsync(HttpRequest request, int valueLengthMax = ValueLengthMax)
     {
         if (!IsForm(request.ContentType)) return wrongType;
         if (request.ContentLength > BodyLengthMax) return tooLong;
 
-        var form = new SecretForm();
+        var form = new SecretForm(valueLengthMax);
         try
         {
             var refusal = await form.FillAsync(request.BodyReader) ?? form.Parse();
@@ -128,8 +131,8 @@ public sealed class SecretForm : IDisposable
                 var nameEnd = equals < 0 ? end : start + equals;
                 if (!Decode(start, nameEnd, out var name) || !Decode(Math.Min(nameEnd + 1, end), end, out var value))
                     return new Refusal(RefusalCode.InvalidRequest, "The form is not properly encoded: a % must be followed by two hexadecimal digits.", "bad percent encoding");
-                if (value.End.Value - value.Start.Value > ValueLengthMax)
-                    return new Refusal(RefusalCode.InvalidRequest, $"{Public(buffer.AsSpan(name))}: the value is too long; at most {ValueLengthMax} bytes are read.", "value too long");
+                if (value.End.Value - value.Start.Value > valueLengthMax)
+                    return new Refusal(RefusalCode.InvalidRequest, $"{Public(buffer.AsSpan(name))}: the value is too long; at most {valueLengthMax} bytes are read.", "value too long");
                 foreach (var field in fields.AsSpan(0, count))
                     if (buffer.AsSpan(field.Name).SequenceEqual(buffer.AsSpan(name)))
                         return new Refusal(RefusalCode.InvalidRequest, $"{Public(buffer.AsSpan(name))}: the field is repeated; send it once.", "repeated field"); // RFC 6749 §3.2
@@ -176,7 +179,7 @@ public sealed class SecretForm : IDisposable
     /// <summary>A name is the caller's own text, and could be a key in the wrong place: only names of ours are repeated.</summary>
     private static string Public(ReadOnlySpan<byte> name)
     {
-        foreach (var known in TokenEndpoint.FieldNames)
+        foreach (var known in publicNames)
             if (Is(name, known)) return known;
         return "A field";
     }

@@ -6,6 +6,7 @@ namespace Pakhouse.Server;
 /// <summary>
 /// The entry of each key in the status lists (IETF Token Status List): set in the transaction of whatever ends, suspends or revives
 /// the key (R5), by the one statement below. Expiry sets no entry: a token never outlives its key.
+/// <see cref="StatusLists"/> reads the entries and publishes them.
 /// </summary>
 internal static class KeyStatus
 {
@@ -32,20 +33,30 @@ internal static class KeyStatus
         ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value
         """, transaction: transaction);
 
-    private static Task<int> SetAsync(DbTransaction transaction, TimeProvider clock, string which, string id) => transaction.Connection!.ExecuteAsync(
-        $"""
-        UPDATE access_keys SET status = actual.status, status_at = @now
-        FROM (
-            SELECT k.id, CASE
-                WHEN COALESCE(k.deleted_at, m.ended_at, u.deleted_at, o.deleted_at, r.deleted_at) IS NOT NULL THEN {Invalid}
-                WHEN COALESCE(k.suspended_at, u.disabled_at, o.disabled_at, r.disabled_at) IS NOT NULL THEN {Suspended}
-                ELSE {Valid} END AS status
-            FROM access_keys k
-            JOIN memberships m ON m.id = k.membership_id
-            JOIN users u ON u.id = m.user_id
-            JOIN organizations o ON o.id = m.organization_id
-            LEFT JOIN organizations r ON r.id = o.root_id
-            WHERE {which}) AS actual
-        WHERE actual.id = access_keys.id AND actual.status <> access_keys.status
-        """, new { id, now = clock.GetUtcNow() }, transaction);
+    private static async Task SetAsync(DbTransaction transaction, TimeProvider clock, string which, string id)
+    {
+        // The counter's row stays locked until the commit, so numbers become visible in their order: who has seen one has seen all before it. No
+        // smaller than the time, so that a database restored from a back-up numbers its next change above all that was seen before.
+        var version = await transaction.Connection!.ExecuteScalarAsync<long>(
+            """
+            INSERT INTO counters (name, value) VALUES ('access_keys.status_version', @now)
+            ON CONFLICT (name) DO UPDATE SET value = CASE WHEN counters.value < @now THEN @now ELSE counters.value + 1 END RETURNING value
+            """, new { now = clock.GetUtcNow() }, transaction);
+        await transaction.Connection!.ExecuteAsync(
+            $"""
+            UPDATE access_keys SET status = actual.status, status_version = @version
+            FROM (
+                SELECT k.id, CASE
+                    WHEN COALESCE(k.deleted_at, m.ended_at, u.deleted_at, o.deleted_at, r.deleted_at) IS NOT NULL THEN {Invalid}
+                    WHEN COALESCE(k.suspended_at, u.disabled_at, o.disabled_at, r.disabled_at) IS NOT NULL THEN {Suspended}
+                    ELSE {Valid} END AS status
+                FROM access_keys k
+                JOIN memberships m ON m.id = k.membership_id
+                JOIN users u ON u.id = m.user_id
+                JOIN organizations o ON o.id = m.organization_id
+                LEFT JOIN organizations r ON r.id = o.root_id
+                WHERE {which}) AS actual
+            WHERE actual.id = access_keys.id AND actual.status <> access_keys.status
+            """, new { id, version }, transaction);
+    }
 }

@@ -1,4 +1,6 @@
 using System.Data.Common;
+using System.Net;
+using System.Security.Cryptography;
 using Dapper;
 
 namespace Pakhouse.Server;
@@ -100,16 +102,24 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
 
     internal static readonly Refusal NoSuchKey = new(RefusalCode.NotFound, "You have no such key in this organization; it may have been deleted already.", "no such key of the caller");
 
+    /// <summary>What <see cref="ReadFacts"/> reads, in its order: key, membership, user, organization, root, target, other membership.</summary>
+    internal const string FactsColumns =
+        """
+        k.hash, k.scopes, k.expires_at, k.deleted_at,
+        u.id, u.name, u.email, COALESCE(u.disabled_at, u.deleted_at),
+        m.ended_at, m.roles,
+        o.id, o.root_id, COALESCE(o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at),
+        t.root_id, om.roles,
+        k.kind, k.suspended_at, k.overlap_ends_at, k.status_index, k.created_at, o.policy, r.policy, t.policy
+        """;
+
+    internal const int FactsColumnCount = 23;
+
     // The one read of an exchange (R6). Every join is to one row by a unique index. The target is joined only when it is asked
     // for and is another organization than the key's.
     private readonly PreparedRead exchange = database.PrepareRead(
-        """
-        SELECT k.hash, k.scopes, k.expires_at, k.deleted_at,
-               u.id, u.name, u.email, COALESCE(u.disabled_at, u.deleted_at),
-               m.ended_at, m.roles,
-               o.id, o.root_id, COALESCE(o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at),
-               t.root_id, om.roles,
-               k.kind, k.suspended_at, k.overlap_ends_at, k.status_index, k.created_at, o.policy, r.policy, t.policy
+        $"""
+        SELECT {FactsColumns}
         FROM access_keys k
         JOIN memberships m ON m.id = k.membership_id
         JOIN users u ON u.id = m.user_id
@@ -220,6 +230,44 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         return true;
     });
 
+    /// <summary>
+    /// Ends a key, of either kind, for whoever proves its secret. No right is asked for: also the holder of a suspended key may end it.
+    /// </summary>
+    /// <returns>False: nothing was proved, or the key had ended before.</returns>
+    public async Task<bool> RevokeByHolderAsync(string keyId, ReadOnlyMemory<byte> key, IPAddress? address)
+    {
+        var hash = SHA256.HashData(key.Span);
+        return await database.WriteAsync(async transaction =>
+        {
+            var found = await transaction.Connection!.QuerySingleOrDefaultAsync<HeldKey>(
+                """
+                SELECT k.hash, k.kind, k.deleted_at, m.user_id, m.organization_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id
+                WHERE k.id = @keyId
+                """, new { keyId }, transaction);
+            var isProved = CryptographicOperations.FixedTimeEquals(hash, found?.Hash ?? noHash);
+            if (found is null || !isProved || found.DeletedAt is not null) return false;
+
+            await transaction.Connection!.ExecuteAsync("UPDATE access_keys SET deleted_at = @at WHERE id = @keyId", new { keyId, at = clock.GetUtcNow() }, transaction);
+            await KeyStatus.OfKeyAsync(transaction, clock, keyId);
+            var isApiKey = found.Kind == "oak";
+            var actor = isApiKey ? Actor.ApiKey(found.UserId, keyId, address: address) : Actor.Key(found.UserId, keyId, address: address);
+            await ActivityLog.WriteAsync(transaction, clock, actor, isApiKey ? Did.ApiKeyRevoke : Did.KeyRevoke, found.OrganizationId, keyId, detail: "by the key itself");
+            return true;
+        });
+    }
+
+    // Compared with when there is no such key.
+    private static readonly byte[] noHash = RandomNumberGenerator.GetBytes(SHA256.HashSizeInBytes);
+
+    private sealed record HeldKey
+    {
+        public byte[] Hash { get; init; } = [];
+        public string Kind { get; init; } = "";
+        public DateTimeOffset? DeletedAt { get; init; }
+        public Guid UserId { get; init; }
+        public Guid OrganizationId { get; init; }
+    }
+
     /// <summary>The name offered for the next key: the first "Key N" that the list does not hold.</summary>
     public static string OfferName(IReadOnlyList<KeyEntry> keys)
     {
@@ -228,7 +276,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         return $"Key {number}";
     }
 
-    private static readonly Func<DbDataReader, ExchangeFacts> ReadFacts = row => new ExchangeFacts
+    internal static readonly Func<DbDataReader, ExchangeFacts> ReadFacts = row => new ExchangeFacts
     {
         Hash = row.GetFieldValue<byte[]>(0),
         KeyScopes = NameSet.Parse(row.GetString(1)),

@@ -37,6 +37,7 @@ public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options
             ["membership"] = grant.IsMember ? "member" : "inherited",
             ["roles"] = grant.Roles.ToArray(),
             ["key_id"] = grant.KeyId,
+            ["status"] = StatusOf(grant),
         };
         if (grant.Scopes.Contains("profile")) claims["name"] = grant.UserName;
         if (grant.Scopes.Contains("email")) claims["email"] = grant.UserEmail;
@@ -51,5 +52,15 @@ public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options
             Claims = claims,
             SigningCredentials = signingKeys.Current(now).Credentials,
         });
+    }
+
+    /// <summary>Where a verifier learns that the key has ended (Token Status List §6.1).</summary>
+    private Dictionary<string, object> StatusOf(TokenGrant grant)
+    {
+        var (list, entry) = Math.DivRem(grant.StatusIndex, StatusLists.EntriesPerList);
+        return new(StringComparer.Ordinal)
+        {
+            ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal) { ["idx"] = entry, ["uri"] = StatusLists.Address(publicAddress.Value, (int)list) },
+        };
     }
 }

@@ -24,8 +24,14 @@ public static class Discovery
         [JsonPropertyName("token_endpoint")] public required string TokenEndpoint { get; init; }
         [JsonPropertyName("jwks_uri")] public required string JwksUri { get; init; }
         [JsonPropertyName("scopes_supported")] public required IEnumerable<string> Scopes { get; init; }
-        [JsonPropertyName("claims_supported")] public string[] Claims { get; } = ["iss", "sub", "aud", "client_id", "exp", "iat", "jti", "scope", "org_id", "root_org_id", "currentOrganizationId", "membership", "roles", "key_id", "name", "email"];
+        [JsonPropertyName("claims_supported")] public string[] Claims { get; } = ["iss", "sub", "aud", "client_id", "exp", "iat", "jti", "scope", "org_id", "root_org_id", "currentOrganizationId", "membership", "roles", "key_id", "status", "name", "email"];
         [JsonPropertyName("token_endpoint_auth_methods_supported")] public string[] AuthenticationMethods { get; } = ["none"];
+
+        [JsonPropertyName("introspection_endpoint")] public required string IntrospectionEndpoint { get; init; }
+        [JsonPropertyName("introspection_endpoint_auth_methods_supported")] public string[] IntrospectionAuthenticationMethods { get; } = ["client_secret_basic", "client_secret_post"];
+        [JsonPropertyName("revocation_endpoint")] public required string RevocationEndpoint { get; init; }
+        [JsonPropertyName("revocation_endpoint_auth_methods_supported")] public string[] RevocationAuthenticationMethods { get; } = ["none"];
+        [JsonPropertyName("status_list_aggregation_endpoint")] public required string StatusLists { get; init; }
 
         // Both specifications ask for these; a server that only exchanges keys has nothing to list.
         [JsonPropertyName("response_types_supported")] public string[] ResponseTypes { get; } = [];
@@ -52,6 +58,9 @@ public static class Discovery
             Issuer = issuer,
             TokenEndpoint = $"{issuer}/auth/v3/token",
             JwksUri = $"{issuer}/.well-known/jwks.json",
+            IntrospectionEndpoint = $"{issuer}/oauth/introspect",
+            RevocationEndpoint = $"{issuer}/oauth/revoke",
+            StatusLists = $"{issuer}/status-lists",
             Scopes = services.GetRequiredService<PakhouseOptions>().Scopes,
             Algorithms = [.. services.GetRequiredService<SigningKeys>().Published.Select(key => key.Public.Algorithm).Distinct()],
         }, "application/json");

@@ -93,6 +93,16 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
         return Judge(keyId, facts, target, request.Scopes, request.Address ?? IPAddress.None, clock.GetUtcNow());
     }
 
+    /// <summary>The same for a raw key of either kind, by itself: what a token of its own organization would say.</summary>
+    public async ValueTask<Outcome<TokenGrant>> ProveAsync(ReadOnlyMemory<byte> key, IPAddress? address)
+    {
+        if (!KeyFormat.TryParse(key.Span, out _, out var keyId)) return Unproven("malformed");
+        var hash = SHA256.HashData(key.Span);
+        var facts = await keys.FindForExchangeAsync(keyId, null);
+        var isProven = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
+        return facts is not null && isProven ? Judge(keyId, facts, null, NameSet.Empty, address ?? IPAddress.None, clock.GetUtcNow()) : Unproven("unknown id or wrong secret");
+    }
+
     /// <summary>The same for a token that came back: whether its key would still be exchanged for it, and what it would say now.</summary>
     /// <param name="scopes">Those of the token.</param>
     /// <param name="address">Of who came with the token; null where somebody else asks about it, who may be anywhere.</param>

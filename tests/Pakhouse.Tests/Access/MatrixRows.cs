@@ -57,6 +57,21 @@ public static class MatrixRows
         umbra-owner       -     -       -    SK
         """;
 
+    private const string PeopleInPerson =
+        """
+                          Acme  Mobile  Web  Umbra
+        acme-owner        S     S       S    -
+        acme-manager      S     S       S    -
+        acme-viewer       S     S       S    -
+        acme-no-role      S     S       S    -
+        both-no-role      S     S       S    -
+        mobile-owner      -     S       -    -
+        mobile-manager    -     S       -    -
+        mobile-viewer     -     S       -    -
+        mobile-no-role    -     S       -    -
+        umbra-owner       -     -       -    S
+        """;
+
     private const string DirectMembersInPerson =
         """
                           Acme  Mobile  Web  Umbra
@@ -161,6 +176,16 @@ public static class MatrixRows
         Guarded("POST", Organization + "/personal-access-keys", Permission.GenerateOwnKey, DirectMembersInPerson, body: """{"name":""}"""),
         new("DELETE", Organization + "/personal-access-keys/{keyId}", [Permission.DeleteOwnKey, Permission.DeleteMemberKey], PeopleAndLeadingApiKeys),
 
+        Guarded("GET", Organization + "/personal-access-keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),
+
+        // Policy and inventory
+        Guarded("GET", Organization + "/policy", Permission.SeePolicy, Everybody),
+        Guarded("POST", Organization + "/policy/preview", Permission.ChangePolicy, OwnersInPerson, body: "{}"),
+        Guarded("PUT", Organization + "/policy", Permission.ChangePolicy, OwnersInPerson, body: "{}"),
+        Guarded("GET", Organization + "/keys", Permission.ListMemberKeys, Leaders),
+        Guarded("GET", Organization + "/keys.csv", Permission.ListMemberKeys, Leaders),
+        Guarded("POST", Organization + "/keys/actions", Permission.DeleteMemberKey, Leaders, body: """{"action":"delete","keyIds":["0000000000000000"]}"""),
+
         // API keys
         Guarded("GET", Organization + "/api-keys", Permission.ListApiKeys, Leaders),
         Guarded("POST", Organization + "/api-keys", Permission.CreateApiKey, LeadersInPerson, body: """{"name":""}"""),
@@ -183,6 +208,10 @@ public static class MatrixRows
         Public("POST", "/auth/v2/token"),
         Public("POST", "/auth/v3/token"),
         Public("POST", "/auth/v1/api-key/token"),
+        Public("POST", "/oauth/introspect"), // the token in the body, or the caller's, is the credential
+        Public("POST", "/oauth/revoke"),
+        Public("GET", "/status-lists"),
+        Public("GET", "/status-lists/{number}"),
         Public("GET", "/.well-known/openid-configuration"),
         Public("GET", "/.well-known/oauth-authorization-server"),
         Public("GET", "/.well-known/jwks.json"),
@@ -210,6 +239,9 @@ public static class MatrixRows
         Page("/organizations/{organizationId}/activity", Permission.SeeOrganization, Everybody), // of those who may not see all, their own
         Page("/organizations/{organizationId}/auth-activity", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
+        Page("/organizations/{organizationId}/policy", Permission.SeePolicy, Everybody),
+        Page("/organizations/{organizationId}/keys", Permission.ListMemberKeys, Leaders),
+        Page("/organizations/{organizationId}/security/keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),
         Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
     ];
 

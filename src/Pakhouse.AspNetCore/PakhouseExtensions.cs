@@ -1,0 +1,103 @@
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.JwtBearer;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using Microsoft.IdentityModel.JsonWebTokens;
+
+namespace Pakhouse.AspNetCore;
+
+/// <summary>Accepting tokens of a Pakhouse server.</summary>
+public static class PakhouseExtensions
+{
+    /// <summary>The name of the authentication scheme, <c>Pakhouse</c>. It becomes the default scheme.</summary>
+    public const string Scheme = "Pakhouse";
+
+    private static readonly string[] algorithms = ["ES256", "RS256"];
+
+    /// <summary>
+    /// Adds authentication by access tokens (RFC 9068, <c>Authorization: Bearer</c>, RFC 6750): signature, <c>typ</c>, <c>iss</c>, <c>aud</c>, <c>exp</c> and the status of
+    /// the key (Token Status List). 401 for a token that is not good; 503 with <c>Retry-After</c> while the status cannot be known.
+    /// </summary>
+    /// <param name="services">The API's services.</param>
+    /// <param name="configure">Sets at least <see cref="PakhouseBearerOptions.Issuer"/>.</param>
+    /// <returns>For further schemes.</returns>
+    /// <exception cref="OptionsValidationException">Thrown when the application starts: an option is out of its bounds.</exception>
+    public static AuthenticationBuilder AddPakhouse(this IServiceCollection services, Action<PakhouseBearerOptions> configure)
+    {
+        services.AddOptions<PakhouseBearerOptions>().Configure(configure).ValidateOnStart();
+        services.AddSingleton<IValidateOptions<PakhouseBearerOptions>, OptionsFaults>();
+        services.AddSingleton<StatusLists>().AddHostedService(provider => provider.GetRequiredService<StatusLists>());
+        services.AddOptions<JwtBearerOptions>(Scheme).Configure<IOptions<PakhouseBearerOptions>>((jwt, options) => Configure(jwt, options.Value));
+        services.AddAuthorization();
+        return services.AddAuthentication(Scheme).AddJwtBearer(Scheme, _ => { });
+    }
+
+    /// <summary>Lets only callers in who have at least one of these roles in the token's organization (claim <c>roles</c>); 403 for the others, 401 without a good token.</summary>
+    /// <param name="builder">The endpoint or group.</param>
+    /// <param name="roles">Keys of the role catalogue.</param>
+    /// <typeparam name="TBuilder">The kind of endpoint.</typeparam>
+    /// <returns>The same builder.</returns>
+    public static TBuilder RequireRole<TBuilder>(this TBuilder builder, params string[] roles) where TBuilder : IEndpointConventionBuilder =>
+        builder.RequireAuthorization(new AuthorizationPolicyBuilder(Scheme).RequireAuthenticatedUser().RequireRole(roles).Build());
+
+    /// <summary>Lets only tokens in that were granted every one of these scopes (claim <c>scope</c>, RFC 9068 §2.2.3); 403 for the others, 401 without a good token.</summary>
+    /// <param name="builder">The endpoint or group.</param>
+    /// <param name="scopes">Names as in the server's setting <c>Scopes</c>.</param>
+    /// <typeparam name="TBuilder">The kind of endpoint.</typeparam>
+    /// <returns>The same builder.</returns>
+    public static TBuilder RequireScope<TBuilder>(this TBuilder builder, params string[] scopes) where TBuilder : IEndpointConventionBuilder =>
+        builder.RequireAuthorization(new AuthorizationPolicyBuilder(Scheme).RequireAuthenticatedUser().RequireAssertion(context => Array.TrueForAll(scopes, context.User.HasScope)).Build());
+
+    private static void Configure(JwtBearerOptions jwt, PakhouseBearerOptions options)
+    {
+        var clock = options.TimeProvider;
+        (jwt.Authority, jwt.RequireHttpsMetadata, jwt.MapInboundClaims) = (options.Issuer, !new Uri(options.Issuer).IsLoopback, false);
+        jwt.BackchannelHttpHandler = options.BackchannelHttpHandler;
+        jwt.TimeProvider = clock;
+        var wanted = jwt.TokenValidationParameters;
+        (wanted.ValidIssuer, wanted.ValidAudience) = (options.Issuer, options.Audience.Length > 0 ? options.Audience : options.Issuer);
+        (wanted.ValidTypes, wanted.ValidAlgorithms) = (["at+jwt"], algorithms); // RFC 9068 §4; no "none", no HMAC with a public key
+        (wanted.NameClaimType, wanted.RoleClaimType) = ("name", "roles");
+        wanted.LifetimeValidator = (_, expires, _, _) => expires is { } end && end > (clock.GetUtcNow() - options.ClockSkew).UtcDateTime;
+        jwt.Events = new JwtBearerEvents { OnTokenValidated = CheckStatusAsync, OnChallenge = ChallengeAsync };
+    }
+
+    private static async Task CheckStatusAsync(TokenValidatedContext context)
+    {
+        switch (await context.HttpContext.RequestServices.GetRequiredService<StatusLists>().FindAsync((JsonWebToken)context.SecurityToken))
+        {
+            case KeyStanding.Good:
+                return;
+            case KeyStanding.Ended:
+                context.Fail("The token's key has ended or is suspended.");
+                return;
+            case KeyStanding.Unknown:
+                context.Fail(new StatusUnknownException());
+                return;
+        }
+    }
+
+    /// <summary>Not 401: the token may be good, and the caller would throw it away.</summary>
+    private static Task ChallengeAsync(JwtBearerChallengeContext context)
+    {
+        if (context.AuthenticateFailure is not StatusUnknownException) return Task.CompletedTask;
+        context.HandleResponse();
+        context.Response.Headers.RetryAfter = "1";
+        context.Response.StatusCode = StatusCodes.Status503ServiceUnavailable;
+        return Results.Problem(statusCode: StatusCodes.Status503ServiceUnavailable, detail: "Whether this token is still good cannot be known at the moment. Try again as Retry-After says.")
+            .ExecuteAsync(context.HttpContext);
+    }
+
+    private sealed class OptionsFaults : IValidateOptions<PakhouseBearerOptions>
+    {
+        public ValidateOptionsResult Validate(string? name, PakhouseBearerOptions options) =>
+            options.Fault() is { } fault ? ValidateOptionsResult.Fail($"AddPakhouse: {fault}") : ValidateOptionsResult.Success;
+    }
+}
+
+#pragma warning disable CA1032, CA1064, RCS1194 // never thrown to anybody: it marks a failure
+internal sealed class StatusUnknownException() : Exception("The status of the token's key cannot be known.");
+#pragma warning restore CA1032, CA1064, RCS1194

@@ -1,0 +1,229 @@
+using System.Buffers.Text;
+using System.Collections.Concurrent;
+using System.IO.Compression;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text.Json;
+using Microsoft.AspNetCore.Authentication.JwtBearer;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
+
+namespace Pakhouse.AspNetCore;
+
+internal enum KeyStanding
+{
+    Good,
+
+    /// <summary>For good or for the time being; also where the token names no entry.</summary>
+    Ended,
+
+    /// <summary>No list that may be believed is at hand.</summary>
+    Unknown,
+}
+
+/// <summary>
+/// The issuer's status lists (IETF Token Status List), held in memory and renewed in the background while tokens ask for them.
+/// <para>Invariant: a list is believed for its ttl, and the configured grace, from the moment it was asked for. The server's answer shows all that was
+/// acknowledged before that moment, so a deleted key is refused within the ttl of its deletion.</para>
+/// </summary>
+internal sealed partial class StatusLists : BackgroundService
+{
+    private const int ListsMax = 1024;
+    private const int JwtBytesMax = 4 * 1024 * 1024;
+    private const int EntryBytesMax = 4 * 1024 * 1024; // a small text can unfold into gigabytes
+
+    /// <summary>How often is looked for lists that need renewal.</summary>
+    private static readonly TimeSpan tick = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>A list that no token asked for in so long is no longer renewed.</summary>
+    private static readonly TimeSpan idle = TimeSpan.FromMinutes(10);
+
+    /// <summary>After a fetch that failed, requests do not cause another for so long.</summary>
+    private static readonly TimeSpan pause = TimeSpan.FromSeconds(1);
+
+    private readonly PakhouseBearerOptions options;
+    private readonly TimeProvider clock;
+    private readonly IOptionsMonitor<JwtBearerOptions> jwt;
+    private readonly ILogger<StatusLists> log;
+    private readonly HttpClient http;
+    private readonly string prefix;
+    private readonly ConcurrentDictionary<string, Held> lists = new(StringComparer.Ordinal);
+    private readonly JsonWebTokenHandler handler = new() { MaximumTokenSizeInBytes = JwtBytesMax, MapInboundClaims = false };
+
+    public StatusLists(IOptions<PakhouseBearerOptions> options, IOptionsMonitor<JwtBearerOptions> jwt, ILogger<StatusLists> log)
+    {
+        (this.options, this.jwt, this.log, clock) = (options.Value, jwt, log, options.Value.TimeProvider);
+        prefix = $"{this.options.Issuer}/status-lists/";
+        var through = this.options.BackchannelHttpHandler ?? new SocketsHttpHandler { AllowAutoRedirect = false, AutomaticDecompression = DecompressionMethods.GZip, PooledConnectionLifetime = TimeSpan.FromMinutes(5) };
+        http = new HttpClient(through, disposeHandler: this.options.BackchannelHttpHandler is null) { Timeout = this.options.StatusTimeout, MaxResponseContentBufferSize = JwtBytesMax };
+        http.DefaultRequestHeaders.Accept.Add(new MediaTypeWithQualityHeaderValue("application/statuslist+jwt"));
+    }
+
+    /// <summary>A list as it was last believed. AskedAt is a timestamp of the clock: when its fetch, or the last one that confirmed it, began.</summary>
+    private sealed record Contents(byte[] Entries, int Bits, long Version, DateTimeOffset Expires, TimeSpan Ttl, EntityTagHeaderValue? ETag, long AskedAt);
+
+    private sealed class Held(string address)
+    {
+        public readonly Lock Turn = new();
+        public string Address => address;
+        public volatile Contents? Contents;
+        public Task? Fetching;
+        public long UsedAt;
+        public long FailedAt = long.MinValue;
+    }
+
+    /// <summary>How the key of a token stands whose signature and claims were checked before (§8.3: in this order).</summary>
+    public async ValueTask<KeyStanding> FindAsync(JsonWebToken token)
+    {
+        if (!token.TryGetPayloadValue<JsonElement>("status", out var status) || status.ValueKind != JsonValueKind.Object
+            || !status.TryGetProperty("status_list", out var reference) || reference.ValueKind != JsonValueKind.Object
+            || !reference.TryGetProperty("idx", out var idx) || idx.ValueKind != JsonValueKind.Number || !idx.TryGetInt32(out var entry) || entry < 0
+            || !reference.TryGetProperty("uri", out var uri) || uri.ValueKind != JsonValueKind.String || uri.GetString() is not { } address || !IsOurs(address)) return KeyStanding.Ended;
+
+        if (!lists.TryGetValue(address, out var held))
+        {
+            if (lists.Count >= ListsMax) return KeyStanding.Unknown;
+            held = lists.GetOrAdd(address, static address => new Held(address));
+        }
+
+        held.UsedAt = clock.GetTimestamp();
+        if (!IsBelieved(held.Contents, TimeSpan.Zero) && !HasJustFailed(held)) await FetchOnceAsync(held);
+        if (!IsBelieved(held.Contents, options.StatusGrace)) return KeyStanding.Unknown;
+
+        var contents = held.Contents!;
+        var perByte = 8 / contents.Bits;
+        if (entry / perByte >= contents.Entries.Length) return KeyStanding.Ended; // §8.3: no statement can be made
+        return (contents.Entries[entry / perByte] >> entry % perByte * contents.Bits & (1 << contents.Bits) - 1) == 0 ? KeyStanding.Good : KeyStanding.Ended;
+    }
+
+    /// <summary>Renews what is half way to the end of its ttl, so that a request hardly ever waits and one failure does no harm.</summary>
+    internal Task RenewAsync() => Task.WhenAll(lists.Values
+        .Where(held => clock.GetElapsedTime(held.UsedAt) < idle && (held.Contents is not { } contents || clock.GetElapsedTime(contents.AskedAt) >= contents.Ttl / 2))
+        .Select(FetchOnceAsync));
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(tick, clock);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken)) await RenewAsync();
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
+        }
+    }
+
+    public override void Dispose()
+    {
+        http.Dispose();
+        base.Dispose();
+    }
+
+    /// <summary>The signature has said that the issuer wrote the address; fetched is from the issuer all the same, and from nobody else.</summary>
+    private bool IsOurs(string address) =>
+        address.StartsWith(prefix, StringComparison.Ordinal) && address.Length - prefix.Length is >= 1 and <= 9 && address.AsSpan(prefix.Length).IndexOfAnyExceptInRange('0', '9') < 0;
+
+    private bool IsBelieved(Contents? contents, TimeSpan grace) =>
+        contents is not null && clock.GetElapsedTime(contents.AskedAt) < contents.Ttl + grace;
+
+    private bool HasJustFailed(Held held) => held.FailedAt != long.MinValue && clock.GetElapsedTime(held.FailedAt) < pause;
+
+    private Task FetchOnceAsync(Held held)
+    {
+        lock (held.Turn)
+        {
+            if (held.Fetching is null or { IsCompleted: true }) held.Fetching = FetchAsync(held);
+            return held.Fetching;
+        }
+    }
+
+    /// <summary>Never throws: what went wrong is logged, and what is held grows older.</summary>
+    private async Task FetchAsync(Held held)
+    {
+        await Task.Yield();
+        var asked = clock.GetTimestamp();
+        try
+        {
+            var known = held.Contents;
+            using var request = new HttpRequestMessage(HttpMethod.Get, held.Address);
+            if (known?.ETag is { } tag && known.Expires > clock.GetUtcNow()) request.Headers.IfNoneMatch.Add(tag);
+            using var response = await http.SendAsync(request);
+            // A cache on the way may have kept the answer; it counts from when the server gave it.
+            var askedAt = asked - (long)((response.Headers.Age ?? TimeSpan.Zero).TotalSeconds * clock.TimestampFrequency);
+            if (response.StatusCode == HttpStatusCode.NotModified && known is not null)
+            {
+                held.Contents = known with { AskedAt = Math.Max(askedAt, known.AskedAt) };
+            }
+            else
+            {
+                response.EnsureSuccessStatusCode();
+                held.Contents = await ReadAsync(held, await response.Content.ReadAsStringAsync(), response.Headers.ETag, askedAt);
+            }
+
+            held.FailedAt = long.MinValue;
+        }
+        catch (Exception e)
+        {
+            held.FailedAt = clock.GetTimestamp();
+            LogNotFetched(e, held.Address);
+        }
+    }
+
+    /// <summary>§8.3, step 3 to 5.</summary>
+    /// <exception cref="SecurityTokenException">It is not to be believed.</exception>
+    private async Task<Contents> ReadAsync(Held held, string text, EntityTagHeaderValue? tag, long askedAt)
+    {
+        var manager = jwt.Get(PakhouseExtensions.Scheme).ConfigurationManager!;
+        var validated = await ValidateAsync(text, manager);
+        if (validated.Exception is SecurityTokenSignatureKeyNotFoundException)
+        {
+            manager.RequestRefresh(); // the issuer has rotated its key
+            validated = await ValidateAsync(text, manager);
+        }
+
+        if (!validated.IsValid) throw new SecurityTokenException("The status list is not signed by the issuer, is of another type or has expired.", validated.Exception);
+        var list = (JsonWebToken)validated.SecurityToken;
+        if (list.Subject != held.Address) throw new SecurityTokenException("The status list is another one: sub is not its address.");
+        if (!list.TryGetPayloadValue<long>("version", out var version) || !list.TryGetPayloadValue<long>("ttl", out var ttl) || ttl is < 1 or > 86400) throw new SecurityTokenException("The status list has no version or no ttl.");
+        if (held.Contents is { } known && version < known.Version) throw new SecurityTokenException("The status list was rolled back: it is older than the one before.");
+        if (!list.TryGetPayloadValue<JsonElement>("status_list", out var body) || !body.TryGetProperty("bits", out var bits) || !body.TryGetProperty("lst", out var lst)
+            || bits.GetInt32() is not (1 or 2 or 4 or 8)) throw new SecurityTokenException("The status list has no entries.");
+        return new Contents(Unfold(lst.GetString()!), bits.GetInt32(), version, new DateTimeOffset(list.ValidTo, TimeSpan.Zero), TimeSpan.FromSeconds(ttl), tag, askedAt);
+    }
+
+    private async Task<TokenValidationResult> ValidateAsync(string text, Microsoft.IdentityModel.Protocols.IConfigurationManager<Microsoft.IdentityModel.Protocols.OpenIdConnect.OpenIdConnectConfiguration> manager)
+    {
+        var issuer = await manager.GetConfigurationAsync(CancellationToken.None);
+        return await handler.ValidateTokenAsync(text, new TokenValidationParameters
+        {
+            ValidIssuer = options.Issuer,
+            ValidateAudience = false, // it has none
+            ValidTypes = ["statuslist+jwt"],
+            ValidAlgorithms = ["ES256", "RS256"],
+            IssuerSigningKeys = issuer.SigningKeys,
+            RequireSignedTokens = true,
+            LifetimeValidator = (_, expires, _, _) => expires is { } end && end > (clock.GetUtcNow() - options.ClockSkew).UtcDateTime,
+        });
+    }
+
+    private static byte[] Unfold(string lst)
+    {
+        using var zlib = new ZLibStream(new MemoryStream(Base64Url.DecodeFromChars(lst)), CompressionMode.Decompress);
+        using var entries = new MemoryStream();
+        var buffer = new byte[16 * 1024];
+        for (int read; (read = zlib.Read(buffer)) > 0;)
+        {
+            if (entries.Length + read > EntryBytesMax) throw new SecurityTokenException("The status list is too long.");
+            entries.Write(buffer, 0, read);
+        }
+
+        return entries.ToArray();
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The status list {Address} could not be renewed; the one before is believed until its ttl has passed")]
+    private partial void LogNotFetched(Exception exception, string address);
+}

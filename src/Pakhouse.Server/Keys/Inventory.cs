@@ -1,0 +1,222 @@
+using System.Data.Common;
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>Of which keys the inventory shows only those.</summary>
+public enum KeyFilter
+{
+    All,
+    NeverUsed,
+
+    /// <summary>For <see cref="Inventory.UnusedDays"/> days, those never used included.</summary>
+    Unused,
+
+    /// <summary>In the next <see cref="Inventory.ExpiringDays"/> days.</summary>
+    Expiring,
+    Expired,
+    NoExpiry,
+
+    /// <summary>An exchange as the last one would be refused by policy.</summary>
+    BeyondPolicy,
+
+    /// <summary>The holder is disabled.</summary>
+    HolderInactive,
+    Suspended,
+
+    /// <summary>Keys of the organization itself, nobody's person.</summary>
+    ApiKeys,
+}
+
+/// <summary>What is asked of the inventory.</summary>
+/// <param name="Search">Part of a holder's name or address, or of a key's name or id; empty: everything.</param>
+/// <param name="After"><see cref="InventoryKey.Cursor"/> of the last row of the page before; empty: from the newest.</param>
+public sealed record InventoryQuery(KeyFilter Filter = KeyFilter.All, string Search = "", string After = "");
+
+/// <summary>A key with what an owner has to know of it. The secret is not here, nor is its hash.</summary>
+/// <param name="BeyondPolicy">The rule that an exchange like its last one would break now.</param>
+public sealed record InventoryKey(HeldKey Key, PolicyRule? BeyondPolicy)
+{
+    /// <summary>Where the next page goes on.</summary>
+    public string Cursor => $"{Key.Facts.CreatedAt.ToUnixTimeMilliseconds()}-{Key.Id}";
+}
+
+public enum KeyAction
+{
+    Delete,
+    Suspend,
+    Resume,
+}
+
+/// <summary>
+/// All keys of an organization and its sub-organizations, of people and of the organizations themselves, for those who answer for them: seen,
+/// suspended, resumed, ended; never read, changed or prolonged. Who holds a key is told of it by mail.
+/// </summary>
+public sealed class Inventory(Database database, KeyExchange exchange, Mails mails, TimeProvider clock)
+{
+    public const int PageLength = 50, PageLengthMax = 1_000, SearchLengthMax = 100, UnusedDays = 90, ExpiringDays = 30;
+
+    /// <summary>Keys of one call of <see cref="ActAsync"/>.</summary>
+    public const int KeysMax = 100;
+
+    // Ids first, by the index of the memberships and one of their keys' times; what a row shows is joined to those of one page only.
+    internal const string Page =
+        """
+        SELECT k.id FROM organizations o
+        JOIN memberships m ON m.organization_id = o.id AND m.ended_at IS NULL
+        JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL
+        JOIN users u ON u.id = m.user_id
+        WHERE (o.id = @organizationId OR (o.root_id = @organizationId AND @withSubs = 1)) AND o.deleted_at IS NULL
+          AND (k.created_at < @afterAt OR (k.created_at = @afterAt AND k.id > @afterId))
+          AND (@search = '' OR LOWER(u.name) LIKE @search ESCAPE '\' OR LOWER(u.email) LIKE @search ESCAPE '\' OR LOWER(k.name) LIKE @search ESCAPE '\' OR LOWER(k.id) LIKE @search ESCAPE '\')
+          AND {0}
+        ORDER BY k.created_at DESC, k.id LIMIT @limit
+        """;
+
+    private static readonly Refusal badAfter = new(RefusalCode.InvalidRequest, "after: give the value of next in the page before.", "cursor out of form");
+
+    /// <summary>One page, the newest keys first.</summary>
+    /// <param name="limit">Rows at most, 1 to <see cref="PageLengthMax"/>.</param>
+    public Task<Outcome<IReadOnlyList<InventoryKey>>> ListAsync(Actor actor, Guid organizationId, InventoryQuery query, int limit) => database.ReadAsync<Outcome<IReadOnlyList<InventoryKey>>>(async connection =>
+    {
+        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        if (limit is < 1 or > PageLengthMax) return new Refusal(RefusalCode.InvalidRequest, $"limit: give a number from 1 to {PageLengthMax}.", "limit out of bounds");
+        if (query.Search.Length > SearchLengthMax) return new Refusal(RefusalCode.InvalidRequest, $"search: give at most {SearchLengthMax} characters.", "search too long");
+        if (ReadCursor(query.After) is not { } after) return badAfter;
+
+        var now = clock.GetUtcNow();
+        var parameters = new
+        {
+            organizationId,
+            withSubs = WithSubs(actor),
+            afterAt = after.At,
+            afterId = after.Id,
+            search = query.Search.Trim() is { Length: > 0 } text ? $"%{Escape(text.ToLowerInvariant())}%" : "",
+            now,
+            soon = now.AddDays(ExpiringDays),
+            usedHour = now.AddDays(-UnusedDays).ToUnixTimeSeconds() / 3600,
+            // What a policy refuses cannot be said in SQL: those keys are found by judging all, as they stream by.
+            limit = query.Filter == KeyFilter.BeyondPolicy ? int.MaxValue : limit,
+        };
+        var rows = new List<InventoryKey>();
+        await foreach (var key in HeldKeys.ReadAsync(connection, null, string.Format(Page, Where(query.Filter)), parameters))
+        {
+            var row = new InventoryKey(key, Breach(key, now));
+            if (query.Filter == KeyFilter.BeyondPolicy && row.BeyondPolicy is null) continue;
+            rows.Add(row);
+            if (rows.Count == limit) break;
+        }
+
+        return rows;
+    });
+
+    /// <summary>Ends, suspends or resumes keys, whoever holds them.</summary>
+    /// <returns>Those to which it was done; keys that are gone, or as asked for already, are passed over.</returns>
+    public Task<Outcome<IReadOnlyList<string>>> ActAsync(Actor actor, Guid organizationId, KeyAction action, IReadOnlyCollection<string> keyIds) => database.ChangeAsync<IReadOnlyList<string>>(async transaction =>
+    {
+        var standpoint = await Guard.DemandAsync(transaction, actor, action == KeyAction.Delete ? Permission.DeleteMemberKey : Permission.SuspendMemberKey, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        if (keyIds.Count is 0 or > KeysMax || !keyIds.All(id => KeyFormat.IsId(id))) return new Refusal(RefusalCode.InvalidRequest, $"keyIds: give 1 to {KeysMax} ids of keys.", "key ids out of bounds");
+
+        var connection = transaction.Connection!;
+        var at = clock.GetUtcNow();
+        var done = new List<HeldBy>();
+        foreach (var keyId in keyIds.Distinct(StringComparer.Ordinal))
+        {
+            var key = await connection.QuerySingleOrDefaultAsync<HeldBy>(
+                $"""
+                SELECT k.id, k.name, k.kind, m.organization_id, m.user_id, m.roles, rm.roles AS root_roles, u.email, COALESCE(u.disabled_at, u.deleted_at) AS gone_at
+                FROM access_keys k
+                JOIN memberships m ON m.id = k.membership_id AND m.ended_at IS NULL
+                JOIN users u ON u.id = m.user_id
+                JOIN organizations o ON o.id = m.organization_id
+                LEFT JOIN memberships rm ON rm.user_id = m.user_id AND rm.organization_id = o.root_id AND rm.ended_at IS NULL
+                WHERE k.id = @keyId AND k.deleted_at IS NULL AND (o.id = @organizationId OR (o.root_id = @organizationId AND @withSubs = 1)) AND o.deleted_at IS NULL
+                  AND {action switch { KeyAction.Delete => "1 = 1", KeyAction.Suspend => "k.suspended_at IS NULL", KeyAction.Resume => "k.suspended_at IS NOT NULL" }}
+                """, new { keyId, organizationId, withSubs = WithSubs(actor) }, transaction);
+            if (key is null) continue;
+            // R8: what an owner's API key may do, a manager could not give, and so does not give back.
+            if (key.Kind == "oak" && !Permissions.MayGrantOwner(standpoint.Value) && (key.Roles.Contains(Permissions.Owner) || key.RootRoles?.Contains(Permissions.Owner) == true))
+                return new Refusal(RefusalCode.AccessDenied, "keyIds: only an owner does this to an API key that has the role owner.", "API key with owner by no owner (R8)");
+
+            await connection.ExecuteAsync(action switch
+            {
+                KeyAction.Delete => "UPDATE access_keys SET deleted_at = @at WHERE id = @keyId",
+                KeyAction.Suspend => "UPDATE access_keys SET suspended_at = @at WHERE id = @keyId",
+                KeyAction.Resume => "UPDATE access_keys SET suspended_at = NULL WHERE id = @keyId",
+            }, new { keyId, at }, transaction);
+            await KeyStatus.OfKeyAsync(transaction, clock, keyId);
+            await ActivityLog.WriteAsync(transaction, clock, actor, DidOf(action, key.Kind), key.OrganizationId, keyId, subject: key.Kind == "pak" ? key.UserId : null);
+            await Events.OfKeyAsync(transaction, clock, action switch { KeyAction.Delete => EventTypes.KeyDeleted, KeyAction.Suspend => EventTypes.KeySuspended, KeyAction.Resume => EventTypes.KeyResumed }, keyId);
+            done.Add(key);
+        }
+
+        foreach (var holder in done.Where(key => key.Kind == "pak" && key.GoneAt is null && key.UserId != actor.UserId).GroupBy(key => key.Email, StringComparer.Ordinal))
+            await mails.EnqueueAsync(transaction, holder.Key, Words(action, standpoint.Value, [.. holder]));
+        return done.ConvertAll(key => key.Id);
+    });
+
+    /// <summary>An API key reaches the organizations that its roles name and no others; a person's root standing holds below it (R1).</summary>
+    private static long WithSubs(Actor actor) => actor.Credential == Credential.ApiKey ? 0 : 1;
+
+    private PolicyRule? Breach(HeldKey key, DateTimeOffset now)
+    {
+        var steps = new List<ExchangeStep>();
+        return key.Judge(exchange, key.Facts, now, steps).IsRefused ? Policies.RuleOf(steps[^1]) : null;
+    }
+
+    internal static string Where(KeyFilter filter) => filter switch
+    {
+        KeyFilter.All or KeyFilter.BeyondPolicy => "1 = 1",
+        KeyFilter.NeverUsed => "NOT EXISTS (SELECT 1 FROM key_use_hours h WHERE h.key_id = k.id)",
+        KeyFilter.Unused => "NOT EXISTS (SELECT 1 FROM key_use_hours h WHERE h.key_id = k.id AND h.hour >= @usedHour)",
+        KeyFilter.Expiring => "k.expires_at > @now AND k.expires_at <= @soon",
+        KeyFilter.Expired => "k.expires_at <= @now",
+        KeyFilter.NoExpiry => "k.expires_at IS NULL",
+        KeyFilter.HolderInactive => "u.disabled_at IS NOT NULL",
+        KeyFilter.Suspended => "k.suspended_at IS NOT NULL",
+        KeyFilter.ApiKeys => "k.kind = 'oak'",
+    };
+
+    private static (long At, string Id)? ReadCursor(string text)
+    {
+        if (text.Length == 0) return (long.MaxValue, "");
+        var dash = text.IndexOf('-');
+        return dash > 0 && long.TryParse(text.AsSpan(0, dash), System.Globalization.NumberStyles.None, null, out var at) && KeyFormat.IsId(text[(dash + 1)..]) ? (at, text[(dash + 1)..]) : null;
+    }
+
+    private static string Escape(string text) => text.Replace(@"\", @"\\", StringComparison.Ordinal).Replace("%", @"\%", StringComparison.Ordinal).Replace("_", @"\_", StringComparison.Ordinal);
+
+    private static string DidOf(KeyAction action, string kind) => action switch
+    {
+        KeyAction.Delete => kind == "oak" ? Did.ApiKeyRevoke : Did.KeyRevoke,
+        KeyAction.Suspend => Did.KeySuspend,
+        KeyAction.Resume => Did.KeyResume,
+    };
+
+    private static MailContent Words(KeyAction action, Standpoint by, IReadOnlyList<HeldBy> keys)
+    {
+        var (what, then) = action switch
+        {
+            KeyAction.Delete => ("deleted", "They get no tokens any more, and this cannot be undone. Generate new ones where your programs still need them."),
+            KeyAction.Suspend => ("suspended", "They get no tokens until they are resumed."),
+            KeyAction.Resume => ("resumed", "They work again."),
+        };
+        return new($"{by.OrganizationName}: {When.Count(keys.Count, "key")} of yours {(keys.Count == 1 ? "was" : "were")} {what}",
+            $"An owner or manager of {by.OrganizationName} {what} personal access keys of yours:\n\n{string.Concat(keys.Select(key => $"- {key.Name} ({key.Id})\n"))}\n{then}\n");
+    }
+
+    private sealed record HeldBy
+    {
+        public string Id { get; init; } = "";
+        public string Name { get; init; } = "";
+        public string Kind { get; init; } = "";
+        public Guid OrganizationId { get; init; }
+        public Guid UserId { get; init; }
+        public NameSet Roles { get; init; } = NameSet.Empty;
+        public NameSet? RootRoles { get; init; }
+        public string Email { get; init; } = "";
+        public DateTimeOffset? GoneAt { get; init; }
+    }
+}

@@ -1,0 +1,127 @@
+using System.Text;
+using System.Text.Json.Serialization;
+
+namespace Pakhouse.Server;
+
+/// <summary>The inventory over HTTP: pages of JSON, everything as CSV, and what is done to many keys at once.</summary>
+public static class InventoryEndpoints
+{
+    /// <summary>Rows of one CSV.</summary>
+    private const int CsvRowsMax = 100_000;
+
+    private sealed record WantedAction
+    {
+        /// <summary>delete, suspend or resume.</summary>
+        public string? Action { get; init; }
+
+        public IReadOnlyList<string>? KeyIds { get; init; }
+    }
+
+    private sealed record ShownPage(IEnumerable<object> Data, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Next);
+
+    private static readonly Refusal badFilter = new(RefusalCode.InvalidRequest, $"filter: choose from {string.Join(", ", Enum.GetValues<KeyFilter>().Select(PolicyEndpoints.Name))}.", "unknown filter");
+    private static readonly Refusal badAction = new(RefusalCode.InvalidRequest, "action: choose delete, suspend or resume.", "unknown action");
+    private static readonly Refusal badBody = new(RefusalCode.InvalidRequest, "The body is not a JSON object with action and keyIds.", "body out of form");
+
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        var group = routes.MapApi("/identity/v1/organizations/{organizationId:guid}");
+        group.MapGet("/keys", ListAsync).WithName("listInventory").WithSummary("All keys of an organization and its sub-organizations, newest first").WithTags("Inventory");
+        group.MapGet("/keys.csv", WriteCsvAsync).WithName("exportInventory").WithSummary("The same as CSV").WithTags("Inventory");
+        group.MapPost("/keys/actions", ActAsync).WithName("actOnKeys").WithSummary("Deletes, suspends or resumes keys; their holders are told by mail").WithTags("Inventory");
+    }
+
+    /// <summary>Null: no filter of that name.</summary>
+    public static KeyFilter? ReadFilter(string? text) => string.IsNullOrEmpty(text) ? KeyFilter.All
+        : Enum.GetValues<KeyFilter>().Where(filter => PolicyEndpoints.Name(filter) == text).Select(filter => (KeyFilter?)filter).FirstOrDefault();
+
+    private static async Task<IResult> ListAsync(HttpContext context, Inventory inventory, Guid organizationId, string? filter, string? search, string? after, int? limit)
+    {
+        if (ReadFilter(filter) is not { } known) return badFilter.ToResult();
+        var length = limit ?? Inventory.PageLength;
+        var page = await inventory.ListAsync(context.Caller(), organizationId, new(known, search ?? "", after ?? ""), length);
+        return page.ToResult(rows => new ShownPage(rows.Select(Show), rows.Count == length ? rows[^1].Cursor : null));
+    }
+
+    private static async Task WriteCsvAsync(HttpContext context, Inventory inventory, Guid organizationId, string? filter, string? search)
+    {
+        if (ReadFilter(filter) is not { } known)
+        {
+            await Edge.RefuseAsync(context, badFilter);
+            return;
+        }
+
+        var after = "";
+        for (var number = 0; number < CsvRowsMax;)
+        {
+            // A page at a time: a slow reader holds no connection of the database.
+            var page = await inventory.ListAsync(context.Caller(), organizationId, new(known, search ?? "", after), Inventory.PageLengthMax);
+            if (page.Refusal is { } refusal)
+            {
+                if (number == 0) await Edge.RefuseAsync(context, refusal);
+                else context.Abort(); // cut off, and not a file that looks whole
+                return;
+            }
+
+            var text = new StringBuilder();
+            if (number == 0)
+            {
+                context.Response.ContentType = Csv.ContentType;
+                context.Response.Headers.ContentDisposition = "attachment; filename=\"keys.csv\"";
+                Csv.AppendRow(text, "Key", "Name", "Kind", "Holder", "E-mail", "Holder inactive", "Organization", "Created", "Expires", "Last used", "Last address", "Suspended", "Beyond policy");
+            }
+
+            foreach (var row in page.Value)
+            {
+                var (key, facts) = (row.Key, row.Key.Facts);
+                Csv.AppendRow(text, key.Id, key.Name, facts.IsApiKey ? "API key" : "Personal access key", key.IsPerson ? facts.UserName : "", key.IsPerson ? facts.UserEmail : "", Yes(facts.IsUserGone), key.OrganizationName,
+                    When.Machine(facts.CreatedAt), Time(facts.ExpiresAt), Time(key.LastUsedAt), key.LastUsedAddress, Yes(facts.IsSuspended), row.BeyondPolicy is { } rule ? PolicyWords.RuleTitle(rule) : "");
+            }
+
+            await context.Response.WriteAsync(text.ToString(), context.RequestAborted);
+            number += page.Value.Count;
+            if (page.Value.Count < Inventory.PageLengthMax) return;
+            after = page.Value[^1].Cursor;
+        }
+
+        static string Time(DateTimeOffset? time) => time is { } at ? When.Machine(at) : "";
+        static string Yes(bool value) => value ? "yes" : "";
+    }
+
+    private static async Task<IResult> ActAsync(HttpContext context, Inventory inventory, Guid organizationId)
+    {
+        if (!context.Request.HasJsonContentType()) return badBody.ToResult();
+        WantedAction? wanted;
+        try
+        {
+            wanted = await context.Request.ReadFromJsonAsync<WantedAction>(context.RequestAborted);
+        }
+        catch (System.Text.Json.JsonException)
+        {
+            return badBody.ToResult();
+        }
+
+        if (wanted?.KeyIds is null) return badBody.ToResult();
+        KeyAction? action = wanted.Action switch { "delete" => KeyAction.Delete, "suspend" => KeyAction.Suspend, "resume" => KeyAction.Resume, _ => null };
+        return action is null ? badAction.ToResult() : (await inventory.ActAsync(context.Caller(), organizationId, action.Value, wanted.KeyIds)).ToResult(done => new { KeyIds = done });
+    }
+
+    private static object Show(InventoryKey row) => new
+    {
+        row.Key.Id,
+        row.Key.Name,
+        Kind = row.Key.IsPerson ? "personalAccessKey" : "apiKey",
+        UserId = row.Key.IsPerson ? row.Key.Facts.UserId : null,
+        UserName = row.Key.IsPerson ? row.Key.Facts.UserName : null,
+        UserEmail = row.Key.IsPerson ? row.Key.Facts.UserEmail : null,
+        HolderInactive = row.Key.Facts.IsUserGone,
+        row.Key.Facts.OrganizationId,
+        row.Key.OrganizationName,
+        CreatedDate = row.Key.Facts.CreatedAt,
+        ExpiryDate = row.Key.Facts.ExpiresAt,
+        LastUsedDate = row.Key.LastUsedAt,
+        row.Key.LastUsedAddress,
+        Suspended = row.Key.Facts.IsSuspended,
+        BeyondPolicy = row.BeyondPolicy is { } rule ? PolicyEndpoints.Name(rule) : null,
+    };
+}

@@ -1,0 +1,199 @@
+using System.Buffers.Text;
+using System.IO.Compression;
+using System.Text;
+using Dapper;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
+
+namespace Pakhouse.Server;
+
+/// <summary>One key's entry after a change.</summary>
+/// <param name="Version">Grows with every change, over all lists.</param>
+/// <param name="Status">Of <see cref="KeyStatus"/>.</param>
+public readonly record struct StatusChange(long Version, long Index, int Status)
+{
+    public int List => (int)(Index / StatusLists.EntriesPerList);
+
+    public int Entry => (int)(Index % StatusLists.EntriesPerList);
+}
+
+/// <summary>A list as it goes over the wire.</summary>
+/// <param name="Jwt">ASCII of the Status List Token.</param>
+/// <param name="Gzipped">The same, smaller: base64 in base64 leaves a third to gain.</param>
+/// <param name="ETag">The same in every process that has seen the same changes.</param>
+public sealed record SignedStatusList(byte[] Jwt, byte[] Gzipped, string ETag);
+
+/// <summary>
+/// The status lists (IETF Token Status List, draft 21): one entry of two bits for each key, in memory, compressed and signed. It publishes what
+/// <see cref="KeyStatus"/> wrote and decides nothing. docs/protocol.md, "Status lists", is its contract.
+/// <para>Invariant: what <see cref="GetAsync"/> returns shows every change that was acknowledged, by whatever process, before it was called.</para>
+/// </summary>
+public sealed class StatusLists(Database database, SigningKeys signingKeys, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock)
+{
+    /// <summary>256 KB in memory. Of ten million keys ten lists; a verifier fetches only those that its callers' keys stand in.</summary>
+    public const int EntriesPerList = 1 << 20;
+
+    private const int Bits = 2;
+    private const int EntriesPerByte = 8 / Bits;
+
+    /// <summary>A signed list expires after so many times its ttl. It must outlive the ttl for verifiers whose clocks are a little ahead.</summary>
+    private const int LifetimeInTtls = 4;
+
+    private readonly JsonWebTokenHandler handler = new() { SetDefaultTimesOnTokenCreation = false };
+    private readonly Lock turn = new();
+    private readonly List<OneList> lists = [];
+    private Task? running, waiting;
+    private long version; // of the newest change read
+    private bool isLoaded;
+
+    // Two rows by primary key: what a look costs when nothing has changed.
+    private readonly PreparedRead counters = database.PrepareRead(
+        """
+        SELECT COALESCE((SELECT value FROM counters WHERE name = 'access_keys.status_version'), 0),
+               COALESCE((SELECT value FROM counters WHERE name = 'access_keys.status_index'), -1)
+        """);
+
+    private sealed class OneList
+    {
+        public byte[] Entries { get; } = new byte[EntriesPerList / EntriesPerByte];
+        public long Version { get; set; }
+        public string? Compressed { get; set; }
+        public SignedStatusList? Signed { get; set; }
+        public long SignedWindow { get; set; }
+    }
+
+    /// <summary>How many lists there are: every key ever made has its entry in one of them.</summary>
+    public int Count
+    {
+        get
+        {
+            lock (turn) return lists.Count;
+        }
+    }
+
+    /// <summary>Of the newest change that was read.</summary>
+    public long Version => Volatile.Read(ref version);
+
+    /// <summary>Told the changes of each look, in order, by the one look that is running; not those of the first, which are all there ever were.</summary>
+    public Action<IReadOnlyList<StatusChange>>? OnChanged { get; set; }
+
+    /// <summary>The address of a list, which is also its <c>sub</c>.</summary>
+    public static string Address(string issuer, int number) => $"{issuer}/status-lists/{number}";
+
+    /// <summary>The list of this number as it is now; null where there is none.</summary>
+    public async ValueTask<SignedStatusList?> GetAsync(int number)
+    {
+        await RefreshAsync();
+        lock (turn)
+        {
+            if (number < 0 || number >= lists.Count) return null;
+            var list = lists[number];
+            // Signed anew when it has changed, and once in a ttl, at the same moments in every process: so one process knows another's ETag.
+            var now = clock.GetUtcNow();
+            var window = now.ToUnixTimeSeconds() / (long)options.StatusTtl.TotalSeconds;
+            if (list.Signed is null || list.SignedWindow != window) (list.Signed, list.SignedWindow) = (Sign(list, number, now, window), window);
+            return list.Signed;
+        }
+    }
+
+    /// <summary>
+    /// Brings the memory up to date with the database. One look runs at a time, and a call joins the one that has not begun: however many
+    /// verifiers ask at once, two looks answer them all, and none is answered by a look that began before it asked.
+    /// </summary>
+    public Task RefreshAsync()
+    {
+        lock (turn)
+        {
+            if (waiting is not null) return waiting;
+            if (running is null or { IsCompleted: true }) return running = LookAsync();
+            return waiting = LookAfterAsync(running);
+        }
+    }
+
+    private async Task LookAfterAsync(Task before)
+    {
+        await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding);
+        Task look;
+        lock (turn)
+        {
+            (running, waiting) = (waiting, null); // from here on this look has begun: who comes now takes the next
+            look = LookAsync();
+        }
+
+        await look;
+    }
+
+    private async Task LookAsync()
+    {
+        await Task.Yield(); // not under the lock of the caller
+        var (newest, lastIndex) = await counters.SingleAsync(row => (row.GetInt64(0), row.GetInt64(1)));
+        var changes = newest == version ? [] : await ReadChangesAsync(since: newest > version ? version : 0); // smaller: another database was put in place
+        lock (turn)
+        {
+            if (newest < version) lists.Clear();
+            while (lists.Count <= lastIndex / EntriesPerList && lastIndex >= 0) lists.Add(new OneList());
+            foreach (var change in changes) Apply(change);
+            version = changes.Count > 0 ? Math.Max(newest, changes[^1].Version) : newest; // a number can be taken for no change
+        }
+
+        if (changes.Count > 0 && isLoaded) OnChanged?.Invoke(changes);
+        isLoaded = true;
+    }
+
+    /// <summary>In the order in which they were made, from one index that holds them whole.</summary>
+    public Task<IReadOnlyList<StatusChange>> ReadChangesAsync(long since, int max = int.MaxValue) => database.ReadAsync<IReadOnlyList<StatusChange>>(async connection =>
+    {
+        var changes = new List<StatusChange>();
+        await using var reader = await connection.ExecuteReaderAsync(
+            "SELECT status_version, status_index, status FROM access_keys WHERE status_version > 0 AND status_version > @since ORDER BY status_version, status_index LIMIT @max", new { since, max });
+        while (await reader.ReadAsync()) changes.Add(new StatusChange(reader.GetInt64(0), reader.GetInt64(1), (int)reader.GetInt64(2)));
+        return changes;
+    });
+
+    private void Apply(StatusChange change)
+    {
+        while (lists.Count <= change.List) lists.Add(new OneList());
+        var list = lists[change.List];
+        var shift = change.Entry % EntriesPerByte * Bits; // §4.1: the first entry in the lowest bits
+        ref var entries = ref list.Entries[change.Entry / EntriesPerByte];
+        entries = (byte)(entries & ~(0b11 << shift) | change.Status << shift);
+        (list.Version, list.Compressed, list.Signed) = (Math.Max(list.Version, change.Version), null, null);
+    }
+
+    private SignedStatusList Sign(OneList list, int number, DateTimeOffset now, long window)
+    {
+        var issuer = publicAddress.Value;
+        list.Compressed ??= Compress(list.Entries);
+        var token = handler.CreateToken(new SecurityTokenDescriptor
+        {
+            TokenType = "statuslist+jwt",
+            Issuer = issuer,
+            IssuedAt = now.UtcDateTime,
+            Expires = (now + options.StatusTtl * LifetimeInTtls).UtcDateTime,
+            Claims = new Dictionary<string, object>(StringComparer.Ordinal)
+            {
+                ["sub"] = Address(issuer, number),
+                ["ttl"] = (long)options.StatusTtl.TotalSeconds,
+                ["version"] = list.Version, // ours: tells an older list from a newer one where clocks cannot
+                ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal) { ["bits"] = Bits, ["lst"] = list.Compressed, ["aggregation_uri"] = $"{issuer}/status-lists" },
+            },
+            SigningCredentials = signingKeys.Current(now).Credentials,
+        });
+        var jwt = Encoding.ASCII.GetBytes(token);
+        return new SignedStatusList(jwt, Gzip(jwt), $"W/\"{list.Version:x}.{window:x}\"");
+    }
+
+    private static string Compress(byte[] entries)
+    {
+        using var compressed = new MemoryStream();
+        using (var zlib = new ZLibStream(compressed, CompressionLevel.Optimal, leaveOpen: true)) zlib.Write(entries);
+        return Base64Url.EncodeToString(compressed.GetBuffer().AsSpan(0, (int)compressed.Length));
+    }
+
+    private static byte[] Gzip(byte[] jwt)
+    {
+        using var gzipped = new MemoryStream();
+        using (var gzip = new GZipStream(gzipped, CompressionLevel.Fastest, leaveOpen: true)) gzip.Write(jwt);
+        return gzipped.ToArray();
+    }
+}

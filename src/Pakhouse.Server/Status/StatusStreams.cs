@@ -1,0 +1,144 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.ServerSentEvents;
+using System.Runtime.CompilerServices;
+using System.Text.Json.Serialization;
+using System.Threading.Channels;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// Changes of the status lists, pushed to who listens (HTML, "Server-sent events"). A look at the database once in <see cref="LookInterval"/> and
+/// only while somebody listens feeds all streams of this process. What is pushed is not signed: it tells a verifier to act early, and the list stays
+/// what counts.
+/// <para>Bounds: so many streams in all and for one address; a listener that falls behind by <see cref="BehindMax"/> changes is cut off and comes back with
+/// <c>Last-Event-ID</c>; one that reads nothing is cut off by the server's least data rate.</para>
+/// </summary>
+public sealed class StatusStreams : Recurring
+{
+    public static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(1);
+
+    /// <summary>A word now and then shows both sides that the other is there. Counted in looks.</summary>
+    private const int LooksBetweenSigns = 15;
+
+    public const int ListenersMax = 1000;
+    public const int ListenersPerAddressMax = 50;
+    public const int BehindMax = 10_000;
+
+    private readonly StatusLists lists;
+    private readonly CancellationToken stopping;
+    private readonly ConcurrentDictionary<Listener, bool> listeners = new();
+    private readonly Lock turn = new();
+    private int looks;
+
+    public StatusStreams(StatusLists lists, IHostApplicationLifetime lifetime, TimeProvider clock, ILogger<StatusStreams> log) : base(LookInterval, clock, log)
+    {
+        (this.lists, stopping) = (lists, lifetime.ApplicationStopping);
+        lists.OnChanged = changes =>
+        {
+            foreach (var listener in listeners.Keys) listener.Tell(changes);
+        };
+    }
+
+    /// <summary>Of this process.</summary>
+    public int Listeners => listeners.Count;
+
+    private sealed record Data([property: JsonPropertyName("list")] string List, [property: JsonPropertyName("idx"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] int? Entry = null, [property: JsonPropertyName("status"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] int? Status = null);
+
+    /// <summary>Null: a sign of life.</summary>
+    private sealed class Listener(int number, IPAddress? address)
+    {
+        private readonly Channel<StatusChange?> waiting = Channel.CreateBounded<StatusChange?>(BehindMax);
+
+        public IPAddress? Address => address;
+
+        public ChannelReader<StatusChange?> Waiting => waiting.Reader;
+
+        public void Tell(IEnumerable<StatusChange> changes)
+        {
+            foreach (var change in changes)
+                if (change.List == number && !waiting.Writer.TryWrite(change)) waiting.Writer.TryComplete(); // too slow: the stream ends, and nothing was left out silently
+        }
+
+        public void GiveSign() => waiting.Writer.TryWrite(null);
+    }
+
+    public override async Task StartAsync(CancellationToken cancellationToken)
+    {
+        await lists.RefreshAsync(); // before the port opens: the first verifier does not wait for the whole of it
+        await base.StartAsync(cancellationToken);
+    }
+
+    public override async Task RunAsync()
+    {
+        if (listeners.IsEmpty) return;
+        await lists.RefreshAsync();
+        if (++looks % LooksBetweenSigns != 0) return;
+        foreach (var listener in listeners.Keys) listener.GiveSign();
+    }
+
+    /// <summary>Answers with a stream that ends when the listener goes, falls behind, or the server stops.</summary>
+    public async Task WriteAsync(HttpContext context, int number)
+    {
+        var listener = new Listener(number, context.Connection.RemoteIpAddress);
+        lock (turn)
+        {
+            if (listeners.Count < ListenersMax && listeners.Keys.Count(other => Equals(other.Address, listener.Address)) < ListenersPerAddressMax) listeners[listener] = true;
+        }
+
+        try
+        {
+            if (!listeners.ContainsKey(listener))
+            {
+                await Edge.RefuseAsync(context, tooMany);
+                return;
+            }
+
+            await lists.RefreshAsync();
+            if (number >= lists.Count)
+            {
+                await Edge.RefuseAsync(context, StatusListEndpoint.NoSuchList);
+                return;
+            }
+
+            using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, stopping);
+            var list = StatusLists.Address(context.RequestServices.GetRequiredService<PublicAddress>().Value, number);
+            // One number can stand on many changes, and the listener may have seen some of them: those of its last one are told again.
+            var since = long.TryParse(context.Request.Headers["Last-Event-ID"], out var last) && last > 0 ? last - 1 : lists.Version;
+            await TypedResults.ServerSentEvents(ReadAsync(listener, list, number, since, end.Token)).ExecuteAsync(context);
+        }
+        catch (OperationCanceledException)
+        {
+            // The listener has gone, or the server stops.
+        }
+        finally
+        {
+            listeners.TryRemove(listener, out _);
+        }
+    }
+
+    private async IAsyncEnumerable<SseItem<Data>> ReadAsync(Listener listener, string list, int number, long since, [EnumeratorCancellation] CancellationToken end)
+    {
+        // What was missed comes from the database, what happens from the channel, which was opened before: a change can come twice, and none can be lost.
+        var missed = await lists.ReadChangesAsync(since, BehindMax + 1);
+        if (missed.Count > BehindMax)
+        {
+            yield return new SseItem<Data>(new Data(list), "reload") { EventId = lists.Version.ToString() };
+        }
+        else
+        {
+            yield return new SseItem<Data>(new Data(list), "open") { EventId = since.ToString() };
+            foreach (var change in missed.Where(change => change.List == number)) yield return Item(change);
+        }
+
+        await foreach (var change in listener.Waiting.ReadAllAsync(end))
+        {
+            if (change is null) yield return new SseItem<Data>(new Data(list), "alive");
+            else if (change.Value.Version > since) yield return Item(change.Value);
+        }
+
+        SseItem<Data> Item(StatusChange change) => new(new Data(list, change.Entry, change.Status), "change") { EventId = change.Version.ToString() };
+    }
+
+    private static readonly Refusal tooMany = new(RefusalCode.SlowDown, "Too many streams are open here; read the list at intervals instead, or try again as Retry-After says.", "too many status streams") { RetryAfterSeconds = 30 };
+}

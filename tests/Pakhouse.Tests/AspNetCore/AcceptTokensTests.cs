@@ -1,0 +1,307 @@
+using System.Net;
+using Microsoft.Extensions.Options;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
+using Pakhouse.AspNetCore;
+using PublicApiGenerator;
+
+namespace Pakhouse.Tests;
+
+/// <summary>Pakhouse.AspNetCore in an API of its own, over HTTP.</summary>
+public static class AcceptTokensTests
+{
+    public class On200
+    {
+        [Fact]
+        public async Task The_caller_is_who_the_token_says()
+        {
+            await using var server = await TestServer.StartAsync();
+            await using var api = await VerifyingApi.StartAsync(server);
+            var acme = await server.AddAcmeAsync();
+            var key = await server.AddKeyAsync(acme.Owner, acme.Root);
+            Assert.Equal($"{acme.Root} {acme.Root} {acme.Owner} {TestServer.IdOf(key)} False", (await api.AskAsync((await server.ExchangeAsync(key)).Token)).Body);
+            Assert.Equal($"{acme.Sub} {acme.Root} {acme.Owner} {TestServer.IdOf(key)} True", (await api.AskAsync((await server.ExchangeAsync(key, acme.Sub)).Token)).Body);
+        }
+
+        [Fact]
+        public async Task One_list_serves_many_requests()
+        {
+            await using var server = await TestServer.StartAsync();
+            await using var api = await VerifyingApi.StartAsync(server);
+            var token = await NewTokenAsync(server);
+            for (var i = 0; i < 20; i++) Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(token));
+            Assert.Equal(1, api.Network.Fetches);
+        }
+
+        [Fact]
+        public async Task The_list_is_renewed_in_the_background_before_its_ttl_has_passed()
+        {
+            await using var server = await TestServer.StartAsync();
+            await using var api = await VerifyingApi.StartAsync(server);
+            var token = await NewTokenAsync(server);
+            await api.AskAsync(token);
+            server.Clock.Advance(TimeSpan.FromSeconds(2.5));
+            // Nobody asks the API. Each turn of the clock is a tick of its renewal, which may not have begun when the first comes.
+            for (var turn = 0; api.Network.Fetches < 2 && turn < 1000; turn++)
+            {
+                server.Clock.Advance(TimeSpan.FromMilliseconds(turn < 10 ? 1 : 500));
+                for (var i = 0; i < 100; i++) await Task.Yield();
+            }
+
+            Assert.True(api.Network.Fetches >= 2);
+            Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(token));
+        }
+
+        [Fact]
+        public async Task A_suspended_key_is_refused_and_works_again_when_it_is_revived()
+        {
+            await using var server = await TestServer.StartAsync();
+            await using var api = await VerifyingApi.StartAsync(server);
+            var acme = await server.AddAcmeAsync();
+            var token = (await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root))).Token;
+            foreach (var (disabled, expected) in ((bool, HttpStatusCode)[])[(false, HttpStatusCode.OK), (true, HttpStatusCode.Unauthorized), (false, HttpStatusCode.OK)])
+            {
+                await server.Users.SetDisabledAsync(Actor.Operator, acme.Owner, disabled);
+                server.Clock.Advance(TimeSpan.FromSeconds(5));
+                Assert.Equal(expected, await api.StatusAsync(token));
+            }
+        }
+    }
+
+    public class On401
+    {
+        [Fact]
+        public async Task Three_apis_refuse_a_deleted_keys_token_once_they_have_the_list_also_when_the_server_is_gone()
+        {
+            await using var server = await TestServer.StartAsync();
+            var acme = await server.AddAcmeAsync();
+            var (key, kept) = (await server.AddKeyAsync(acme.Owner, acme.Root), await server.AddKeyAsync(acme.Owner, acme.Root));
+            var (token, good) = ((await server.ExchangeAsync(key)).Token, (await server.ExchangeAsync(kept)).Token);
+            VerifyingApi[] apis = [await VerifyingApi.StartAsync(server), await VerifyingApi.StartAsync(server), await VerifyingApi.StartAsync(server)];
+            foreach (var api in apis) Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(token));
+
+            Assert.Equal(HttpStatusCode.OK, (await server.PostAsync("/oauth/revoke", ("token", key))).Status);
+            server.Clock.Advance(TimeSpan.FromSeconds(5)); // the ttl
+            foreach (var api in apis) Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(good)); // each has the list
+            await server.StopAsync();
+            foreach (var api in apis)
+            {
+                var answer = await api.AskAsync(token);
+                Assert.Equal(HttpStatusCode.Unauthorized, answer.Status);
+                Assert.StartsWith("Bearer error=\"invalid_token\"", answer.Header("WWW-Authenticate"));
+                Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(good)); // control: the verifier works, and it is the key that ended
+                await api.DisposeAsync();
+            }
+        }
+
+        [Fact]
+        public async Task Forged_and_foreign_tokens_are_refused()
+        {
+            await using var server = await TestServer.StartAsync();
+            await using var api = await VerifyingApi.StartAsync(server);
+            var token = await NewTokenAsync(server);
+            var parts = token.Split('.');
+            await using var stranger = await TestServer.StartAsync($"--Pakhouse:PublicAddress={server.Address}"); // says that it is the same issuer
+            var list = await server.Http.GetStringAsync("/status-lists/0");
+            foreach (var (what, forged) in new Dictionary<string, string?>(StringComparer.Ordinal)
+            {
+                ["none"] = null,
+                ["no token"] = "x",
+                ["no signature"] = $"{parts[0]}.{parts[1]}.",
+                ["alg none"] = $"{Base64UrlEncoder.Encode("""{"alg":"none","typ":"at+jwt"}""")}.{parts[1]}.",
+                ["signed by another"] = await NewTokenAsync(stranger),
+                ["a status list in place of a token"] = list,
+                ["another type"] = Signed(server, type: "JWT"),
+                ["another audience"] = Signed(server, audience: "https://elsewhere.example"),
+                ["another issuer"] = Signed(server, issuer: "https://elsewhere.example"),
+                ["expired"] = Signed(server, expiresIn: TimeSpan.FromSeconds(-31)),
+                ["no status"] = Signed(server, status: null),
+                ["a status elsewhere"] = Signed(server, status: Reference("http://169.254.169.254/status-lists/0", 0)),
+                ["a status outside the lists"] = Signed(server, status: Reference($"{server.Address}/status-lists/../secret", 0)),
+                ["an entry beyond the list"] = Signed(server, status: Reference($"{server.Address}/status-lists/0", StatusLists.EntriesPerList)),
+                ["a negative entry"] = Signed(server, status: Reference($"{server.Address}/status-lists/0", -1)),
+                ["an entry that is no number"] = Signed(server, status: Reference($"{server.Address}/status-lists/0", "0")),
+                ["an address that is no text"] = Signed(server, status: Reference(null!, 0)),
+                ["a status that is no object"] = Signed(server, status: "valid"),
+            })
+            {
+                var status = await api.StatusAsync(forged);
+                Assert.True(status == HttpStatusCode.Unauthorized, $"{what}: {status}");
+            }
+
+            Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(token));
+            Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(Signed(server, status: Reference($"{server.Address}/status-lists/0", 0)))); // control: signed here, and good
+        }
+    }
+
+    public class On403
+    {
+        [Fact]
+        public async Task Roles_and_scopes_that_the_token_lacks_are_refused()
+        {
+            await using var server = await TestServer.StartAsync();
+            await using var api = await VerifyingApi.StartAsync(server);
+            var acme = await server.AddAcmeAsync();
+            var key = await server.AddKeyAsync(await server.AddMemberAsync(acme.Root, "builder"), acme.Root);
+            var viewers = await server.AddKeyAsync(await server.AddMemberAsync(acme.Root, "viewer"), acme.Root);
+            Assert.Equal(HttpStatusCode.OK, await api.StatusAsync((await server.ExchangeAsync(key)).Token, "/build"));
+            Assert.Equal(HttpStatusCode.Forbidden, await api.StatusAsync((await server.ExchangeAsync(viewers)).Token, "/build"));
+            Assert.Equal(HttpStatusCode.OK, await api.StatusAsync((await server.ExchangeAsync(key, scope: "openid email")).Token, "/mail"));
+            Assert.Equal(HttpStatusCode.Forbidden, await api.StatusAsync((await server.ExchangeAsync(key, scope: "openid")).Token, "/mail"));
+            Assert.Equal(HttpStatusCode.Unauthorized, await api.StatusAsync(null, "/mail"));
+        }
+    }
+
+    /// <summary>The verifier fails closed.</summary>
+    public class On503
+    {
+        [Fact]
+        public async Task A_list_older_than_its_ttl_is_not_believed()
+        {
+            await using var server = await TestServer.StartAsync();
+            await using var api = await VerifyingApi.StartAsync(server);
+            await using var patient = await VerifyingApi.StartAsync(server, options => options.StatusGrace = TimeSpan.FromSeconds(60));
+            var token = await NewTokenAsync(server);
+            foreach (var verifier in (VerifyingApi[])[api, patient]) Assert.Equal(HttpStatusCode.OK, await verifier.StatusAsync(token));
+            await server.StopAsync();
+
+            server.Clock.Advance(TimeSpan.FromSeconds(4.9));
+            Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(token));
+            server.Clock.Advance(TimeSpan.FromSeconds(0.1));
+            var answer = await api.AskAsync(token);
+            Assert.Equal((HttpStatusCode.ServiceUnavailable, "1"), (answer.Status, answer.Header("Retry-After")));
+            Assert.Equal(HttpStatusCode.OK, await patient.StatusAsync(token)); // as its grace says
+            server.Clock.Advance(TimeSpan.FromSeconds(60));
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, await patient.StatusAsync(token));
+        }
+
+        [Fact]
+        public async Task Before_the_first_list_nothing_is_accepted()
+        {
+            await using var server = await TestServer.StartAsync();
+            await using var api = await VerifyingApi.StartAsync(server);
+            var token = await NewTokenAsync(server);
+            api.Network.List = () => throw new HttpRequestException("cut");
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, await api.StatusAsync(token));
+            api.Network.List = null;
+            server.Clock.Advance(TimeSpan.FromSeconds(1)); // the pause after a failure
+            Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(token));
+        }
+
+        [Fact]
+        public async Task A_list_that_was_rolled_back_is_not_believed()
+        {
+            await using var server = await TestServer.StartAsync();
+            await using var api = await VerifyingApi.StartAsync(server);
+            var acme = await server.AddAcmeAsync();
+            var key = await server.AddKeyAsync(acme.Owner, acme.Root);
+            var token = (await server.ExchangeAsync(key)).Token;
+            var before = await server.Http.GetStringAsync("/status-lists/0");
+            await server.Keys.DeleteByOperatorAsync(Actor.Operator, TestServer.IdOf(key));
+            Assert.Equal(HttpStatusCode.Unauthorized, await api.StatusAsync(token));
+
+            api.Network.List = () => before; // signed by the issuer, named rightly, not expired
+            server.Clock.Advance(TimeSpan.FromSeconds(5));
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, await api.StatusAsync(token));
+
+            // Control: where nothing newer was seen, the same list is believed, until it expires.
+            await using var fresh = await VerifyingApi.StartAsync(server);
+            fresh.Network.List = () => before;
+            Assert.Equal(HttpStatusCode.OK, await fresh.StatusAsync(token));
+            server.Clock.Advance(TimeSpan.FromSeconds(45)); // 20 seconds and 30 of clock skew in all
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, await fresh.StatusAsync(token));
+        }
+
+        [Fact]
+        public async Task A_list_wrongly_signed_or_named_or_kept_for_too_long_is_not_believed()
+        {
+            await using var server = await TestServer.StartAsync();
+            var token = await NewTokenAsync(server);
+            await server.ExecuteAsync($"UPDATE counters SET value = {StatusLists.EntriesPerList} WHERE name = 'access_keys.status_index'");
+            await using var stranger = await TestServer.StartAsync($"--Pakhouse:PublicAddress={server.Address}");
+            await NewTokenAsync(stranger);
+            var list = await server.Http.GetStringAsync("/status-lists/0");
+            var parts = list.Split('.');
+            foreach (var (what, wrong) in new Dictionary<string, string>(StringComparer.Ordinal)
+            {
+                ["signed by another"] = await stranger.Http.GetStringAsync("/status-lists/0"),
+                ["no signature"] = $"{parts[0]}.{parts[1]}.",
+                ["alg none"] = $"{Base64UrlEncoder.Encode("""{"alg":"none","typ":"statuslist+jwt"}""")}.{parts[1]}.",
+                ["changed"] = $"{parts[0]}.{parts[1][..^2]}AA.{parts[2]}",
+                ["another list"] = await server.Http.GetStringAsync("/status-lists/1"),
+                ["a token in place of a list"] = token,
+                ["no list"] = "<html>",
+                ["nothing"] = "",
+            })
+            {
+                await using var api = await VerifyingApi.StartAsync(server);
+                api.Network.List = () => wrong;
+                Assert.True(await api.StatusAsync(token) == HttpStatusCode.ServiceUnavailable, what);
+                api.Network.List = () => list; // control: the right one, by the same way
+                server.Clock.Advance(TimeSpan.FromSeconds(1));
+                Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(token));
+            }
+
+            await using var behindCache = await VerifyingApi.StartAsync(server);
+            behindCache.Network.Age = 5;
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, await behindCache.StatusAsync(token));
+        }
+    }
+
+    public class Using_the_package
+    {
+        [Theory]
+        [InlineData("", 30, "Issuer must be")]
+        [InlineData("http://keys.example.com", 30, "Issuer must be")]
+        [InlineData("https://keys.example.com/", 30, "without a slash")]
+        [InlineData("https://keys.example.com", 301, "ClockSkew must be")]
+        public async Task Options_out_of_bounds_stop_the_start(string issuer, int skew, string expected)
+        {
+            await using var server = await TestServer.StartAsync();
+            var e = await Assert.ThrowsAsync<OptionsValidationException>(() => VerifyingApi.StartAsync(server, options => (options.Issuer, options.ClockSkew) = (issuer, TimeSpan.FromSeconds(skew))));
+            Assert.Contains(expected, e.Message, StringComparison.Ordinal);
+        }
+
+        [Fact]
+        public void Its_public_surface_is_the_approved_one()
+        {
+            var approved = File.ReadAllText(Path.Combine(Repository.Root, "src", "Pakhouse.AspNetCore", "PublicApi.txt"));
+            var actual = typeof(PakhouseExtensions).Assembly.GeneratePublicApi(new ApiGeneratorOptions { IncludeAssemblyAttributes = false });
+            var received = Path.Combine(AppContext.BaseDirectory, "PublicApi.txt");
+            File.WriteAllText(received, actual + Environment.NewLine);
+            Assert.True(approved.ReplaceLineEndings().Trim() == actual.ReplaceLineEndings().Trim(), $"The public surface has changed. If that is meant, copy {received} to src/Pakhouse.AspNetCore.");
+        }
+    }
+
+    private static async Task<string> NewTokenAsync(TestServer server)
+    {
+        var acme = await server.AddAcmeAsync();
+        return (await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root))).Token;
+    }
+
+    private static Dictionary<string, object> Reference(string uri, object entry) => new(StringComparer.Ordinal)
+    {
+        ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal) { ["idx"] = entry, ["uri"] = uri },
+    };
+
+    /// <summary>A token that the server's own key has signed, and that the server would not.</summary>
+    private static string Signed(TestServer server, string type = "at+jwt", string? audience = null, string? issuer = null, TimeSpan? expiresIn = null, object? status = null)
+    {
+        var now = server.Clock.GetUtcNow();
+        var claims = new Dictionary<string, object>(StringComparer.Ordinal)
+        {
+            ["sub"] = Guid.Empty.ToString(), ["org_id"] = Guid.Empty.ToString(), ["root_org_id"] = Guid.Empty.ToString(), ["key_id"] = "x", ["membership"] = "member",
+        };
+        if (status is not null) claims["status"] = status;
+        return new JsonWebTokenHandler { SetDefaultTimesOnTokenCreation = false }.CreateToken(new SecurityTokenDescriptor
+        {
+            TokenType = type,
+            Issuer = issuer ?? server.Address,
+            Audience = audience ?? server.Address,
+            IssuedAt = now.UtcDateTime,
+            Expires = (now + (expiresIn ?? TimeSpan.FromMinutes(5))).UtcDateTime,
+            Claims = claims,
+            SigningCredentials = server.Get<SigningKeys>().Current(now).Credentials,
+        });
+    }
+}
