@@ -96,6 +96,19 @@ public sealed class PakhouseOptions
 
     public required int PasswordLengthMin { get; init; }
 
+    /// <summary>The platform's own OpenID Connect provider: its issuer. Null: nobody signs in through one.</summary>
+    public required Uri? OidcAuthority { get; init; }
+
+    public required string? OidcClientId { get; init; }
+
+    public required string? OidcClientSecret { get; init; }
+
+    /// <summary>What people call the provider; stands on the button.</summary>
+    public required string OidcName { get; init; }
+
+    /// <summary>The provider is the only way to sign in: passwords, passkeys and resets are off.</summary>
+    public required bool OidcOnly { get; init; }
+
     /// <summary>Counts of use are written this often; a crash loses at most this much of them.</summary>
     public required TimeSpan UseFlush { get; init; }
 
@@ -150,6 +163,11 @@ public sealed class PakhouseOptions
             SignInLockout = TimeSpan.FromMinutes(read.Number("SignInLockoutMinutes", 15, 1, 1440)),
             SessionIdle = TimeSpan.FromMinutes(read.Number("SessionIdleMinutes", 480, 5, 43200)),
             PasswordLengthMin = read.Number("PasswordLengthMin", 12, 8, 64),
+            OidcAuthority = read.Address("OidcAuthority", null, pathAllowed: true),
+            OidcClientId = read.Text("OidcClientId", null, "at most 256 characters", text => text.Length <= 256),
+            OidcClientSecret = read.Secret("OidcClientSecret"),
+            OidcName = read.Text("OidcName", "single sign-on", "1 to 40 characters", text => text.Length <= 40 && !text.Any(char.IsControl))!,
+            OidcOnly = read.Flag("OidcOnly", false),
             UseFlush = read.Seconds("UseFlushSeconds", 5, 1, 60),
             ShutdownDelay = read.Seconds("ShutdownDelaySeconds", 0, 0, 25),
         };
@@ -158,6 +176,10 @@ public sealed class PakhouseOptions
         var seen = publicAddress ?? listen;
         if (seen.Scheme != Uri.UriSchemeHttps && !seen.IsLoopback)
             read.Fault("PublicAddress", "an https address unless the host is loopback: set it to the address that users and machines come by, and let a proxy end TLS", seen.ToString());
+
+        if (options.OidcAuthority is null != options.OidcClientId is null) read.Fault("OidcAuthority", "set together with OidcClientId, or neither", options.OidcAuthority?.ToString() ?? "");
+        if (options.OidcAuthority is { IsLoopback: false } authority && authority.Scheme != Uri.UriSchemeHttps) read.Fault("OidcAuthority", "an https address unless the host is loopback", authority.ToString());
+        if (options.OidcOnly && options.OidcAuthority is null) read.Fault("OidcOnly", "false as long as OidcAuthority is not set: nobody could sign in", "true");
 
         read.ThrowIfFaulty();
         return options;
@@ -204,14 +226,14 @@ internal sealed class SettingReader(IConfigurationSection section)
     public TimeSpan Seconds(string name, int fallback, int min, int max) => TimeSpan.FromSeconds(Number(name, fallback, min, max));
 
     /// <summary>An http or https address of a host, without user, path, query or fragment.</summary>
-    public Uri? Address(string name, string? fallback, bool portRequired = false)
+    public Uri? Address(string name, string? fallback, bool portRequired = false, bool pathAllowed = false)
     {
         var given = Given(name, fallback ?? "");
         var fallbackAddress = fallback is null ? null : new Uri(fallback);
         if (given is null) return fallbackAddress;
         if (Uri.TryCreate(given, UriKind.Absolute, out var address)
             && (address.Scheme == Uri.UriSchemeHttp || address.Scheme == Uri.UriSchemeHttps)
-            && address is { AbsolutePath: "/", Query: "", Fragment: "", UserInfo: "" }) return address;
+            && address is { Query: "", Fragment: "", UserInfo: "" } && (pathAllowed || address.AbsolutePath == "/")) return address;
         Fault(name, portRequired ? "an http or https address with a port and nothing behind it, such as http://127.0.0.1:8420" : "an http or https address with no path, such as https://keys.example.com", given);
         return fallbackAddress;
     }
@@ -225,6 +247,15 @@ internal sealed class SettingReader(IConfigurationSection section)
         foreach (var entry in entries) (isValid(entry) ? valid : faulty).Add(entry);
         foreach (var entry in faulty) Fault(name, expected, entry);
         return valid;
+    }
+
+    /// <summary>A text that no message repeats.</summary>
+    public string? Secret(string name)
+    {
+        var given = Given(name, "");
+        if (given is null or { Length: <= 1024 }) return given;
+        faults.Add($"{Full(name)} must be at most 1024 characters; what was given is not shown");
+        return null;
     }
 
     public bool Flag(string name, bool fallback)

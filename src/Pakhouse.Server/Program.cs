@@ -69,6 +69,9 @@ public static class Program
 
         services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
         services.AddSingleton<SetUp>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
+        services.AddSingleton<SessionTable>().AddSingleton<SignInAttempts>().AddSingleton<SecondFactor>().AddSingleton<Passwords>().AddSingleton<StepCookies>();
+        services.AddSingleton<Passkeys>().AddSingleton<PasskeyStore>().AddSingleton<PasskeyCeremony>().AddSingleton<ProviderSubjects>();
+        services.AddOptions<IdentityPasskeyOptions>().Configure<PublicAddress>(PasskeyCeremony.Configure);
         services.AddSingleton<IPasswordHasher<User>, PasswordHasher<User>>().AddSingleton<ILookupNormalizer, UpperInvariantLookupNormalizer>();
         services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
 
@@ -80,13 +83,14 @@ public static class Program
         // __Host-: the browser takes the cookie from this host and by HTTPS only, and no neighbour can plant one.
         var prefix = options.IsHttps ? "__Host-" : "";
         var secure = options.IsHttps ? CookieSecurePolicy.Always : CookieSecurePolicy.None;
-        services.AddAuthentication(Sessions.Scheme).AddCookie(Sessions.Scheme, cookie =>
+        var authentication = services.AddAuthentication(Sessions.Scheme).AddCookie(Sessions.Scheme, cookie =>
         {
             (cookie.Cookie.Name, cookie.Cookie.SecurePolicy, cookie.Cookie.SameSite, cookie.Cookie.Path) = ($"{prefix}pakhouse", secure, SameSiteMode.Lax, "/");
             (cookie.LoginPath, cookie.AccessDeniedPath, cookie.ReturnUrlParameter) = ("/sign-in", "/sign-in", "from");
             (cookie.ExpireTimeSpan, cookie.SlidingExpiration) = (options.SessionIdle, true);
             (cookie.Events.OnValidatePrincipal, cookie.Events.OnCheckSlidingExpiration) = (Sessions.ValidateAsync, Sessions.RenewAsync);
         });
+        if (options.OidcAuthority is not null) authentication.AddOpenIdConnect(ProviderSignIn.Scheme, oidc => ProviderSignIn.Configure(oidc, options, clock));
         services.PostConfigure<CookieAuthenticationOptions>(Sessions.Scheme, cookie => cookie.TimeProvider = clock);
         services.AddAuthorization();
         services.AddAntiforgery(antiforgery =>
@@ -102,6 +106,7 @@ public static class Program
             pages.Conventions.AllowAnonymousToPage("/SetUp");
             pages.Conventions.AllowAnonymousToPage("/SignOut");
             pages.Conventions.AllowAnonymousToPage("/ApiDocs");
+            foreach (var page in (string[])["/SignInCode", "/ForgotPassword", "/ResetPassword"]) pages.Conventions.AllowAnonymousToPage(page);
             pages.Conventions.ConfigureFilter(new ResponseCacheAttribute { NoStore = true, Location = ResponseCacheLocation.None });
         });
 
@@ -169,6 +174,7 @@ public static class Program
         RevocationEndpoint.Map(app);
         ActivityEndpoints.Map(app);
         Assets.Map(app);
+        if (app.Services.GetRequiredService<PakhouseOptions>().OidcAuthority is not null) ProviderSignIn.Map(app);
         PolicyEndpoints.Map(app);
         InventoryEndpoints.Map(app);
         app.MapRazorPages();

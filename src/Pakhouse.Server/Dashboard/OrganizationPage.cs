@@ -49,6 +49,7 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         Organizations = await organizations.ListAsync(Actor);
         if (Organizations.FirstOrDefault(one => one.Id == OrganizationId) is not { } here) return NotFound(); // gone between the two questions
         Here = here;
+        await Sessions.NoteOrganizationAsync(HttpContext, OrganizationId);
         return null;
     }
 
@@ -59,6 +60,15 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
     protected IActionResult? Demand(Permission permission) => May(permission) ? null : this.Refuse(new Refusal(RefusalCode.AccessDenied, Permissions.Of(permission) is { Standing: Standing.Role } row
         ? $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners."
         : "This is for members of just this organization.", $"page for {permission}"));
+
+    /// <summary>For a page about the person: its frame is the organization that they were in last. False: they are in none.</summary>
+    protected async Task<bool> EnterLastAsync()
+    {
+        var (all, last) = (await organizations.ListAsync(Actor), Sessions.Of(HttpContext)?.OrganizationId);
+        if ((all.FirstOrDefault(one => one.Id == last) ?? (all.Count > 0 ? all[0] : null)) is not { } found) return false;
+        OrganizationId = found.Id;
+        return await EnterAsync() is null;
+    }
 }
 
 /// <summary>Answers that pages share.</summary>

@@ -42,7 +42,7 @@ public sealed class SetUpModel(SetUp setUp, Organizations organizations, Pakhous
             return await AgainAsync();
         }
 
-        await Sessions.BeginAsync(HttpContext, completed.Value);
+        await Sessions.BeginAsync(HttpContext, completed.Value, SignInMethod.SetUp);
         return this.SeeOther(OrganizationPage.SecurityUrl((await organizations.ListAsync(Actor.Session(completed.Value.Id)))[0].Id));
     }
 

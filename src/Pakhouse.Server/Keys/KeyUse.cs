@@ -150,7 +150,7 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
     }
 
     /// <summary>The caller's own words: cut, without control characters, and never a key that was put in the wrong header.</summary>
-    private static string UserAgent(string? text)
+    internal static string UserAgent(string? text)
     {
         if (string.IsNullOrEmpty(text)) return "";
         if (KeyFormat.MayHoldKey(text)) return "(withheld: it held a key)";

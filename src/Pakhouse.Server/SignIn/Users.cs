@@ -80,10 +80,6 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
     public async Task<Outcome<bool>> SetDisabledAsync(Actor actor, string email, bool disabled) =>
         await FindByEmailAsync(email) is { } user ? await SetDisabledAsync(actor, user.Id, disabled) : notFound;
 
-    /// <summary>Ends every session of the user.</summary>
-    public Task EndSessionsAsync(Guid id) => database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-        "UPDATE users SET security_stamp = @stamp WHERE id = @id AND deleted_at IS NULL", new { id, stamp = NewStamp() }, transaction));
-
     /// <summary>Deletes a user for good: memberships and keys end, the row is emptied of the person and keeps its id.</summary>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid id) => database.ChangeAsync<bool>(async transaction =>
     {
@@ -99,6 +95,9 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
             WHERE id = @id AND deleted_at IS NULL
             """, new { id, stamp = NewStamp(), at = clock.GetUtcNow() }, transaction);
         if (changed == 0) return notFound;
+        // And what signed the person in: who is invited again one day comes as somebody new, with the same account of the provider.
+        foreach (var table in (string[])["sessions", "authenticators", "recovery_codes", "passkeys", "provider_subjects", "password_resets"])
+            await transaction.Connection!.ExecuteAsync($"DELETE FROM {table} WHERE user_id = @id", new { id }, transaction);
         await KeyStatus.OfUserAsync(transaction, clock, id);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.UserDelete, null, id.ToString());
         return true;

@@ -34,6 +34,13 @@ public static class StorageCopy
         ("signing_keys", "id"),
         ("sign_in_attempts", "email_hash"),
         ("setup_codes", "hash"),
+        ("sessions", "id"),
+        ("authenticators", "user_id"),
+        ("recovery_codes", "user_id, hash"),
+        ("passkeys", "id"),
+        ("provider_subjects", "issuer, subject"),
+        ("password_resets", "hash"),
+        ("spent_challenges", "hash"),
         ("activity", "id"),
     ];
 

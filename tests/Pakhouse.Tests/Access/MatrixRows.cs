@@ -224,11 +224,20 @@ public static class MatrixRows
         // Pages
         Public("PAGE", "/docs/api"),
         Public("PAGE", "/sign-in"),
+        Public("PAGE", "/sign-in/code"),
+        Public("PAGE", "/forgot-password"),
+        Public("PAGE", "/reset-password"),
         Public("PAGE", "/sign-out"),
         Public("PAGE", "/setup"), // its code is the credential
         Known("PAGE", "/"),
         Known("PAGE", "/Index"),
         Known("PAGE", "/organizations"),
+        Known("PAGE", "/account"),
+        Known("PAGE", "/account/confirm"),
+        Known("PAGE", "/account/second-factor"),
+        Known("PAGE", "/account/password"),
+        Known("PAGE", "/account/passkeys/add"),
+        Known("PAGE", "/account/passkeys/{id}/remove"),
         Known("PAGE", "/organizations/new"),
         Page("/organizations/{organizationId}/team", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/team/{act}", Permission.RenameOrganization, Leaders), // rename; the other acts demand what their API calls do

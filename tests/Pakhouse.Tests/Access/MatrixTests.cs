@@ -145,7 +145,7 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         var organization = target is null ? Guid.Empty : organizations[target];
         string Fill(string text) => text.Replace("{organizationId}", organization.ToString(), StringComparison.Ordinal).Replace("{userId}", callers[3].UserId.ToString(), StringComparison.Ordinal)
             .Replace("{keyId}", "0000000000000000", StringComparison.Ordinal).Replace("{realm}", "acme", StringComparison.Ordinal)
-            .Replace("{act}", "rename", StringComparison.Ordinal).Replace("{invitationId}", Guid.Empty.ToString(), StringComparison.Ordinal);
+            .Replace("{id}", Guid.Empty.ToString(), StringComparison.Ordinal).Replace("{act}", "rename", StringComparison.Ordinal).Replace("{invitationId}", Guid.Empty.ToString(), StringComparison.Ordinal);
         var client = caller?.With[credential] ?? new ApiClient(Server);
         var answer = row.IsPage
             ? await client.SendAsync(HttpMethod.Get, Fill(row.Path), accept: "text/html")

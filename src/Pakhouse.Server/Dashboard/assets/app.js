@@ -1,6 +1,6 @@
 'use strict';
 
-// Every page works without this file but for two things: copying, and times in the reader's zone.
+// Every page works without this file but for three things: copying, times in the reader's zone, and passkeys.
 
 // Times: the server knows UTC only.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -71,13 +71,35 @@ for (const button of document.querySelectorAll('button[data-copy]')) {
   });
 }
 
+// Passkeys: the server's challenge goes to the browser, its answer goes back with the form. Where there are none, the form stays hidden.
+for (const form of document.querySelectorAll('form[data-passkey-get], form[data-passkey-create]')) {
+  const isNew = 'passkeyCreate' in form.dataset;
+  if (!window.PublicKeyCredential?.[isNew ? 'parseCreationOptionsFromJSON' : 'parseRequestOptionsFromJSON']) continue;
+  form.hidden = false;
+  for (const notice of document.querySelectorAll('[data-no-passkeys]')) notice.hidden = true;
+  form.addEventListener('submit', async event => {
+    event.preventDefault();
+    const [button, error] = [form.querySelector('button'), form.querySelector('.error[role=alert]')];
+    [button.disabled, error.hidden] = [true, true];
+    try {
+      const credential = isNew
+        ? await navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(JSON.parse(form.dataset.passkeyCreate)) })
+        : await navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(JSON.parse(form.dataset.passkeyGet)) });
+      form.elements.Credential.value = JSON.stringify(credential.toJSON());
+      form.submit(); // not the event again
+    } catch {
+      [button.disabled, error.hidden] = [false, false];
+    }
+  });
+}
+
 // What the reader must see first: a summary of errors, a new key, the safe choice of a dialog.
 document.querySelector('[data-focus]')?.focus();
 
 // A browser may keep a page that was left, to show it again at once: the secret must not be on it.
 addEventListener('pagehide', () => {
   for (const secret of document.querySelectorAll('[data-secret]')) {
-    secret.textContent = 'The key is no longer shown. If you did not save it, delete it and generate another.';
+    secret.textContent = secret.dataset.secret || 'The key is no longer shown. If you did not save it, delete it and generate another.';
   }
 });
 

@@ -1,0 +1,31 @@
+using Microsoft.AspNetCore.Mvc;
+
+namespace Pakhouse.Server;
+
+/// <summary>Another password, by the old one.</summary>
+public sealed class PasswordModel(Organizations organizations, Passwords passwords, PakhouseOptions options) : AccountPage(organizations)
+{
+    protected override bool NeedsFreshProof => false; // it asks for the old password itself
+
+    protected override bool IsOff => options.OidcOnly;
+
+    [BindProperty]
+    public string? OldPassword { get; set; }
+
+    [BindProperty]
+    public string? NewPassword { get; set; }
+
+    public int PasswordLengthMin => options.PasswordLengthMin;
+
+    public void OnGet()
+    {
+    }
+
+    public async Task<IActionResult> OnPostAsync()
+    {
+        var changed = await passwords.ChangeAsync(Actor, Session, OldPassword ?? "", NewPassword ?? "");
+        return changed.Refusal is { } refusal
+            ? Again(refusal, ("old-password", "old-password", "Your password now"), ("password", "new-password", "New password"))
+            : this.SeeOther($"{Home}?done=password");
+    }
+}

@@ -1,0 +1,98 @@
+using Microsoft.AspNetCore.Identity;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// What browser and server say to each other about a passkey (WebAuthn). A challenge is drawn here, travels in the page, and comes back signed;
+/// what belongs to it waits in a cookie. It is good once.
+/// <para>Invariant: the person was verified by the device (PIN, finger, face), so a passkey counts as both factors. Host and origin are the public
+/// address', never the request's.</para>
+/// </summary>
+public sealed class PasskeyCeremony : IDisposable
+{
+    /// <summary>Characters of what a browser sends.</summary>
+    private const int CredentialLengthMax = 32 * 1024;
+
+    private static readonly Refusal refused = new(RefusalCode.InvalidRequest, "This passkey could not be used here. Load the page again and try once more; a passkey that was removed does not work.", "passkey refused");
+
+    private readonly Passkeys passkeys;
+    private readonly StepCookies steps;
+    private readonly Database database;
+    private readonly SignInLimit limit;
+    private readonly TimeProvider clock;
+    private readonly UserManager<User> manager;
+    private readonly PasskeyHandler<User> handler;
+
+    public PasskeyCeremony(Passkeys passkeys, PasskeyStore store, StepCookies steps, Database database, SignInLimit limit, IOptions<IdentityOptions> identity, IOptions<IdentityPasskeyOptions> options, TimeProvider clock)
+    {
+        (this.passkeys, this.steps, this.database, this.limit, this.clock) = (passkeys, steps, database, limit, clock);
+        // The handler takes the store out of a UserManager and asks nothing else of it.
+        manager = new(store, identity, null!, [], [], null!, new IdentityErrorDescriber(), null!, NullLogger<UserManager<User>>.Instance);
+        handler = new(manager, options);
+    }
+
+    public static void Configure(IdentityPasskeyOptions options, PublicAddress publicAddress)
+    {
+        options.ServerDomain = new Uri(publicAddress.Value).Host;
+        options.ValidateOrigin = context => ValueTask.FromResult(!context.CrossOrigin && context.Origin == publicAddress.Value);
+        options.UserVerificationRequirement = "required";
+        options.ResidentKeyRequirement = "required"; // found without an address typed in
+    }
+
+    /// <summary>What the page to sign in hands to the browser.</summary>
+    public async Task<string> AskAsync(HttpContext context)
+    {
+        var asked = await handler.MakeRequestOptionsAsync(null, context);
+        steps.Set(context, StepCookies.Assertion, asked.AssertionState!);
+        return asked.RequestOptionsJson;
+    }
+
+    /// <summary>Who signed the challenge.</summary>
+    public async Task<Outcome<User>> AnswerAsync(HttpContext context, string? credential)
+    {
+        var address = context.Connection.RemoteIpAddress;
+        if (!passkeys.IsOn) return PasswordSignIn.ProviderOnly;
+        if (limit.Check(address) is { } slowDown) return slowDown;
+        limit.Count(address);
+        var state = steps.Read(context, StepCookies.Assertion);
+        steps.Clear(context, StepCookies.Assertion);
+        if (state is null || credential is null or { Length: > CredentialLengthMax } || !await steps.SpendAsync(state)) return refused;
+
+        var result = await handler.PerformAssertionAsync(new PasskeyAssertionContext { HttpContext = context, CredentialJson = credential, AssertionState = state });
+        if (!result.Succeeded || result.User.DisabledAt is not null || !result.Passkey.IsUserVerified || !await passkeys.NoteUseAsync(result.Passkey))
+        {
+            await PasswordSignIn.RecordFailureAsync(database, clock, null, address, SignInMethod.Passkey);
+            return refused with { Reason = result.Failure?.Message ?? "passkey of a disabled user, or a copy of one" };
+        }
+
+        limit.TakeBack(address);
+        return result.User;
+    }
+
+    /// <summary>What the page that adds a passkey hands to the browser.</summary>
+    public async Task<string> OfferAsync(HttpContext context, Session session)
+    {
+        var offered = await handler.MakeCreationOptionsAsync(new PasskeyUserEntity { Id = session.UserId.ToString(), Name = session.Email, DisplayName = session.Name }, context);
+        steps.Set(context, StepCookies.Attestation, offered.AttestationState!);
+        return offered.CreationOptionsJson;
+    }
+
+    /// <summary>Adds the passkey that the browser made.</summary>
+    public async Task<Outcome<bool>> AddAsync(HttpContext context, Session session, string name, string? credential)
+    {
+        if (!passkeys.IsOn) return PasswordSignIn.ProviderOnly;
+        if (Checks.Name(name, "name", Passkeys.NameLengthMax) is { } badName) return badName;
+        var state = steps.Read(context, StepCookies.Attestation);
+        steps.Clear(context, StepCookies.Attestation);
+        if (state is null || credential is null or { Length: > CredentialLengthMax } || !await steps.SpendAsync(state)) return refused;
+        var result = await handler.PerformAttestationAsync(new PasskeyAttestationContext { HttpContext = context, CredentialJson = credential, AttestationState = state });
+        if (!result.Succeeded || !result.Passkey.IsUserVerified) return refused with { Reason = result.Failure?.Message ?? "user not verified" };
+        // The challenge was drawn for one person; the session may be another's by now.
+        if (result.UserEntity.Id != session.UserId.ToString()) return refused with { Reason = "challenge of another person" };
+        return await passkeys.AddAsync(Sessions.Actor(context), name, result.Passkey);
+    }
+
+    public void Dispose() => manager.Dispose();
+}

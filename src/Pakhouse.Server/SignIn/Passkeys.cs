@@ -1,0 +1,69 @@
+using Dapper;
+using Microsoft.AspNetCore.Identity;
+
+namespace Pakhouse.Server;
+
+/// <summary>A passkey as its owner sees it.</summary>
+public sealed record PasskeyEntry(Guid Id, string Name, DateTimeOffset CreatedAt, DateTimeOffset? LastUsedAt)
+{
+    private PasskeyEntry() : this(default, "", default, null) // for the mapper
+    {
+    }
+}
+
+/// <summary>
+/// Passkeys: their rows, and what their owner does with them. What a browser sent is judged by ASP.NET Core Identity's handler, which reads the
+/// rows through <see cref="PasskeyStore"/>; see <see cref="PasskeyCeremony"/>.
+/// </summary>
+public sealed class Passkeys(Database database, Mails mails, PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
+{
+    public const int NameLengthMax = 100;
+    public const int CountMax = 20;
+
+    private static readonly Refusal notFound = new(RefusalCode.NotFound, "There is no such passkey.", "no such passkey of the caller");
+
+    /// <summary>A browser takes passkeys for a name, not for a number (WebAuthn §5.1.2), and only where scripts are safe.</summary>
+    public bool IsOn => !options.OidcOnly && new Uri(publicAddress.Value).HostNameType == UriHostNameType.Dns;
+
+    public async Task<IReadOnlyList<PasskeyEntry>> ListAsync(Guid userId) => (await database.ReadAsync(connection => connection.QueryAsync<PasskeyEntry>(
+        "SELECT id, name, created_at, last_used_at FROM passkeys WHERE user_id = @userId ORDER BY id", new { userId }))).AsList();
+
+    public Task<Outcome<bool>> AddAsync(Actor actor, string name, UserPasskeyInfo passkey) => database.ChangeAsync<bool>(async transaction =>
+    {
+        if (actor.Credential != Credential.Session) return SessionTable.PersonOnly; // R7
+        if (Checks.Name(name, "name", NameLengthMax) is { } badName) return badName;
+        if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM passkeys WHERE user_id = @UserId", new { actor.UserId }, transaction) >= CountMax)
+            return new Refusal(RefusalCode.Conflict, $"You have {CountMax} passkeys, which is the most: remove one first.", "too many passkeys");
+        var added = await transaction.Connection!.ExecuteAsync(
+            """
+            INSERT INTO passkeys (id, user_id, credential_id, public_key, name, sign_count, transports, is_backup_eligible, is_backed_up, attestation, client_data, created_at)
+            VALUES (@id, @UserId, @CredentialId, @PublicKey, @name, @signCount, @transports, @isBackupEligible, @isBackedUp, @AttestationObject, @ClientDataJson, @now)
+            ON CONFLICT (credential_id) DO NOTHING
+            """,
+            new
+            {
+                id = Ids.New(clock), actor.UserId, passkey.CredentialId, passkey.PublicKey, name = name.Trim(), signCount = (long)passkey.SignCount, transports = string.Join(' ', passkey.Transports ?? []),
+                isBackupEligible = passkey.IsBackupEligible ? 1L : 0, isBackedUp = passkey.IsBackedUp ? 1L : 0, passkey.AttestationObject, passkey.ClientDataJson, now = clock.GetUtcNow(),
+            }, transaction);
+        if (added == 0) return new Refusal(RefusalCode.Conflict, "This passkey is here already.", "credential id known");
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.PasskeyAdd, null, actor.UserId!.Value.ToString());
+        await SignInMails.ChangedAsync(mails, transaction, actor, "A passkey was added", "It signs in as you, without your password.", publicAddress, clock);
+        return true;
+    });
+
+    public Task<Outcome<bool>> RemoveAsync(Actor actor, Guid id) => database.ChangeAsync<bool>(async transaction =>
+    {
+        if (actor.Credential != Credential.Session) return SessionTable.PersonOnly; // R7
+        if (await transaction.Connection!.ExecuteAsync("DELETE FROM passkeys WHERE id = @id AND user_id = @UserId", new { id, actor.UserId }, transaction) == 0) return notFound;
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.PasskeyRemove, null, actor.UserId!.Value.ToString());
+        await SignInMails.ChangedAsync(mails, transaction, actor, "A passkey was removed", "It signs in as you no more.", publicAddress, clock);
+        return true;
+    });
+
+    /// <summary>Notes a use. False: the passkey is gone, or another use has moved its counter on in the meantime, as only a copy of it could.</summary>
+    public Task<bool> NoteUseAsync(UserPasskeyInfo passkey) => database.WriteAsync(async transaction => await transaction.Connection!.ExecuteAsync(
+        """
+        UPDATE passkeys SET sign_count = @signCount, is_backed_up = @isBackedUp, last_used_at = @now
+        WHERE credential_id = @CredentialId AND (sign_count < @signCount OR @signCount = 0)
+        """, new { passkey.CredentialId, signCount = (long)passkey.SignCount, isBackedUp = passkey.IsBackedUp ? 1L : 0, now = clock.GetUtcNow() }, transaction) == 1);
+}

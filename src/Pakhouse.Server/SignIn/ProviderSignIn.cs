@@ -1,0 +1,134 @@
+using System.Security.Claims;
+using System.Text.Json;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.OpenIdConnect;
+using Microsoft.IdentityModel.Protocols.OpenIdConnect;
+using Microsoft.IdentityModel.Tokens;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// Sign-in through the platform's own OpenID Connect provider: the code flow with PKCE, state and nonce, spoken by ASP.NET Core's handler.
+/// What it ends in is a session of ours, and nothing of the provider's is kept.
+/// </summary>
+public static class ProviderSignIn
+{
+    public const string Scheme = "provider";
+    public const string Path = "/sign-in/provider";
+    public const string CallbackPath = "/sign-in/provider/callback";
+
+    private const string Confirm = "confirm"; // the session whose person is to prove again who they are
+
+    /// <summary>What the provider said, as its token and its word about the person have it; the handler's principal drops some of it.</summary>
+    private sealed record Said(string Issuer, string Subject, string? AuthTime, string? Email, bool IsVerified);
+
+    public static void Configure(OpenIdConnectOptions oidc, PakhouseOptions options, TimeProvider clock)
+    {
+        var prefix = options.IsHttps ? "__Host-" : "";
+        oidc.Authority = options.OidcAuthority!.AbsoluteUri;
+        oidc.RequireHttpsMetadata = options.OidcAuthority.Scheme == Uri.UriSchemeHttps; // http is taken on loopback only
+        (oidc.ClientId, oidc.ClientSecret) = (options.OidcClientId, options.OidcClientSecret);
+        (oidc.ResponseType, oidc.ResponseMode, oidc.UsePkce) = (OpenIdConnectResponseType.Code, OpenIdConnectResponseMode.Query, true);
+        (oidc.CallbackPath, oidc.SignInScheme) = (CallbackPath, Sessions.Scheme);
+        (oidc.MapInboundClaims, oidc.SaveTokens, oidc.GetClaimsFromUserInfoEndpoint, oidc.DisableTelemetry) = (false, false, true, true);
+        oidc.Scope.Clear();
+        foreach (var scope in (string[])["openid", "profile", "email"]) oidc.Scope.Add(scope);
+        oidc.TimeProvider = clock;
+        oidc.RemoteAuthenticationTimeout = TimeSpan.FromMinutes(15);
+        // The answer comes by a redirect, which Lax lets through.
+        foreach (var cookie in (CookieBuilder[])[oidc.CorrelationCookie, oidc.NonceCookie])
+            (cookie.SameSite, cookie.SecurePolicy, cookie.Path) = (SameSiteMode.Lax, options.IsHttps ? CookieSecurePolicy.Always : CookieSecurePolicy.None, "/");
+        (oidc.CorrelationCookie.Name, oidc.NonceCookie.Name) = ($"{prefix}pakhouse-provider.", $"{prefix}pakhouse-provider-nonce.");
+        oidc.TokenValidationParameters = new TokenValidationParameters
+        {
+            ValidateIssuer = true,
+            ValidateAudience = true,
+            ValidAudience = options.OidcClientId,
+            ValidAlgorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"],
+            NameClaimType = "name",
+            LifetimeValidator = (from, to, _, _) => to is { } end && end.AddMinutes(5) > clock.GetUtcNow().UtcDateTime && (from is null || from.Value.AddMinutes(-5) < clock.GetUtcNow().UtcDateTime),
+        };
+        oidc.Events = new OpenIdConnectEvents
+        {
+            OnTokenValidated = context =>
+            {
+                // The handler takes a token without a signature where it came straight from the provider (OpenID Connect Core §3.1.3.7). Here both are asked for.
+                if (string.IsNullOrEmpty(context.SecurityToken.RawSignature)) context.Fail("no signature");
+                var token = context.Principal!;
+                context.HttpContext.Features.Set(new Said(token.FindFirstValue("iss") ?? "", token.FindFirstValue("sub") ?? "", token.FindFirstValue("auth_time"), token.FindFirstValue("email"), IsTrue(token.FindFirstValue("email_verified"))));
+                return Task.CompletedTask;
+            },
+            OnUserInformationReceived = context =>
+            {
+                // The address and the word that it is verified come from one place: of two that disagree, one could be the person's own entry.
+                var (said, user) = (context.HttpContext.Features.Get<Said>()!, context.User.RootElement);
+                if (said.Email is null && user.TryGetProperty("email", out var email) && email.ValueKind == JsonValueKind.String)
+                    context.HttpContext.Features.Set(said with { Email = email.GetString(), IsVerified = user.TryGetProperty("email_verified", out var verified) && IsTrue(verified.ToString()) });
+                return Task.CompletedTask;
+            },
+            OnTicketReceived = ReceiveAsync,
+            OnAccessDenied = context => FailAsync(context.HttpContext, context, "the person said no at the provider"),
+            OnRemoteFailure = context => FailAsync(context.HttpContext, context, context.Failure?.GetType().Name ?? "unknown"),
+        };
+    }
+
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet(Path, (HttpContext context, string? from, bool? confirm) =>
+    {
+        var properties = new OpenIdConnectChallengeProperties { RedirectUri = Safe(from) };
+        if (confirm == true && Sessions.Of(context) is { } session)
+        {
+            properties.Items[Confirm] = session.Id.ToString();
+            (properties.Prompt, properties.MaxAge) = ("login", TimeSpan.Zero);
+        }
+
+        return Results.Challenge(properties, [Scheme]);
+    }).ExcludeFromDescription();
+
+    private static async Task ReceiveAsync(TicketReceivedContext context)
+    {
+        var http = context.HttpContext;
+        context.HandleResponse(); // the provider's principal becomes no cookie
+        var said = http.Features.Get<Said>()!;
+        var found = await http.RequestServices.GetRequiredService<ProviderSubjects>().FindAsync(said.Issuer, said.Subject, said.Email, said.IsVerified, http.Connection.RemoteIpAddress);
+        if (found.Refusal is { } refusal)
+        {
+            await Edge.RefuseAsync(http, refusal);
+            return;
+        }
+
+        if (context.Properties!.Items.TryGetValue(Confirm, out var sessionId)) await ConfirmAsync(http, said, found.Value, sessionId!, context.ReturnUri);
+        else
+        {
+            await Sessions.BeginAsync(http, found.Value, SignInMethod.Provider);
+            http.Response.Redirect(Safe(context.ReturnUri));
+        }
+    }
+
+    private static async Task ConfirmAsync(HttpContext http, Said said, User user, string sessionId, string? from)
+    {
+        var now = http.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
+        // OpenID Connect Core §3.1.2.1: who was asked for max_age says when the person signed in. Who does not say proves nothing new.
+        var isFresh = long.TryParse(said.AuthTime, out var at) && DateTimeOffset.FromUnixTimeSeconds(at) + TimeSpan.FromMinutes(5) > now;
+        var session = await Sessions.ReadAsync(http); // this request is answered before sessions are looked at
+        if (!isFresh || session is null || session.Id.ToString() != sessionId || session.UserId != user.Id)
+        {
+            await Edge.RefuseAsync(http, new Refusal(RefusalCode.AccessDenied, "Your identity provider did not confirm just now that it is you. Try again.", "no fresh sign-in of the same person"));
+            return;
+        }
+
+        await http.RequestServices.GetRequiredService<SessionTable>().ProveAsync(session.Id);
+        http.Response.Redirect(Safe(from));
+    }
+
+    private static Task FailAsync(HttpContext http, HandleRequestContext<RemoteAuthenticationOptions> context, string reason)
+    {
+        context.HandleResponse();
+        return Edge.RefuseAsync(http, new Refusal(RefusalCode.AccessDenied, "Signing in through your identity provider did not work out. Start again from the sign-in page; if that does not help, tell the operator of this server.", reason));
+    }
+
+    private static bool IsTrue(string? text) => string.Equals(text, "true", StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>An address inside this server, or its start.</summary>
+    public static string Safe(string? from) =>
+        from is { Length: > 0 and < 2048 } && from[0] == '/' && (from.Length == 1 || from[1] is not ('/' or '\\')) && !from.Any(c => char.IsControl(c) || !char.IsAscii(c)) ? from : "/";
+}

@@ -1,0 +1,32 @@
+using System.Data.Common;
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>What people are told about their own sign-in: whoever changes it, its owner hears of it.</summary>
+internal static class SignInMails
+{
+    /// <summary>Tells the actor what was just done in their name.</summary>
+    public static async Task ChangedAsync(Mails mails, DbTransaction transaction, Actor actor, string what, string then, PublicAddress publicAddress, TimeProvider clock)
+    {
+        var email = await transaction.Connection!.ExecuteScalarAsync<string>("SELECT email FROM users WHERE id = @UserId", new { actor.UserId }, transaction);
+        await mails.EnqueueAsync(transaction, email!, new MailContent($"Pakhouse: {char.ToLowerInvariant(what[0])}{what[1..]}",
+            $"""
+            {what}: on {clock.GetUtcNow():d MMM yyyy, HH:mm} UTC, from the address {actor.Address?.ToString() ?? "of the server itself"}.
+
+            {then}
+
+            If it was not you: reset your password at {publicAddress.Value}/forgot-password, which ends every session, and look through
+            {publicAddress.Value}/account
+            """));
+    }
+
+    public static MailContent Reset(string address, TimeSpan lifetime) => new("Pakhouse: choose a new password",
+        $"""
+        Somebody asked for a new password for this address. Choose it here, within {When.Words(lifetime)}; the link works once:
+
+        {address}
+
+        If it was not you, do nothing: your password stays as it is.
+        """);
+}
