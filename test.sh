@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything the tests need, from the distribution, then the tests. The last line says "N passed, N failed".
-# Needs the .NET 10 SDK. Installs (as root or through sudo, where missing): Chromium, python3-jwt, curl, PostgreSQL, HAProxy, PgBouncer, sqlite3.
+# Needs the .NET 10 SDK. Installs (as root or through sudo, where missing): Chromium, python3-jwt, curl, PostgreSQL, HAProxy, PgBouncer, sqlite3, git, git-secrets, RE2 and Hyperscan.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1
@@ -15,6 +15,11 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages+=(postgresql)
 [ -x /usr/sbin/haproxy ] || packages+=(haproxy)
 [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
 command -v sqlite3 >/dev/null || packages+=(sqlite3)
+# What other scanners search with: git-secrets itself, RE2 (gitleaks), Hyperscan (GitHub).
+command -v git >/dev/null || packages+=(git)
+command -v git-secrets >/dev/null || packages+=(git-secrets)
+perl -Mre::engine::RE2 -e1 2>/dev/null || packages+=(libre-engine-re2-perl)
+ldconfig -p | grep -q 'libhs\.so\.5' || packages+=(libhyperscan5)
 if [ ${#packages[@]} -gt 0 ]; then
   as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo)
   echo "Installing ${packages[*]}"

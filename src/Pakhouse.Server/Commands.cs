@@ -34,6 +34,24 @@ public static class Commands
         keys.Add(deleteKey);
         root.Add(keys);
 
+        var scanner = new Argument<string>("SCANNER") { Description = string.Join(", ", ScanRules.Scanners) }.AcceptOnlyFromAmong(ScanRules.Scanners);
+        var scanRules = new Command("scan-rules", "Print what another scanner needs to find the keys of this deployment's brand.") { scanner };
+        scanRules.SetAction((parsed, _) =>
+        {
+            Console.WriteLine(ScanRules.For(parsed.GetRequiredValue(scanner), PakhouseOptions.Read(Program.Configuration(settings)).Brand));
+            return Task.FromResult(0);
+        });
+        root.Add(scanRules);
+
+        var paths = new Argument<string[]>("PATH") { Description = "files and folders; - is standard input", Arity = ArgumentArity.OneOrMore };
+        var history = new Option<bool>("--git") { Description = "the paths are git repositories: search everything they have ever held" };
+        var revoke = new Option<Uri?>("--revoke") { Description = "report what is found to the Pakhouse at this address, which ends it at once" };
+        var scan = new Command("scan", "Find keys of every brand, offline. Says where they are and never what they are. Exit code 1 when there are any, 2 when something could not be read.") { paths, history, revoke };
+        scan.SetAction((parsed, _) => parsed.GetValue(revoke) is { } server && !(server.IsAbsoluteUri && (server.Scheme == Uri.UriSchemeHttps || server.IsLoopback))
+            ? throw new StartupException("--revoke: give an https address, such as https://keys.example.com.")
+            : Scan.RunAsync(parsed.GetRequiredValue(paths), parsed.GetValue(history), parsed.GetValue(revoke), Console.Out, Console.Error));
+        root.Add(scan);
+
         var users = new Command("users", "The people who can sign in.");
         var email = new Argument<string>("EMAIL");
         foreach (var (name, disabled, text) in ((string, bool, string)[])[("disable", true, "Suspend a user: sessions end at once, keys stop."), ("enable", false, "Let a suspended user and their keys work again.")])
@@ -90,6 +108,7 @@ public static class Commands
         var options = app.Services.GetRequiredService<PakhouseOptions>();
         var address = app.Services.GetRequiredService<PublicAddress>().Value;
         Console.WriteLine($"Pakhouse serves {address} from {app.Services.GetRequiredService<Database>().Place}");
+        if (options.SmtpHost is null) Console.WriteLine($"Messages are not sent but written to {options.MailFolder}, as .eml files. Set Pakhouse:SmtpHost to send them.");
         var isShared = options.Postgres is not null || options.DataProtectionCertificate is not null;
         if (isShared && app.Services.GetRequiredService<Database>().ProtectionKeys.GetAllElements().Any(element => element.Descendants("masterKey").Any()))
             Console.WriteLine("Note: Data Protection keys stand unencrypted beside what they encrypt, so whoever can read them can forge tokens. Set Pakhouse:DataProtectionCertificateFile before the first start; docs/operations.md, \"Who can read what\", says what to do later.");

@@ -89,7 +89,32 @@ public sealed class PakhouseOptions
 
     public required int SignInAttemptsMax { get; init; }
 
+    /// <summary>The server that sends messages. Null: they are written to <see cref="MailFolder"/>.</summary>
+    public required string? SmtpHost { get; init; }
+
+    public required int SmtpPort { get; init; }
+
+    /// <summary>Null: the server asks nobody who they are.</summary>
+    public required string? SmtpUser { get; init; }
+
+    public required string? SmtpPassword { get; init; }
+
+    public required MailKit.Security.SecureSocketOptions SmtpTls { get; init; }
+
+    public required MimeKit.MailboxAddress MailFrom { get; init; }
+
+    public string MailFolder => Path.Combine(DataFolder, "mails");
+
     public required TimeSpan SignInLockout { get; init; }
+
+    /// <summary>GitHub's public keys of secret scanning: an https address or a file. Null: its reports are not taken.</summary>
+    public required Uri? LeakGitHubKeys { get; init; }
+
+    /// <summary>What GitLab proves itself with when it asks for the end of a leaked key. A secret; null: it is not asked.</summary>
+    public required string? LeakGitLabToken { get; init; }
+
+    /// <summary>Networks that webhooks may go to beside public addresses, also by http. Empty: none.</summary>
+    public required IReadOnlyList<IPNetwork> WebhookNetworksAllowed { get; init; }
 
     /// <summary>A session ends after this much time without a request.</summary>
     public required TimeSpan SessionIdle { get; init; }
@@ -159,6 +184,12 @@ public sealed class PakhouseOptions
             InvitationLifetime = TimeSpan.FromDays(read.Number("InvitationLifetimeDays", 7, 1, 90)),
             InvitationsPerDayMax = read.Number("InvitationsPerDayMax", 250, 1, 100000),
             FailuresPerMinuteMax = read.Number("FailuresPerMinuteMax", 30, 1, 100000),
+            SmtpHost = read.Text("SmtpHost", null, "the name or address of a host", text => Uri.CheckHostName(text) != UriHostNameType.Unknown),
+            SmtpPort = read.Number("SmtpPort", 587, 1, 65535),
+            SmtpUser = read.Text("SmtpUser", null, "at most 256 characters", text => text.Length <= 256),
+            SmtpPassword = read.Text("SmtpPassword", null, "", _ => true), // whatever it is: what is at fault is shown
+            SmtpTls = read.SmtpTls("SmtpTls", "SmtpHost", "SmtpPort"),
+            MailFrom = MimeKit.MailboxAddress.Parse(read.Text("MailFrom", "Pakhouse <pakhouse@localhost>", "an address of mail, such as Pakhouse <keys@example.com>", text => MimeKit.MailboxAddress.TryParse(text, out _))!),
             SignInAttemptsMax = read.Number("SignInAttemptsMax", 5, 1, 100),
             SignInLockout = TimeSpan.FromMinutes(read.Number("SignInLockoutMinutes", 15, 1, 1440)),
             SessionIdle = TimeSpan.FromMinutes(read.Number("SessionIdleMinutes", 480, 5, 43200)),
@@ -169,6 +200,9 @@ public sealed class PakhouseOptions
             OidcName = read.Text("OidcName", "single sign-on", "1 to 40 characters", text => text.Length <= 40 && !text.Any(char.IsControl))!,
             OidcOnly = read.Flag("OidcOnly", false),
             UseFlush = read.Seconds("UseFlushSeconds", 5, 1, 60),
+            LeakGitHubKeys = read.Source("LeakGitHubKeys"),
+            LeakGitLabToken = read.Secret("LeakGitLabToken", 32),
+            WebhookNetworksAllowed = [.. read.List("WebhookNetworksAllowed", "addresses or networks such as 10.0.0.7 or 10.0.0.0/8", text => Network(text) is not null).Select(text => Network(text)!.Value)],
             ShutdownDelay = read.Seconds("ShutdownDelaySeconds", 0, 0, 25),
         };
 
@@ -177,6 +211,9 @@ public sealed class PakhouseOptions
         if (seen.Scheme != Uri.UriSchemeHttps && !seen.IsLoopback)
             read.Fault("PublicAddress", "an https address unless the host is loopback: set it to the address that users and machines come by, and let a proxy end TLS", seen.ToString());
 
+        if ((options.SmtpUser is null) != (options.SmtpPassword is null)) read.Fault("SmtpUser", "set together with SmtpPassword, or neither", options.SmtpUser ?? "");
+        if (options is { SmtpPassword: not null, SmtpTls: MailKit.Security.SecureSocketOptions.None } && !SettingReader.IsThisMachine(options.SmtpHost))
+            read.Fault("SmtpTls", "starttls or implicit: without it the password would travel in clear", "none");
         if (options.OidcAuthority is null != options.OidcClientId is null) read.Fault("OidcAuthority", "set together with OidcClientId, or neither", options.OidcAuthority?.ToString() ?? "");
         if (options.OidcAuthority is { IsLoopback: false } authority && authority.Scheme != Uri.UriSchemeHttps) read.Fault("OidcAuthority", "an https address unless the host is loopback", authority.ToString());
         if (options.OidcOnly && options.OidcAuthority is null) read.Fault("OidcOnly", "false as long as OidcAuthority is not set: nobody could sign in", "true");
@@ -265,6 +302,39 @@ internal sealed class SettingReader(IConfigurationSection section)
         if (bool.TryParse(given, out var flag)) return flag;
         Fault(name, "true or false", given);
         return fallback;
+    }
+
+    /// <summary>TLS is not tried and done without: either it is there, or nothing is sent.</summary>
+    public MailKit.Security.SecureSocketOptions SmtpTls(string name, string hostName, string portName)
+    {
+        var given = Text(name, null, "starttls, implicit or none", text => text is "starttls" or "implicit" or "none");
+        var byDefault = IsThisMachine(section[hostName]) ? "none" : section[portName] == "465" ? "implicit" : "starttls";
+        return (given ?? byDefault) switch
+        {
+            "implicit" => MailKit.Security.SecureSocketOptions.SslOnConnect,
+            "none" => MailKit.Security.SecureSocketOptions.None,
+            _ => MailKit.Security.SecureSocketOptions.StartTls,
+        };
+    }
+
+    public static bool IsThisMachine(string? host) => host == "localhost" || (IPAddress.TryParse(host, out var address) && IPAddress.IsLoopback(address));
+    /// <summary>An https address, or an absolute path of a file.</summary>
+    public Uri? Source(string name)
+    {
+        var given = Given(name, "");
+        if (given is null) return null;
+        if (Uri.TryCreate(given, UriKind.Absolute, out var address) && (address.IsFile || address is { UserInfo: "" } && (address.Scheme == Uri.UriSchemeHttps || address is { IsLoopback: true, Scheme: "http" }))) return address;
+        Fault(name, "an https address or the absolute path of a file", given);
+        return null;
+    }
+
+    /// <summary>A secret: what was given is never shown.</summary>
+    public string? Secret(string name, int lengthMin)
+    {
+        var given = Given(name, "");
+        if (given is null || given.Length >= lengthMin && given.All(char.IsAscii)) return given;
+        faults.Add($"{Full(name)} must be at least {lengthMin} characters of ASCII; what was given is not shown, because it is a secret");
+        return null;
     }
 
     public Npgsql.NpgsqlConnectionStringBuilder? Postgres(string name)

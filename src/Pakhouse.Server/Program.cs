@@ -54,7 +54,11 @@ public static class Program
         services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
+        services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
+        services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
         services.AddSingleton<Callers>().AddSingleton<Mails>();
+        services.AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddSingleton<WebhookSender>().AddHostedService(provider => provider.GetRequiredService<WebhookSender>());
+        services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
         services.AddSingleton<MemberKeys>();
         ApiDocument.Add(services);
         services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
@@ -64,7 +68,11 @@ public static class Program
         services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
         services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
         services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
+        services.AddSingleton<MailSender>().AddHostedService(provider => provider.GetRequiredService<MailSender>());
         services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
+        services.AddSingleton<KeyRotation>().AddSingleton<OverlapEnds>().AddHostedService(provider => provider.GetRequiredService<OverlapEnds>());
+        services.AddSingleton<KeyExpiry>().AddHostedService(provider => provider.GetRequiredService<KeyExpiry>());
+        services.AddSingleton<KeyHistory>().AddSingleton<KeyHistoryEnd>().AddHostedService(provider => provider.GetRequiredService<KeyHistoryEnd>());
         services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
 
         services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
@@ -105,8 +113,9 @@ public static class Program
             pages.Conventions.AllowAnonymousToPage("/SignIn");
             pages.Conventions.AllowAnonymousToPage("/SetUp");
             pages.Conventions.AllowAnonymousToPage("/SignOut");
-            pages.Conventions.AllowAnonymousToPage("/ApiDocs");
+            pages.Conventions.AllowAnonymousToPage("/AcceptInvitation");
             foreach (var page in (string[])["/SignInCode", "/ForgotPassword", "/ResetPassword"]) pages.Conventions.AllowAnonymousToPage(page);
+            pages.Conventions.AllowAnonymousToPage("/ApiDocs");
             pages.Conventions.ConfigureFilter(new ResponseCacheAttribute { NoStore = true, Location = ResponseCacheLocation.None });
         });
 
@@ -159,9 +168,13 @@ public static class Program
     private static void MapRoutes(WebApplication app)
     {
         TokenEndpoint.Map(app);
+        LeakEndpoints.Map(app);
+        WebhookEndpoints.Map(app);
         ApiKeyEndpoints.Map(app);
+        KeyLifeEndpoints.Map(app);
         Health.Map(app);
         Discovery.Map(app);
+        ActivityEndpoints.Map(app);
         UserInfo.Map(app);
         SessionEndpoint.Map(app);
         OrganizationEndpoints.Map(app);

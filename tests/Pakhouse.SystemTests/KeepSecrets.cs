@@ -94,8 +94,6 @@ public sealed class KeepSecrets
         var inHeader = Encoding.ASCII.GetString(KeyFormat.Create("ph", KeyFormat.NewId()));
 
         await Parallel.ForEachAsync(keys.SkipLast(100), new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (key, _) => Assert.Equal(200, (await server.ExchangeAsync(key)).Status));
-        using (var request = new HttpRequestMessage(HttpMethod.Get, new Uri("/.well-known/jwks.json", UriKind.Relative)) { Headers = { { "X-Note", inHeader } } })
-            (await server.Http.SendAsync(request)).Dispose();
         foreach (var key in unknown) Assert.Equal(401, (await server.ExchangeAsync(key)).Status);
 
         // The last hundred side by side: each connection holds a buffer of its own while all of them wait for their second half, so
@@ -112,7 +110,7 @@ public sealed class KeepSecrets
 
             foreach (var (number, key) in keys.TakeLast(100).Index()) await connections[number].SendAsync(Request(number + 1, key)[^30..]);
             foreach (var (number, _) in connections.Index()) Assert.StartsWith($"HTTP/1.1 {(number % 5) switch { 2 => 403, 3 => 400, _ => 200 }} ", await connections[number].ReceiveAsync(), StringComparison.Ordinal);
-            AssertMemoryIsClean();
+            await AssertMemoryIsCleanAsync();
         }
         finally
         {
@@ -135,11 +133,18 @@ public sealed class KeepSecrets
                 : $"{head}Content-Length: {body.Length}\r\n\r\n{body}";
         }
 
-        // The control is in the same scan: what was sent where a header is read as text is there, and is found.
-        void AssertMemoryIsClean()
+        // The control is in the same scan: what was sent where a header is read as text is there, and is found. The collector may come between.
+        async Task AssertMemoryIsCleanAsync()
         {
             var finder = new SecretFinder(keys.Concat(unknown).Append(inHeader).Select(Seed.SecretOf));
-            var found = Memory.Find(server.ProcessId, finder);
+            var found = new List<(string Secret, string Encoding, string Region)>();
+            for (var attempt = 0; attempt < 5 && found.TrueForAll(piece => piece.Secret != Seed.SecretOf(inHeader)); attempt++)
+            {
+                using var request = new HttpRequestMessage(HttpMethod.Get, new Uri("/.well-known/jwks.json", UriKind.Relative)) { Headers = { { "X-Note", inHeader } } };
+                (await server.Http.SendAsync(request)).Dispose();
+                found.AddRange(Memory.Find(server.ProcessId, finder));
+            }
+
             Assert.Contains(found, piece => piece.Secret == Seed.SecretOf(inHeader));
             var left = found.Where(piece => piece.Secret != Seed.SecretOf(inHeader)).ToList();
             var secrets = left.Select(piece => piece.Secret).Distinct(StringComparer.Ordinal).ToList();

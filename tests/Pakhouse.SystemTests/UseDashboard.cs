@@ -68,6 +68,7 @@ public sealed class UseDashboard(Browser browser, Dashboard dashboard) : IClassF
         // The browser sends the form again; there is no second key, and the first is not shown again.
         await tab.Page.ReloadAsync();
         await Expect(tab.Rows).ToHaveCountAsync(1);
+        await tab.Page.WaitForLoadStateAsync(); // a page that is on its way has no content to look at
         Assert.DoesNotContain(Seed.SecretOf(key), await tab.Page.ContentAsync(), StringComparison.Ordinal);
         await tab.GoAsync(Security);
         await Expect(tab.Rows).ToHaveCountAsync(1);
@@ -121,6 +122,28 @@ public sealed class UseDashboard(Browser browser, Dashboard dashboard) : IClassF
         Assert.Equal(401, answer.Status);
         Assert.Contains("was deleted", answer.Description, StringComparison.Ordinal);
         Assert.Equal(200, (await Server.ExchangeAsync(kept)).Status);
+    }
+
+    [Fact]
+    public async Task Rotation_shows_the_new_key_once_and_both_work_during_the_overlap()
+    {
+        await using var tab = await browser.OpenAsync(Server);
+        await tab.SignInAsync(await dashboard.AddMemberAsync());
+        var old = await tab.GenerateAsync("Nightly build");
+        await tab.Row(old).GetByRole(AriaRole.Link, new() { Name = "Nightly build", Exact = true }).ClickAsync();
+        await Expect(tab.Page.GetByRole(AriaRole.Heading, new() { Level = 1 })).ToHaveTextAsync("Nightly build");
+        await tab.Page.GetByRole(AriaRole.Link, new() { Name = "Rotate Key", Exact = true }).ClickAsync();
+        await Expect(tab.Field("Overlap")).ToHaveValueAsync("86400");
+        await tab.Button("Rotate Key").ClickAsync();
+        var key = (await tab.NewKey.TextContentAsync())!;
+        foreach (var one in (string[])[old, key]) Assert.Equal(200, (await Server.ExchangeAsync(one)).Status);
+
+        await tab.Page.GetByRole(AriaRole.Link, new() { Name = "Watch the change-over", Exact = true }).ClickAsync();
+        Assert.DoesNotContain(Seed.SecretOf(key), await tab.Page.ContentAsync(), StringComparison.Ordinal);
+        await Expect(tab.Page.GetByRole(AriaRole.Main)).ToContainTextAsync("This key was replaced by");
+        await tab.GoAsync(Security);
+        await Expect(tab.Row(old)).ToContainTextAsync("rotating");
+        await Expect(tab.Row(key)).ToContainTextAsync("Nightly build");
     }
 
     [Fact]

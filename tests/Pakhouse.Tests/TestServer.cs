@@ -46,6 +46,16 @@ public sealed class TestServer : IAsyncDisposable
 
     public Keys Keys => Get<Keys>();
 
+    public Invitations Invitations => Get<Invitations>();
+
+    /// <summary>The messages to an address, oldest first, as their files hold them; what waits is sent before.</summary>
+    public async Task<IReadOnlyList<MimeKit.MimeMessage>> MailsToAsync(string email)
+    {
+        await Get<MailSender>().RunAsync();
+        var folder = Get<PakhouseOptions>().MailFolder;
+        return Directory.Exists(folder) ? [.. Directory.GetFiles(folder, "*.eml").Order().Select(file => MimeKit.MimeMessage.Load(file)).Where(mail => mail.To.Mailboxes.Single().Address == email)] : [];
+    }
+
     /// <summary>SQL from outside: as another process would, or an injected fault.</summary>
     public Task<int> ExecuteAsync(string sql) => Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteAsync(sql, transaction: transaction));
 

@@ -25,6 +25,7 @@ public enum Permission
     ListOwnKeys,
     DeleteOwnKey,
     RotateOwnKey,
+    RotateItself,
     ExplainOwnKey,
     ListMemberKeys,
     DeleteMemberKey,
@@ -69,6 +70,7 @@ public static class Permissions
     private static readonly Credential[] everything = [Credential.Session, Credential.Key, Credential.ApiKey];
     private static readonly Credential[] personAndKey = [Credential.Session, Credential.Key];
     private static readonly Credential[] personOnly = [Credential.Session];
+    private static readonly Credential[] keyOnly = [Credential.Key];
 
     private static readonly string[] leaders = [Owner, Manager];
     private static readonly string[] watchers = [Owner, Manager, Viewer];
@@ -102,6 +104,7 @@ public static class Permissions
         Permission.ListOwnKeys           => new(Standing.Member,       [],       personAndKey, false),
         Permission.DeleteOwnKey          => new(Standing.Member,       [],       personAndKey, false),
         Permission.RotateOwnKey          => new(Standing.DirectMember, [],       personOnly,   false),
+        Permission.RotateItself          => new(Standing.DirectMember, [],       keyOnly,      false), // and only where the policy allows it
         Permission.ExplainOwnKey         => new(Standing.Member,       [],       personOnly,   false),
         Permission.ListMemberKeys        => new(Standing.Role,         leaders,  everything,   true),
         Permission.DeleteMemberKey       => new(Standing.Role,         leaders,  everything,   true),

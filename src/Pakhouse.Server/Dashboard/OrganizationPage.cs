@@ -36,6 +36,8 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         Standing.Member or Standing.Person => true,
     };
 
+    public static string KeyUrl(Guid organizationId, string keyId) => $"{SecurityUrl(organizationId)}/keys/{keyId}";
+
     protected Actor Actor => Sessions.Actor(HttpContext);
 
     protected Guid UserId => Actor.UserId!.Value;

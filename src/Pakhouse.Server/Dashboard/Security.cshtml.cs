@@ -77,6 +77,9 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
 
     public IReadOnlyList<ExpiryChoice> ExpiryChoices => Expiry.Choices(Now, Policy);
 
+    /// <summary>Keys that fill one of the caller's places; expired and replaced ones do not.</summary>
+    public int Held => Keys.Count(key => key.TakesPlace(Now));
+
     /// <summary>What a new key has to keep to: what holds here, and what is announced.</summary>
     public Policy Policy { get; private set; } = Policy.None;
 
@@ -86,7 +89,7 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
     /// <summary>The policy does not let this member hold keys; null: it does.</summary>
     public string? Forbidden => (Policy with { LifetimeMaxDays = null, Scopes = null }).Forbids(null, NameSet.Empty, Now, Standpoint.Roles)?.Description;
 
-    public bool IsFull => Keys.Count >= Policy.KeysOf(options);
+    public bool IsFull => Held >= Policy.KeysOf(options);
 
     public bool CanGenerate => !Standpoint.IsInherited && !IsFull && Forbidden is null;
 

@@ -6,12 +6,14 @@ namespace Pakhouse.Server;
 /// </summary>
 public abstract partial class Recurring(TimeSpan interval, TimeProvider clock, ILogger log) : BackgroundService
 {
+    protected TimeProvider Clock { get; } = clock;
+
     /// <summary>One run. Tests call it; the server does at every tick.</summary>
     public abstract Task RunAsync();
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        using var timer = new PeriodicTimer(interval, clock);
+        using var timer = new PeriodicTimer(interval, Clock);
         try
         {
             while (await timer.WaitForNextTickAsync(stoppingToken))

@@ -16,6 +16,18 @@ public enum RefusalCode
     ServerError,
 }
 
+/// <summary>Whether a key whose secret was proved came after its end.</summary>
+public enum LateUse
+{
+    No,
+
+    /// <summary>It was deleted or had expired.</summary>
+    OfEnded,
+
+    /// <summary>It was replaced, its overlap is over, and its family is not frozen yet.</summary>
+    OfReplaced,
+}
+
 /// <summary>
 /// An expected no, as a value. Exceptions are kept for bugs and broken infrastructure.
 /// </summary>
@@ -26,6 +38,9 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
 {
     /// <summary>The caller proved nothing: it counts towards the limit of the caller's address.</summary>
     public bool IsGuess { get; init; }
+
+    /// <summary>Of an exchange: worth knowing to the key's holder; see <see cref="KeyRotation.NoteLateUseAsync"/>.</summary>
+    public LateUse Late { get; init; }
 
     /// <summary>Seconds for a <c>Retry-After</c> header; null: no header.</summary>
     public int? RetryAfterSeconds { get; init; }

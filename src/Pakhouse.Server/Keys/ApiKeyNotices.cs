@@ -24,7 +24,7 @@ public sealed class ApiKeyNotices(Database database, Mails mails, PublicAddress 
             """, new { now, until = now + Ahead, BatchKeys }, transaction);
         foreach (var key in expiring)
         {
-            foreach (var email in await OwnersAsync(transaction, key.OrganizationId))
+            foreach (var email in await Owners.EmailsAsync(transaction, key.OrganizationId))
             {
                 await mails.EnqueueAsync(transaction, email, new MailContent($"API key “{key.Name}” of {key.OrganizationName} expires on {When.Date(key.ExpiresAt)}",
                     $"""
@@ -42,13 +42,4 @@ public sealed class ApiKeyNotices(Database database, Mails mails, PublicAddress 
 
         return true;
     });
-
-    /// <summary>Addresses of the effective owners who can sign in (R1).</summary>
-    private static async Task<IEnumerable<string>> OwnersAsync(System.Data.Common.DbTransaction transaction, Guid organizationId) => await transaction.Connection!.QueryAsync<string>(
-        """
-        SELECT DISTINCT u.email FROM organizations o
-        JOIN memberships m ON m.organization_id IN (o.id, o.root_id) AND m.ended_at IS NULL
-        JOIN users u ON u.id = m.user_id AND u.kind = 'person' AND u.disabled_at IS NULL AND u.deleted_at IS NULL
-        WHERE o.id = @organizationId AND (' ' || m.roles || ' ') LIKE @owner
-        """, new { organizationId, owner = $"% {Permissions.Owner} %" }, transaction);
 }

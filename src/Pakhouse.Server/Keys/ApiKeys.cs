@@ -63,6 +63,9 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         if (!KeyFormat.IsId(wanted.Id)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
         if (CheckExpiry(wanted.ExpiresAt, now) is { } badExpiry) return badExpiry;
         if (!wanted.Scopes.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
+        var policy = (await Policies.OfAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
+        var expiresAt = wanted.ExpiresAt ?? now + Shorter(LifetimeDefault, policy.LifetimeMax);
+        if (policy.Forbids(expiresAt, wanted.Scopes, now, roles: null) is { } forbidden) return forbidden;
         if (await CheckRolesAsync(transaction, standpoint.Value, wanted.Roles) is { } badRoles) return badRoles;
         if (await CheckNameAsync(transaction, organizationId, wanted.Name, except: Guid.Empty) is { } badName) return badName;
 
@@ -84,8 +87,9 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             if (inOrganization == organizationId) home = membershipId;
         }
 
-        var key = await InsertKeyAsync(transaction, wanted.Id, home, wanted.Name, wanted.Scopes, wanted.ExpiresAt ?? now + LifetimeDefault, actor.UserId, familyId: null);
+        var key = await InsertKeyAsync(transaction, wanted.Id, home, wanted.Name, wanted.Scopes, expiresAt, actor.UserId, familyId: null);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyCreate, organizationId, key.Id, detail: Words(wanted.Roles));
+        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyCreated, key.Id);
         return key;
     });
 
@@ -154,12 +158,14 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         var row = await connection.QuerySingleAsync<(string MembershipId, string? FamilyId)>("SELECT membership_id, family_id FROM access_keys WHERE id = @keyId", new { keyId }, transaction);
         // One earlier secret at a time: what an earlier rotation left ends with this one.
         await connection.ExecuteAsync("UPDATE access_keys SET deleted_at = @now WHERE membership_id = @MembershipId AND successor_id IS NOT NULL AND deleted_at IS NULL", new { now, row.MembershipId }, transaction);
-        var key = await InsertKeyAsync(transaction, newId, Guid.Parse(row.MembershipId), old.Name, old.Scopes, now + lifetime, actor.UserId, row.FamilyId ?? keyId);
+        var policy = (await Policies.OfAsync(connection, transaction, organizationId)).Strictest(now);
+        var key = await InsertKeyAsync(transaction, newId, Guid.Parse(row.MembershipId), old.Name, old.Scopes, now + Shorter(lifetime, policy.LifetimeMax), actor.UserId, row.FamilyId ?? keyId);
         await connection.ExecuteAsync(
             "UPDATE access_keys SET successor_id = @newId, family_id = @family, overlap_ends_at = @end, deleted_at = @deletedAt WHERE id = @keyId",
             new { newId, keyId, family = row.FamilyId ?? keyId, end = now + overlap, deletedAt = overlap == TimeSpan.Zero ? now : (DateTimeOffset?)null }, transaction);
         await KeyStatus.OfMembershipAsync(transaction, clock, Guid.Parse(row.MembershipId));
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyRotate, organizationId, newId, detail: keyId);
+        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyRotated, keyId, ("successorId", newId));
         return key;
     });
 
@@ -172,6 +178,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         if (found.Refusal is { } unknown) return unknown;
         await EndAsync(transaction, clock, found.Value.UserId);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyRevoke, organizationId, keyId);
+        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyDeleted, keyId);
         return true;
     });
 
@@ -186,6 +193,8 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             """, new { userId, at = clock.GetUtcNow() }, transaction);
         await KeyStatus.OfUserAsync(transaction, clock, userId);
     }
+
+    private static TimeSpan Shorter(TimeSpan lifetime, TimeSpan? max) => max < lifetime ? max.Value : lifetime;
 
     private static Refusal? CheckExpiry(DateTimeOffset? expiresAt, DateTimeOffset now) =>
         expiresAt <= now || expiresAt > now + LifetimeMax ? new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most a year ahead.", "expiry out of bounds") : null;

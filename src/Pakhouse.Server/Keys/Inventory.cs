@@ -126,7 +126,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, Mails mai
         {
             var key = await connection.QuerySingleOrDefaultAsync<HeldBy>(
                 $"""
-                SELECT k.id, k.name, k.kind, m.organization_id, m.user_id, m.roles, rm.roles AS root_roles, u.email, COALESCE(u.disabled_at, u.deleted_at) AS gone_at
+                SELECT k.id, k.name, k.kind, k.successor_id, m.organization_id, m.user_id, m.roles, rm.roles AS root_roles, u.email, COALESCE(u.disabled_at, u.deleted_at) AS gone_at
                 FROM access_keys k
                 JOIN memberships m ON m.id = k.membership_id AND m.ended_at IS NULL
                 JOIN users u ON u.id = m.user_id
@@ -147,6 +147,8 @@ public sealed class Inventory(Database database, KeyExchange exchange, Mails mai
                 KeyAction.Resume => "UPDATE access_keys SET suspended_at = NULL WHERE id = @keyId",
             }, new { keyId, at }, transaction);
             await KeyStatus.OfKeyAsync(transaction, clock, keyId);
+            // With an API key its service user ends; an earlier secret ends alone.
+            if (action == KeyAction.Delete && key is { Kind: "oak", SuccessorId: null }) await ApiKeys.EndAsync(transaction, clock, key.UserId);
             await ActivityLog.WriteAsync(transaction, clock, actor, DidOf(action, key.Kind), key.OrganizationId, keyId, subject: key.Kind == "pak" ? key.UserId : null);
             await Events.OfKeyAsync(transaction, clock, action switch { KeyAction.Delete => EventTypes.KeyDeleted, KeyAction.Suspend => EventTypes.KeySuspended, KeyAction.Resume => EventTypes.KeyResumed }, keyId);
             done.Add(key);
@@ -212,6 +214,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, Mails mai
         public string Id { get; init; } = "";
         public string Name { get; init; } = "";
         public string Kind { get; init; } = "";
+        public string? SuccessorId { get; init; }
         public Guid OrganizationId { get; init; }
         public Guid UserId { get; init; }
         public NameSet Roles { get; init; } = NameSet.Empty;

@@ -5,7 +5,8 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// The entry of each key in the status lists (IETF Token Status List): set in the transaction of whatever ends, suspends or revives
-/// the key (R5), by the one statement below. Expiry sets no entry: a token never outlives its key.
+/// the key (R5), by the one statement below. Expiry sets no entry: a token never outlives its key. The end of an overlap does: a token
+/// got before the key was rotated can.
 /// <see cref="StatusLists"/> reads the entries and publishes them.
 /// </summary>
 internal static class KeyStatus
@@ -35,19 +36,20 @@ internal static class KeyStatus
 
     private static async Task SetAsync(DbTransaction transaction, TimeProvider clock, string which, string id)
     {
+        var now = clock.GetUtcNow();
         // The counter's row stays locked until the commit, so numbers become visible in their order: who has seen one has seen all before it. No
         // smaller than the time, so that a database restored from a back-up numbers its next change above all that was seen before.
         var version = await transaction.Connection!.ExecuteScalarAsync<long>(
             """
             INSERT INTO counters (name, value) VALUES ('access_keys.status_version', @now)
             ON CONFLICT (name) DO UPDATE SET value = CASE WHEN counters.value < @now THEN @now ELSE counters.value + 1 END RETURNING value
-            """, new { now = clock.GetUtcNow() }, transaction);
+            """, new { now }, transaction);
         await transaction.Connection!.ExecuteAsync(
             $"""
             UPDATE access_keys SET status = actual.status, status_version = @version
             FROM (
                 SELECT k.id, CASE
-                    WHEN COALESCE(k.deleted_at, m.ended_at, u.deleted_at, o.deleted_at, r.deleted_at) IS NOT NULL THEN {Invalid}
+                    WHEN COALESCE(k.deleted_at, m.ended_at, u.deleted_at, o.deleted_at, r.deleted_at) IS NOT NULL OR k.overlap_ends_at <= @now THEN {Invalid}
                     WHEN COALESCE(k.suspended_at, u.disabled_at, o.disabled_at, r.disabled_at) IS NOT NULL THEN {Suspended}
                     ELSE {Valid} END AS status
                 FROM access_keys k
@@ -57,6 +59,6 @@ internal static class KeyStatus
                 LEFT JOIN organizations r ON r.id = o.root_id
                 WHERE {which}) AS actual
             WHERE actual.id = access_keys.id AND actual.status <> access_keys.status
-            """, new { id, version }, transaction);
+            """, new { id, version, now }, transaction);
     }
 }

@@ -22,6 +22,33 @@ public sealed record KeyEntry
 
     public string? LastUsedAddress { get; init; }
     public string? LastUsedUserAgent { get; init; }
+
+    public DateTimeOffset? SuspendedAt { get; init; }
+
+    /// <summary>Suspended since then because a key that it replaced, or itself, was used after its overlap.</summary>
+    public DateTimeOffset? FrozenAt { get; init; }
+
+    /// <summary>The key that replaces this one by rotation.</summary>
+    public string? SuccessorId { get; init; }
+
+    /// <summary>Until when a replaced key works.</summary>
+    public DateTimeOffset? OverlapEndsAt { get; init; }
+
+    /// <summary>The last time that somebody proved the secret after the key's end; null: nobody did.</summary>
+    public DateTimeOffset? UsedLateAt { get; init; }
+
+    /// <summary>The first and the newest of the networks that the key was used from, by their first use.</summary>
+    public DateTimeOffset? FirstNetworkAt { get; init; }
+    public DateTimeOffset? NewestNetworkAt { get; init; }
+
+    /// <summary>When the key stops by itself; null: never.</summary>
+    public DateTimeOffset? EndsAt => OverlapEndsAt ?? ExpiresAt; // an overlap never goes beyond the expiry
+
+    /// <summary>It can be exchanged, or could if it were not suspended.</summary>
+    public bool IsLiving(DateTimeOffset now) => EndsAt is null || EndsAt > now;
+
+    /// <summary>Whether the key fills a place of those that its holder has. A replaced one does not: rotation must work when all are taken.</summary>
+    public bool TakesPlace(DateTimeOffset now) => SuccessorId is null && IsLiving(now);
 }
 
 /// <summary>What a person chooses when generating a key.</summary>
@@ -93,6 +120,9 @@ public sealed record ExchangeFacts
 public sealed class Keys(Database database, PakhouseOptions options, TimeProvider clock)
 {
     public const int NameLengthMax = 100;
+
+    /// <summary>A key that expired or was replaced is listed for so long after its end.</summary>
+    public static readonly TimeSpan ListedAfterEnd = TimeSpan.FromDays(90);
 
     /// <summary>An expiry lies at most this far ahead; "never" is its own choice.</summary>
     public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(3653);
@@ -170,7 +200,9 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         }
 
         // Counted with the new one in: the form of the last key allowed, sent again, is told what it is and not that there are too many.
-        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL", new { membershipId }, transaction) > policy.KeysOf(options))
+        if (await connection.ExecuteScalarAsync<long>(
+                "SELECT COUNT(*) FROM access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL AND successor_id IS NULL AND (expires_at IS NULL OR expires_at > @now)",
+                new { membershipId, now }, transaction) > policy.KeysOf(options))
         {
             key.Dispose();
             return new Refusal(RefusalCode.Conflict, $"You hold {When.Count(policy.KeysOf(options), "key")} in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
@@ -181,20 +213,31 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         return key;
     });
 
-    /// <summary>The caller's own keys in an organization, expired ones included, newest first.</summary>
+    /// <summary>The caller's own keys in an organization, newest first; those that have ended by themselves for <see cref="ListedAfterEnd"/> more.</summary>
     public Task<Outcome<IReadOnlyList<KeyEntry>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
     {
         var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         return (await connection.QueryAsync<KeyEntry>(
-            """
-            SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent
-            FROM access_keys k LEFT JOIN key_use_hours s
-                ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
+            $"""
+            {EntrySql}
             WHERE k.membership_id = @MembershipId AND k.deleted_at IS NULL
+              AND (k.expires_at IS NULL OR k.expires_at > @listedFrom) AND (k.overlap_ends_at IS NULL OR k.overlap_ends_at > @listedFrom)
             ORDER BY k.created_at DESC, k.id
-            """, new { standpoint.Value.MembershipId })).AsList();
+            """, new { standpoint.Value.MembershipId, listedFrom = clock.GetUtcNow() - ListedAfterEnd })).AsList();
     });
+
+    /// <summary>Columns of <see cref="KeyEntry"/>; <c>k</c> is the key.</summary>
+    internal const string EntrySql =
+        """
+        SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, k.suspended_at, k.frozen_at, k.successor_id, k.overlap_ends_at,
+               s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent, l.last_at AS used_late_at,
+               (SELECT MIN(first_used_at) FROM key_networks WHERE key_id = k.id) AS first_network_at,
+               (SELECT MAX(first_used_at) FROM key_networks WHERE key_id = k.id) AS newest_network_at
+        FROM access_keys k
+        LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
+        LEFT JOIN key_late_uses l ON l.key_id = k.id
+        """;
 
     /// <summary>Ends one of the caller's own keys. When this has returned, no exchange that begins afterwards succeeds (R5).</summary>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) => database.ChangeAsync<bool>(async transaction =>

@@ -105,7 +105,7 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
 
     internal static bool IsEmail([NotNullWhen(true)] string? text) =>
         text is { Length: >= 3 and <= EmailLengthMax } && text.IndexOf('@') is > 0 and var at && at < text.Length - 1
-        && text.LastIndexOf('@') == at && !text.Any(c => char.IsControl(c) || char.IsWhiteSpace(c));
+        && text.LastIndexOf('@') == at && !text.Any(c => char.IsControl(c) || char.IsWhiteSpace(c) || "\"(),:;<>[\\]".Contains(c, StringComparison.Ordinal));
 
     private static string NewStamp() => KeyFormat.NewId();
 

@@ -50,6 +50,9 @@ public sealed record TokenGrant
     /// <summary>The longest that the policy lets a token live; null: no limit of its own.</summary>
     public required TimeSpan? LifetimeMax { get; init; }
 
+    /// <summary>It was rotated and is in its overlap.</summary>
+    public required bool IsReplaced { get; init; }
+
     public required string UserId { get; init; }
     public required string UserName { get; init; }
     public required string UserEmail { get; init; }
@@ -117,10 +120,10 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
         // 4. The end of the key, its owner or its organization (R5). The holder may learn of the key, not of people and tenants.
         steps?.Add(ExchangeStep.NotDeleted);
         if (facts.IsDeleted || facts.IsMembershipOver) return deleted;
+        steps?.Add(ExchangeStep.NotReplaced);
+        if (facts.OverlapEndsAt <= now) return facts.IsSuspended || facts.IsApiKey ? replacedBefore : replaced; // also when it has expired since
         steps?.Add(ExchangeStep.NotExpired);
         if (facts.ExpiresAt <= now) return expired;
-        steps?.Add(ExchangeStep.NotReplaced);
-        if (facts.OverlapEndsAt <= now) return replaced;
         steps?.Add(ExchangeStep.NotSuspended);
         if (facts.IsSuspended) return suspended;
         steps?.Add(ExchangeStep.HolderActive);
@@ -159,6 +162,7 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
             IsApiKey = facts.IsApiKey,
             StatusIndex = facts.StatusIndex,
             KeyExpiresAt = expiresAt,
+            IsReplaced = facts.OverlapEndsAt is not null,
             KeyEndsAt = Earlier(Earlier(expiresAt, facts.OverlapEndsAt), policies.BreachAfter(subject, now)),
             LifetimeMax = policy.TokenLifetime,
             UserId = facts.UserId,
@@ -198,13 +202,14 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
 
     private static Refusal Suspended(string reason) => new(RefusalCode.InvalidGrant, UnprovenDescription, reason);
 
-    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "key: this key was deleted. Generate a new one.", "deleted");
-    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "key: this key has expired. Generate a new one.", "expired");
-    private static readonly Refusal replaced = new(RefusalCode.InvalidGrant, "key: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.", "rotated, overlap over");
+    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "key: this key was deleted. Generate a new one.", "deleted") { Late = LateUse.OfEnded };
+    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "key: this key has expired. Generate a new one.", "expired") { Late = LateUse.OfEnded };
+    private static readonly Refusal replaced = new(RefusalCode.InvalidGrant, "key: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.", "rotated, overlap over") { Late = LateUse.OfReplaced };
+    private static readonly Refusal replacedBefore = replaced with { Late = LateUse.OfEnded };
     private static readonly Refusal suspended = new(RefusalCode.InvalidGrant, "key: this key is suspended. Ask an owner of the organization.", "suspended");
     private static readonly Refusal notTheirs = new(RefusalCode.AccessDenied, "organization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or leave the field out.", "not the key's organization nor a sub-organization of it (R3)");
     private static readonly Refusal holders = new(RefusalCode.AccessDenied, "key: by the organization's policy its holder may hold no key with the roles of this moment. Ask an owner of the organization.", "policy: holders");
-    private static readonly Refusal tooOld = new(RefusalCode.InvalidGrant, "key: this key is older than the organization's policy allows. Generate a new one.", "policy: lifetime");
+    private static readonly Refusal tooOld = new(RefusalCode.InvalidGrant, "key: this key is older than the organization's policy allows. Generate a new one.", "policy: lifetime") { Late = LateUse.OfEnded };
     private static readonly Refusal noRootKeys = new(RefusalCode.AccessDenied, "organization: by policy, keys of the root are not exchanged for this sub-organization. Use a key that was generated in it.", "policy: root keys");
     private static readonly Refusal elsewhere = new(RefusalCode.AccessDenied, "key: the organization's policy does not allow the network that this request came from. Exchange the key from an allowed one, or ask an owner.", "policy: networks");
     private static readonly Refusal noScopeLeft = new(RefusalCode.InvalidScope, "scope: the organization's policy does not allow this scope, or allows none of the key's; ask for less, or leave the field out to get all that is allowed.", "policy: scopes");

@@ -10,9 +10,11 @@ namespace Pakhouse.Server;
 /// of organizations. It owns names of fields, bounds and the shape of answers; <see cref="KeyExchange"/> decides. docs/protocol.md, "Exchange", is its contract.
 /// <para>Invariant: the key's bytes live in one buffer, which is wiped before the answer is complete, whatever the answer is.</para>
 /// </summary>
-public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken accessToken, KeyUse use, ExchangeLimit limit, TimeProvider clock, ILogger<TokenEndpoint> log)
+public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken accessToken, KeyUse use, KeyRotation rotation, ExchangeLimit limit, TimeProvider clock, ILogger<TokenEndpoint> log)
 {
     private const string Current = "/auth/v3/token";
+
+    private static readonly TimeSpan warningFrom = TimeSpan.FromDays(14);
 
     /// <summary>What the fields of one form are called; the first name of each is the one that answers use.</summary>
     /// <param name="ApiKeyName">Empty: a form for keys of people.</param>
@@ -75,12 +77,10 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         if (ReadTarget(form, names, out var target) is { } badTarget) return badTarget;
         if (ReadScopes(form, out var scopes) is { } badScopes) return badScopes;
 
-        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes, apiKeyName) { Address = context.Connection.RemoteIpAddress });
-        if (!outcome.IsRefused)
-        {
-            var grant = outcome.Value;
-            use.Record(grant.KeyId, grant.OrganizationId, clock.GetUtcNow(), context.Connection.RemoteIpAddress, context.Request.Headers.UserAgent);
-        }
+        var (address, userAgent) = (context.Connection.RemoteIpAddress, context.Request.Headers.UserAgent);
+        var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes, apiKeyName) { Address = address });
+        if (outcome.Refusal is { } refusal) await rotation.NoteLateUseAsync(refusal, key, address, userAgent);
+        else use.Record(outcome.Value.KeyId, outcome.Value.OrganizationId, clock.GetUtcNow(), address, userAgent);
 
         return outcome;
     }
@@ -97,15 +97,27 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
             json.WriteNumber("expires_in"u8, (long)accessToken.LifetimeOf(grant, now).TotalSeconds);
             json.WriteString("scope"u8, grant.Scopes.ToString());
             json.WriteString("organization_id"u8, grant.OrganizationId);
+            if (grant.KeyEndsAt is { } keyEndsAt)
+            {
+                json.WriteString("key_expires_at"u8, keyEndsAt.UtcDateTime.AddTicks(-(keyEndsAt.Ticks % TimeSpan.TicksPerSecond)));
+                if (keyEndsAt - now <= warningFrom) json.WriteString("warning"u8, Warning(grant, keyEndsAt));
+            }
+
             json.WriteEndObject();
         }
 
         response.ContentType = "application/json";
         response.ContentLength = buffer.WrittenCount;
         OAuthErrors.ForbidStoring(response);
-        if (grant.KeyExpiresAt is { } expiresAt) response.Headers["Personal-Access-Key-Expires"] = expiresAt.ToString("R");
+        if (grant.KeyEndsAt is { } endsAt) response.Headers["Personal-Access-Key-Expires"] = endsAt.ToString("R");
         await response.Body.WriteAsync(buffer.WrittenMemory); // one write to the socket
     }
+
+    /// <summary>For people who read the logs of their programs: what ends, when, and what to do.</summary>
+    private static string Warning(TokenGrant grant, DateTimeOffset endsAt) => grant.IsReplaced
+        ? $"This key was rotated and stops on {When.Exact(endsAt)}: use the key that replaced it."
+        : grant.KeyExpiresAt == endsAt ? $"This key expires on {When.Exact(endsAt)}: rotate it or generate a new one before then."
+        : $"By the organization's policy this key stops on {When.Exact(endsAt)}: ask an owner of the organization.";
 
     /// <summary>An address ends up in logs and histories: a key there is refused even when it is right, so that nobody gets used to it.</summary>
     private static bool HasKeyInQuery(QueryString query)

@@ -22,7 +22,7 @@ public static class EventTypes
 
 /// <summary>
 /// What organizations' webhooks are told. A change that somebody may want to hear of writes it here, in its own transaction: there is no message
-/// without the change, and no change whose message is lost. It is sent afterwards, at least once. A message holds ids and names,
+/// without the change, and no change whose message is lost. <see cref="WebhookSender"/> sends it afterwards, at least once. A message holds ids and names,
 /// never a secret. A webhook of a root hears of its sub-organizations too. Where nobody listens nothing is written.
 /// </summary>
 public static class Events

@@ -178,6 +178,22 @@ public static class MatrixRows
 
         Guarded("GET", Organization + "/personal-access-keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),
 
+        Guarded("GET", Organization + "/personal-access-keys/{keyId}/usage", Permission.ListOwnKeys, People),
+        Guarded("POST", Organization + "/personal-access-keys/{keyId}/rotate", Permission.RotateOwnKey, DirectMembersInPerson),
+        Guarded("POST", Organization + "/personal-access-keys/{keyId}/finish-rotation", Permission.DeleteOwnKey, People),
+        Public("POST", "/identity/v1/personal-access-keys/self/rotate"), // the key in the body is the credential
+
+        // Webhooks
+        Guarded("GET", Organization + "/webhooks", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("POST", Organization + "/webhooks", Permission.ManageWebhooks, OwnersInPerson, body: """{"url":""}"""),
+        Guarded("GET", Organization + "/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("PUT", Organization + "/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson, body: """{"url":""}"""),
+        Guarded("DELETE", Organization + "/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("POST", Organization + "/webhooks/{id}/secret", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("POST", Organization + "/webhooks/{id}/test", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("GET", Organization + "/webhooks/{id}/deliveries", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("POST", Organization + "/webhooks/{id}/deliveries/{message}/resend", Permission.ManageWebhooks, OwnersInPerson),
+
         // Policy and inventory
         Guarded("GET", Organization + "/policy", Permission.SeePolicy, Everybody),
         Guarded("POST", Organization + "/policy/preview", Permission.ChangePolicy, OwnersInPerson, body: "{}"),
@@ -208,6 +224,10 @@ public static class MatrixRows
         Public("POST", "/auth/v2/token"),
         Public("POST", "/auth/v3/token"),
         Public("POST", "/auth/v1/api-key/token"),
+        Public("POST", "/leaks/revoke"), // the leaked key is the credential
+        Public("POST", "/leaks/github"), // signed by who reports
+        Public("GET", "/leaks/gitlab/v1/revocable_token_types"),
+        Public("POST", "/leaks/gitlab/v1/revoke_tokens"),
         Public("POST", "/oauth/introspect"), // the token in the body, or the caller's, is the credential
         Public("POST", "/oauth/revoke"),
         Public("GET", "/status-lists"),
@@ -248,6 +268,13 @@ public static class MatrixRows
         Page("/organizations/{organizationId}/activity", Permission.SeeOrganization, Everybody), // of those who may not see all, their own
         Page("/organizations/{organizationId}/auth-activity", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
+        Page("/organizations/{organizationId}/security/keys/{keyId}", Permission.ListOwnKeys, People),
+        Page("/organizations/{organizationId}/security/keys/{keyId}/rotate", Permission.RotateOwnKey, DirectMembersInPerson),
+        Page("/organizations/{organizationId}/security/api-keys/new", Permission.CreateApiKey, LeadersInPerson),
+        Page("/organizations/{organizationId}/security/api-keys/{keyId}", Permission.ListApiKeys, Leaders),
+        Page("/organizations/{organizationId}/webhooks", Permission.ManageWebhooks, OwnersInPerson),
+        Page("/organizations/{organizationId}/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
+        Public("PAGE", "/invitations/{code}"), // the code is the credential
         Page("/organizations/{organizationId}/policy", Permission.SeePolicy, Everybody),
         Page("/organizations/{organizationId}/keys", Permission.ListMemberKeys, Leaders),
         Page("/organizations/{organizationId}/security/keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),

@@ -145,7 +145,7 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         var organization = target is null ? Guid.Empty : organizations[target];
         string Fill(string text) => text.Replace("{organizationId}", organization.ToString(), StringComparison.Ordinal).Replace("{userId}", callers[3].UserId.ToString(), StringComparison.Ordinal)
             .Replace("{keyId}", "0000000000000000", StringComparison.Ordinal).Replace("{realm}", "acme", StringComparison.Ordinal)
-            .Replace("{id}", Guid.Empty.ToString(), StringComparison.Ordinal).Replace("{act}", "rename", StringComparison.Ordinal).Replace("{invitationId}", Guid.Empty.ToString(), StringComparison.Ordinal);
+            .Replace("{id}", Guid.Empty.ToString(), StringComparison.Ordinal).Replace("{message}", "none", StringComparison.Ordinal).Replace("{code}", "none", StringComparison.Ordinal).Replace("{act}", "rename", StringComparison.Ordinal).Replace("{invitationId}", Guid.Empty.ToString(), StringComparison.Ordinal);
         var client = caller?.With[credential] ?? new ApiClient(Server);
         var answer = row.IsPage
             ? await client.SendAsync(HttpMethod.Get, Fill(row.Path), accept: "text/html")
@@ -238,7 +238,8 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
 
         async Task<ApiClient> TokenAsync(Guid? target)
         {
-            var granted = await Server.Get<KeyExchange>().ExchangeAsync(new ExchangeRequest(key, target, NameSet.Empty, IsApiKey: true));
+            var called = await Server.ScalarAsync<string>($"SELECT name FROM users WHERE id = '{caller.UserId}'");
+            var granted = await Server.Get<KeyExchange>().ExchangeAsync(new ExchangeRequest(key, target, NameSet.Empty, System.Text.Encoding.UTF8.GetBytes(called!)));
             return ApiClient.WithToken(Server, Server.Get<AccessToken>().Create(granted.Value, Server.Clock.GetUtcNow()));
         }
     }

@@ -182,6 +182,27 @@ public static class PoliciesTests
         }
     }
 
+    public class ApiKeysToo
+    {
+        [Fact]
+        public async Task They_keep_to_the_policy_but_are_not_asked_who_may_hold_keys_and_end_whole_from_the_inventory()
+        {
+            await using var server = await TestServer.StartAsync();
+            var acme = await server.AddAcmeAsync();
+            await SetAsync(server, acme.Owner, acme.Root, new() { Holders = NameSet.Empty, LifetimeMaxDays = 30 });
+            var now = server.Clock.GetUtcNow();
+            NewApiKey Wanted(DateTimeOffset? expiresAt) => new(KeyFormat.NewId(), "Builds", expiresAt, NameSet.Empty, [new(acme.Root, NameSet.Of("viewer"))]);
+            Assert.StartsWith("expiry:", (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, Wanted(now.AddDays(31)))).Refusal!.Description);
+            using var key = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, Wanted(null))).Value;
+            Assert.Equal(now.AddDays(30), Assert.Single((await server.Get<ApiKeys>().ListAsync(Actor.Session(acme.Owner), acme.Root)).Value).ExpiresAt);
+            var row = Assert.Single((await server.Get<Inventory>().ListAsync(Actor.Session(acme.Owner), acme.Root, new(KeyFilter.ApiKeys), 10)).Value);
+            Assert.Null(row.BeyondPolicy);
+            await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, KeyAction.Delete, [key.Id]);
+            Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM users WHERE kind = 'service' AND deleted_at IS NULL"));
+            Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails")); // a service reads none
+        }
+    }
+
     public class Changing
     {
         [Fact]
