@@ -178,9 +178,9 @@ public static class MatrixRows
 
         Guarded("GET", Organization + "/personal-access-keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),
 
-        Guarded("GET", Organization + "/personal-access-keys/{keyId}/usage", Permission.ListOwnKeys, People),
+        new("GET", Organization + "/personal-access-keys/{keyId}/usage", [Permission.ListOwnKeys, Permission.ListMemberKeys], PeopleAndLeadingApiKeys),
         Guarded("POST", Organization + "/personal-access-keys/{keyId}/rotate", Permission.RotateOwnKey, DirectMembersInPerson),
-        Guarded("POST", Organization + "/personal-access-keys/{keyId}/finish-rotation", Permission.DeleteOwnKey, People),
+        Guarded("POST", Organization + "/personal-access-keys/{keyId}/finish-rotation", Permission.RotateOwnKey, DirectMembersInPerson),
         Public("POST", "/identity/v1/personal-access-keys/self/rotate"), // the key in the body is the credential
 
         // Webhooks
@@ -269,7 +269,7 @@ public static class MatrixRows
         Page("/organizations/{organizationId}/auth-activity", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security/keys/{keyId}", Permission.ListOwnKeys, People),
-        Page("/organizations/{organizationId}/security/keys/{keyId}/rotate", Permission.RotateOwnKey, DirectMembersInPerson),
+        Page("/organizations/{organizationId}/security/keys/{keyId}/rotate", Permission.ListOwnKeys, People), // shown to the holder; the form demands RotateOwnKey
         Page("/organizations/{organizationId}/security/api-keys/new", Permission.CreateApiKey, LeadersInPerson),
         Page("/organizations/{organizationId}/security/api-keys/{keyId}", Permission.ListApiKeys, Leaders),
         Page("/organizations/{organizationId}/webhooks", Permission.ManageWebhooks, OwnersInPerson),
