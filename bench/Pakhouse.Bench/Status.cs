@@ -23,8 +23,7 @@ internal static class Status
         foreach (var every in (int[])[100, 10])
         {
             var ended = await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-                // Scattered: 2654435761 is odd, so the products run through all rests.
-                "UPDATE access_keys SET status = 1, status_version = 1 + status_index WHERE status_version = 0 AND (status_index * 2654435761) % 1048576 < 1048576 / @every", new { every }, transaction));
+                "UPDATE access_keys SET status = 1, status_version = 1 + status_index WHERE status_version = 0 AND ABS(RANDOM() % 1000) < 1000 / @every", new { every }, transaction));
             await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
                 "INSERT INTO counters (name, value) VALUES ('access_keys.status_version', @keys) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1", new { keys = (long)keys + 1 }, transaction));
 
@@ -33,22 +32,16 @@ internal static class Status
             SignedStatusList list = null!;
             var first = await TimeAsync(1, async () => list = (await lists.GetAsync(0))!);
             var quiet = await TimeAsync(20_000, async () => list = (await lists.GetAsync(0))!);
-            var index = 0L;
-            var change = await TimeAsync(30, async () =>
+            var seen = 0.0;
+            for (var i = 0; i < 30; i++)
             {
                 await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-                    "UPDATE counters SET value = value + 1 WHERE name = 'access_keys.status_version'; UPDATE access_keys SET status = 3 - status, status_version = (SELECT value FROM counters WHERE name = 'access_keys.status_version') WHERE status_index = @index AND status > 0",
-                    new { index = index += 4096 }, transaction));
-            });
-            index = 0;
-            var seen = await TimeAsync(30, async () =>
-            {
-                await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-                    "UPDATE counters SET value = value + 1 WHERE name = 'access_keys.status_version'; UPDATE access_keys SET status = 1, status_version = (SELECT value FROM counters WHERE name = 'access_keys.status_version') WHERE status_index = @index",
-                    new { index = index += 3001 }, transaction));
-                list = (await lists.GetAsync(0))!;
-            });
-            Console.WriteLine($"{keys:N0} keys, about 1 of {every} ended: load {load:N0} ms for {ended:N0} more; first list {first:N1} ms, {list.Jwt.Length:N0} bytes, gzip {list.Gzipped.Length:N0}; poll unchanged {quiet * 1000:N1} µs; poll after a change {seen - change:N1} ms (the change itself {change:N1} ms)");
+                    "UPDATE counters SET value = value + 1 WHERE name = 'access_keys.status_version'; UPDATE access_keys SET status = 1 - status, status_version = (SELECT value FROM counters WHERE name = 'access_keys.status_version') WHERE status_index = @index",
+                    new { index = i * 3001L }, transaction));
+                seen += await TimeAsync(1, async () => list = (await lists.GetAsync(0))!) / 30;
+            }
+
+            Console.WriteLine($"{keys:N0} keys, about 1 of {every} ended: load {load:N0} ms for {ended:N0} more; first list {first:N1} ms, {list.Jwt.Length:N0} bytes, gzip {list.Gzipped.Length:N0}; poll unchanged {quiet * 1000:N1} µs; poll after a change {seen:N1} ms");
         }
 
         Levels();
@@ -62,7 +55,7 @@ internal static class Status
         {
             var entries = new byte[StatusLists.EntriesPerList / 4];
             for (var i = 0L; i < StatusLists.EntriesPerList; i++)
-                if (i * 2654435761 % 1048573 < 1048573 / every) entries[i / 4] |= (byte)(1 << (int)(i % 4 * 2));
+                if (System.Security.Cryptography.RandomNumberGenerator.GetInt32(every) == 0) entries[i / 4] |= (byte)(1 << (int)(i % 4 * 2));
             foreach (var level in (CompressionLevel[])[CompressionLevel.Fastest, CompressionLevel.Optimal, CompressionLevel.SmallestSize])
             {
                 var length = 0L;

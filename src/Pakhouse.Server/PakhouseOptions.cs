@@ -16,9 +16,6 @@ public sealed class PakhouseOptions
     /// <summary>The longest a token can be made to live; also how long a replaced signing key stays published.</summary>
     public static readonly TimeSpan TokenLifetimeMax = TimeSpan.FromHours(24);
 
-    /// <summary>Always in the catalogue of scopes: OpenID Connect Core §5.4.</summary>
-    private static readonly string[] standardScopes = ["openid", "profile", "email"];
-
     /// <summary>Address and port to listen on.</summary>
     public required Uri Listen { get; init; }
 
@@ -65,6 +62,9 @@ public sealed class PakhouseOptions
 
     /// <summary>Every scope that a key can be limited to and a request can ask for.</summary>
     public required NameSet Scopes { get; init; }
+
+    /// <summary>Scopes of the platform that have words for people; their names are in <see cref="Scopes"/> too.</summary>
+    public required IReadOnlyList<ScopeEntry> ScopeEntries { get; init; }
 
     /// <summary>The roles that members can hold.</summary>
     public required RoleCatalogue Roles { get; init; }
@@ -158,6 +158,7 @@ public sealed class PakhouseOptions
     {
         var listen = read.Address("Listen", "http://127.0.0.1:8420", portRequired: true)!;
         var publicAddress = read.Address("PublicAddress", null);
+        var scopes = read.Scopes("ScopesFile");
         var options = new PakhouseOptions
         {
             Listen = listen,
@@ -175,7 +176,8 @@ public sealed class PakhouseOptions
             SigningKeyPublication = TimeSpan.FromMinutes(read.Number("SigningKeyPublicationMinutes", 60, 5, 10080)),
             DataProtectionCertificate = read.Certificate("DataProtectionCertificateFile", "DataProtectionCertificatePassword"),
             TrustedProxies = [.. read.List("TrustedProxies", "addresses or networks such as 10.0.0.7 or 10.0.0.0/8", text => Network(text) is not null).Select(text => Network(text)!.Value)],
-            Scopes = NameSet.Of(standardScopes.Concat(read.List("Scopes", "names of 1 to 64 characters of [A-Za-z0-9._:-]", NameSet.IsName))),
+            Scopes = NameSet.Of(ScopeCatalogue.Standard.Concat(scopes).Select(scope => scope.Name).Concat(read.List("Scopes", "names of 1 to 64 characters of [A-Za-z0-9._:-]", NameSet.IsName))),
+            ScopeEntries = scopes,
             Roles = read.Roles("RolesFile"),
             KeysPerMemberMax = read.Number("KeysPerMemberMax", 50, 1, 10000),
             ApiKeysMax = read.Number("ApiKeysMax", 100, 1, 10000),
@@ -350,6 +352,21 @@ internal sealed class SettingReader(IConfigurationSection section)
             // Neither what was given nor the parser's words: both can hold the password.
             faults.Add($"{Full(name)} must be a connection string of PostgreSQL that names host and database, such as Host=db.example.com;Database=pakhouse;Username=pakhouse;Password=…; what was given is not shown, because it can hold a password");
             return null;
+        }
+    }
+
+    public IReadOnlyList<ScopeEntry> Scopes(string name)
+    {
+        var file = Given(name, "");
+        if (file is null) return [];
+        try
+        {
+            return ScopeCatalogue.Parse(File.ReadAllBytes(file));
+        }
+        catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
+        {
+            Fault(name, $"a readable list of scopes such as GET /scopes.json shows, without the standard ones ({e.Message})", file);
+            return [];
         }
     }
 

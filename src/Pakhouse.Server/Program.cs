@@ -188,6 +188,7 @@ public static class Program
         ActivityEndpoints.Map(app);
         Assets.Map(app);
         if (app.Services.GetRequiredService<PakhouseOptions>().OidcAuthority is not null) ProviderSignIn.Map(app);
+        ScopeCatalogue.Map(app);
         PolicyEndpoints.Map(app);
         InventoryEndpoints.Map(app);
         app.MapRazorPages();

@@ -55,13 +55,10 @@ public sealed record PolicyCount(PolicyRule Rule, PolicyEffect Effect, int Keys,
 /// <summary>What a change would do at its date, key by key: the judgement of an exchange, asked with the policy as it is and as it would be.</summary>
 /// <param name="At">The moment of which it speaks.</param>
 /// <param name="Checked">Keys that were looked at.</param>
-/// <param name="Keys">The first of the affected ones; there are <see cref="Affected"/>.</param>
-public sealed record PolicyPreview(DateTimeOffset At, int Checked, IReadOnlyList<PolicyCount> Counts, IReadOnlyList<AffectedKey> Keys)
-{
-    public int Affected => Counts.Sum(count => count.Keys);
-
-    public int UsedInLastDay => Counts.Sum(count => count.UsedInLastDay);
-}
+/// <param name="Affected">Those of them to which something happens.</param>
+/// <param name="Counts">By rule and effect; a key that both ends earlier and loses scopes counts under each.</param>
+/// <param name="Keys">The first of the affected ones, each with what weighs most.</param>
+public sealed record PolicyPreview(DateTimeOffset At, int Checked, int Affected, int UsedInLastDay, IReadOnlyList<PolicyCount> Counts, IReadOnlyList<AffectedKey> Keys);
 
 /// <summary>
 /// The policies of organizations: reading them with what they inherit, previewing and making a change. What a rule means is <see cref="Policy"/>'s,
@@ -136,7 +133,7 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
         var (id, text) = (organizationId.ToString(), Plan(stored, change));
         var counts = new Dictionary<(PolicyRule, PolicyEffect), PolicyCount>();
         var affected = new List<AffectedKey>();
-        var number = 0;
+        var (number, total, usedInLastDay) = (0, 0, 0);
         await foreach (var key in HeldKeys.ReadAsync(connection, transaction, HeldKeys.OfPolicy, new { organizationId }))
         {
             number++;
@@ -147,30 +144,37 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
                 RootPolicy = facts.RootId == id ? text : facts.RootPolicy,
                 TargetPolicy = key.Target == id ? text : facts.TargetPolicy,
             };
-            if (Compare(key, changed, at) is not { } effect) continue;
-            if (affected.Count < keysMax) affected.Add(effect);
-            var count = counts.GetValueOrDefault((effect.Rule, effect.Effect)) ?? new(effect.Rule, effect.Effect, 0, 0, 0);
-            counts[(effect.Rule, effect.Effect)] = count with
+            var effects = Compare(key, changed, at).ToList();
+            if (effects.Count == 0) continue;
+            total++;
+            var (isOfDay, isOfMonth) = (key.LastUsedAt > now.AddDays(-1) ? 1 : 0, key.LastUsedAt > now.AddDays(-30) ? 1 : 0);
+            usedInLastDay += isOfDay;
+            if (affected.Count < keysMax) affected.Add(effects[0]);
+            foreach (var effect in effects)
             {
-                Keys = count.Keys + 1,
-                UsedInLastDay = count.UsedInLastDay + (key.LastUsedAt > now.AddDays(-1) ? 1 : 0),
-                UsedInLast30Days = count.UsedInLast30Days + (key.LastUsedAt > now.AddDays(-30) ? 1 : 0),
-            };
+                var count = counts.GetValueOrDefault((effect.Rule, effect.Effect)) ?? new(effect.Rule, effect.Effect, 0, 0, 0);
+                counts[(effect.Rule, effect.Effect)] = count with { Keys = count.Keys + 1, UsedInLastDay = count.UsedInLastDay + isOfDay, UsedInLast30Days = count.UsedInLast30Days + isOfMonth };
+            }
         }
 
-        return new(at, number, [.. counts.Values.OrderBy(count => count.Effect).ThenBy(count => count.Rule)], affected);
+        return new(at, number, total, usedInLastDay, [.. counts.Values.OrderBy(count => count.Effect).ThenBy(count => count.Rule)], affected);
     }
 
-    /// <summary>Null: nothing changes for the key, which may also be because it does not work as it is.</summary>
-    private AffectedKey? Compare(HeldKey key, ExchangeFacts changed, DateTimeOffset at)
+    /// <summary>Nothing where nothing changes for the key, which may also be because it does not work as it is.</summary>
+    private IEnumerable<AffectedKey> Compare(HeldKey key, ExchangeFacts changed, DateTimeOffset at)
     {
         var before = key.Judge(exchange, key.Facts, at);
-        if (before.IsRefused) return null;
+        if (before.IsRefused) yield break;
         var steps = new List<ExchangeStep>();
         var after = key.Judge(exchange, changed, at, steps);
-        if (after.IsRefused) return new(key, RuleOf(steps[^1])!.Value, PolicyEffect.Stops, null);
-        if (after.Value.KeyExpiresAt is { } end && !(before.Value.KeyExpiresAt <= end)) return new(key, PolicyRule.Lifetime, PolicyEffect.EndsEarlier, end);
-        return before.Value.Scopes.IsSubsetOf(after.Value.Scopes) ? null : new(key, PolicyRule.Scopes, PolicyEffect.Narrowed, null);
+        if (after.IsRefused)
+        {
+            yield return new(key, RuleOf(steps[^1])!.Value, PolicyEffect.Stops, null);
+            yield break;
+        }
+
+        if (after.Value.KeyExpiresAt is { } end && !(before.Value.KeyExpiresAt <= end)) yield return new(key, PolicyRule.Lifetime, PolicyEffect.EndsEarlier, end);
+        if (!before.Value.Scopes.IsSubsetOf(after.Value.Scopes)) yield return new(key, PolicyRule.Scopes, PolicyEffect.Narrowed, null);
     }
 
     /// <summary>The rule of a policy that a step of an exchange asks; null: another reason.</summary>

@@ -45,7 +45,7 @@ public static class ActivityEndpoints
     public static void Map(IEndpointRouteBuilder routes)
     {
         var group = routes.MapApi("/identity/v1/organizations/{organizationId:guid}").WithTags("Activity");
-        group.MapGet("/activity", ListAsync).WithName("listActivity").Produces<ShownActivities>().WithSummary("Lists what happened in an organization, newest first; without the permission to see it, what the caller did and what was done to them.");
+        group.MapGet("/activity", ListAsync).Describe<ShownActivities>("listActivity", "Lists what happened in an organization, newest first; without the permission to see it, what the caller did and what was done to them.");
         group.MapGet("/activity.csv", ExportAsync).WithName("exportActivity").WithSummary("The same as one CSV file of at most 50,000 rows.").Produces<string>(StatusCodes.Status200OK, "text/csv");
     }
 

@@ -23,6 +23,9 @@ public sealed class ExplainModel(Organizations organizations, Explanations expla
     /// <summary>The key's organization and, where it is a root, those below it.</summary>
     public IEnumerable<Organization> Targets => Organizations.Where(one => one.Id == OrganizationId || one.RootId == OrganizationId);
 
+    /// <summary>Without the field of the wire that it begins with.</summary>
+    public static string Words(Refusal refusal) => refusal.Description.Split(": ", 2) is [_, { Length: > 0 } words] ? char.ToUpperInvariant(words[0]) + words[1..] : refusal.Description;
+
     public async Task<IActionResult> OnGetAsync()
     {
         if (await EnterAsync() is { } refused) return refused;

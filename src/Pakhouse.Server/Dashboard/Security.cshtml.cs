@@ -83,6 +83,9 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
     /// <summary>What a new key has to keep to: what holds here, and what is announced.</summary>
     public Policy Policy { get; private set; } = Policy.None;
 
+    /// <summary>By the setting, or shorter by policy.</summary>
+    public TimeSpan TokenLifetime { get; private set; } = options.TokenLifetime;
+
     /// <summary>Those that the policy allows.</summary>
     public IEnumerable<string> ScopeChoices => options.Scopes.Where(scope => Policy.Scopes?.Contains(scope) != false);
 
@@ -149,7 +152,9 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
 
     private async Task ReadPolicyAsync()
     {
-        if (await policies.ViewAsync(Actor, OrganizationId) is { IsRefused: false } view) Policy = view.Value.Timeline.Strictest(Now);
+        if (await policies.ViewAsync(Actor, OrganizationId) is not { IsRefused: false } view) return;
+        Policy = view.Value.Timeline.Strictest(Now);
+        if (view.Value.InForce.TokenLifetime < TokenLifetime) TokenLifetime = view.Value.InForce.TokenLifetime.Value;
     }
 
     private async Task<IActionResult> ShowAsync(int status = StatusCodes.Status200OK)

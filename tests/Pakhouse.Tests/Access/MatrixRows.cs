@@ -239,6 +239,7 @@ public static class MatrixRows
         Public("ANY", "/health/ready"),
         Public("GET", "/assets/{name}"),
         Public("GET", "/roles.json"),
+        Public("GET", "/scopes.json"),
         Public("GET", "/openapi.json"),
 
         // Pages

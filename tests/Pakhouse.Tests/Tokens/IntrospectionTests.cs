@@ -55,6 +55,17 @@ public static class IntrospectionTests
             Assert.Equal(("introspection by gateway", "203.0.113.7"), (key.LastUsedUserAgent, key.LastUsedAddress));
         }
 
+        [Theory, InlineData("10.1.2.3", true), InlineData("203.0.113.7", false), InlineData("", false)]
+        public async Task A_key_that_is_allowed_in_some_networks_is_good_for_a_caller_who_is_said_to_come_from_them(string from, bool isActive)
+        {
+            await using var server = await StartAsync();
+            var acme = await server.AddAcmeAsync();
+            var key = await server.AddKeyAsync(acme.Owner, acme.Root);
+            await PoliciesTests.SetAsync(server, acme.Owner, acme.Root, new() { Networks = NetworkSet.TryParse(["10.0.0.0/8"], out var networks) ? networks : null });
+            var answer = await PostAsync(server, Basic("gateway", gateway.Secret), ("token", key), ("client_address", from));
+            Assert.Equal(isActive, answer.Json.GetProperty("active").GetBoolean());
+        }
+
         [Fact]
         public async Task Roles_are_those_that_the_token_has_and_the_user_still_has()
         {
