@@ -7,7 +7,7 @@ using static Microsoft.Playwright.Assertions;
 
 namespace Pakhouse.SystemTests;
 
-/// <summary>Webhooks in the browser: made, tested, failing, renewed, deleted. Every state of the pages is audited.</summary>
+/// <summary>Webhooks in the browser: made, tested, failing, renewed, deleted.</summary>
 public sealed class UseWebhooks(Browser browser)
 {
     [Fact]
@@ -33,13 +33,11 @@ public sealed class UseWebhooks(Browser browser)
         await tab.SignInAsync(acme.Owner);
         await tab.GoAsync(Visitor.SecurityUrl(acme.Root));
         await tab.Page.GetByRole(AriaRole.Link, new() { Name = "Manage webhooks" }).ClickAsync();
-        await SeeEveryPage.AuditAsync(tab); // empty
 
         await tab.Field("Address").FillAsync("https://10.0.0.1/hook");
         await tab.Button("Create Webhook").ClickAsync();
         await Expect(tab.Alert).ToContainTextAsync("not a public one");
         await Expect(tab.Field("Address")).ToHaveValueAsync("https://10.0.0.1/hook");
-        await SeeEveryPage.AuditAsync(tab);
 
         await tab.Field("Address").FillAsync($"{receiver.Urls.Single()}/a/rather/long/path/that/has/no/place/to/break/{new string('x', 120)}");
         await tab.Button("Create Webhook").ClickAsync();
@@ -49,7 +47,6 @@ public sealed class UseWebhooks(Browser browser)
 
         await tab.Page.GetByRole(AriaRole.Link, new() { Name = "Test the webhook" }).ClickAsync();
         Assert.DoesNotContain(secret, await tab.Page.ContentAsync(), StringComparison.Ordinal); // shown once
-        await SeeEveryPage.AuditAsync(tab);
         await tab.Button("Send a test").ClickAsync();
         var rows = tab.Page.GetByTestId("delivery-row");
         await Expect(rows).ToHaveCountAsync(1);
@@ -64,12 +61,10 @@ public sealed class UseWebhooks(Browser browser)
 
         await tab.Button("New secret").ClickAsync();
         Assert.NotEqual(secret, await tab.Page.GetByTestId("new-secret").InnerTextAsync());
-        await SeeEveryPage.AuditAsync(tab);
 
         await tab.Page.GetByLabel("Enabled", new() { Exact = true }).UncheckAsync();
         await tab.Button("Save").ClickAsync();
         await Expect(tab.Page.GetByText("Disabled since")).ToBeVisibleAsync();
-        await SeeEveryPage.AuditAsync(tab);
 
         await tab.Page.GetByText("Delete this webhook").ClickAsync();
         await tab.Button("Delete Webhook").ClickAsync();

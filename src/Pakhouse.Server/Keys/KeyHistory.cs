@@ -126,6 +126,7 @@ public sealed class KeyHistoryEnd(Database database, TimeProvider clock, ILogger
             while (after is not null) after = await DeleteHourAsync(hour, after);
         }
 
+        old -= TimeSpan.FromDays(1); // the last use of a network is known to the day
         foreach (var table in (string[])["key_networks.last_used_at", "key_expiry_notices.told_at"])
         {
             var (name, column) = (table.Split('.')[0], table.Split('.')[1]);

@@ -11,7 +11,7 @@ internal static class ScanRules
     /// <summary>How GitLab calls a finding of our gitleaks rule when it asks for its end.</summary>
     public static string GitLabType(string brand) => $"gitleaks_rule_id_{RuleId(brand)}";
 
-    /// <summary>Both kinds of keys. No word boundaries: each form says in its own way what may stand around it.</summary>
+    /// <summary>Both kinds of keys. No word boundaries: each form says in its own way what may stand around it, git-secrets by grep -w.</summary>
     private static string Expression(string brand) => $"{brand}_[op]ak1_[0-9A-Za-z]{{{KeyFormat.IdLength}}}_[0-9A-Za-z]{{{KeyFormat.SecretLength + KeyFormat.CheckLength}}}";
 
     public static string For(string scanner, string brand) => scanner switch
@@ -36,7 +36,7 @@ internal static class ScanRules
         "git-secrets" =>
             $"""
             # git-secrets: run in each repository, or with --global once.
-            git secrets --add '(^|[^0-9A-Za-z_]){Expression(brand)}([^0-9A-Za-z_]|$)'
+            git secrets --add '{Expression(brand)}'
             """,
         _ => throw new ArgumentOutOfRangeException(nameof(scanner)),
     };

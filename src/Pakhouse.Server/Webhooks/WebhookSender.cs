@@ -77,11 +77,17 @@ public sealed partial class WebhookSender(Database database, Webhooks webhooks, 
         // Most turns end here, without a word to the other processes.
         if (await database.ReadAsync(connection => connection.ExecuteScalarAsync<long?>("SELECT 1 FROM webhook_messages WHERE due_at <= @now LIMIT 1", new { now = clock.GetUtcNow() })) is null) return 0;
         var claimed = await database.WriteAloneAsync(transaction => ClaimAsync(transaction, only));
-        await Parallel.ForEachAsync(claimed, new ParallelOptions { MaxDegreeOfParallelism = ClaimMessages }, async (message, _) =>
+        if (claimed.Count == 0) return 0;
+        var results = new Result[claimed.Count];
+        await Parallel.ForEachAsync(Enumerable.Range(0, claimed.Count), new ParallelOptions { MaxDegreeOfParallelism = ClaimMessages }, async (i, _) => results[i] = await PostAsync(claimed[i]));
+        // Together and alone: one transaction for each would be in the others' way, because they meet at the webhook's row.
+        await database.WriteAloneAsync(async transaction =>
         {
-            var result = await PostAsync(message);
-            await database.WriteAsync(transaction => RecordAsync(transaction, message, result));
+            for (var i = 0; i < claimed.Count; i++) await RecordAsync(transaction, claimed[i], results[i]);
+            return true;
         });
+        for (var i = 0; i < claimed.Count; i++)
+            if (results[i].Error.Length > 0) LogFailed(claimed[i].WebhookId, claimed[i].Id, claimed[i].Attempts + 1, results[i].Error);
         return claimed.Count;
     }
 
@@ -135,7 +141,7 @@ public sealed partial class WebhookSender(Database database, Webhooks webhooks, 
         _ => "No connection.",
     };
 
-    private async Task<bool> RecordAsync(DbTransaction transaction, Claimed message, Result result)
+    private async Task RecordAsync(DbTransaction transaction, Claimed message, Result result)
     {
         var (now, number, isDelivered) = (clock.GetUtcNow(), message.Attempts + 1, result.Error.Length == 0);
         var isGone = result.Status == (int)HttpStatusCode.Gone; // Standard Webhooks: it wants no more
@@ -143,7 +149,7 @@ public sealed partial class WebhookSender(Database database, Webhooks webhooks, 
         // Of this attempt only: where sending took longer than the claim, another has the word.
         var recorded = await transaction.Connection!.ExecuteAsync("UPDATE webhook_messages SET due_at = @next WHERE webhook_id = @WebhookId AND id = @Id AND attempts = @number AND due_at IS NOT NULL",
             new { next, message.WebhookId, message.Id, number }, transaction);
-        if (recorded == 0) return false; // deleted or disabled meanwhile, too
+        if (recorded == 0) return; // deleted or disabled meanwhile, too
         await transaction.Connection!.ExecuteAsync(
             """
             INSERT INTO webhook_attempts (webhook_id, message_id, number, at, milliseconds, status, error) VALUES (@WebhookId, @Id, @number, @now, @Milliseconds, @Status, @Error)
@@ -151,13 +157,11 @@ public sealed partial class WebhookSender(Database database, Webhooks webhooks, 
         if (isDelivered)
         {
             await transaction.Connection!.ExecuteAsync("UPDATE webhooks SET failing_since = NULL WHERE id = @WebhookId AND failing_since IS NOT NULL", new { message.WebhookId }, transaction);
-            return true;
+            return;
         }
 
-        LogFailed(message.WebhookId, message.Id, number, result.Error);
         var since = await transaction.Connection!.ExecuteScalarAsync<long>("UPDATE webhooks SET failing_since = COALESCE(failing_since, @now) WHERE id = @WebhookId RETURNING failing_since", new { message.WebhookId, now }, transaction);
         if (isGone || DateTimeOffset.FromUnixTimeMilliseconds(since) + PatienceMax <= now) await DisableAsync(transaction, message, result.Error, now);
-        return true;
     }
 
     private async Task DisableAsync(DbTransaction transaction, Claimed message, string error, DateTimeOffset now)

@@ -123,11 +123,15 @@ public partial class BreedingTests
     private static async Task<Caller> AddCallerAsync(TestServer server, string kind)
     {
         var acme = await server.AddAcmeAsync();
-        var user = kind == "API key's token" ? await server.AddMemberAsync(acme.Root, "owner") : acme.Owner;
-        var key = await server.AddKeyAsync(user, acme.Root, TimeSpan.FromDays(30), "openid");
-        if (user != acme.Owner) await server.ExecuteAsync($"UPDATE access_keys SET kind = 'oak' WHERE id = '{TestServer.IdOf(key)}'; UPDATE users SET kind = 'service' WHERE id = '{user}'");
-        var token = (await server.ExchangeAsync(key)).Token;
-        return new(kind, acme, user, TestServer.IdOf(key), $"Bearer {(kind == "key itself" ? key : token)}");
+        if (kind == "API key's token")
+        {
+            using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new NewApiKey(KeyFormat.NewId(), "Service", null, NameSet.Empty, [new ApiKeyRoles(acme.Root, NameSet.Of("owner"))]))).Value;
+            var answer = await server.PostAsync("/auth/v1/api-key/token", ("name", "Service"), ("secret", made.Reveal()));
+            return new(kind, acme, acme.Owner, made.Id, $"Bearer {answer.Token}");
+        }
+
+        var key = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(30), "openid");
+        return new(kind, acme, acme.Owner, TestServer.IdOf(key), $"Bearer {(kind == "key itself" ? key : (await server.ExchangeAsync(key)).Token)}");
     }
 
     private static async Task<bool> IsAliveAsync(TestServer server, Caller caller) => await server.ScalarAsync<long>(
@@ -144,7 +148,7 @@ public partial class BreedingTests
             : "SELECT name FROM sqlite_master WHERE type = 'table'");
         var rows = new Dictionary<string, IDictionary<string, object?>>(StringComparer.Ordinal);
         foreach (var table in tables.Except(open))
-            foreach (IDictionary<string, object?> row in await connection.QueryAsync($"SELECT * FROM \"{table}\""))
+            foreach (IDictionary<string, object?> row in await connection.QueryAsync($"SELECT * FROM \"{table}\"{(table == "users" ? " WHERE kind = 'person'" : "")}")) // nobody signs in as a service
                 rows[$"{table} {Text(row.Values.First())}{(table == "access_keys" ? "" : string.Concat(row.Values.Select(Text)))}"] = row;
         return rows;
     });
@@ -155,7 +159,7 @@ public partial class BreedingTests
         foreach (var (name, was) in before.Where(row => row.Key.StartsWith("access_keys ", StringComparison.Ordinal) && after.ContainsKey(row.Key)))
             foreach (var (column, value) in after[name])
             {
-                if (Text(was[column]) == Text(value) || column is "status" or "status_at" || column == "deleted_at" && was[column] is null) continue;
+                if (Text(was[column]) == Text(value) || column.StartsWith("status", StringComparison.Ordinal) && column != "status_index" || column == "deleted_at" && was[column] is null) continue;
                 faults.Add($"changed: {name} {column}");
             }
 

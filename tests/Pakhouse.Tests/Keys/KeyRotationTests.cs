@@ -223,10 +223,9 @@ public static class KeyRotationTests
             Assert.Equal(KeyStatus.Suspended, await StatusAsync(server, key));
 
             var mail = Assert.Single(await MailsAsync(server));
-            Assert.Equal("person1@acme.example", mail.Recipient);
-            Assert.Contains("is frozen", mail.Content.Subject, StringComparison.Ordinal);
-            Assert.Contains("from 127.0.0.1", mail.Content.Text, StringComparison.Ordinal);
-            Assert.Contains($"/security/keys/{TestServer.IdOf(old)}", mail.Content.Text, StringComparison.Ordinal);
+            Assert.Contains("is frozen", mail.Subject, StringComparison.Ordinal);
+            Assert.Contains("from 127.0.0.1", mail.Text, StringComparison.Ordinal);
+            Assert.Contains($"/security/keys/{TestServer.IdOf(old)}", mail.Text, StringComparison.Ordinal);
             var rows = (await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<(string Target, string Key, string Address)>(
                 "SELECT target, actor_key_id, address FROM activity WHERE action = 'PAT Suspend' ORDER BY target"))).ToList();
             Assert.Equal(new[] { TestServer.IdOf(old), TestServer.IdOf(key) }.Order(StringComparer.Ordinal).Select(id => (id, TestServer.IdOf(old), "127.0.0.1")), rows);
@@ -302,9 +301,8 @@ public static class KeyRotationTests
         return rotated.Key.Reveal();
     }
 
-    internal static async Task<List<(string Recipient, MailContent Content)>> MailsAsync(TestServer server) =>
-        [.. (await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<(string Recipient, byte[] Content)>("SELECT recipient, content FROM mails ORDER BY id")))
-            .Select(row => (row.Recipient, server.Get<Mails>().Open(row.Content)))];
+    /// <summary>All that was written to the owner of Acme.</summary>
+    internal static async Task<List<(string Subject, string Text)>> MailsAsync(TestServer server) => [.. (await server.MailsToAsync("person1@acme.example")).Select(mail => (mail.Subject!, mail.TextBody!))];
 
     private static async Task UseAsync(TestServer server, string key)
     {

