@@ -19,8 +19,8 @@ public readonly record struct ExchangeRequest(ReadOnlyMemory<byte> Key, Guid? Su
 public enum ExchangeStep
 {
     NotDeleted,
-    NotExpired,
     NotReplaced,
+    NotExpired,
     NotSuspended,
     HolderActive,
     OrganizationOpen,
