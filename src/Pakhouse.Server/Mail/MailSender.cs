@@ -139,7 +139,7 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
         }
     }
 
-    private Task ForgetAsync(Due due) => database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync("DELETE FROM mails WHERE id = @Id", new { due.Id }, transaction));
+    private Task<int> ForgetAsync(Due due) => database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync("DELETE FROM mails WHERE id = @Id", new { due.Id }, transaction));
 
     /// <summary>Tries again after a minute, two, four, up to an hour, until it is too old.</summary>
     private async Task PutOffAsync(Due due, string why)
