@@ -33,6 +33,8 @@ public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOpt
 
     public int PasswordLengthMin => options.PasswordLengthMin;
 
+    public bool AsksForPassword => !options.OidcOnly;
+
     public string? SignedInAs => User.FindFirst(ClaimTypes.Email)?.Value;
 
     public Visitor Who =>
@@ -61,7 +63,8 @@ public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOpt
                     return Page();
                 }
 
-                await Sessions.BeginAsync(HttpContext, signedUp.Value, SignInMethod.Invitation);
+                // Where the provider is the only way in, the link makes an account and opens none.
+                if (!options.OidcOnly) await Sessions.BeginAsync(HttpContext, signedUp.Value, SignInMethod.Invitation);
                 return this.SeeOther(OrganizationPage.SecurityUrl(Opened.Invitation.OrganizationsAndRoles[0].OrganizationId));
             default:
                 Response.StatusCode = StatusCodes.Status403Forbidden;

@@ -53,7 +53,8 @@ public sealed class InvitationAnswers(Database database, Users users, ILookupNor
         {
             var opened = await OpenAsync(transaction.Connection!, transaction, code);
             if (opened.Refusal is { } refused) return refused;
-            var user = await users.CreateAsync(transaction, Actor.Operator with { Address = address }, opened.Value.Invitation.Email, name, password);
+            // Where the provider is the only way in, there is no password to choose: nobody learns this one.
+            var user = await users.CreateAsync(transaction, Actor.Operator with { Address = address }, opened.Value.Invitation.Email, name, options.OidcOnly ? NewCode() : password);
             if (user.IsRefused) return user;
             var accepted = await AcceptAsync(transaction, Actor.Session(user.Value, address), opened.Value.Invitation);
             return accepted.Refusal is { } refusal ? refusal : user;
