@@ -108,6 +108,14 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
     }
 
     [Fact]
+    public async Task The_description_of_the_API()
+    {
+        await using var tab = await browser.OpenAsync(dashboard.Server);
+        await tab.GoAsync("/docs/api");
+        await AuditAsync(tab);
+    }
+
+    [Fact]
     public async Task Profile_and_Team_with_people_and_invitations_and_every_page_below_it()
     {
         Person owner;

@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
@@ -96,7 +97,7 @@ public sealed class NewApiKeyModel(Organizations organizations, ApiKeys keys, Ke
         return Page();
     }
 
-    private IActionResult Show(IReadOnlyList<ApiKeyRoles> roles)
+    private PageResult Show(IReadOnlyList<ApiKeyRoles> roles)
     {
         Offer(roles);
         Ticket = tickets.Issue(UserId, OrganizationId);
@@ -175,7 +176,7 @@ public sealed class ApiKeyModel(Organizations organizations, ApiKeys keys, KeyTi
         return null;
     }
 
-    private IActionResult Show(IReadOnlyList<ApiKeyRoles> roles)
+    private PageResult Show(IReadOnlyList<ApiKeyRoles> roles)
     {
         Name = Key.Name;
         Offer(roles);

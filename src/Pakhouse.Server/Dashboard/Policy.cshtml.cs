@@ -1,5 +1,6 @@
 using System.Globalization;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
@@ -115,7 +116,7 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
         return null;
     }
 
-    private IActionResult Faulty(int status)
+    private PageResult Faulty(int status)
     {
         Response.StatusCode = status;
         return Page();

@@ -17,8 +17,8 @@ public static class Api
     }
 
     /// <summary>What docs/openapi.json says of the route: its name there, one sentence, and the form of its answer.</summary>
-    public static RouteHandlerBuilder Describe<T>(this RouteHandlerBuilder route, string id, string summary) =>
-        route.WithName(id).WithSummary(summary).Produces<T>(StatusCodes.Status200OK, "application/json");
+    public static RouteHandlerBuilder Describe<T>(this RouteHandlerBuilder route, string id, string summary, int status = StatusCodes.Status200OK) =>
+        route.WithName(id).WithSummary(summary).Produces<T>(status, "application/json");
 
     /// <summary>As <see cref="Describe{T}"/>, of a route whose answer is 204 and empty.</summary>
     public static RouteHandlerBuilder DescribeEmpty(this RouteHandlerBuilder route, string id, string summary) =>

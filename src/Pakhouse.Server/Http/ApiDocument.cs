@@ -19,15 +19,23 @@ public static class ApiDocument
         ["userId"] = ("The person, with or without braces.", Uuid),
         ["keyId"] = ("The public id of the key: the 16 characters after its kind.", schema => schema.Pattern = "^[0-9A-Za-z]{16}$"),
         ["realm"] = ("Whatever the client is used to; it decides nothing.", schema => schema.MaxLength = 255),
-        ["action"] = ("What is to be done, without it nothing is; of activity: only this one.", schema => schema.MaxLength = 32),
+        ["action"] = ("Of a change: what is to be done; without it nothing is. Of the record: only rows with this action.", schema => schema.MaxLength = 64),
         ["userEmail"] = ("The invited address, for clients that do not send it in the body.", schema => schema.MaxLength = Users.EmailLengthMax),
         ["all"] = ("True: the keys of every member, for owners and managers.", _ => { }),
-        ["kind"] = ("organization: what was done to it; auth: how its members signed in. Absent: organization.", schema => schema.MaxLength = 16),
-        ["from"] = ("The first day, in UTC.", Day),
-        ["to"] = ("The last day, in UTC.", Day),
-        ["organization"] = ("Only this one: the organization itself or one of its sub-organizations.", schema => schema.MaxLength = 38),
-        ["person"] = ("By whom or to whom: an address or an id.", schema => schema.MaxLength = Users.EmailLengthMax),
-        ["before"] = ("The next of the page before.", schema => schema.MaxLength = 38),
+        ["kind"] = ("organization, or auth for sign-ins; organization by default.", schema => schema.MaxLength = 16),
+        ["from"] = ("Only rows from this day or time on.", schema => schema.MaxLength = 64),
+        ["to"] = ("Only rows up to this day or time.", schema => schema.MaxLength = 64),
+        ["organization"] = ("Only rows of this one of the organization and its sub-organizations.", schema => schema.MaxLength = 64),
+        ["person"] = ("Only rows of what this person did or was done to.", schema => schema.MaxLength = Users.EmailLengthMax),
+        ["filter"] = ("Only keys that this is true of; the answer to a word that is none names those that are.", schema => schema.MaxLength = 64),
+        ["search"] = ("Words that each stand somewhere in a name or address.", schema => schema.MaxLength = Members.SearchLengthMax),
+        ["address"] = ("As if the request came from this IPv4 or IPv6 address.", schema => schema.MaxLength = 64),
+        ["scope"] = ("As if these scopes were asked for.", schema => schema.MaxLength = 2048),
+        ["overlapSeconds"] = ("How long the present key works on: 24 hours by default, 30 days at most.", schema => (schema.Minimum, schema.Maximum) = ("0", "2592000")),
+        ["id"] = ("The webhook.", schema => schema.Format = "uuid"),
+        ["message"] = ("The message, by its id in the list of deliveries.", schema => schema.MaxLength = 64),
+        ["first"] = ("How many of the newest to pass over.", schema => (schema.Minimum, schema.Maximum) = ("0", "1000000")),
+        ["before"] = ("The next of the page before.", schema => schema.MaxLength = 64),
         ["after"] = ("The next of the page before.", schema => schema.MaxLength = 64),
         ["limit"] = ("Entries of a page; 100 by default.", schema => (schema.Minimum, schema.Maximum) = ("1", $"{MemberKeys.PageLengthMax}")),
     };
@@ -49,6 +57,12 @@ public static class ApiDocument
         options.CreateSchemaReferenceId = type => OpenApiOptions.CreateDefaultSchemaReferenceId(type) is { } id ? (id.StartsWith("Shown", StringComparison.Ordinal) ? id["Shown".Length..] : id) : null;
         options.AddDocumentTransformer(Frame);
         options.AddOperationTransformer(Complete);
+        options.AddSchemaTransformer((schema, _, _) =>
+        {
+            // A number is read from text too; nobody needs to be told.
+            if (schema.Type is { } type && type.HasFlag(JsonSchemaType.Integer) && type.HasFlag(JsonSchemaType.String)) (schema.Type, schema.Pattern) = (type & ~JsonSchemaType.String, null);
+            return Task.CompletedTask;
+        });
     }).AddSingleton<ApiDescription>();
 
     public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/openapi.json", async (HttpContext context, ApiDescription description) =>
@@ -110,8 +124,6 @@ public static class ApiDocument
         schema.Format = null; // braces are no uuid
         schema.Pattern = "^([0-9a-fA-F-]{36}|\\{[0-9a-fA-F-]{36}\\})$";
     }
-
-    private static void Day(OpenApiSchema schema) => schema.Pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
 
     private static OpenApiSchema Problem() => new()
     {

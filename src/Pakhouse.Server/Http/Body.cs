@@ -10,7 +10,7 @@ namespace Pakhouse.Server;
 /// </summary>
 /// <typeparam name="T">A record whose members may all be absent: what is needed, the handler asks for.</typeparam>
 #pragma warning disable CA1000 // the framework finds how to read a parameter by static members of its type
-public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvider where T : class, new()
+public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvider where T : class
 {
     private const int LengthMax = 64 * 1024;
 
@@ -23,7 +23,7 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
     public static async ValueTask<Body<T>> BindAsync(HttpContext context)
     {
         var request = context.Request;
-        if (request.ContentLength is null or 0 && !request.Headers.ContainsKey("Transfer-Encoding")) return new(new T()); // some clients send what they have in the query
+        if (request.ContentLength is null or 0 && !request.Headers.ContainsKey("Transfer-Encoding")) return new(JsonSerializer.Deserialize<T>("{}"u8, json)!); // some clients send what they have in the query
         if (!request.HasJsonContentType()) return new(new Refusal(RefusalCode.InvalidRequest, "Content-Type: send the body as application/json.", "no JSON"));
         if (request.ContentLength > LengthMax) return new(tooLong);
 

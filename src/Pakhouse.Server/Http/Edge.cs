@@ -69,6 +69,7 @@ public static partial class Edge
     {
         StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "There is nothing at this address.", "no route"),
         StatusCodes.Status405MethodNotAllowed => new Refusal(RefusalCode.InvalidRequest, "This address does not take that method; the Allow header names those it takes.", "wrong method"),
+        _ when context.HttpContext.Request.Path.StartsWithSegments("/identity", StringComparison.OrdinalIgnoreCase) => new Refusal(RefusalCode.InvalidRequest, "A parameter in the address is not of the type that was expected; /docs/api says what each is.", "parameter out of form"),
         _ => new Refusal(RefusalCode.InvalidRequest, "The request cannot be answered as it is; the form may have been open for too long. Load the page again.", "other status"),
     }, context.HttpContext.Response.StatusCode));
 

@@ -100,7 +100,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, Mails mai
             limit = query.Filter == KeyFilter.BeyondPolicy ? int.MaxValue : limit,
         };
         var rows = new List<InventoryKey>();
-        await foreach (var key in HeldKeys.ReadAsync(connection, null, string.Format(Page, Where(query.Filter)), parameters))
+        await foreach (var key in HeldKeys.ReadAsync(connection, null, Page.Replace("{0}", Where(query.Filter), StringComparison.Ordinal), parameters))
         {
             var row = new InventoryKey(key, Breach(key, now));
             if (query.Filter == KeyFilter.BeyondPolicy && row.BeyondPolicy is null) continue;
@@ -185,7 +185,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, Mails mai
     {
         if (text.Length == 0) return (long.MaxValue, "");
         var dash = text.IndexOf('-');
-        return dash > 0 && long.TryParse(text.AsSpan(0, dash), System.Globalization.NumberStyles.None, null, out var at) && KeyFormat.IsId(text[(dash + 1)..]) ? (at, text[(dash + 1)..]) : null;
+        return dash > 0 && long.TryParse(text.AsSpan(0, dash), System.Globalization.NumberStyles.None, null, out var at) && KeyFormat.IsId(text.AsSpan(dash + 1)) ? (at, text[(dash + 1)..]) : null;
     }
 
     private static string Escape(string text) => text.Replace(@"\", @"\\", StringComparison.Ordinal).Replace("%", @"\%", StringComparison.Ordinal).Replace("_", @"\_", StringComparison.Ordinal);

@@ -12,7 +12,7 @@ public static class KeyEndpoints
     private const int IdsTriedMax = 3;
 
     /// <summary>A key without its secret.</summary>
-    private record ShownKey
+    public record ShownKey
     {
         /// <summary>The public part of the key.</summary>
         public required string Id { get; init; }
@@ -40,9 +40,9 @@ public static class KeyEndpoints
     }
 
     /// <param name="Next">Of a list with <c>all=true</c>: what to send as <c>after</c> for the next page. Absent: this was the last.</param>
-    private sealed record ShownKeys(IEnumerable<ShownKey> Data, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Next);
+    public sealed record ShownKeys(IEnumerable<ShownKey> Data, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Next);
 
-    private sealed record WantedKey
+    public sealed record WantedKey
     {
         /// <summary>What the key is for, in 1 to 100 characters.</summary>
         public string? Name { get; init; }
@@ -54,7 +54,7 @@ public static class KeyEndpoints
         public IReadOnlyList<string>? Scopes { get; init; }
     }
 
-    private sealed record GeneratedKey
+    public sealed record GeneratedKey
     {
         public required string Id { get; init; }
         public required string Name { get; init; }
@@ -63,6 +63,8 @@ public static class KeyEndpoints
         public required string PersonalAccessKey { get; init; }
 
         public required DateTimeOffset? ExpiryDate { get; init; }
+
+        public override string ToString() => $"key {Id}"; // a record would print the key
     }
 
     public static void Map(IEndpointRouteBuilder routes)

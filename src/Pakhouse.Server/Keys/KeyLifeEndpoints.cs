@@ -12,14 +12,14 @@ public static class KeyLifeEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        var keys = routes.MapApi("/identity/v1/organizations/{organizationId:guid}/personal-access-keys/{keyId}");
-        keys.MapGet("/usage", async (HttpContext context, Guid organizationId, string keyId, KeyHistory history) => (await history.ReadAsync(context.Caller(), organizationId, keyId)).ToResult(Usage));
+        var keys = routes.MapApi("/identity/v1/organizations/{organizationId:guid}/personal-access-keys/{keyId}").WithTags("Personal access keys");
+        keys.MapGet("/usage", async (HttpContext context, Guid organizationId, string keyId, KeyHistory history) => (await history.ReadAsync(context.Caller(), organizationId, keyId)).ToResult(Usage)).WithName("getKeyUsage").WithSummary("What a key is used for");
         keys.MapPost("/rotate", async (HttpContext context, Guid organizationId, string keyId, long? overlapSeconds, KeyRotation rotation) =>
-            (await rotation.RotateAsync(context.Caller(), organizationId, keyId, KeyFormat.NewId(), Overlap(overlapSeconds))).ToResult(Show));
-        keys.MapPost("/finish-rotation", async (HttpContext context, Guid organizationId, string keyId, KeyRotation rotation) => (await rotation.FinishAsync(context.Caller(), organizationId, keyId)).ToEmpty());
+            (await rotation.RotateAsync(context.Caller(), organizationId, keyId, KeyFormat.NewId(), Overlap(overlapSeconds))).ToResult(Show)).WithName("rotateKey").WithSummary("Makes the successor of a key and shows it, once (with a session only)");
+        keys.MapPost("/finish-rotation", async (HttpContext context, Guid organizationId, string keyId, KeyRotation rotation) => (await rotation.FinishAsync(context.Caller(), organizationId, keyId)).ToEmpty()).WithName("finishKeyRotation").WithSummary("Ends the key that was replaced, before its time");
 
         // The key itself, in a form as at the token endpoint, and no token: who caught a token of an hour would have a key for months.
-        routes.MapPost("/identity/v1/personal-access-keys/self/rotate", RotateSelfAsync);
+        routes.MapPost("/identity/v1/personal-access-keys/self/rotate", RotateSelfAsync).WithTags("Personal access keys").WithName("rotateKeyItself").WithSummary("Makes the successor of the key in the form's field personalAccessKey, where the policy allows it");
     }
 
     private static async Task<IResult> RotateSelfAsync(HttpContext context, KeyExchange exchange, KeyRotation rotation, ExchangeLimit limit)

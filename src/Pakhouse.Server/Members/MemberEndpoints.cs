@@ -6,7 +6,7 @@ namespace Pakhouse.Server;
 public static class MemberEndpoints
 {
     /// <summary>A person as seen from one organization.</summary>
-    private sealed record ShownMember
+    public sealed record ShownMember
     {
         public required Guid Id { get; init; }
 
@@ -29,7 +29,7 @@ public static class MemberEndpoints
         public required bool IsSubOrganizationMember { get; init; }
     }
 
-    private sealed record ShownRoles
+    public sealed record ShownRoles
     {
         /// <summary>Held in this organization itself. Every one of them stands in <c>/roles.json</c>.</summary>
         public required IEnumerable<string> Roles { get; init; }
@@ -44,13 +44,13 @@ public static class MemberEndpoints
         [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IEnumerable<string>? RetiredRoles { get; init; }
     }
 
-    private sealed record WantedRoles
+    public sealed record WantedRoles
     {
         /// <summary>All that the member is to hold here. Retired roles stay beside them, unless the list is empty.</summary>
         public IReadOnlyList<string>? Roles { get; init; }
     }
 
-    private sealed record NewMember
+    public sealed record NewMember
     {
         /// <summary>Somebody who is in the root or in one of its sub-organizations; whoever is not is invited.</summary>
         public string? UserId { get; init; }
@@ -59,13 +59,13 @@ public static class MemberEndpoints
         public IReadOnlyList<string>? Roles { get; init; }
     }
 
-    private sealed record RolesSomewhere
+    public sealed record RolesSomewhere
     {
         public string? OrganizationId { get; init; }
         public IReadOnlyList<string>? Roles { get; init; }
     }
 
-    private sealed record WantedInvitation
+    public sealed record WantedInvitation
     {
         /// <summary>Whom to invite.</summary>
         public string? UserEmail { get; init; }
@@ -74,16 +74,16 @@ public static class MemberEndpoints
         public IReadOnlyList<RolesSomewhere>? OrganizationsAndRoles { get; init; }
     }
 
-    private sealed record Invited
+    public sealed record Invited
     {
         /// <summary>Whose invitation. Some clients send it in the query.</summary>
         public string? UserEmail { get; init; }
     }
 
-    private sealed record ShownOrganizationRoles(Guid OrganizationId, string OrganizationName, IEnumerable<string> Roles);
+    public sealed record ShownOrganizationRoles(Guid OrganizationId, string OrganizationName, IEnumerable<string> Roles);
 
     /// <summary>An invitation that waits to be accepted, or has expired.</summary>
-    private sealed record ShownInvitation
+    public sealed record ShownInvitation
     {
         public required Guid Id { get; init; }
         public required string UserEmail { get; init; }

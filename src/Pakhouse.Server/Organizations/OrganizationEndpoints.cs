@@ -37,16 +37,16 @@ public static class OrganizationEndpoints
         public required string? LogoUrl { get; init; }
     }
 
-    private sealed record ShownOrganizations(IEnumerable<ShownOrganization> Data);
+    public sealed record ShownOrganizations(IEnumerable<ShownOrganization> Data);
 
-    private sealed record NewOrganization
+    public sealed record NewOrganization
     {
         /// <summary>1 to 100 characters; of a sub-organization unique in its root.</summary>
         public string? Name { get; init; }
     }
 
     /// <summary>One of the two.</summary>
-    private sealed record ChangedOrganization
+    public sealed record ChangedOrganization
     {
         /// <summary>The new name.</summary>
         public string? Name { get; init; }
@@ -55,7 +55,7 @@ public static class OrganizationEndpoints
         public bool? Disabled { get; init; }
     }
 
-    private sealed record TypedName
+    public sealed record TypedName
     {
         /// <summary>With action=delete: the organization's name, typed once more.</summary>
         public string? Name { get; init; }

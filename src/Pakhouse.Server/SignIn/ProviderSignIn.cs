@@ -82,7 +82,7 @@ public static class ProviderSignIn
         }
 
         return Results.Challenge(properties, [Scheme]);
-    });
+    }).ExcludeFromDescription();
 
     private static async Task ReceiveAsync(TicketReceivedContext context)
     {

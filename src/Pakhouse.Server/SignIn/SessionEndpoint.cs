@@ -6,10 +6,10 @@ namespace Pakhouse.Server;
 /// <summary>For a program in a browser: whose session it has, and what a change must carry in the header <c>RequestVerificationToken</c>.</summary>
 public static class SessionEndpoint
 {
-    private sealed record SessionUser(Guid Id, string Email, string Name);
+    public sealed record SessionUser(Guid Id, string Email, string Name);
 
     /// <param name="RequestVerificationToken">Good for this user and this browser.</param>
-    private sealed record ShownSession(SessionUser User, string RequestVerificationToken);
+    public sealed record ShownSession(SessionUser User, string RequestVerificationToken);
 
     public static void Map(IEndpointRouteBuilder routes) => routes.MapApi("/identity/v1/session").WithTags("Session")
         .MapGet("", (HttpContext context, IAntiforgery antiforgery) =>

@@ -8,6 +8,7 @@ internal static class TokenRoutes
 {
     public static void Describe(OpenApiDocument document)
     {
+        var scope = ("scope", Bounded("Names separated by spaces or commas. Absent or empty: all that the key allows."));
         document.AddComponent("OAuthError", Object("RFC 6749 §5.2.", ("error", Text("For programs.", "invalid_grant")), ("error_description", Text("One sentence for people; it names the field at fault.")), ("message", Text("The same as error_description."))));
         document.AddComponent("Token", Object("RFC 6749 §5.1.",
             ("access_token", Text("A signed JWT (RFC 9068).")),
@@ -16,29 +17,28 @@ internal static class TokenRoutes
             ("scope", Text("What was granted, separated by spaces.", "openid profile email")),
             ("organization_id", Text("The organization that the token is for."))));
 
-        foreach (var version in (ReadOnlySpan<int>)[1, 2, 3]) Add(document, $"/auth/v{version}/token", HttpMethod.Post, Exchange(document, version));
+        foreach (var version in (ReadOnlySpan<int>)[1, 2, 3])
+        {
+            Add(document, $"/auth/v{version}/token", HttpMethod.Post, Exchange(document, $"exchangeKeyV{version}", version == 3 ? "Exchanges a personal access key for a token" : "The same under an old address", version < 3, ["personalAccessKey"],
+                ("personalAccessKey", Bounded("The key. Also under the names personal-access-key and pat.")), scope,
+                ("subOrganization", Bounded("A sub-organization of the key's root, with or without braces. Also under the name subOrganizationId. Absent or empty: the key's own organization."))));
+        }
+
+        Add(document, "/auth/v1/api-key/token", HttpMethod.Post, Exchange(document, "exchangeApiKey", "Exchanges an organization's API key for a token", false, ["name", "secret"],
+            ("name", Bounded("The key's name.")), ("secret", Bounded("The key.")), scope, ("organizationId", Bounded("An organization that the key's roles name, with or without braces. Absent or empty: the key's own."))));
         Add(document, "/.well-known/openid-configuration", HttpMethod.Get, Discovery("getOpenIdConfiguration", "What a verifier needs to know (OpenID Connect Discovery 1.0)"));
         Add(document, "/.well-known/oauth-authorization-server", HttpMethod.Get, Discovery("getAuthorizationServerMetadata", "What a verifier needs to know (RFC 8414)"));
         Add(document, "/.well-known/jwks.json", HttpMethod.Get, Discovery("getKeySet", "The public keys that tokens are verified with (RFC 7517)", "application/jwk-set+json"));
     }
 
-    private static OpenApiOperation Exchange(OpenApiDocument document, int version)
+    private static OpenApiOperation Exchange(OpenApiDocument document, string id, string summary, bool isOld, string[] required, params (string Name, OpenApiSchema Schema)[] fields)
     {
-        var key = Text("The key. Also under the names personal-access-key and pat.");
-        key.MaxLength = 2048;
         var operation = new OpenApiOperation
         {
-            OperationId = $"exchangeKeyV{version}",
-            Summary = version == 3 ? "Exchanges a personal access key for a token" : "The same under an old address",
-            Deprecated = version < 3,
-            RequestBody = new OpenApiRequestBody
-            {
-                Required = true,
-                Content = ApiDocument.Json("application/x-www-form-urlencoded", Object(null, required: ["personalAccessKey"],
-                    ("personalAccessKey", key),
-                    ("scope", Bounded("Names separated by spaces or commas. Absent or empty: all that the key allows.")),
-                    ("subOrganization", Bounded("A sub-organization of the key's root, with or without braces. Also under the name subOrganizationId. Absent or empty: the key's own organization.")))),
-            },
+            OperationId = id,
+            Summary = summary,
+            Deprecated = isOld,
+            RequestBody = new OpenApiRequestBody { Required = true, Content = ApiDocument.Json("application/x-www-form-urlencoded", Object(null, required, fields)) },
             Responses = new OpenApiResponses
             {
                 ["200"] = new OpenApiResponse { Description = "The token. If the key has an expiry, the header Personal-Access-Key-Expires says when.", Content = ApiDocument.Json("application/json", new OpenApiSchemaReference("Token", document)) },

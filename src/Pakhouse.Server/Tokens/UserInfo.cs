@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// </summary>
 public static class UserInfo
 {
-    private sealed record Claims
+    public sealed record ShownUserInfo
     {
         /// <summary>The user's id.</summary>
         [JsonPropertyName("sub")] public required string Subject { get; init; }
@@ -29,11 +29,11 @@ public static class UserInfo
     public static void Map(IEndpointRouteBuilder routes)
     {
         var group = routes.MapApi("").WithTags("Tokens");
-        foreach (var (path, id) in (ReadOnlySpan<(string, string)>)[("/userinfo", "UserInfo"), ("/auth/realms/{realm}/protocol/openid-connect/userinfo", "UserInfoOfRealm")])
-        {
-            group.MapGet(path, Answer).Describe<Claims>($"get{id}", "Who the bearer of the token is");
-            group.MapPost(path, Answer).Describe<Claims>($"post{id}", "Who the bearer of the token is");
-        }
+        group.MapGet("/userinfo", Answer).Describe<ShownUserInfo>("getUserInfo", "Who the bearer of the token is");
+        group.MapPost("/userinfo", Answer).Describe<ShownUserInfo>("postUserInfo", "Who the bearer of the token is");
+        var ofRealm = (string realm, HttpContext context) => Answer(context);
+        group.MapGet("/auth/realms/{realm}/protocol/openid-connect/userinfo", ofRealm).Describe<ShownUserInfo>("getUserInfoOfRealm", "The same, where the field's command-line tool asks");
+        group.MapPost("/auth/realms/{realm}/protocol/openid-connect/userinfo", ofRealm).Describe<ShownUserInfo>("postUserInfoOfRealm", "The same, where the field's command-line tool asks");
     }
 
     private static IResult Answer(HttpContext context)
@@ -46,7 +46,7 @@ public static class UserInfo
         }
 
         var (profile, email) = (grant.Scopes.Contains("profile"), grant.Scopes.Contains("email") && grant.UserEmail.Length > 0); // a service has no address
-        return Results.Json(new Claims
+        return Results.Json(new ShownUserInfo
         {
             Subject = grant.UserId,
             Name = profile ? grant.UserName : null,

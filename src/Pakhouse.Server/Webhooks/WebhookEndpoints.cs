@@ -11,25 +11,25 @@ internal static class WebhookEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        var api = routes.MapApi("/identity/v1/organizations/{organizationId:guid}/webhooks");
+        var api = routes.MapApi("/identity/v1/organizations/{organizationId:guid}/webhooks").WithTags("Webhooks");
         api.MapGet("", async (HttpContext context, Webhooks webhooks, Guid organizationId) =>
-            (await webhooks.ListAsync(context.Caller(), organizationId)).ToResult(list => list.Select(Shown)));
+            (await webhooks.ListAsync(context.Caller(), organizationId)).ToResult(list => list.Select(Shown))).WithName("listWebhooks").WithSummary("The webhooks of an organization");
         api.MapPost("", async (HttpContext context, Webhooks webhooks, Guid organizationId, Body body) =>
-            (await webhooks.CreateAsync(context.Caller(), organizationId, body.Url ?? "", NameSet.Of(body.Events ?? []))).ToResult(made => new { made.Id, made.Secret }));
+            (await webhooks.CreateAsync(context.Caller(), organizationId, body.Url ?? "", NameSet.Of(body.Events ?? []))).ToResult(made => new { made.Id, made.Secret })).WithName("createWebhook").WithSummary("Makes a webhook and shows its secret, once");
         api.MapGet("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
-            (await webhooks.FindAsync(context.Caller(), organizationId, id)).ToResult(Shown));
+            (await webhooks.FindAsync(context.Caller(), organizationId, id)).ToResult(Shown)).WithName("getWebhook").WithSummary("One webhook");
         api.MapPut("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id, Body body) =>
-            (await webhooks.UpdateAsync(context.Caller(), organizationId, id, body.Url ?? "", NameSet.Of(body.Events ?? []), body.Enabled ?? true)).ToEmpty());
+            (await webhooks.UpdateAsync(context.Caller(), organizationId, id, body.Url ?? "", NameSet.Of(body.Events ?? []), body.Enabled ?? true)).ToEmpty()).WithName("changeWebhook").WithSummary("Changes a webhook");
         api.MapDelete("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
-            (await webhooks.DeleteAsync(context.Caller(), organizationId, id)).ToEmpty());
+            (await webhooks.DeleteAsync(context.Caller(), organizationId, id)).ToEmpty()).WithName("deleteWebhook").WithSummary("Ends a webhook");
         api.MapPost("/{id:guid}/secret", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
-            (await webhooks.RotateSecretAsync(context.Caller(), organizationId, id)).ToResult(made => new { made.Id, made.Secret }));
+            (await webhooks.RotateSecretAsync(context.Caller(), organizationId, id)).ToResult(made => new { made.Id, made.Secret })).WithName("rotateWebhookSecret").WithSummary("Gives a webhook a new secret and shows it, once");
         api.MapPost("/{id:guid}/test", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
-            (await webhooks.TestAsync(context.Caller(), organizationId, id)).ToResult(message => new { id = message }));
+            (await webhooks.TestAsync(context.Caller(), organizationId, id)).ToResult(message => new { id = message })).WithName("testWebhook").WithSummary("Sends a message that tests a webhook");
         api.MapGet("/{id:guid}/deliveries", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id, int? first) =>
-            (await webhooks.DeliveriesAsync(context.Caller(), organizationId, id, Math.Max(0, first ?? 0), 50)).ToResult(found => new { found.Total, data = found.Part.Select(Shown) }));
+            (await webhooks.DeliveriesAsync(context.Caller(), organizationId, id, Math.Max(0, first ?? 0), 50)).ToResult(found => new { found.Total, data = found.Part.Select(Shown) })).WithName("listDeliveries").WithSummary("What was sent to a webhook, and how it answered");
         api.MapPost("/{id:guid}/deliveries/{message}/resend", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id, string message) =>
-            (await webhooks.ResendAsync(context.Caller(), organizationId, id, message)).ToEmpty());
+            (await webhooks.ResendAsync(context.Caller(), organizationId, id, message)).ToEmpty()).WithName("resendDelivery").WithSummary("Sends a message again");
     }
 
     private static object Shown(Webhook webhook) => new { webhook.Id, webhook.Url, events = webhook.Events.ToArray(), enabled = webhook.DisabledAt is null, webhook.CreatedAt, webhook.FailingSince, webhook.DisabledAt, webhook.OldSecretUntil };

@@ -57,6 +57,21 @@ public static class MatrixRows
         umbra-owner       -     -       -    SK
         """;
 
+    private const string PeopleInPerson =
+        """
+                          Acme  Mobile  Web  Umbra
+        acme-owner        S     S       S    -
+        acme-manager      S     S       S    -
+        acme-viewer       S     S       S    -
+        acme-no-role      S     S       S    -
+        both-no-role      S     S       S    -
+        mobile-owner      -     S       -    -
+        mobile-manager    -     S       -    -
+        mobile-viewer     -     S       -    -
+        mobile-no-role    -     S       -    -
+        umbra-owner       -     -       -    S
+        """;
+
     private const string DirectMembersInPerson =
         """
                           Acme  Mobile  Web  Umbra
@@ -96,6 +111,16 @@ public static class MatrixRows
         umbra-owner       -     -       -    SK
         acme-api-owner    A     -       -    -
         mixed-api         -     AT      -    -
+        """;
+
+    private const string LeadersInPerson =
+        """
+                          Acme  Mobile  Web  Umbra
+        acme-owner        S     S       S    -
+        acme-manager      S     S       S    -
+        mobile-owner      -     S       -    -
+        mobile-manager    -     S       -    -
+        umbra-owner       -     -       -    S
         """;
 
     private const string OwnersInPerson =
@@ -150,6 +175,9 @@ public static class MatrixRows
         Guarded("GET", Organization + "/personal-access-keys", Permission.ListMemberKeys, Leaders, "?all=true"),
         Guarded("POST", Organization + "/personal-access-keys", Permission.GenerateOwnKey, DirectMembersInPerson, body: """{"name":""}"""),
         new("DELETE", Organization + "/personal-access-keys/{keyId}", [Permission.DeleteOwnKey, Permission.DeleteMemberKey], PeopleAndLeadingApiKeys),
+
+        Guarded("GET", Organization + "/personal-access-keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),
+
         new("GET", Organization + "/personal-access-keys/{keyId}/usage", [Permission.ListOwnKeys, Permission.ListMemberKeys], PeopleAndLeadingApiKeys),
         Guarded("POST", Organization + "/personal-access-keys/{keyId}/rotate", Permission.RotateOwnKey, DirectMembersInPerson),
         Guarded("POST", Organization + "/personal-access-keys/{keyId}/finish-rotation", Permission.RotateOwnKey, DirectMembersInPerson),
@@ -166,7 +194,22 @@ public static class MatrixRows
         Guarded("GET", Organization + "/webhooks/{id}/deliveries", Permission.ManageWebhooks, OwnersInPerson),
         Guarded("POST", Organization + "/webhooks/{id}/deliveries/{message}/resend", Permission.ManageWebhooks, OwnersInPerson),
 
-        // The record: whoever may not see it sees their own doings
+        // Policy and inventory
+        Guarded("GET", Organization + "/policy", Permission.SeePolicy, Everybody),
+        Guarded("POST", Organization + "/policy/preview", Permission.ChangePolicy, OwnersInPerson, body: "{}"),
+        Guarded("PUT", Organization + "/policy", Permission.ChangePolicy, OwnersInPerson, body: "{}"),
+        Guarded("GET", Organization + "/keys", Permission.ListMemberKeys, Leaders),
+        Guarded("GET", Organization + "/keys.csv", Permission.ListMemberKeys, Leaders),
+        Guarded("POST", Organization + "/keys/actions", Permission.DeleteMemberKey, Leaders, body: """{"action":"delete","keyIds":["0000000000000000"]}"""),
+
+        // API keys
+        Guarded("GET", Organization + "/api-keys", Permission.ListApiKeys, Leaders),
+        Guarded("POST", Organization + "/api-keys", Permission.CreateApiKey, LeadersInPerson, body: """{"name":""}"""),
+        Guarded("PATCH", Organization + "/api-keys/{keyId}", Permission.ChangeApiKey, LeadersInPerson, body: """{"name":""}"""),
+        Guarded("POST", Organization + "/api-keys/{keyId}/rotate", Permission.RotateApiKey, LeadersInPerson, body: """{"overlapHours":-1}"""),
+        Guarded("DELETE", Organization + "/api-keys/{keyId}", Permission.DeleteApiKey, Leaders),
+
+        // The record: of those who may not see all, their own
         Guarded("GET", Organization + "/activity", Permission.SeeOrganization, Everybody),
         Guarded("GET", Organization + "/activity.csv", Permission.SeeOrganization, Everybody),
 
@@ -180,10 +223,15 @@ public static class MatrixRows
         Public("POST", "/auth/v1/token"), // the key in the body is the credential
         Public("POST", "/auth/v2/token"),
         Public("POST", "/auth/v3/token"),
-        Public("POST", "/leaks/revoke"), // so is each key in it
-        Public("POST", "/leaks/github"), // GitHub's signature
-        Public("GET", "/leaks/gitlab/v1/revocable_token_types"), // GitLab's token
+        Public("POST", "/auth/v1/api-key/token"),
+        Public("POST", "/leaks/revoke"), // the leaked key is the credential
+        Public("POST", "/leaks/github"), // signed by who reports
+        Public("GET", "/leaks/gitlab/v1/revocable_token_types"),
         Public("POST", "/leaks/gitlab/v1/revoke_tokens"),
+        Public("POST", "/oauth/introspect"), // the token in the body, or the caller's, is the credential
+        Public("POST", "/oauth/revoke"),
+        Public("GET", "/status-lists"),
+        Public("GET", "/status-lists/{number}"),
         Public("GET", "/.well-known/openid-configuration"),
         Public("GET", "/.well-known/oauth-authorization-server"),
         Public("GET", "/.well-known/jwks.json"),
@@ -191,31 +239,47 @@ public static class MatrixRows
         Public("ANY", "/health/ready"),
         Public("GET", "/assets/{name}"),
         Public("GET", "/roles.json"),
+        Public("GET", "/scopes.json"),
         Public("GET", "/openapi.json"),
 
         // Pages
         Public("PAGE", "/docs/api"),
         Public("PAGE", "/sign-in"),
+        Public("PAGE", "/sign-in/code"),
+        Public("PAGE", "/forgot-password"),
+        Public("PAGE", "/reset-password"),
         Public("PAGE", "/sign-out"),
         Public("PAGE", "/setup"), // its code is the credential
         Known("PAGE", "/"),
         Known("PAGE", "/Index"),
         Known("PAGE", "/organizations"),
-        Page("/organizations/{organizationId}/team", Permission.SeeOrganization, Everybody),
+        Known("PAGE", "/account"),
+        Known("PAGE", "/account/confirm"),
+        Known("PAGE", "/account/second-factor"),
+        Known("PAGE", "/account/password"),
+        Known("PAGE", "/account/passkeys/add"),
+        Known("PAGE", "/account/passkeys/{id}/remove"),
         Known("PAGE", "/organizations/new"),
-        Page("/organizations/{organizationId}/team/{act}", Permission.SeeOrganization, Everybody), // what it offers depends on the act
-        Page("/organizations/{organizationId}/team/members/{userId}", Permission.ChangeRoles, Leaders),
-        Page("/organizations/{organizationId}/team/members/{userId}/remove", Permission.RemoveMember, Leaders),
+        Page("/organizations/{organizationId}/team", Permission.SeeOrganization, Everybody),
+        Page("/organizations/{organizationId}/team/{act}", Permission.RenameOrganization, Leaders), // rename; the other acts demand what their API calls do
         Page("/organizations/{organizationId}/team/invite", Permission.InviteMember, Leaders),
         Page("/organizations/{organizationId}/team/invitations/{invitationId}/{act}", Permission.InviteMember, Leaders),
-        Page("/organizations/{organizationId}/activity", Permission.SeeOrganization, Everybody),
+        Page("/organizations/{organizationId}/team/members/{userId}", Permission.ChangeRoles, Leaders),
+        Page("/organizations/{organizationId}/team/members/{userId}/remove", Permission.RemoveMember, Leaders),
+        Page("/organizations/{organizationId}/activity", Permission.SeeOrganization, Everybody), // of those who may not see all, their own
         Page("/organizations/{organizationId}/auth-activity", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security/keys/{keyId}", Permission.ListOwnKeys, People),
-        Page("/organizations/{organizationId}/security/keys/{keyId}/rotate", Permission.ListOwnKeys, People),
-        Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
+        Page("/organizations/{organizationId}/security/keys/{keyId}/rotate", Permission.ListOwnKeys, People), // shown to the holder; the form demands RotateOwnKey
+        Page("/organizations/{organizationId}/security/api-keys/new", Permission.CreateApiKey, LeadersInPerson),
+        Page("/organizations/{organizationId}/security/api-keys/{keyId}", Permission.ListApiKeys, Leaders),
         Page("/organizations/{organizationId}/webhooks", Permission.ManageWebhooks, OwnersInPerson),
         Page("/organizations/{organizationId}/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
+        Public("PAGE", "/invitations/{code}"), // the code is the credential
+        Page("/organizations/{organizationId}/policy", Permission.SeePolicy, Everybody),
+        Page("/organizations/{organizationId}/keys", Permission.ListMemberKeys, Leaders),
+        Page("/organizations/{organizationId}/security/keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),
+        Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
     ];
 
     private static MatrixRow Guarded(string method, string path, Permission permission, string cells, string query = "", string? body = null, string? undo = null) => new(method, path, [permission], cells, query, body, undo);

@@ -144,7 +144,8 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         var (row, caller, credential, target) = request;
         var organization = target is null ? Guid.Empty : organizations[target];
         string Fill(string text) => text.Replace("{organizationId}", organization.ToString(), StringComparison.Ordinal).Replace("{userId}", callers[3].UserId.ToString(), StringComparison.Ordinal)
-            .Replace("{keyId}", "0000000000000000", StringComparison.Ordinal).Replace("{realm}", "acme", StringComparison.Ordinal).Replace("{id}", "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70", StringComparison.Ordinal);
+            .Replace("{keyId}", "0000000000000000", StringComparison.Ordinal).Replace("{realm}", "acme", StringComparison.Ordinal)
+            .Replace("{id}", Guid.Empty.ToString(), StringComparison.Ordinal).Replace("{message}", "none", StringComparison.Ordinal).Replace("{code}", "none", StringComparison.Ordinal).Replace("{act}", "rename", StringComparison.Ordinal).Replace("{invitationId}", Guid.Empty.ToString(), StringComparison.Ordinal);
         var client = caller?.With[credential] ?? new ApiClient(Server);
         var answer = row.IsPage
             ? await client.SendAsync(HttpMethod.Get, Fill(row.Path), accept: "text/html")

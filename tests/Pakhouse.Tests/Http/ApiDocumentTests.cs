@@ -68,6 +68,7 @@ public static class ApiDocumentTests
             var statuses = operation.Responses?.Keys.ToList() ?? [];
             Demand(statuses.Any(status => status.StartsWith('2')), "no answer of success");
             if (operation.Security is { Count: > 0 }) Demand(((string[])["401", "403", "404", "503"]).All(statuses.Contains), "not every error");
+            foreach (var part in path.Split('/').Where(part => part.StartsWith('{'))) Demand(operation.Parameters?.Any(parameter => $"{{{parameter.Name}}}" == part) == true, $"{part} is not described");
             foreach (var parameter in operation.Parameters ?? [])
             {
                 Demand(parameter.Description is { Length: > 0 }, $"parameter {parameter.Name} without a description");

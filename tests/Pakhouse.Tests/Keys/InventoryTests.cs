@@ -106,7 +106,7 @@ public static class InventoryTests
             await using var server = await TestServer.StartAsync();
             foreach (var filter in Enum.GetValues<KeyFilter>())
             {
-                var plan = await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<string>($"EXPLAIN QUERY PLAN {string.Format(Inventory.Page, Inventory.Where(filter))}",
+                var plan = await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<string>($"EXPLAIN QUERY PLAN {Inventory.Page.Replace("{0}", Inventory.Where(filter), StringComparison.Ordinal)}",
                     new { organizationId = "", withSubs = 1L, afterAt = 0L, afterId = "", search = "", now = 0L, soon = 0L, usedHour = 0L, limit = 50L }));
                 Assert.DoesNotContain(plan, line => line.StartsWith("SCAN k", StringComparison.Ordinal) || line.StartsWith("SCAN m", StringComparison.Ordinal) || line.StartsWith("SCAN h", StringComparison.Ordinal));
             }

@@ -106,6 +106,28 @@ public static class CliTests
     }
 
     [Fact]
+    public static async Task The_tool_logs_in_with_an_API_key_with_and_without_an_organization()
+    {
+        await using var server = await TestServer.StartAsync();
+        var acme = await server.AddAcmeAsync();
+        var made = await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new NewApiKey(KeyFormat.NewId(), "Deploy", null, NameSet.Empty, [new(acme.Root, NameSet.Of("viewer")), new(acme.Sub, NameSet.Of("builder"))]));
+        using var key = made.Value;
+        var login = $"name=Deploy&secret={key.Reveal()}";
+        var cli = new Cli(server);
+
+        Assert.Equal(acme.Root.ToString(), (await cli.LoginAsync(login, "/auth/v1/api-key/token")).Claims.GetProperty("currentOrganizationId").GetString());
+        Assert.Equal(["Acme", "Mobile"], (await cli.GetAsync("/identity/v1/organizations")).Json.GetProperty("data").EnumerateArray().Select(one => one.GetProperty("name").GetString()));
+        Assert.Equal(acme.Sub.ToString(), (await cli.LoginAsync($"{login}&organizationId={acme.Sub}", "/auth/v1/api-key/token")).Claims.GetProperty("currentOrganizationId").GetString());
+        Assert.Equal(acme.Sub.ToString(), (await cli.GetAsync("/auth/realms/appcircle/protocol/openid-connect/userinfo")).Json.GetProperty("currentOrganizationId").GetString());
+
+        // What it makes words of
+        var malformed = await cli.LoginAsync($"{login}&organizationId=mobile", "/auth/v1/api-key/token");
+        Assert.Equal((HttpStatusCode.BadRequest, "organizationId must be a valid GUID"), (malformed.Status, malformed.Error));
+        Assert.Equal(HttpStatusCode.Forbidden, (await cli.LoginAsync($"{login}&organizationId={Guid.Empty}", "/auth/v1/api-key/token")).Status);
+        Assert.Equal(HttpStatusCode.Unauthorized, (await cli.LoginAsync("name=Deploy&secret=wrong", "/auth/v1/api-key/token")).Status);
+    }
+
+    [Fact]
     public static async Task A_retired_role_is_not_shown_as_one_to_send_back_and_stays_until_the_roles_are_cleared()
     {
         await using var server = await TestServer.StartAsync();
