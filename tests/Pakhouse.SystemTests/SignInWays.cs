@@ -26,7 +26,7 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
         await using var tab = await browser.OpenAsync(server);
         var authenticator = await AddAuthenticatorAsync(tab, isUserVerified: true);
         await tab.SignInAsync(acme.Owner);
-        await Expect(tab.Page).Not.ToHaveURLAsync(new System.Text.RegularExpressions.Regex("/sign-in"));
+        await Expect(tab.Page).Not.ToHaveURLAsync(new System.Text.RegularExpressions.Regex("/sign-in", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)));
         await tab.GoAsync("/account/passkeys/add");
         await tab.Field("Name").FillAsync("Laptop");
         await tab.Button("Add a passkey").ClickAsync();
@@ -57,7 +57,7 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
         await using var tab = await browser.OpenAsync(server);
         var authenticator = await AddAuthenticatorAsync(tab, isUserVerified: false);
         await tab.SignInAsync(acme.Owner);
-        await Expect(tab.Page).Not.ToHaveURLAsync(new System.Text.RegularExpressions.Regex("/sign-in"));
+        await Expect(tab.Page).Not.ToHaveURLAsync(new System.Text.RegularExpressions.Regex("/sign-in", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)));
         await tab.GoAsync("/account/passkeys/add");
         await tab.Button("Add a passkey").ClickAsync();
         await Expect(tab.Page.GetByText("No passkey was made.")).ToBeVisibleAsync();
@@ -71,7 +71,7 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
         await tab.GoAsync("/sign-in");
         var cookies = (await tab.Page.Context.CookiesAsync()).ToDictionary(cookie => cookie.Name, cookie => cookie.Value, StringComparer.Ordinal);
         var sent = await tab.Page.RunAndWaitForRequestAsync(() => tab.Button("Sign in with a passkey").ClickAsync(), request => request.Method == "POST");
-        await Expect(tab.Page).Not.ToHaveURLAsync(new System.Text.RegularExpressions.Regex("/sign-in"));
+        await Expect(tab.Page).Not.ToHaveURLAsync(new System.Text.RegularExpressions.Regex("/sign-in", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)));
 
         var thief = new Visitor(server);
         foreach (var (name, value) in cookies) thief.Cookies[name] = value;

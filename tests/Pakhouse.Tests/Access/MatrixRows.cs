@@ -196,8 +196,8 @@ public static class MatrixRows
 
         // Policy and inventory
         Guarded("GET", Organization + "/policy", Permission.SeePolicy, Everybody),
-        Guarded("POST", Organization + "/policy/preview", Permission.ChangePolicy, OwnersInPerson, body: "{}"),
-        Guarded("PUT", Organization + "/policy", Permission.ChangePolicy, OwnersInPerson, body: "{}"),
+        Guarded("POST", Organization + "/policy/preview", Permission.ChangePolicy, OwnersInPerson, body: """{"policy":{},"version":"none"}"""),
+        Guarded("PUT", Organization + "/policy", Permission.ChangePolicy, OwnersInPerson, body: """{"policy":{},"version":"none"}"""),
         Guarded("GET", Organization + "/keys", Permission.ListMemberKeys, Leaders),
         Guarded("GET", Organization + "/keys.csv", Permission.ListMemberKeys, Leaders),
         Guarded("POST", Organization + "/keys/actions", Permission.DeleteMemberKey, Leaders, body: """{"action":"delete","keyIds":["0000000000000000"]}"""),

@@ -20,7 +20,11 @@ public sealed partial class MatrixTests(MatrixWorld world) : IClassFixture<Matri
     }
 
     [Fact]
-    public async Task Every_answer_is_what_the_permissions_and_the_cells_by_hand_say() => Assert.Empty(await world.CheckAsync(MatrixRows.All));
+    public async Task Every_answer_is_what_the_permissions_and_the_cells_by_hand_say()
+    {
+        var faults = await world.CheckAsync(MatrixRows.All);
+        Assert.True(faults.Count == 0, string.Join(Environment.NewLine, faults.Take(40)));
+    }
 
     public static class Control
     {

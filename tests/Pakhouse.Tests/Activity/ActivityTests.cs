@@ -27,7 +27,7 @@ public sealed class ActivityTests : IAsyncLifetime
         (await Feed.PageAsync(Actor.Session(user), organization, filter ?? new())).Value.Entries;
 
     /// <summary>As the sign-in writes it.</summary>
-    private Task SignInAsync(Guid user, string action = Did.Login, Guid? organization = null) => server.Get<Database>().WriteAsync(async transaction =>
+    private Task<bool> SignInAsync(Guid user, string action = Did.Login, Guid? organization = null) => server.Get<Database>().WriteAsync(async transaction =>
     {
         await ActivityLog.WriteAsync(transaction, server.Clock, Actor.Session(user, IPAddress.Parse("192.0.2.7")), action, organization, user.ToString());
         return true;
@@ -88,7 +88,7 @@ public sealed class ActivityTests : IAsyncLifetime
         public async Task Stranger_and_an_id_never_given_out_are_answered_alike()
         {
             var stranger = await given.server.AddUserAsync();
-            var unknown = (await given.Feed.PageAsync(Actor.Session(stranger), Guid.NewGuid(), new())).Refusal!;
+            var unknown = (await given.Feed.PageAsync(Actor.Session(stranger), Ids.New(given.server.Clock), new())).Refusal!;
             var foreign = (await given.Feed.PageAsync(Actor.Session(stranger), given.acme.Root, new())).Refusal!;
             Assert.Equal((RefusalCode.NotFound, unknown.Description), (foreign.Code, foreign.Description));
         }

@@ -162,7 +162,7 @@ public static class MailSenderTests
         }
     }
 
-    private static Task EnqueueAsync(TestServer server, string subject, string text, string recipient = Recipient) => server.Get<Database>().WriteAsync(async transaction =>
+    private static Task<bool> EnqueueAsync(TestServer server, string subject, string text, string recipient = Recipient) => server.Get<Database>().WriteAsync(async transaction =>
     {
         await server.Get<Mails>().EnqueueAsync(transaction, recipient, new MailContent(subject, text));
         return true;

@@ -213,7 +213,11 @@ public static partial class InvitationsTests
             Assert.Equal((await answers.OpenAsync("")).Refusal, refusal);
             Assert.Equal(refusal, (await answers.SignUpAsync(code, "Nora New", TestServer.Password, null)).Refusal);
             Assert.Null(await server.Users.FindByEmailAsync(New));
-            if (how == "sent again") Assert.False((await answers.OpenAsync(await CodeAsync(server))).IsRefused);
+            if (how != "sent again") return;
+            // Of two messages of one moment neither is the first; one of their links works.
+            var links = (await server.MailsToAsync(New)).Select(mail => Link().Match(mail.TextBody!).Groups["code"].Value).ToList();
+            Assert.Equal(2, links.Count);
+            Assert.NotEqual((await answers.OpenAsync(links[0])).IsRefused, (await answers.OpenAsync(links[1])).IsRefused);
         }
 
         [Fact]

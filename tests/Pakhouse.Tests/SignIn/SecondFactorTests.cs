@@ -138,7 +138,7 @@ public static class SecondFactorTests
             await server.Get<SecondFactor>().RemoveAsync(Actor.Session(user.Id));
             foreach (var action in (string[])[Did.SecondFactorAdd, Did.RecoveryCodes, Did.SecondFactorRemove])
                 Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{action}' AND actor_user_id = '{user.Id}'"));
-            Assert.Equal(3, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM mails WHERE recipient = '{Email}'"));
+            Assert.Equal(3, (await server.MailsToAsync(Email)).Count);
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM recovery_codes"));
         }
 
