@@ -22,7 +22,7 @@ public abstract partial class Recurring(TimeSpan interval, TimeProvider clock, I
                 {
                     await RunAsync();
                 }
-                catch (Exception e) when (e is not OperationCanceledException)
+                catch (Exception e) when (!stoppingToken.IsCancellationRequested) // a request of its own that timed out is cancelled too, and no reason to end
                 {
                     LogFailed(e, GetType().Name);
                 }
