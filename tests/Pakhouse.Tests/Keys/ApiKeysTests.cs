@@ -306,6 +306,26 @@ public static class ApiKeysTests
         }
 
         [Fact]
+        public async Task The_pages_make_show_once_and_delete_an_api_key()
+        {
+            await using var server = await TestServer.StartAsync();
+            var acme = await server.AddAcmeAsync();
+            var visitor = await Visitor.SignInAsync(server, "person1@acme.example");
+            var security = $"/organizations/{acme.Root}/security";
+            Assert.Contains($"{security}/api-keys/new", (await visitor.GetAsync(security)).Body, StringComparison.Ordinal);
+
+            var made = await visitor.SubmitToAsync($"{security}/api-keys/new", $"{security}/api-keys/new#new-key", ("Name", "Deploy"), ("ExpiresInDays", "30"), ("roles.test", "builder"));
+            Assert.Equal(HttpStatusCode.OK, made.Status);
+            var secret = System.Text.RegularExpressions.Regex.Match(made.Body, "ph_oak1_[0-9A-Za-z]{16}_[0-9A-Za-z]{49}", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)).Value;
+            Assert.Equal(["builder"], (await ExchangeAsync(server, secret)).Roles);
+
+            var page = $"{security}/api-keys/{TestServer.IdOf(secret)}";
+            Assert.DoesNotContain(secret, (await visitor.GetAsync(security)).Body + (await visitor.GetAsync(page)).Body, StringComparison.Ordinal);
+            Assert.Equal(HttpStatusCode.SeeOther, (await visitor.SubmitToAsync(page, $"{page}?handler=Delete")).Status);
+            Assert.Equal(HttpStatusCode.Unauthorized, (await ExchangeAsync(server, secret)).Status);
+        }
+
+        [Fact]
         public async Task Owners_are_told_once_a_week_before_the_end()
         {
             await using var server = await TestServer.StartAsync();
