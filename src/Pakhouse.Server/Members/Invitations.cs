@@ -165,7 +165,7 @@ public sealed class Invitations(Database database, Members members, Mails mails,
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.InviteMember, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         var found = await InvitationRows.SelectAsync(transaction.Connection!, transaction, $"i.email_normalized = @normalized AND i.root_id = @rootId AND {Seen(standpoint.Value)}",
-            new { normalized = normalizer.NormalizeEmail(email.Trim()), rootId = standpoint.Value.RootId ?? organizationId, organizationId });
+            new { normalized = normalizer.NormalizeEmail(email.Trim().Replace((char)0, (char)0xFFFD)), rootId = standpoint.Value.RootId ?? organizationId, organizationId }); // PostgreSQL holds no NUL; nobody has this address
         return found is [var invitation, ..] ? invitation : new Refusal(RefusalCode.NotFound, "userEmail: there is no invitation to this address here.", "no such invitation");
     }
 
