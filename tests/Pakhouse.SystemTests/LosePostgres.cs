@@ -37,7 +37,7 @@ public sealed class LosePostgres
     [Fact]
     public async Task Taken_connections_are_answered_503_and_given_back_are_used_again()
     {
-        await using var postgres = await PostgresServer.StartAsync("max_connections = 12");
+        await using var postgres = await PostgresServer.StartAsync("max_connections = 24");
         await using var server = await RunningServer.StartAsync(postgres.Setting);
         var (key, doomed) = await PrepareAsync(postgres, server);
 

@@ -192,7 +192,7 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
         foreach (var width in (int[])[360, 1440])
         {
             await tab.Page.SetViewportSizeAsync(width, 900);
-            if (!await FitsAsync(tab)) faults.Add($"{width} px: the page scrolls sideways");
+            if (!await FitsAsync(tab)) faults.Add($"{width} px: the page scrolls sideways: {string.Join(" | ", await tab.Page.EvaluateAsync<string[]>(TooWide))}");
             foreach (var scheme in (ColorScheme[])[ColorScheme.Light, ColorScheme.Dark])
             {
                 await tab.Page.EmulateMediaAsync(new() { ColorScheme = scheme });
@@ -203,6 +203,8 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
 
         Assert.True(faults.Count == 0, $"{tab.Page.Url}{Environment.NewLine}{string.Join(Environment.NewLine, faults)}");
     }
+
+    private const string TooWide = "[...document.querySelectorAll('body *')].filter(one => one.getBoundingClientRect().right > document.documentElement.clientWidth).slice(-3).map(one => one.outerHTML.slice(0, 200))";
 
     private static Task<bool> FitsAsync(Tab tab) => tab.Page.EvaluateAsync<bool>("document.documentElement.scrollWidth <= document.documentElement.clientWidth");
 }

@@ -31,9 +31,9 @@ public static class UserInfo
         var group = routes.MapApi("").WithTags("Tokens");
         group.MapGet("/userinfo", Answer).Describe<ShownUserInfo>("getUserInfo", "Who the bearer of the token is");
         group.MapPost("/userinfo", Answer).Describe<ShownUserInfo>("postUserInfo", "Who the bearer of the token is");
-        var ofRealm = (string realm, HttpContext context) => Answer(context);
-        group.MapGet("/auth/realms/{realm}/protocol/openid-connect/userinfo", ofRealm).Describe<ShownUserInfo>("getUserInfoOfRealm", "The same, where the field's command-line tool asks");
-        group.MapPost("/auth/realms/{realm}/protocol/openid-connect/userinfo", ofRealm).Describe<ShownUserInfo>("postUserInfoOfRealm", "The same, where the field's command-line tool asks");
+        // The realm is a parameter so that the description of the API has it; every name of one is the same house.
+        group.MapGet("/auth/realms/{realm}/protocol/openid-connect/userinfo", (string realm, HttpContext context) => Answer(context)).Describe<ShownUserInfo>("getUserInfoOfRealm", "The same, where the field's command-line tool asks");
+        group.MapPost("/auth/realms/{realm}/protocol/openid-connect/userinfo", (string realm, HttpContext context) => Answer(context)).Describe<ShownUserInfo>("postUserInfoOfRealm", "The same, where the field's command-line tool asks");
     }
 
     private static IResult Answer(HttpContext context)

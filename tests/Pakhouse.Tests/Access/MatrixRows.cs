@@ -276,7 +276,7 @@ public static class MatrixRows
         Page("/organizations/{organizationId}/webhooks", Permission.ManageWebhooks, OwnersInPerson),
         Page("/organizations/{organizationId}/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
         Public("PAGE", "/invitations/{code}"), // the code is the credential
-        Page("/organizations/{organizationId}/policy", Permission.SeePolicy, Everybody),
+        Page("/organizations/{organizationId}/policy", Permission.ChangePolicy, OwnersInPerson), // what holds stands on the Security page
         Page("/organizations/{organizationId}/keys", Permission.ListMemberKeys, Leaders),
         Page("/organizations/{organizationId}/security/keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),
         Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
