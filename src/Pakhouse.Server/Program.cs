@@ -51,25 +51,20 @@ public static class Program
         var services = builder.Services;
         services.AddSingleton(options).AddSingleton(database).AddSingleton(clock).AddSingleton<PublicAddress>();
 
+        services.AddHosted<SigningKeys>(); // first: before the others need the database, it makes its own key and that of Data Protection
         services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
-        services.AddSingleton<Keys>().AddSingleton<KeyTickets>().AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>();
-        services.AddSingleton<Callers>().AddSingleton<Mails>().AddSingleton<ActivityFeed>();
-        services.AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<Inventory>();
-        services.AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddSingleton<WebhookSender>().AddHostedService(provider => provider.GetRequiredService<WebhookSender>());
-        services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
-        services.AddSingleton<MemberKeys>();
-        ApiDocument.Add(services);
-        services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddSingleton<StatusStreams>().AddHostedService(provider => provider.GetRequiredService<StatusStreams>());
         services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
-        services.AddSingleton<ApiKeys>().AddSingleton<ApiKeyNotices>().AddHostedService(provider => provider.GetRequiredService<ApiKeyNotices>());
-        services.AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
-        services.AddSingleton<MailSender>().AddHostedService(provider => provider.GetRequiredService<MailSender>());
-        services.AddSingleton<KeyUse>().AddHostedService(provider => provider.GetRequiredService<KeyUse>());
-        services.AddSingleton<KeyRotation>().AddSingleton<OverlapEnds>().AddHostedService(provider => provider.GetRequiredService<OverlapEnds>());
-        services.AddSingleton<KeyExpiry>().AddHostedService(provider => provider.GetRequiredService<KeyExpiry>());
-        services.AddSingleton<KeyHistory>().AddSingleton<KeyHistoryEnd>().AddHostedService(provider => provider.GetRequiredService<KeyHistoryEnd>());
-        services.AddSingleton<SigningKeys>().AddHostedService(provider => provider.GetRequiredService<SigningKeys>());
+        services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddHosted<StatusStreams>();
+        services.AddSingleton<Keys>().AddSingleton<MemberKeys>().AddSingleton<Inventory>().AddSingleton<KeyTickets>().AddHosted<KeyUse>().AddHosted<KeyExpiry>();
+        services.AddSingleton<KeyRotation>().AddHosted<OverlapEnds>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryEnd>();
+        services.AddSingleton<ApiKeys>().AddHosted<ApiKeyNotices>();
+        services.AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>().AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
+        services.AddSingleton<Callers>().AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<ActivityFeed>();
+        services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
+        services.AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddHosted<WebhookSender>();
+        services.AddSingleton<Mails>().AddHosted<MailSender>();
+        ApiDocument.Add(services);
 
         services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
         services.AddSingleton<SetUp>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
@@ -164,28 +159,28 @@ public static class Program
     private static void MapRoutes(WebApplication app)
     {
         TokenEndpoint.Map(app);
-        LeakEndpoints.Map(app);
-        WebhookEndpoints.Map(app);
-        ApiKeyEndpoints.Map(app);
-        KeyLifeEndpoints.Map(app);
-        Health.Map(app);
         Discovery.Map(app);
-        ActivityEndpoints.Map(app);
+        StatusListEndpoint.Map(app);
+        Introspection.Map(app);
+        RevocationEndpoint.Map(app);
         UserInfo.Map(app);
+        LeakEndpoints.Map(app);
         SessionEndpoint.Map(app);
         OrganizationEndpoints.Map(app);
         MemberEndpoints.Map(app);
         KeyEndpoints.Map(app);
-        ApiDocument.Map(app);
+        KeyLifeEndpoints.Map(app);
+        ApiKeyEndpoints.Map(app);
+        InventoryEndpoints.Map(app);
+        PolicyEndpoints.Map(app);
+        ActivityEndpoints.Map(app);
+        WebhookEndpoints.Map(app);
         RoleCatalogue.Map(app, app.Services.GetRequiredService<PakhouseOptions>().Roles);
-        StatusListEndpoint.Map(app);
-        Introspection.Map(app);
-        RevocationEndpoint.Map(app);
+        ScopeCatalogue.Map(app);
+        ApiDocument.Map(app);
+        Health.Map(app);
         Assets.Map(app);
         if (app.Services.GetRequiredService<PakhouseOptions>().OidcAuthority is not null) ProviderSignIn.Map(app);
-        ScopeCatalogue.Map(app);
-        PolicyEndpoints.Map(app);
-        InventoryEndpoints.Map(app);
         app.MapRazorPages();
     }
 }

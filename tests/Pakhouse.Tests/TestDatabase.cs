@@ -1,29 +1,49 @@
 using Dapper;
+using Microsoft.Extensions.Configuration;
 using Npgsql;
 using Xunit.v3;
 
 namespace Pakhouse.Tests;
 
 /// <summary>
-/// A new, empty database. The whole suite runs twice: on SQLite, and, where PAKHOUSE_TEST_POSTGRES holds the connection string of a
+/// A new database: its schema is there, and nothing in it; or, where a test is about that, not even its schema. The whole suite runs twice: on SQLite, and, where PAKHOUSE_TEST_POSTGRES holds the connection string of a
 /// server whose databases may come and go (test.sh starts one), on PostgreSQL.
 /// </summary>
 public sealed record TestDatabase(string Folder, string? Postgres)
 {
     private static readonly string? server = Environment.GetEnvironmentVariable("PAKHOUSE_TEST_POSTGRES");
 
+    /// <summary>Migrated once and copied for every test.</summary>
+    private static readonly Lazy<Task<TestDatabase>> template = new(async () =>
+    {
+        var place = await CreateEmptyAsync();
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => place.DeleteAsync().Wait();
+        await using var database = Database.Of(place.Options);
+        database.Prepare();
+        return place;
+    });
+
     public static bool IsPostgres => server is not null;
 
     public string[] Settings => [$"--Pakhouse:DataFolder={Folder}", .. Postgres is null ? Array.Empty<string>() : [$"--Pakhouse:PostgresConnection={Postgres}"]];
 
+    public PakhouseOptions Options => PakhouseOptions.Read(new ConfigurationBuilder().AddCommandLine(Settings).Build());
+
     public static async Task<TestDatabase> CreateAsync()
     {
-        var folder = Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "data");
-        if (server is null) return new(folder, null);
+        var migrated = await template.Value;
+        var folder = MakeFolder();
+        if (server is not null) return new(folder, await CreatePostgresAsync(folder, $"TEMPLATE {new NpgsqlConnectionStringBuilder(migrated.Postgres).Database} STRATEGY FILE_COPY"));
+        DataFolder.Create(folder);
+        File.Copy(Path.Combine(migrated.Folder, "pakhouse.db"), Path.Combine(folder, "pakhouse.db"));
+        return new(folder, null);
+    }
 
-        var name = $"test_{Path.GetFileName(Path.GetDirectoryName(folder))!.ToLowerInvariant().Replace('-', '_')}";
-        await AdministerAsync($"CREATE DATABASE {name}");
-        return new(folder, new NpgsqlConnectionStringBuilder(server) { Database = name, MaxPoolSize = 20 }.ConnectionString);
+    /// <summary>A new, empty one: the first start makes the schema.</summary>
+    public static async Task<TestDatabase> CreateEmptyAsync()
+    {
+        var folder = MakeFolder();
+        return new(folder, server is null ? null : await CreatePostgresAsync(folder, ""));
     }
 
     public async Task DeleteAsync()
@@ -37,6 +57,15 @@ public sealed record TestDatabase(string Folder, string? Postgres)
     public System.Data.Common.DbConnection Connect() => Postgres is null
         ? new Microsoft.Data.Sqlite.SqliteConnection($"Data Source={Path.Combine(Folder, "pakhouse.db")};Pooling=False")
         : new NpgsqlConnection(Postgres + ";Pooling=false");
+
+    private static string MakeFolder() => Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "data");
+
+    private static async Task<string> CreatePostgresAsync(string folder, string how)
+    {
+        var name = $"test_{Path.GetFileName(Path.GetDirectoryName(folder))!.ToLowerInvariant().Replace('-', '_')}";
+        await AdministerAsync($"CREATE DATABASE {name} {how}");
+        return new NpgsqlConnectionStringBuilder(server) { Database = name, MaxPoolSize = 20 }.ConnectionString;
+    }
 
     private static async Task AdministerAsync(string sql)
     {

@@ -37,3 +37,10 @@ public abstract partial class Recurring(TimeSpan interval, TimeProvider clock, I
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Work} failed; it is tried again at its next turn")]
     private partial void LogFailed(Exception exception, string work);
 }
+
+public static class HostedServices
+{
+    /// <summary>One instance, both to be asked for and run by the host.</summary>
+    public static IServiceCollection AddHosted<T>(this IServiceCollection services) where T : class, IHostedService =>
+        services.AddSingleton<T>().AddHostedService(provider => provider.GetRequiredService<T>());
+}

@@ -158,7 +158,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         LEFT JOIN organizations t ON t.id = @target AND t.id <> o.id AND t.disabled_at IS NULL AND t.deleted_at IS NULL
         LEFT JOIN memberships om ON om.user_id = u.id AND om.organization_id = COALESCE(t.id, o.root_id) AND om.ended_at IS NULL
         WHERE k.id = @id
-        """, "@id", "@target");
+        """, keptMax: int.MaxValue, "@id", "@target");
 
     /// <summary>Everything about a key and the organization asked for, at this moment; null when there is no such key.</summary>
     /// <param name="keyId">The public id.</param>

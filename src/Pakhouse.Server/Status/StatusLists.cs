@@ -51,7 +51,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
         """
         SELECT COALESCE((SELECT value FROM counters WHERE name = 'access_keys.status_version'), 0),
                COALESCE((SELECT value FROM counters WHERE name = 'access_keys.status_index'), -1)
-        """);
+        """, keptMax: 1); // one look at a time serves all who ask
 
     private sealed class OneList
     {

@@ -63,9 +63,10 @@ public abstract class Database : IAsyncDisposable
     }
 
     /// <summary>A statement that is prepared once per connection and kept; see <see cref="PreparedRead"/>.</summary>
-    public PreparedRead PrepareRead(string sql, params string[] parameters)
+    /// <param name="keptMax">Connections for it at most; the database may spare fewer.</param>
+    public PreparedRead PrepareRead(string sql, int keptMax, params string[] parameters)
     {
-        var read = MakeRead(sql, parameters);
+        var read = MakeRead(sql, Math.Min(keptMax, SpareConnections), parameters);
         preparedReads.Add(read);
         return read;
     }
@@ -79,8 +80,10 @@ public abstract class Database : IAsyncDisposable
     /// <summary>Whether the exception means "the database cannot be reached or used now", to be answered 503 and not 500.</summary>
     public static bool IsOutOfReach(Exception exception) => SqliteDatabase.IsItsAbsence(exception) || PostgresDatabase.IsItsAbsence(exception);
 
-    /// <summary>A prepared read that keeps as many connections as this database can spare.</summary>
-    protected abstract PreparedRead MakeRead(string sql, string[] parameters);
+    /// <summary>How many connections prepared reads may keep, so that changes and pages find one however many exchanges there are.</summary>
+    protected abstract int SpareConnections { get; }
+
+    protected abstract PreparedRead MakeRead(string sql, int keptMax, string[] parameters);
 
     /// <summary>An open connection; disposing it gives it back to its pool.</summary>
     protected abstract Task<DbConnection> OpenAsync();

@@ -117,8 +117,10 @@ public sealed class PostgresDatabase : Database
         _ => false,
     };
 
-    /// <summary>Half of the pool: changes and pages find a connection however many exchanges there are.</summary>
-    protected override PreparedRead MakeRead(string sql, string[] parameters) => new(OpenAsync, sql, parameters, keptMax: Math.Max(1, settings.MaxPoolSize / 2), isPrepared);
+    /// <summary>Half of the pool.</summary>
+    protected override int SpareConnections => Math.Max(1, settings.MaxPoolSize / 2);
+
+    protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) => new(OpenAsync, sql, parameters, keptMax, isPrepared);
 
     protected override async Task<DbConnection> OpenAsync() => await source.OpenConnectionAsync();
 

@@ -93,7 +93,9 @@ public sealed class SqliteDatabase : Database
         SqliteErrorCode: 3 or 5 or 6 or 8 or 10 or 11 or 13 or 14 or 15 or 26,
     };
 
-    protected override PreparedRead MakeRead(string sql, string[] parameters) => new(OpenAsync, sql, parameters, keptMax: 64, isPrepared: true);
+    protected override int SpareConnections => 64;
+
+    protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) => new(OpenAsync, sql, parameters, keptMax, isPrepared: true);
 
     protected override async Task<DbConnection> OpenAsync()
     {

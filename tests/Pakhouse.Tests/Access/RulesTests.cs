@@ -295,10 +295,11 @@ public static class RulesTests
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(old)).Status);
         }
 
-        private const int Rounds = 10_000;
+        // On PostgreSQL the race across processes has twenty thousand (ShareDatabase).
+        private static readonly int rounds = TestDatabase.IsPostgres ? 1_000 : 10_000;
 
         /// <summary>
-        /// Ten thousand deletions, each with exchanges of the same key around it, in parallel over HTTP. An exchange looks, before it
+        /// Deletions, each with exchanges of the same key around it, in parallel over HTTP. An exchange looks, before it
         /// begins, whether the deletion was acknowledged; then it may not succeed.
         /// </summary>
         [Fact]
@@ -321,14 +322,14 @@ public static class RulesTests
             {
                 acknowledge();
                 return await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, id);
-            }, rounds: 500);
+            }, times: 500);
             Assert.NotEqual(0, late);
         }
 
         /// <returns>Exchanges that succeeded before the acknowledgement, and after it.</returns>
-        private static async Task<(int Before, int Late)> RaceAsync(TestServer server, Acme acme, Func<string, Action, Task<Outcome<bool>>> delete, int rounds = Rounds)
+        private static async Task<(int Before, int Late)> RaceAsync(TestServer server, Acme acme, Func<string, Action, Task<Outcome<bool>>> delete, int? times = null)
         {
-            var keys = await SeedKeysAsync(server, acme, rounds);
+            var keys = await SeedKeysAsync(server, acme, times ?? rounds);
             var acknowledged = new ConcurrentDictionary<string, bool>(StringComparer.Ordinal);
             var (before, late) = (0, 0);
 

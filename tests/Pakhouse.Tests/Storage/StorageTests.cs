@@ -20,7 +20,7 @@ public class StorageTests
     [Fact, SqliteOnly("PostgreSQL keeps its files itself")]
     public async Task The_data_folder_and_its_files_are_their_owners_alone()
     {
-        await using var server = await TestServer.StartAsync();
+        await using var server = await TestServer.StartOnAsync(await TestDatabase.CreateEmptyAsync(), null);
         await server.AddAcmeAsync();
         if (OperatingSystem.IsWindows()) return;
         const UnixFileMode owner = UnixFileMode.UserRead | UnixFileMode.UserWrite;

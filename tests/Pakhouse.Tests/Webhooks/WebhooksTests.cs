@@ -279,7 +279,7 @@ public static class WebhooksTests
             }
 
             Assert.True(scene.Server.Clock.GetUtcNow() - began >= WebhookSender.PatienceMax);
-            Assert.Equal(1, await scene.Server.ScalarAsync<long>("SELECT COUNT(*) FROM mails WHERE recipient = 'person1@acme.example'"));
+            Assert.Single(await scene.Server.MailsToAsync("person1@acme.example"));
             Assert.Equal(0, await scene.Server.ScalarAsync<long>("SELECT COUNT(*) FROM webhook_messages WHERE due_at IS NOT NULL"));
             Assert.Equal(RefusalCode.Conflict, (await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id)).Refusal!.Code);
 
