@@ -141,7 +141,7 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres)
             IssuedAt = now.UtcDateTime,
             Expires = now.UtcDateTime.AddSeconds(LifetimeSeconds),
             SigningCredentials = credentials,
-            Claims = new Dictionary<string, object>(12, StringComparer.Ordinal)
+            Claims = new Dictionary<string, object>(13, StringComparer.Ordinal)
             {
                 ["sub"] = UserId,
                 ["client_id"] = "personal-access-key",
@@ -155,9 +155,12 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres)
                 ["key_id"] = keyId,
                 ["name"] = "Person 12345",
                 ["email"] = "person12345@acme.example",
+                ["status"] = status,
             },
         });
     }
+
+    private static readonly Dictionary<string, object> status = new(StringComparer.Ordinal) { ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal) { ["idx"] = 123456L, ["uri"] = $"{Issuer}/status-lists/0" } };
 
     private static readonly string[] roles = ["build-operator", "report-viewer"];
 

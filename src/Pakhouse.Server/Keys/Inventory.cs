@@ -144,7 +144,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, Mails mai
             {
                 KeyAction.Delete => "UPDATE access_keys SET deleted_at = @at WHERE id = @keyId",
                 KeyAction.Suspend => "UPDATE access_keys SET suspended_at = @at WHERE id = @keyId",
-                KeyAction.Resume => "UPDATE access_keys SET suspended_at = NULL WHERE id = @keyId",
+                KeyAction.Resume => "UPDATE access_keys SET suspended_at = NULL, frozen_at = NULL WHERE id = @keyId",
             }, new { keyId, at }, transaction);
             await KeyStatus.OfKeyAsync(transaction, clock, keyId);
             // With an API key its service user ends; an earlier secret ends alone.

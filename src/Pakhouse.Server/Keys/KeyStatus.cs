@@ -18,14 +18,14 @@ internal static class KeyStatus
         SetAsync(transaction, clock, "k.id = @id", keyId);
 
     public static Task OfMembershipAsync(DbTransaction transaction, TimeProvider clock, Guid membershipId) =>
-        SetAsync(transaction, clock, "m.id = @id", membershipId.ToString());
+        SetAndTellAsync(transaction, clock, "m.id = @id", membershipId.ToString(), "membership");
 
     public static Task OfUserAsync(DbTransaction transaction, TimeProvider clock, Guid userId) =>
-        SetAsync(transaction, clock, "u.id = @id", userId.ToString());
+        SetAndTellAsync(transaction, clock, "u.id = @id", userId.ToString(), "user");
 
     /// <summary>With its sub-organizations.</summary>
     public static Task OfOrganizationAsync(DbTransaction transaction, TimeProvider clock, Guid organizationId) =>
-        SetAsync(transaction, clock, "(o.id = @id OR o.root_id = @id)", organizationId.ToString());
+        SetAndTellAsync(transaction, clock, "o.id IN (SELECT id FROM organizations WHERE id = @id UNION ALL SELECT id FROM organizations WHERE root_id = @id)", organizationId.ToString(), "organization");
 
     /// <summary>The next free entry.</summary>
     public static Task<long> TakeIndexAsync(DbTransaction transaction) => transaction.Connection!.ExecuteScalarAsync<long>(
@@ -34,7 +34,17 @@ internal static class KeyStatus
         ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value
         """, transaction: transaction);
 
-    private static async Task SetAsync(DbTransaction transaction, TimeProvider clock, string which, string id)
+    /// <summary>And tells webhooks of each key, which its own operations do themselves.</summary>
+    private static async Task SetAndTellAsync(DbTransaction transaction, TimeProvider clock, string which, string id, string reason)
+    {
+        var changed = await SetAsync(transaction, clock, which, id);
+        if (changed.Count == 0 || !await Events.AreHeardAsync(transaction)) return;
+        foreach (var (keyId, status) in changed)
+            await Events.OfKeyAsync(transaction, clock, status switch { Valid => EventTypes.KeyResumed, Suspended => EventTypes.KeySuspended, _ => EventTypes.KeyDeleted }, keyId, ("reason", reason));
+    }
+
+    /// <returns>The keys whose entry changed, and to what.</returns>
+    private static async Task<List<(string KeyId, long Status)>> SetAsync(DbTransaction transaction, TimeProvider clock, string which, string id)
     {
         var now = clock.GetUtcNow();
         // The counter's row stays locked until the commit, so numbers become visible in their order: who has seen one has seen all before it. No
@@ -44,7 +54,7 @@ internal static class KeyStatus
             INSERT INTO counters (name, value) VALUES ('access_keys.status_version', @now)
             ON CONFLICT (name) DO UPDATE SET value = CASE WHEN counters.value < @now THEN @now ELSE counters.value + 1 END RETURNING value
             """, new { now }, transaction);
-        await transaction.Connection!.ExecuteAsync(
+        return (await transaction.Connection!.QueryAsync<(string, long)>(
             $"""
             UPDATE access_keys SET status = actual.status, status_version = @version
             FROM (
@@ -59,6 +69,7 @@ internal static class KeyStatus
                 LEFT JOIN organizations r ON r.id = o.root_id
                 WHERE {which}) AS actual
             WHERE actual.id = access_keys.id AND actual.status <> access_keys.status
-            """, new { id, version, now }, transaction);
+            RETURNING access_keys.id, access_keys.status
+            """, new { id, version, now }, transaction)).AsList();
     }
 }

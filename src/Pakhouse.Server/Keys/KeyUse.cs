@@ -95,7 +95,7 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
             await database.WriteAloneAsync(async transaction =>
             {
                 await WriteAsync(transaction, hours);
-                return await WriteNetworksAsync(transaction, unseen);
+                return await WriteNetworksAsync(transaction, clock, unseen);
             });
             foreach (var (key, _) in taken) seen.Add((key.KeyId, key.Network));
         }
@@ -222,9 +222,10 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
     private sealed record Sighting(string KeyId, string Network, DateTimeOffset FirstAt, DateTimeOffset LastAt);
 
     /// <summary>A network that a key was not used from before is written down and told; one that was, is written once a day.</summary>
-    private static async Task<int> WriteNetworksAsync(DbTransaction transaction, List<Sighting> sightings)
+    private static async Task<int> WriteNetworksAsync(DbTransaction transaction, TimeProvider clock, List<Sighting> sightings)
     {
         var connection = transaction.Connection!;
+        var isHeard = sightings.Count > 0 && await Events.AreHeardAsync(transaction); // of a million keys used for the first time, not one by one
         foreach (var chunk in sightings.Chunk(200))
         {
             // One parameter a key: the mapper would pass a list to PostgreSQL as an array, which SQLite does not know.
@@ -240,7 +241,10 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
                 if (networks.Contains(one.Network))
                     await connection.ExecuteAsync("UPDATE key_networks SET last_used_at = @LastAt WHERE key_id = @KeyId AND network = @Network", one, transaction);
                 else if (networks.Count < NetworksMax && networks.Add(one.Network))
+                {
                     await connection.ExecuteAsync("INSERT INTO key_networks (key_id, network, first_used_at, last_used_at) VALUES (@KeyId, @Network, @FirstAt, @LastAt)", one, transaction);
+                    if (isHeard) await Events.OfKeyAsync(transaction, clock, EventTypes.KeyUsedFirstFromNetwork, one.KeyId, ("network", one.Network), ("firstUsedAt", one.FirstAt));
+                }
             }
         }
 

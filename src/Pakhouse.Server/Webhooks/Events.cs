@@ -55,6 +55,10 @@ public static class Events
         await WriteAsync(transaction, clock, type, key.OrganizationId, data);
     }
 
+    /// <summary>Whether anybody listens anywhere: what happens to many keys at once asks first.</summary>
+    public static async Task<bool> AreHeardAsync(DbTransaction transaction) =>
+        await transaction.Connection!.ExecuteScalarAsync<long?>("SELECT 1 FROM webhooks WHERE disabled_at IS NULL LIMIT 1", transaction: transaction) is not null;
+
     /// <summary>Something else happened in an organization.</summary>
     /// <param name="data">Ids, names, times, numbers; what is null is left out.</param>
     public static Task WriteAsync(DbTransaction transaction, TimeProvider clock, string type, Guid organizationId, params (string Name, object? Value)[] data)

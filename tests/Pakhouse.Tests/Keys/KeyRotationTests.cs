@@ -274,9 +274,11 @@ public static class KeyRotationTests
             var key = await RotateAsync(server, acme, old, TimeSpan.Zero);
             await server.ExchangeAsync(old);
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
-            await server.ExecuteAsync($"UPDATE access_keys SET suspended_at = NULL WHERE id = '{TestServer.IdOf(key)}'");
+            Assert.Equal([TestServer.IdOf(key)], (await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, KeyAction.Resume, [TestServer.IdOf(key)])).Value);
             await server.ExchangeAsync(old);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
+            var entry = (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.Single(one => one.Id == TestServer.IdOf(key));
+            Assert.DoesNotContain(KeyChip.Of(entry, server.Clock.GetUtcNow()), chip => chip.Text == "frozen");
         }
 
         [Fact]

@@ -55,6 +55,31 @@ public static class IntrospectionTests
             Assert.Equal(("introspection by gateway", "203.0.113.7"), (key.LastUsedUserAgent, key.LastUsedAddress));
         }
 
+        [Fact]
+        public async Task A_replaced_key_that_is_introspected_after_its_overlap_freezes_its_family_as_an_exchange_does()
+        {
+            await using var server = await StartAsync();
+            var acme = await server.AddAcmeAsync();
+            var old = await server.AddKeyAsync(acme.Owner, acme.Root);
+            var key = await KeyRotationTests.RotateAsync(server, acme, old, TimeSpan.Zero);
+            Assert.True((await IntrospectAsync(server, key)).Json.GetProperty("active").GetBoolean());
+            Assert.Equal("{\"active\":false}", (await IntrospectAsync(server, old)).Body);
+            Assert.Equal("{\"active\":false}", (await IntrospectAsync(server, key)).Body);
+        }
+
+        [Fact]
+        public async Task A_raw_API_key_is_told_as_the_service_it_is()
+        {
+            await using var server = await StartAsync();
+            var acme = await server.AddAcmeAsync();
+            using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new NewApiKey(KeyFormat.NewId(), "Deploy", null, NameSet.Empty, [new(acme.Root, NameSet.Of("viewer"))]))).Value;
+            var told = (await IntrospectAsync(server, made.Reveal())).Json;
+            Assert.True(told.GetProperty("active").GetBoolean());
+            Assert.Equal("api_key", told.GetProperty("token_type").GetString());
+            Assert.Equal(acme.Root.ToString(), told.GetProperty("org_id").GetString());
+            Assert.False(told.TryGetProperty("username", out _));
+        }
+
         [Theory, InlineData("10.1.2.3", true), InlineData("203.0.113.7", false), InlineData("", false)]
         public async Task A_key_that_is_allowed_in_some_networks_is_good_for_a_caller_who_is_said_to_come_from_them(string from, bool isActive)
         {

@@ -138,6 +138,39 @@ public static class WebhooksTests
         }
 
         [Fact]
+        public async Task A_network_that_a_key_is_used_from_for_the_first_time_is_told_once()
+        {
+            await using var scene = await Scene.StartAsync("key.used_first_from_network");
+            var key = await scene.Server.AddKeyAsync(scene.Acme.Owner, scene.Acme.Root);
+            for (var use = 0; use < 2; use++)
+            {
+                await scene.Server.ExchangeAsync(key);
+                await scene.Server.Get<KeyUse>().FlushAsync();
+                scene.Server.Clock.Advance(TimeSpan.FromDays(1)); // on another day the network is looked up, and known
+            }
+
+            await scene.SendAsync();
+            var message = Assert.Single(scene.Receiver.All);
+            Assert.Equal((TestServer.IdOf(key), "127.0.0.0/24"), (message.Data.GetProperty("keyId").GetString(), message.Data.GetProperty("network").GetString()));
+            Assert.Equal("2026-11-02T09:00:30Z", message.Data.GetProperty("firstUsedAt").GetString());
+        }
+
+        [Fact]
+        public async Task Of_an_organization_that_is_disabled_and_enabled_and_a_member_who_goes_every_key_is_told()
+        {
+            await using var scene = await Scene.StartAsync("key.suspended", "key.resumed", "key.deleted");
+            var member = await scene.Server.AddMemberAsync(scene.Acme.Sub);
+            var key = await scene.Server.AddKeyAsync(member, scene.Acme.Sub);
+            await scene.Server.Organizations.SetDisabledAsync(scene.Owner, scene.Acme.Root, true);
+            await scene.Server.Organizations.SetDisabledAsync(scene.Owner, scene.Acme.Root, false);
+            await scene.Server.Members.RemoveAsync(scene.Owner, scene.Acme.Sub, member);
+            await scene.SendAsync();
+            Assert.Equal([("key.deleted", "membership"), ("key.resumed", "organization"), ("key.suspended", "organization")],
+                scene.Receiver.All.Select(message => (message.Type, message.Data.GetProperty("reason").GetString()!)).OrderBy(told => told.Type, StringComparer.Ordinal));
+            Assert.All(scene.Receiver.All, message => Assert.Equal(TestServer.IdOf(key), message.Data.GetProperty("keyId").GetString()));
+        }
+
+        [Fact]
         public async Task A_leak_is_told_with_its_reporter()
         {
             await using var scene = await Scene.StartAsync("key.leaked");
