@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Deque.AxeCore.Commons;
 using Microsoft.Playwright;
 using static Microsoft.Playwright.Assertions;
@@ -159,6 +160,65 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
     }
 
     [Fact]
+    public async Task Policy_inventory_explanation_API_keys_and_webhooks_of_an_owner()
+    {
+        Person owner;
+        Guid root, webhook;
+        string key, apiKey = KeyFormat.NewId();
+        await using (var seed = Seed.Open(dashboard.Server.DataFolder))
+        {
+            owner = await seed.AddPersonAsync("Rita Ruler");
+            root = (await seed.Organizations.CreateRootAsync(Actor.Operator, new string('R', 100), owner.Id)).Value;
+            var actor = Actor.Session(owner.Id);
+            key = Seed.IdOf(await seed.AddKeyAsync(owner, root, new string('K', 100)));
+            (await seed.Get<ApiKeys>().CreateAsync(actor, root, new NewApiKey(apiKey, new string('A', 100), null, NameSet.Empty, [new(root, NameSet.Of("build-operator"))]))).Value.Dispose();
+            webhook = (await seed.Get<Webhooks>().CreateAsync(actor, root, $"https://hooks.example/{new string('w', 100)}", NameSet.Empty)).Value.Id;
+            await seed.Get<Webhooks>().TestAsync(actor, root, webhook);
+        }
+
+        await using var tab = await browser.OpenAsync(dashboard.Server);
+        await tab.SignInAsync(owner);
+        var organization = $"/organizations/{root}";
+        foreach (var page in (string[])["security", "security/api-keys/new", $"security/api-keys/{apiKey}", $"security/keys/{key}/explain", "keys", "keys?filter=neverUsed", "webhooks", $"webhooks/{webhook}", "policy"])
+        {
+            await tab.GoAsync($"{organization}/{page}");
+            await AuditAsync(tab);
+        }
+
+        // What a change would do, before it is made; and what cannot be.
+        await tab.Page.Locator("[name=LifetimeMaxDays]").FillAsync("30");
+        await tab.Button("Preview the Change").ClickAsync();
+        await AuditAsync(tab);
+        await tab.GoAsync($"{organization}/policy");
+        await tab.Page.Locator("[name=Networks]").FillAsync("everywhere");
+        await tab.Button("Preview the Change").ClickAsync();
+        await Expect(tab.Alert).ToBeVisibleAsync();
+        await AuditAsync(tab);
+    }
+
+    [Fact]
+    public async Task Account_passwords_and_codes()
+    {
+        await using (var tab = await browser.OpenAsync(dashboard.Server))
+        {
+            foreach (var page in (string[])["/forgot-password", "/reset-password?code=used", "/sign-in/code", "/invitations/used"])
+            {
+                await tab.GoAsync(page);
+                await AuditAsync(tab);
+            }
+        }
+
+        await using var account = await browser.OpenAsync(dashboard.Server);
+        await account.SignInAsync(await dashboard.AddMemberAsync(new string('W', 100)));
+        await Expect(account.Page.GetByRole(AriaRole.Heading, new() { Level = 1 })).ToBeVisibleAsync();
+        foreach (var page in (string[])["/account", "/account/password", "/account/second-factor", "/account/passkeys/add"])
+        {
+            await account.GoAsync(page);
+            await AuditAsync(account);
+        }
+    }
+
+    [Fact]
     public async Task Organization_and_auth_activity_full_empty_with_a_fault_and_of_somebody_who_sees_their_own()
     {
         await using var tab = await browser.OpenAsync(dashboard.Server);
@@ -188,8 +248,14 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
         Assert.False(await FitsAsync(tab));
     }
 
-    internal static async Task AuditAsync(Tab tab)
+    /// <summary>A folder to which every page that is audited is drawn, for people to look at; none: nothing is.</summary>
+    private static readonly string? pictures = Environment.GetEnvironmentVariable("PAKHOUSE_PICTURES");
+
+    private static int picture;
+
+    internal static async Task AuditAsync(Tab tab, [CallerMemberName] string test = "")
     {
+        var number = Interlocked.Increment(ref picture);
         var faults = new List<string>();
         await tab.Page.EvaluateAsync(axe);
         foreach (var width in (int[])[360, 1440])
@@ -199,6 +265,7 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
             foreach (var scheme in (ColorScheme[])[ColorScheme.Light, ColorScheme.Dark])
             {
                 await tab.Page.EmulateMediaAsync(new() { ColorScheme = scheme });
+                if (pictures is not null) await tab.Page.ScreenshotAsync(new() { Path = Path.Combine(pictures, $"{test}-{number}-{width}-{scheme}.png"), FullPage = true });
                 faults.AddRange((await tab.Page.EvaluateAsync<string[]>(Violations)).Select(violation => $"{width} px, {scheme}: {violation}"));
             }
         }

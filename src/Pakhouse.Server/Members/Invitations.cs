@@ -199,12 +199,13 @@ public sealed class Invitations(Database database, Members members, Mails mails,
         var sender = actor.Credential is Credential.Session or Credential.Key
             ? await transaction.Connection!.QuerySingleAsync<User>("SELECT name, email FROM users WHERE id = @UserId", new { actor.UserId }, transaction)
             : null;
-        var root = await transaction.Connection!.QuerySingleAsync<string>("SELECT name FROM organizations WHERE id = @rootId", new { rootId }, transaction);
-        var places = invitation.OrganizationsAndRoles.Select(one => $"  {one.OrganizationName}: {(one.Roles.Count == 0 ? "member" : string.Join(", ", one.Roles.Select(options.Roles.NameOf)))}");
+        var root = MailContent.Unlinked(await transaction.Connection!.QuerySingleAsync<string>("SELECT name FROM organizations WHERE id = @rootId", new { rootId }, transaction));
+        var senderName = sender is null ? null : MailContent.Unlinked(sender.Name);
+        var places = invitation.OrganizationsAndRoles.Select(one => $"  {MailContent.Unlinked(one.OrganizationName)}: {(one.Roles.Count == 0 ? "member" : string.Join(", ", one.Roles.Select(options.Roles.NameOf)))}");
         await mails.EnqueueAsync(transaction, invitation.Email, new MailContent(
-            sender is null ? $"You are invited to {root}" : $"{sender.Name} invites you to {root}",
+            sender is null ? $"You are invited to {root}" : $"{senderName} invites you to {root}",
             $"""
-            {(sender is null ? $"You are invited to join {root}" : $"{sender.Name} ({sender.Email}) invites you to join {root}")} at {publicAddress.Value}:
+            {(sender is null ? $"You are invited to join {root}" : $"{senderName} ({sender.Email}) invites you to join {root}")} at {publicAddress.Value}:
 
             {string.Join('\n', places)}
 

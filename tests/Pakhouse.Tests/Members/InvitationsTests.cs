@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Text.RegularExpressions;
 
@@ -47,6 +48,40 @@ public static partial class InvitationsTests
             }
 
             Assert.Single(answers.Distinct());
+        }
+
+        /// <summary>Medians of tries that take turns; the control of this measure stands with that of the sign-in.</summary>
+        [Fact]
+        public async Task They_take_the_same_time()
+        {
+            await using var server = await TestServer.StartAsync();
+            var acme = await server.AddAcmeAsync();
+            var times = new Dictionary<bool, List<double>> { [true] = [], [false] = [] };
+            for (var i = 0; i < 30; i++)
+            {
+                await server.AddUserAsync(); // person2, person3, …
+                foreach (var isKnown in (bool[])[true, false])
+                {
+                    var start = Stopwatch.GetTimestamp();
+                    await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, isKnown ? $"person{i + 2}@acme.example" : $"nobody{i + 2}@acme.example", [new(acme.Root, NameSet.Empty)]);
+                    if (i >= 5) times[isKnown].Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+                }
+            }
+
+            Assert.InRange(times[true].Order().ElementAt(12) / times[false].Order().ElementAt(12), 0.67, 1.5);
+        }
+
+        /// <summary>The attack: this server's good name, and a link of one's own.</summary>
+        [Fact]
+        public async Task A_name_that_is_an_address_becomes_no_link_in_the_message()
+        {
+            await using var server = await TestServer.StartAsync();
+            var owner = await server.AddUserAsync("www.evil.example");
+            var root = (await server.Organizations.CreateRootAsync(Actor.Operator, "Prize at https://evil.example/x", owner)).Value;
+            await server.Invitations.InviteAsync(Actor.Session(owner), root, New, [new(root, NameSet.Empty)]);
+            var mail = (await server.MailsToAsync(New)).Single();
+            Assert.DoesNotContain("evil.example", mail.Subject + mail.TextBody, StringComparison.Ordinal);
+            Assert.Equal("www. evil. example invites you to Prize at https: / / evil. example/ x", mail.Subject);
         }
 
         [Fact]

@@ -216,6 +216,28 @@ public static class ProviderTests
         }
 
         [Fact]
+        public async Task As_the_only_way_an_invitation_makes_an_account_that_only_it_opens()
+        {
+            await using var provider = await Provider.StartAsync();
+            await using var server = await StartAsync(provider, "--Pakhouse:OidcOnly=true");
+            var acme = await server.AddAcmeAsync();
+            const string nora = "nora@acme.example";
+            await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, nora, [new(acme.Root, NameSet.Empty)]);
+            var mail = (await server.MailsToAsync(nora)).Single().TextBody!;
+            var link = new Uri(mail.Split('\n').Single(line => line.Contains("/invitations/", StringComparison.Ordinal)).Trim()).AbsolutePath;
+
+            var visitor = new Visitor(server);
+            Assert.DoesNotContain("type=\"password\"", (await visitor.GetAsync(link)).Body);
+            Assert.Equal(HttpStatusCode.SeeOther, (await visitor.SubmitAsync(link, ("UserName", "Nora"))).Status);
+            Assert.Equal(HttpStatusCode.Redirect, (await visitor.GetAsync("/account")).Status); // made, and not signed in
+
+            provider.Email = nora;
+            provider.Subject = "subject-nora";
+            var (signedIn, _) = await SignInAsync(server);
+            Assert.Contains(nora, (await signedIn.GetAsync("/account")).Body);
+        }
+
+        [Fact]
         public async Task Without_the_setting_there_is_no_such_way()
         {
             await using var server = await TestServer.StartAsync();
