@@ -67,8 +67,19 @@ internal static class MemberRows
         var parameters = new DynamicParameters(new { organizationId = standpoint.OrganizationId, rootId = standpoint.RootId ?? Guid.Empty, limit, after = after ?? Guid.Empty });
         var condition = "p.ended_at IS NULL AND p.listed_as IS NOT NULL";
         if (after is not null) condition += " AND (p.listed_as, p.user_id) > (COALESCE((SELECT MAX(a.listed_as) FROM memberships a WHERE a.user_id = @after AND a.organization_id IN (@organizationId, @rootId) AND a.ended_at IS NULL), ''), @after)";
+        var addressed = "";
         foreach (var (word, i) in search.Split(' ', StringSplitOptions.RemoveEmptyEntries).Take(SearchWordsMax).Select((word, i) => (word, i)))
         {
+            if (word.IndexOf('@', StringComparison.Ordinal) > 0)
+            {
+                // The beginning of an address is one range of an index: of ten thousand one is found as quickly as of ten. SQLite keeps to the order of a CROSS JOIN.
+                parameters.Add($"from{i}", word.ToUpperInvariant());
+                parameters.Add($"to{i}", word.ToUpperInvariant() + '\uFFFF');
+                addressed += $"users s{i} CROSS JOIN ";
+                condition += $" AND p.user_id = s{i}.id AND s{i}.email_normalized >= @from{i} AND s{i}.email_normalized < @to{i} AND s{i}.deleted_at IS NULL AND s{i}.kind = 'person'";
+                continue;
+            }
+
             var spellings = Spellings(word).Select((spelling, j) =>
             {
                 parameters.Add($"word{i}_{j}", spelling);
@@ -77,7 +88,7 @@ internal static class MemberRows
             condition += $" AND ({string.Join(" OR ", spellings)})";
         }
 
-        string From(string organizations) => $"SELECT * FROM (SELECT p.user_id, p.listed_as FROM memberships p WHERE {organizations} AND {condition} ORDER BY p.listed_as, p.user_id LIMIT @limit) AS found";
+        string From(string organizations) => $"SELECT * FROM (SELECT p.user_id, p.listed_as FROM {addressed}memberships p WHERE {organizations} AND {condition} ORDER BY p.listed_as, p.user_id LIMIT @limit) AS found";
         return connection.QueryAsync<Member>(
             $"""
             {Columns}

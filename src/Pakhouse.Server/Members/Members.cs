@@ -75,7 +75,7 @@ public sealed class Members(Database database, PakhouseOptions options, TimeProv
     });
 
     /// <summary>As <see cref="ListAsync"/>, at most <see cref="PageSize"/> at once.</summary>
-    /// <param name="search">Words that each stand somewhere in the name or the address. Empty: everybody.</param>
+    /// <param name="search">Words that each stand somewhere in the name or the address; one with an @ is the beginning of the address. Empty: everybody.</param>
     /// <param name="after">The <see cref="MemberPage.Next"/> of the page before; null: the first.</param>
     public Task<Outcome<MemberPage>> PageAsync(Actor actor, Guid organizationId, string search = "", Guid? after = null) => database.ReadAsync<Outcome<MemberPage>>(async connection =>
     {
