@@ -163,7 +163,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         await connection.ExecuteAsync(
             "UPDATE access_keys SET successor_id = @newId, family_id = @family, overlap_ends_at = @end, deleted_at = @deletedAt WHERE id = @keyId",
             new { newId, keyId, family = row.FamilyId ?? keyId, end = now + overlap, deletedAt = overlap == TimeSpan.Zero ? now : (DateTimeOffset?)null }, transaction);
-        await KeyStatus.OfMembershipAsync(transaction, clock, Guid.Parse(row.MembershipId));
+        await KeyStatus.OfSecretsAsync(transaction, clock, Guid.Parse(row.MembershipId));
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyRotate, organizationId, newId, detail: keyId);
         await Events.OfKeyAsync(transaction, clock, EventTypes.KeyRotated, keyId, ("successorId", newId));
         return key;
@@ -191,7 +191,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             UPDATE memberships SET ended_at = @at WHERE user_id = @userId AND ended_at IS NULL;
             UPDATE users SET deleted_at = @at WHERE id = @userId AND kind = 'service' AND deleted_at IS NULL;
             """, new { userId, at = clock.GetUtcNow() }, transaction);
-        await KeyStatus.OfUserAsync(transaction, clock, userId);
+        await KeyStatus.OfServiceAsync(transaction, clock, userId);
     }
 
     private static TimeSpan Shorter(TimeSpan lifetime, TimeSpan? max) => max < lifetime ? max.Value : lifetime;

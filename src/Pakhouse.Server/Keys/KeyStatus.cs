@@ -20,6 +20,14 @@ internal static class KeyStatus
     public static Task OfMembershipAsync(DbTransaction transaction, TimeProvider clock, Guid membershipId) =>
         SetAndTellAsync(transaction, clock, "m.id = @id", membershipId.ToString(), "membership");
 
+    /// <summary>Of every secret of an API key; its operations tell webhooks themselves.</summary>
+    public static Task OfServiceAsync(DbTransaction transaction, TimeProvider clock, Guid userId) =>
+        SetAsync(transaction, clock, "u.id = @id", userId.ToString());
+
+    /// <summary>As <see cref="OfServiceAsync"/>, by the membership that holds the secrets.</summary>
+    public static Task OfSecretsAsync(DbTransaction transaction, TimeProvider clock, Guid membershipId) =>
+        SetAsync(transaction, clock, "m.id = @id", membershipId.ToString());
+
     public static Task OfUserAsync(DbTransaction transaction, TimeProvider clock, Guid userId) =>
         SetAndTellAsync(transaction, clock, "u.id = @id", userId.ToString(), "user");
 

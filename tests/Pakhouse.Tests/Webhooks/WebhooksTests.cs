@@ -171,6 +171,17 @@ public static class WebhooksTests
         }
 
         [Fact]
+        public async Task The_end_of_an_API_key_is_told_once()
+        {
+            await using var scene = await Scene.StartAsync("key.deleted");
+            var id = KeyFormat.NewId();
+            (await scene.Server.Get<ApiKeys>().CreateAsync(scene.Owner, scene.Acme.Root, new NewApiKey(id, "Deploy", null, NameSet.Empty, [new(scene.Acme.Root, NameSet.Of("viewer"))]))).Value.Dispose();
+            await scene.Server.Get<ApiKeys>().DeleteAsync(scene.Owner, scene.Acme.Root, id);
+            await scene.SendAsync();
+            Assert.Equal(id, Assert.Single(scene.Receiver.All).Data.GetProperty("keyId").GetString());
+        }
+
+        [Fact]
         public async Task A_leak_is_told_with_its_reporter()
         {
             await using var scene = await Scene.StartAsync("key.leaked");
