@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The exchange under load, beside its floor: both in one run, in turns, on one core, with wrk on another.
 #
-#   bench/run.sh                    the server and the floor, on KEYS keys
+#   bench/run.sh                    the server and the floor, on KEYS keys; and the floor with the server's own prepared read
 #   bench/run.sh scale              the server on 10,000, 1,000,000 and 10,000,000 keys (SIZES)
-#   bench/run.sh postgres           the server and the floor on PostgreSQL
+#   bench/run.sh postgres           the same on PostgreSQL; ratios are to the floor with the same read
 #   bench/run.sh fleet              one server on PostgreSQL, and two of them behind HAProxy
 #   bench/run.sh compare DIR DIR    two builds of the server (folders with Pakhouse.Server.dll), on KEYS keys
 #
@@ -81,11 +81,11 @@ start_server() { # name, data folder, folder of the build, setting …
   start "$name" "$folder" "$address" dotnet "$build/Pakhouse.Server.dll" --Pakhouse:DataFolder "$folder" --Pakhouse:Listen "$address" --Pakhouse:UseFlushSeconds "$FLUSH_SECONDS" "$@"
 }
 
-start_floor() { # data folder, option …
-  local folder=$1 address
-  shift
+start_floor() { # name, data folder, option …
+  local name=$1 folder=$2 address
+  shift 2
   address=http://127.0.0.1:$(free_port)
-  start floor "$folder" "$address" dotnet "$BUILD/Pakhouse.Bench.dll" floor --folder "$folder" --listen "$address" "$@"
+  start "$name" "$folder" "$address" dotnet "$BUILD/Pakhouse.Bench.dll" floor --folder "$folder" --listen "$address" "$@"
 }
 
 # A PostgreSQL of our own on core 1, beside wrk, with a copy of the seeded data made by the program itself. Sets $postgres.
@@ -148,7 +148,8 @@ dotnet build --configuration Release --verbosity quiet --nologo bench/Pakhouse.B
 case $mode in
   floor)
     seed "$KEYS"
-    start_floor "$FOLDER/$KEYS"
+    start_floor floor "$FOLDER/$KEYS"
+    start_floor floor-same-read "$FOLDER/$KEYS" --read exchange
     start_server server "$FOLDER/$KEYS" "$BUILD"
     ;;
   scale)
@@ -158,7 +159,8 @@ case $mode in
   postgres)
     seed "$KEYS"
     start_postgres "$FOLDER/$KEYS"
-    start_floor "$FOLDER/$KEYS" --postgres "$postgres"
+    start_floor floor-same-read "$FOLDER/$KEYS" --read exchange --postgres "$postgres"
+    start_floor floor "$FOLDER/$KEYS" --postgres "$postgres"
     start_server server "$FOLDER/$KEYS" "$BUILD" --Pakhouse:PostgresConnection "$postgres"
     ;;
   fleet)
@@ -192,7 +194,7 @@ for ((round = 1; round <= ROUNDS; round++)); do
     load "$i" "$LEAD_SECONDS" "$((1000 + round))"
     lead=$requests
     load "$i" "$ROUND_SECONDS" "$round"
-    if [ "${names[$i]}" = floor ]; then sleep 1; else sleep "$((FLUSH_SECONDS + 1))"; fi
+    if [[ ${names[$i]} = floor* ]]; then sleep 1; else sleep "$((FLUSH_SECONDS + 1))"; fi
     cost=$(awk -v used="$(($(cpu "$i") - before))" -v n="$((lead + requests))" 'BEGIN { printf "%.1f", used / n }')
     echo "$round $i $rate $p50 $p99 $cost" >> "$results/rounds"
     line+="  ${names[$i]} $rate/s, $cost µs"

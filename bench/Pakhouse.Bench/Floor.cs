@@ -15,15 +15,17 @@ namespace Pakhouse.Bench;
 /// The floor: what any exchange in this process model must do, and nothing else. Form bytes, SHA-256, one prepared read by primary
 /// key, a comparison in constant time, an ES256 signature by the same library as the server's, JSON, one write. No routing, no check
 /// digits, no people and organizations, no scopes, no counting of use, no limits, no log: their cost is the server's ratio to this.
+/// <para>Or, with <c>--read exchange</c>, the server's own prepared read in the place of the one by primary key: what is left then is our code, and not the database's.</para>
 /// </summary>
-internal sealed class Floor(string file, NpgsqlDataSource? postgres)
+internal sealed class Floor(string file, NpgsqlDataSource? postgres, bool isExchangeRead)
 {
     private const string UserId = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70";
     private const string OrganizationId = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e71";
     private const string Scope = "openid profile email";
     private const string Issuer = "http://127.0.0.1:8420";
     private const int LifetimeSeconds = 3600;
-    private const string Statement = "SELECT hash, deleted_at FROM access_keys WHERE id = @id";
+    private readonly string statement = isExchangeRead ? Keys.ExchangeSql : "SELECT hash, deleted_at FROM access_keys WHERE id = @id";
+    private readonly int deletedAt = isExchangeRead ? 3 : 1; // the column
     private const int TailLength = KeyFormat.IdLength + 1 + KeyFormat.SecretLength + KeyFormat.CheckLength;
 
     // One connection a thread: between taking and leaving it nothing is awaited, so nothing needs to be handed out.
@@ -38,13 +40,14 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres)
     private readonly ConcurrentQueue<DbCommand> idle = new();
 
     /// <param name="postgres">Connection string of a copy of the same data; null: the SQLite file of the folder.</param>
-    public static async Task RunAsync(string folder, string address, string? postgres)
+    /// <param name="isExchangeRead">The statement of the server instead of a read by primary key.</param>
+    public static async Task RunAsync(string folder, string address, string? postgres, bool isExchangeRead)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.UseUrls(address).ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
         await using var app = builder.Build();
-        app.Run(new Floor(Path.Combine(folder, "pakhouse.db"), postgres is null ? null : NpgsqlDataSource.Create(PostgresDatabase.ReadSettings(postgres).ConnectionString)).AnswerAsync);
+        app.Run(new Floor(Path.Combine(folder, "pakhouse.db"), postgres is null ? null : NpgsqlDataSource.Create(PostgresDatabase.ReadSettings(postgres).ConnectionString), isExchangeRead).AnswerAsync);
         await app.RunAsync();
     }
 
@@ -82,7 +85,7 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres)
         command.Parameters[0].Value = id;
         using (var row = command.ExecuteReader())
         {
-            if (!row.Read() || !row.IsDBNull(1) || !CryptographicOperations.FixedTimeEquals(hash, row.GetFieldValue<byte[]>(0))) return null;
+            if (!row.Read() || !row.IsDBNull(deletedAt) || !CryptographicOperations.FixedTimeEquals(hash, row.GetFieldValue<byte[]>(0))) return null;
         }
 
         return Write(id);
@@ -96,7 +99,7 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres)
         command.Parameters[0].Value = id;
         await using (var row = await command.ExecuteReaderAsync())
         {
-            if (!await row.ReadAsync() || !row.IsDBNull(1) || !CryptographicOperations.FixedTimeEquals(hash, row.GetFieldValue<byte[]>(0))) return null;
+            if (!await row.ReadAsync() || !row.IsDBNull(deletedAt) || !CryptographicOperations.FixedTimeEquals(hash, row.GetFieldValue<byte[]>(0))) return null;
         }
 
         idle.Enqueue(command);
@@ -169,8 +172,9 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres)
         var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = file, Mode = SqliteOpenMode.ReadWrite }.ToString());
         connection.Open();
         var command = connection.CreateCommand();
-        command.CommandText = Statement;
+        command.CommandText = statement;
         command.Parameters.Add(new SqliteParameter("@id", SqliteType.Text));
+        if (isExchangeRead) command.Parameters.Add(new SqliteParameter("@target", SqliteType.Text) { Value = DBNull.Value });
         command.Prepare();
         return command;
     }
@@ -178,8 +182,9 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres)
     private async Task<DbCommand> PrepareAsync()
     {
         var command = (await postgres!.OpenConnectionAsync()).CreateCommand();
-        command.CommandText = Statement;
+        command.CommandText = statement;
         command.Parameters.Add(new NpgsqlParameter("@id", NpgsqlTypes.NpgsqlDbType.Text));
+        if (isExchangeRead) command.Parameters.Add(new NpgsqlParameter("@target", NpgsqlTypes.NpgsqlDbType.Text) { Value = DBNull.Value });
         await command.PrepareAsync();
         return command;
     }

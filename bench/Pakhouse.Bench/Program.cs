@@ -8,12 +8,12 @@ switch (args.FirstOrDefault())
         Seed.Run(options["--folder"], int.Parse(options["--keys"]), int.Parse(options.GetValueOrDefault("--sample", "100000")));
         return 0;
     case "floor":
-        await Floor.RunAsync(options["--folder"], options["--listen"], options.GetValueOrDefault("--postgres"));
+        await Floor.RunAsync(options["--folder"], options["--listen"], options.GetValueOrDefault("--postgres"), options.GetValueOrDefault("--read") == "exchange");
         return 0;
     case "status":
         await Status.RunAsync(options["--folder"], int.Parse(options["--keys"]));
         return 0;
     default:
-        Console.Error.WriteLine("seed --folder F --keys N [--sample N]    floor --folder F --listen URL [--postgres CONNECTION]    status --folder F --keys N");
+        Console.Error.WriteLine("seed --folder F --keys N [--sample N]    floor --folder F --listen URL [--postgres CONNECTION] [--read exchange]    status --folder F --keys N");
         return 1;
 }

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Data.Common;
 using System.Net;
+using System.Runtime.InteropServices;
 using Dapper;
 
 namespace Pakhouse.Server;
@@ -12,7 +13,7 @@ namespace Pakhouse.Server;
 /// </summary>
 public sealed partial class KeyUse(Database database, PakhouseOptions options, TimeProvider clock, ILogger<KeyUse> log) : BackgroundService
 {
-    /// <summary>Entries (one a key, hour and network) kept while the database is out of reach; further uses are then not counted.</summary>
+    /// <summary>Uses kept until the next flush. While it cannot write, of each key, hour and network one stays; beyond the bound, uses are not counted.</summary>
     private const int PendingMax = 1_000_000;
 
     /// <summary>Keys used after their end that one flush tells of. Their holders are few, or one who wants them to be many.</summary>
@@ -26,26 +27,35 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
 
     private const int UserAgentLengthMax = 200;
 
-    private readonly ConcurrentDictionary<(string KeyId, long Hour, KeyNetwork Network), Use> pending = new();
+    // A queue, merged by the flush: of an entry of a dictionary the collector makes more work than of a place in an array.
+    private readonly ConcurrentQueue<Use> pending = new();
+    private readonly Dictionary<(string KeyId, long Hour, KeyNetwork Network), Use> merged = []; // of the flush that runs
     private readonly ConcurrentDictionary<string, AfterEnd> late = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim turn = new(1); // of flushes; an exchange never waits for it
-    private readonly HashSet<(string KeyId, KeyNetwork Network)> seen = []; // on this day, and written
+    private readonly HashSet<(string KeyId, KeyNetwork Network)> seen = []; // on this day, and written or being written
     private DateTime seenOn;
-    private int pendingCount; // the dictionary's own Count takes all its locks
+    private int pendingCount;
 
-    private sealed record Use(long Count, DateTimeOffset FirstAt, DateTimeOffset At, IPAddress? Address, string? UserAgent, string OrganizationId);
+    private readonly record struct Use(string KeyId, string OrganizationId, long Count, DateTimeOffset FirstAt, DateTimeOffset At, IPAddress? Address, string? UserAgent)
+    {
+        public long Hour => At.ToUnixTimeSeconds() / 3600;
+
+        /// <summary>Both, in whatever order they came: the later one has the word on the last use.</summary>
+        public Use With(Use other) => (other.At >= At ? other : this) with { Count = Count + other.Count, FirstAt = other.FirstAt < FirstAt ? other.FirstAt : FirstAt };
+    }
 
     private sealed record AfterEnd(long Count, DateTimeOffset FirstAt, DateTimeOffset At, IPAddress? Address, string? UserAgent);
 
     /// <summary>Counts one exchange. No I/O, no lock that an exchange could wait for.</summary>
     public void Record(string keyId, string organizationId, DateTimeOffset at, IPAddress? address, string? userAgent)
     {
-        if (Volatile.Read(ref pendingCount) >= PendingMax) return;
-        var added = pending.AddOrUpdate((keyId, at.ToUnixTimeSeconds() / 3600, KeyNetwork.Of(address)),
-            static (_, use) => use,
-            static (_, before, use) => use with { Count = before.Count + 1, FirstAt = before.FirstAt },
-            new Use(1, at, at, address, userAgent, organizationId));
-        if (added.Count == 1) Interlocked.Increment(ref pendingCount);
+        if (Volatile.Read(ref pendingCount) < PendingMax) Enqueue(new(keyId, organizationId, 1, at, at, address, userAgent));
+    }
+
+    private void Enqueue(Use use)
+    {
+        Interlocked.Increment(ref pendingCount);
+        pending.Enqueue(use);
     }
 
     /// <summary>Counts a use of a key after its end, by somebody who proved its secret.</summary>
@@ -61,8 +71,28 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
         await turn.WaitAsync();
         try
         {
+            while (merged.Count < PendingMax && pending.TryDequeue(out var use))
+            {
+                Interlocked.Decrement(ref pendingCount);
+                ref var kept = ref CollectionsMarshal.GetValueRefOrAddDefault(merged, (use.KeyId, use.Hour, KeyNetwork.Of(use.Address)), out var isThere);
+                kept = isThere ? kept.With(use) : use;
+            }
+
             // In the order of the tables: rows that are neighbours there share pages, and a page is written once in a batch.
-            foreach (var batch in pending.Keys.OrderBy(key => key.KeyId, StringComparer.Ordinal).ThenBy(key => key.Hour).Chunk(BatchEntries)) await FlushAsync(batch);
+            var uses = merged.Values.ToArray();
+            merged.Clear();
+            Array.Sort(uses, static (a, b) => string.CompareOrdinal(a.KeyId, b.KeyId) is var order and not 0 ? order : a.Hour.CompareTo(b.Hour));
+            var written = 0;
+            try
+            {
+                for (; written < uses.Length; written += BatchEntries) await WriteAsync(uses.AsMemory(written, Math.Min(BatchEntries, uses.Length - written)));
+            }
+            catch
+            {
+                foreach (var use in uses.AsSpan(written)) Enqueue(use);
+                throw;
+            }
+
             foreach (var batch in late.Keys.Order(StringComparer.Ordinal).Chunk(BatchEntries)) await FlushLateAsync(batch);
         }
         finally
@@ -71,43 +101,52 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
         }
     }
 
-    private async Task FlushAsync((string KeyId, long Hour, KeyNetwork Network)[] batch)
+    private async Task WriteAsync(ReadOnlyMemory<Use> uses)
     {
-        var taken = new List<KeyValuePair<(string KeyId, long Hour, KeyNetwork Network), Use>>(batch.Length);
-        foreach (var key in batch)
-            if (pending.TryRemove(key, out var use)) taken.Add(new(key, use)); // atomic: a use that arrives now starts a new entry
-        Interlocked.Add(ref pendingCount, -taken.Count);
-
         var today = clock.GetUtcNow().Date;
         if (seenOn != today || seen.Count > PendingMax) seen.Clear();
         seenOn = today;
-        var unseen = taken.Where(entry => entry.Key.Network.IsKnown && !seen.Contains((entry.Key.KeyId, entry.Key.Network)))
-            .GroupBy(entry => (entry.Key.KeyId, entry.Key.Network), entry => entry.Value)
-            .Select(uses => new Sighting(uses.Key.KeyId, uses.Key.Network.ToString(), uses.Min(use => use.FirstAt), uses.Max(use => use.At))).ToList();
-        var hours = taken.GroupBy(entry => (entry.Key.KeyId, entry.Key.Hour), entry => entry.Value).Select(uses =>
-        {
-            var last = uses.MaxBy(use => use.At)!;
-            return new object[] { uses.Key.KeyId, uses.Key.Hour, uses.Sum(use => use.Count), last.At.ToUnixTimeMilliseconds(), last.Address?.ToString() ?? "", UserAgent(last.UserAgent), last.OrganizationId };
-        }).ToList();
+        var (hours, unseen) = Rows(uses.Span);
         try
         {
             // Alone: a busy key is in the batch of every process, and serializable transactions on its row would send each other back.
             await database.WriteAloneAsync(async transaction =>
             {
-                await WriteAsync(transaction, hours);
-                return await WriteNetworksAsync(transaction, clock, unseen);
+                await UpsertAsync(transaction, hoursUpsert, hours);
+                return await WriteNetworksAsync(transaction, unseen);
             });
-            foreach (var (key, _) in taken) seen.Add((key.KeyId, key.Network));
         }
         catch
         {
-            foreach (var (key, use) in taken)
+            foreach (var one in unseen) seen.Remove((one.KeyId, one.Network));
+            throw;
+        }
+    }
+
+    /// <summary>Of each key and hour a row, and of networks those that were not seen on this day.</summary>
+    private (List<object[]> Hours, List<Sighting> Unseen) Rows(ReadOnlySpan<Use> uses)
+    {
+        var (hours, unseen) = (new List<object[]>(uses.Length), new List<Sighting>());
+        for (var next = 0; next < uses.Length;)
+        {
+            // Of one hour the entries of several networks stand side by side.
+            var all = uses[next];
+            NoteNetwork(uses[next++]);
+            for (; next < uses.Length && uses[next].KeyId == all.KeyId && uses[next].Hour == all.Hour; next++)
             {
-                var kept = pending.AddOrUpdate(key, static (_, mine) => mine, static (_, newer, mine) => newer with { Count = newer.Count + mine.Count, FirstAt = mine.FirstAt }, use);
-                if (ReferenceEquals(kept, use)) Interlocked.Increment(ref pendingCount);
+                NoteNetwork(uses[next]);
+                all = all.With(uses[next]);
             }
 
-            throw;
+            hours.Add([all.KeyId, all.Hour, all.Count, all.At.ToUnixTimeMilliseconds(), all.Address?.ToString() ?? "", UserAgent(all.UserAgent), all.OrganizationId]);
+        }
+
+        return (hours, unseen);
+
+        void NoteNetwork(Use use)
+        {
+            var network = KeyNetwork.Of(use.Address);
+            if (network.IsKnown && seen.Add((use.KeyId, network))) unseen.Add(new(use.KeyId, network, use.FirstAt, use.At));
         }
     }
 
@@ -168,22 +207,30 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
         }
     }
 
-    /// <summary>Rows of one statement: each is a trip to the server where there is one.</summary>
-    private const int StatementRows = 20;
+    // Of two processes the one that writes last has the word on the last use; they are a flush apart at most.
+    private static readonly Upsert hoursUpsert = new("key_use_hours", ["key_id", "hour", "count", "last_used_at", "address", "user_agent", "organization_id"],
+        "(key_id, hour) DO UPDATE SET count = key_use_hours.count + excluded.count, last_used_at = excluded.last_used_at, address = excluded.address, user_agent = excluded.user_agent, organization_id = excluded.organization_id");
 
-    private const int Columns = 7;
+    private static readonly Upsert networksUpsert = new("key_networks", ["key_id", "network", "first_used_at", "last_used_at"],
+        "(key_id, network) DO UPDATE SET last_used_at = excluded.last_used_at");
 
-    private static async Task WriteAsync(DbTransaction transaction, List<object[]> hours)
+    private sealed record Upsert(string Table, string[] Columns, string Conflict)
+    {
+        public string Sql(IEnumerable<string> parameters) =>
+            $"INSERT INTO {Table} ({string.Join(", ", Columns)}) VALUES {string.Join(", ", parameters.Chunk(Columns.Length).Select(names => $"({string.Join(", ", names)})"))} ON CONFLICT {Conflict}";
+    }
+
+    private async Task UpsertAsync(DbTransaction transaction, Upsert upsert, List<object[]> rows)
     {
         DbCommand? kept = null; // for all the full statements; the mapper would build each anew
         try
         {
-            foreach (var chunk in hours.Chunk(StatementRows))
+            foreach (var chunk in rows.Chunk(database.RowsInStatement))
             {
-                if (kept?.Parameters.Count != chunk.Length * Columns)
+                if (kept?.Parameters.Count != chunk.Length * upsert.Columns.Length)
                 {
                     if (kept is not null) await kept.DisposeAsync();
-                    kept = Command(transaction, chunk.Length);
+                    kept = Command(transaction, upsert, chunk.Length);
                 }
 
                 var parameter = 0;
@@ -198,56 +245,49 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
         }
     }
 
-    private static DbCommand Command(DbTransaction transaction, int rows)
+    private static DbCommand Command(DbTransaction transaction, Upsert upsert, int rows)
     {
         var command = transaction.Connection!.CreateCommand();
         command.Transaction = transaction;
-        for (var i = 0; i < rows * Columns; i++)
+        for (var i = 0; i < rows * upsert.Columns.Length; i++)
         {
             var parameter = command.CreateParameter();
             parameter.ParameterName = $"@p{i}";
             command.Parameters.Add(parameter);
         }
 
-        var tuples = command.Parameters.Cast<DbParameter>().Select(parameter => parameter.ParameterName).Chunk(Columns).Select(names => $"({string.Join(", ", names)})");
-        command.CommandText =
-            $"""
-            INSERT INTO key_use_hours (key_id, hour, count, last_used_at, address, user_agent, organization_id) VALUES {string.Join(", ", tuples)}
-            ON CONFLICT (key_id, hour) DO UPDATE SET count = key_use_hours.count + excluded.count, last_used_at = excluded.last_used_at,
-                address = excluded.address, user_agent = excluded.user_agent, organization_id = excluded.organization_id
-            """; // of two processes the one that writes last has the word on the last use; they are a flush apart at most
+        command.CommandText = upsert.Sql(command.Parameters.Cast<DbParameter>().Select(parameter => parameter.ParameterName));
         return command;
     }
 
-    private sealed record Sighting(string KeyId, string Network, DateTimeOffset FirstAt, DateTimeOffset LastAt);
+    private sealed record Sighting(string KeyId, KeyNetwork Network, DateTimeOffset FirstAt, DateTimeOffset LastAt);
 
     /// <summary>A network that a key was not used from before is written down and told; one that was, is written once a day.</summary>
-    private static async Task<int> WriteNetworksAsync(DbTransaction transaction, TimeProvider clock, List<Sighting> sightings)
+    private async Task<int> WriteNetworksAsync(DbTransaction transaction, List<Sighting> sightings)
     {
         var connection = transaction.Connection!;
         var isHeard = sightings.Count > 0 && await Events.AreHeardAsync(transaction); // of a million keys used for the first time, not one by one
-        foreach (var chunk in sightings.Chunk(200))
+        var rows = new List<object[]>(sightings.Count);
+        foreach (var chunk in sightings.Chunk(20))
         {
-            // One parameter a key: the mapper would pass a list to PostgreSQL as an array, which SQLite does not know.
-            var ids = new DynamicParameters();
-            foreach (var keyId in chunk.Select(one => one.KeyId).Distinct()) ids.Add($"@p{ids.ParameterNames.Count()}", keyId);
-            var rows = await connection.QueryAsync<(string KeyId, string Network)>(
-                $"SELECT key_id, network FROM key_networks WHERE key_id IN ({string.Join(", ", ids.ParameterNames.Select(name => $"@{name}"))})", ids, transaction);
             var known = chunk.Select(one => one.KeyId).Distinct().ToDictionary(keyId => keyId, _ => new HashSet<string>(StringComparer.Ordinal), StringComparer.Ordinal);
-            foreach (var (keyId, network) in rows) known[keyId].Add(network);
+            // One parameter a key: the mapper would pass a list to PostgreSQL as an array, which SQLite does not know.
+            var ids = new DynamicParameters(known.Keys.Select((keyId, i) => KeyValuePair.Create($"p{i}", (object)keyId)));
+            var written = await connection.QueryAsync<(string KeyId, string Network)>(
+                $"SELECT key_id, network FROM key_networks WHERE key_id IN ({string.Join(", ", Enumerable.Range(0, known.Count).Select(i => $"@p{i}"))})", ids, transaction);
+            foreach (var (keyId, network) in written) known[keyId].Add(network);
             foreach (var one in chunk)
             {
-                var networks = known[one.KeyId];
-                if (networks.Contains(one.Network))
-                    await connection.ExecuteAsync("UPDATE key_networks SET last_used_at = @LastAt WHERE key_id = @KeyId AND network = @Network", one, transaction);
-                else if (networks.Count < NetworksMax && networks.Add(one.Network))
-                {
-                    await connection.ExecuteAsync("INSERT INTO key_networks (key_id, network, first_used_at, last_used_at) VALUES (@KeyId, @Network, @FirstAt, @LastAt)", one, transaction);
-                    if (isHeard) await Events.OfKeyAsync(transaction, clock, EventTypes.KeyUsedFirstFromNetwork, one.KeyId, ("network", one.Network), ("firstUsedAt", one.FirstAt));
-                }
+                var (networks, network) = (known[one.KeyId], one.Network.ToString());
+                var isNews = !networks.Contains(network);
+                if (isNews && networks.Count == NetworksMax) continue;
+                networks.Add(network);
+                rows.Add([one.KeyId, network, one.FirstAt.ToUnixTimeMilliseconds(), one.LastAt.ToUnixTimeMilliseconds()]);
+                if (isNews && isHeard) await Events.OfKeyAsync(transaction, clock, EventTypes.KeyUsedFirstFromNetwork, one.KeyId, ("network", network), ("firstUsedAt", one.FirstAt));
             }
         }
 
+        await UpsertAsync(transaction, networksUpsert, rows);
         return sightings.Count;
     }
 
@@ -257,7 +297,7 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
         if (string.IsNullOrEmpty(text)) return "";
         if (KeyFormat.MayHoldKey(text)) return "(withheld: it held a key)";
         var cut = text.Length <= UserAgentLengthMax ? text : text[..UserAgentLengthMax];
-        return new string([.. cut.Where(c => !char.IsControl(c) && !char.IsSurrogate(c))]);
+        return cut.AsSpan().ContainsAnyExceptInRange(' ', '~') ? new string([.. cut.Where(c => !char.IsControl(c) && !char.IsSurrogate(c))]) : cut;
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Counts of key use could not be written; {Entries} entries wait for the next try")]

@@ -147,7 +147,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
 
     // The one read of an exchange (R6). Every join is to one row by a unique index. The target is joined only when it is asked
     // for and is another organization than the key's.
-    private readonly PreparedRead exchange = database.PrepareRead(
+    internal const string ExchangeSql =
         $"""
         SELECT {FactsColumns}
         FROM access_keys k
@@ -158,7 +158,9 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         LEFT JOIN organizations t ON t.id = @target AND t.id <> o.id AND t.disabled_at IS NULL AND t.deleted_at IS NULL
         LEFT JOIN memberships om ON om.user_id = u.id AND om.organization_id = COALESCE(t.id, o.root_id) AND om.ended_at IS NULL
         WHERE k.id = @id
-        """, keptMax: int.MaxValue, "@id", "@target");
+        """;
+
+    private readonly PreparedRead exchange = database.PrepareRead(ExchangeSql, keptMax: int.MaxValue, "@id", "@target");
 
     /// <summary>Everything about a key and the organization asked for, at this moment; null when there is no such key.</summary>
     /// <param name="keyId">The public id.</param>

@@ -80,6 +80,9 @@ public abstract class Database : IAsyncDisposable
     /// <summary>Whether the exception means "the database cannot be reached or used now", to be answered 503 and not 500.</summary>
     public static bool IsOutOfReach(Exception exception) => SqliteDatabase.IsItsAbsence(exception) || PostgresDatabase.IsItsAbsence(exception);
 
+    /// <summary>Rows of one INSERT where many are written: few where each parameter is looked up by its name, many where each statement is a trip to a server.</summary>
+    public abstract int RowsInStatement { get; }
+
     /// <summary>How many connections prepared reads may keep, so that changes and pages find one however many exchanges there are.</summary>
     protected abstract int SpareConnections { get; }
 

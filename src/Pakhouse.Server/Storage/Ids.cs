@@ -29,8 +29,21 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
     public static NameSet Of(params IEnumerable<string> names) => new([.. names.Distinct(StringComparer.Ordinal)]);
 
     /// <summary>Splits at spaces and commas; RFC 6749 §3.3 has spaces, the public sample of the field sends commas.</summary>
-    public static NameSet Parse(string text) =>
-        text.Length == 0 ? Empty : Of(text.Split([' ', ','], StringSplitOptions.RemoveEmptyEntries));
+    public static NameSet Parse(string text)
+    {
+        if (text.Length == 0) return Empty;
+        var words = text.Split([' ', ','], StringSplitOptions.RemoveEmptyEntries);
+        return HasRepeated(words) ? Of(words) : new(words);
+    }
+
+    /// <summary>Of a handful, which is what is stored, found without a table of them.</summary>
+    private static bool HasRepeated(string[] words)
+    {
+        if (words.Length > 16) return true; // not known
+        for (var i = 1; i < words.Length; i++)
+            if (Array.IndexOf(words, words[i], 0, i) >= 0) return true;
+        return false;
+    }
 
     public bool Contains(string name) => Array.IndexOf(names, name) >= 0;
 

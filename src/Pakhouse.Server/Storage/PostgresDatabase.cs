@@ -117,6 +117,8 @@ public sealed class PostgresDatabase : Database
         _ => false,
     };
 
+    public override int RowsInStatement => 50;
+
     /// <summary>Half of the pool.</summary>
     protected override int SpareConnections => Math.Max(1, settings.MaxPoolSize / 2);
 

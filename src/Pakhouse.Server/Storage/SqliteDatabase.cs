@@ -93,6 +93,8 @@ public sealed class SqliteDatabase : Database
         SqliteErrorCode: 3 or 5 or 6 or 8 or 10 or 11 or 13 or 14 or 15 or 26,
     };
 
+    public override int RowsInStatement => 4;
+
     protected override int SpareConnections => 64;
 
     protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) => new(OpenAsync, sql, parameters, keptMax, isPrepared: true);

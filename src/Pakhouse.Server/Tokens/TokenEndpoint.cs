@@ -1,7 +1,7 @@
-using System.Buffers;
 using System.Buffers.Text;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Pakhouse.Server;
 
@@ -88,29 +88,21 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     private async Task WriteTokenAsync(HttpResponse response, TokenGrant grant)
     {
         var now = clock.GetUtcNow();
-        var buffer = new ArrayBufferWriter<byte>(1024);
-        using (var json = new Utf8JsonWriter(buffer))
+        var answer = JsonSerializer.SerializeToUtf8Bytes(new TokenAnswer
         {
-            json.WriteStartObject();
-            json.WriteString("access_token"u8, accessToken.Create(grant, now));
-            json.WriteString("token_type"u8, "Bearer"u8);
-            json.WriteNumber("expires_in"u8, (long)accessToken.LifetimeOf(grant, now).TotalSeconds);
-            json.WriteString("scope"u8, grant.Scopes.ToString());
-            json.WriteString("organization_id"u8, grant.OrganizationId);
-            if (grant.KeyEndsAt is { } keyEndsAt)
-            {
-                json.WriteString("key_expires_at"u8, keyEndsAt.UtcDateTime.AddTicks(-(keyEndsAt.Ticks % TimeSpan.TicksPerSecond)));
-                if (keyEndsAt - now <= warningFrom) json.WriteString("warning"u8, Warning(grant, keyEndsAt));
-            }
-
-            json.WriteEndObject();
-        }
+            AccessToken = accessToken.Create(grant, now),
+            ExpiresIn = (long)accessToken.LifetimeOf(grant, now).TotalSeconds,
+            Scope = grant.Scopes.ToString(),
+            OrganizationId = grant.OrganizationId,
+            KeyExpiresAt = grant.KeyEndsAt is { } ends ? ends.UtcDateTime.AddTicks(-(ends.Ticks % TimeSpan.TicksPerSecond)) : null,
+            Warning = grant.KeyEndsAt is { } soon && soon - now <= warningFrom ? Warning(grant, soon) : null,
+        }, TokenAnswerJson.Default.TokenAnswer);
 
         response.ContentType = "application/json";
-        response.ContentLength = buffer.WrittenCount;
+        response.ContentLength = answer.Length;
         OAuthErrors.ForbidStoring(response);
         if (grant.KeyEndsAt is { } endsAt) response.Headers["Personal-Access-Key-Expires"] = endsAt.ToString("R");
-        await response.Body.WriteAsync(buffer.WrittenMemory); // one write to the socket
+        await response.Body.WriteAsync(answer); // one write to the socket
     }
 
     /// <summary>For people who read the logs of their programs: what ends, when, and what to do.</summary>
@@ -180,3 +172,28 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     [LoggerMessage(Level = LogLevel.Debug, Message = "{RequestId}: exchange refused, {Error}: {Reason}")]
     private partial void LogRefused(string requestId, string error, string reason);
 }
+
+/// <summary>What answers an exchange (RFC 6749 §5.1 and our own members); those without a value are left out.</summary>
+internal sealed record TokenAnswer
+{
+    public required string AccessToken { get; init; }
+    public string TokenType { get; } = "Bearer";
+
+    /// <summary>Seconds.</summary>
+    public required long ExpiresIn { get; init; }
+
+    /// <summary>Names separated by spaces.</summary>
+    public required string Scope { get; init; }
+
+    public required string OrganizationId { get; init; }
+
+    /// <summary>When the key stops by itself, UTC, whole seconds.</summary>
+    public required DateTime? KeyExpiresAt { get; init; }
+
+    /// <summary>For people: what ends soon, and what to do.</summary>
+    public required string? Warning { get; init; }
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(TokenAnswer))]
+internal sealed partial class TokenAnswerJson : JsonSerializerContext;
