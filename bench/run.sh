@@ -137,7 +137,8 @@ load() { # index, seconds, round
   local result
   result=$(grep '^RESULT ' "$results/wrk.txt") || { cat "$results/wrk.txt" >&2; fail "wrk gave no result"; }
   read -r _ rate p50 p99 requests refused broken <<< "$result"
-  [ "$refused" = 0 ] && [ "$broken" = 0 ] || fail "${names[$1]}: $refused answers were not 2xx, $broken connections failed"
+  # Round 0 is the warm-up: wrk gives up after 2 s, and 32 first connections to a PostgreSQL that shares wrk's core take longer.
+  [ "$refused" = 0 ] && { [ "$broken" = 0 ] || [ "$3" = 0 ]; } || fail "${names[$1]}: $refused answers were not 2xx, $broken connections failed"
 }
 
 cpu() { # index: microseconds of processor time that the process has used

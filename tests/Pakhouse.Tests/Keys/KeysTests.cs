@@ -271,6 +271,23 @@ public static class KeysTests
         }
 
         [Fact]
+        public async Task The_last_use_is_the_latest_in_whatever_order_uses_are_counted()
+        {
+            await using var server = await TestServer.StartAsync();
+            var acme = await server.AddAcmeAsync();
+            var id = TestServer.IdOf(await server.AddKeyAsync(acme.Owner, acme.Root));
+            var now = server.Clock.GetUtcNow();
+            var use = server.Get<KeyUse>();
+            foreach (var (seconds, address) in ((int, string)[])[(20, "198.51.100.7"), (0, "203.0.113.5"), (10, "198.51.100.9")])
+                use.Record(id, acme.Root.ToString(), now.AddSeconds(seconds), IPAddress.Parse(address), null);
+            await use.FlushAsync();
+            var entry = (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.Single();
+            Assert.Equal(now.AddSeconds(20), entry.LastUsedAt);
+            Assert.Equal("198.51.100.7", entry.LastUsedAddress);
+            Assert.Equal(3, await CountAsync(server));
+        }
+
+        [Fact]
         public async Task A_key_sent_as_the_user_agent_is_withheld()
         {
             await using var server = await TestServer.StartAsync();
