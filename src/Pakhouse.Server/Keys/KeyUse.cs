@@ -49,7 +49,7 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
     /// <summary>Counts one exchange. No I/O, no lock that an exchange could wait for.</summary>
     public void Record(string keyId, string organizationId, DateTimeOffset at, IPAddress? address, string? userAgent)
     {
-        if (Volatile.Read(ref pendingCount) < PendingMax) Enqueue(new(keyId, organizationId, 1, at, at, address, userAgent));
+        if (Volatile.Read(ref pendingCount) < PendingMax) Enqueue(new(keyId, organizationId, 1, at, at, address, Bounded(userAgent)));
     }
 
     private void Enqueue(Use use)
@@ -62,8 +62,11 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
     public void RecordLate(string keyId, DateTimeOffset at, IPAddress? address, string? userAgent)
     {
         if (late.Count >= LateMax) return; // it takes the dictionary's locks; only refused exchanges come here
-        late.AddOrUpdate(keyId, static (_, use) => use, static (_, before, use) => use with { Count = before.Count + 1, FirstAt = before.FirstAt }, new AfterEnd(1, at, at, address, userAgent));
+        late.AddOrUpdate(keyId, static (_, use) => use, static (_, before, use) => use with { Count = before.Count + 1, FirstAt = before.FirstAt }, new AfterEnd(1, at, at, address, Bounded(userAgent)));
     }
+
+    /// <summary>Until it is written: a header can be as long as all headers together, and nobody shall fill the memory with them.</summary>
+    private static string? Bounded(string? userAgent) => userAgent?.Length > UserAgentLengthMax ? UserAgent(userAgent) : userAgent;
 
     /// <summary>Writes what was counted. What could not be written stays for the next time.</summary>
     public async Task FlushAsync()

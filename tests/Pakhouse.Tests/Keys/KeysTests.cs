@@ -288,6 +288,32 @@ public static class KeysTests
         }
 
         [Fact]
+        public async Task A_long_user_agent_is_not_kept_until_the_flush()
+        {
+            await using var server = await TestServer.StartAsync();
+            var use = server.Get<KeyUse>();
+            var held = new List<string>();
+            Assert.True(IsKept(Hold(held.Add))); // the control: what is held is found
+            GC.KeepAlive(held);
+            Assert.False(IsKept(Hold(text => use.Record("0123456789abcdef", "", server.Clock.GetUtcNow(), null, text))));
+            Assert.False(IsKept(Hold(text => use.RecordLate("0123456789abcdef", server.Clock.GetUtcNow(), null, text))));
+
+            [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
+            static WeakReference Hold(Action<string> count)
+            {
+                var text = new string('x', 30_000);
+                count(text);
+                return new WeakReference(text);
+            }
+
+            static bool IsKept(WeakReference text)
+            {
+                GC.Collect();
+                return text.IsAlive;
+            }
+        }
+
+        [Fact]
         public async Task A_key_sent_as_the_user_agent_is_withheld()
         {
             await using var server = await TestServer.StartAsync();
