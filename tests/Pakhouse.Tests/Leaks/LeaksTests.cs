@@ -162,15 +162,9 @@ public static class LeaksTests
             Assert.Equal(HttpStatusCode.BadRequest, (await ReportAsync(server, [key, new string('x', 130 * 1024)])).Status);
             using var chunked = new HttpRequestMessage(HttpMethod.Post, "/leaks/revoke") { Content = new StringContent($"{{\"keys\":[\"{key}\",\"{new string('x', 130 * 1024)}\"]}}") };
             chunked.Headers.TransferEncodingChunked = true;
-            try
-            {
-                Assert.Equal(HttpStatusCode.RequestEntityTooLarge, (await server.Http.SendAsync(chunked)).StatusCode);
-            }
-            catch (HttpRequestException e) when (e.InnerException is IOException)
-            {
-                // Closed with a rest of the body unread, which can reset the connection before its answer is read (RFC 9112 §9.6).
-            }
-
+            // On a connection of its own: that of the refusal before was answered with its body unread, and is closed while the client may be taking it again.
+            using var alone = new HttpClient { BaseAddress = server.Http.BaseAddress };
+            Assert.Equal(HttpStatusCode.RequestEntityTooLarge, (await alone.SendAsync(chunked)).StatusCode);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
         }
     }
