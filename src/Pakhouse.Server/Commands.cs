@@ -35,10 +35,11 @@ public static class Commands
         root.Add(keys);
 
         var scanner = new Argument<string>("SCANNER") { Description = string.Join(", ", ScanRules.Scanners) }.AcceptOnlyFromAmong(ScanRules.Scanners);
-        var scanRules = new Command("scan-rules", "Print what another scanner needs to find the keys of this deployment's brand.") { scanner };
+        var scanRules = new Command("scan-rules", "Print what another scanner needs to find the keys of this deployment's brand, and of its earlier brands.") { scanner };
         scanRules.SetAction((parsed, _) =>
         {
-            Console.WriteLine(ScanRules.For(parsed.GetRequiredValue(scanner), PakhouseOptions.Read(Program.Configuration(settings)).Brand));
+            var options = PakhouseOptions.Read(Program.Configuration(settings));
+            Console.WriteLine(string.Join("\n\n", ScanRules.Brands(options).Select(brand => ScanRules.For(parsed.GetRequiredValue(scanner), brand))));
             return Task.FromResult(0);
         });
         root.Add(scanRules);

@@ -34,6 +34,9 @@ public sealed class PakhouseOptions
     /// <summary>First part of every key: 2 to 16 of <c>[a-z0-9]</c>, a letter first. Keys of an earlier brand go on working.</summary>
     public required string Brand { get; init; }
 
+    /// <summary>Brands that this deployment had before. Their keys still work, so scan rules and leak endpoints must know them.</summary>
+    public required IReadOnlyList<string> EarlierBrands { get; init; }
+
     /// <summary>The <c>aud</c> of tokens. Null: the issuer.</summary>
     public required string? Audience { get; init; }
 
@@ -167,6 +170,7 @@ public sealed class PakhouseOptions
             Postgres = read.Postgres("PostgresConnection"),
             PostgresPrepare = read.Flag("PostgresPrepare", true),
             Brand = read.Text("Brand", "ph", "2 to 16 characters of [a-z0-9], the first a letter", text => KeyFormat.IsBrand(text))!,
+            EarlierBrands = [.. read.List("EarlierBrands", "brands of 2 to 16 characters of [a-z0-9], the first a letter", text => KeyFormat.IsBrand(text)).Distinct(StringComparer.Ordinal)],
             Audience = read.Text("Audience", null, "at most 256 characters without spaces", text => text.Length <= 256 && !text.Any(char.IsWhiteSpace)),
             TokenLifetime = read.Seconds("TokenLifetimeSeconds", 3600, 60, (int)TokenLifetimeMax.TotalSeconds),
             StatusTtl = read.Seconds("StatusTtlSeconds", 5, 1, 300),

@@ -71,7 +71,7 @@ public static class Program
         services.AddSingleton<SessionTable>().AddSingleton<SignInAttempts>().AddSingleton<SecondFactor>().AddSingleton<Passwords>().AddSingleton<StepCookies>();
         services.AddSingleton<Passkeys>().AddSingleton<PasskeyStore>().AddSingleton<PasskeyCeremony>().AddSingleton<ProviderSubjects>();
         services.AddOptions<IdentityPasskeyOptions>().Configure<PublicAddress>(PasskeyCeremony.Configure);
-        services.AddSingleton<IPasswordHasher<User>, PasswordHasher<User>>().AddSingleton<ILookupNormalizer, UpperInvariantLookupNormalizer>();
+        services.AddSingleton<IPasswordHasher<User>, NormalizingPasswordHasher>().AddSingleton<ILookupNormalizer, LookupNormalizer>();
         services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
 
         // Registered after SigningKeys, whose start makes the first of these keys while it holds off every other process.

@@ -29,7 +29,7 @@ public sealed record Policy
         AllowDuplicateProperties = false,
         DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
         NumberHandling = JsonNumberHandling.Strict,
-        Converters = { new NamesConverter(), new NetworksConverter() },
+        Converters = { new NamesConverter(), new NetworksConverter(), new ZonedTime() },
     };
 
     public static Policy None { get; } = new();

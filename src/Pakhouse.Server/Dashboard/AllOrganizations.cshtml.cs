@@ -21,7 +21,7 @@ public sealed class AllOrganizationsModel(Organizations organizations) : PageMod
     public async Task OnGetAsync()
     {
         var visible = await organizations.ListAsync(Sessions.Actor(HttpContext));
-        var text = (Find ?? "").Trim();
+        var text = Checks.Normalize(Find ?? "").Trim();
         var found = Switcher.LinesOf([.. visible.Where(one => one.Name.Contains(text, StringComparison.OrdinalIgnoreCase))], Guid.Empty);
         Parts = Parts.Of(Part, PerPage, found.Count, "Pages of organizations", Request.Query);
         Lines = [.. found.Skip(Parts.First).Take(Parts.Count)];

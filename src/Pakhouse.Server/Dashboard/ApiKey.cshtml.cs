@@ -93,7 +93,7 @@ public sealed class NewApiKeyModel(Organizations organizations, ApiKeys keys, Ke
         }
 
         using var key = created.Value;
-        NewKey = ShownKey.OfOrganization(key, Name!.Trim(), expiresAt, address.Value);
+        NewKey = ShownKey.OfOrganization(key, Checks.Normalize(Name!).Trim(), expiresAt, address.Value);
         return Page();
     }
 

@@ -119,7 +119,7 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         // Every fault at once; what the operation finds beyond these comes alone.
         await ReadPolicyAsync();
         var expiry = Expiry.Read(Expires, ExpiresOn, Now, Policy);
-        if (Checks.Name(Name ?? "", "name", Server.Keys.NameLengthMax) is { } badName) AddError(badName);
+        if (Checks.Name(Name, "name", Server.Keys.NameLengthMax, out var name) is { } badName) AddError(badName);
         if (expiry.Refusal is { } badExpiry) AddError(badExpiry);
         if (Scopes.Count == 0) AddError(noScope);
         if (Errors.Any) return await ShowAsync(StatusCodes.Status400BadRequest);
@@ -137,7 +137,7 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         }
 
         using var key = generated.Value;
-        NewKey = ShownKey.OfPerson(key, Name!.Trim(), expiry.Value, Address);
+        NewKey = ShownKey.OfPerson(key, name, expiry.Value, Address);
         // The form now offers the next key.
         (Name, Expires, ExpiresOn, Scopes) = (null, null, null, []);
         return await ShowAsync();

@@ -30,8 +30,8 @@ public sealed class SetUpModel(SetUp setUp, Organizations organizations, Pakhous
     public async Task<IActionResult> OnPostAsync()
     {
         // Asked here because the operation calls both names "name".
-        if (Checks.Name(OrganizationName ?? "", "organization", Organizations.NameLengthMax) is { } badName) Errors.Add(badName, ("organization", "organization", "Organization name"));
-        if (Checks.Name(UserName ?? "", "name", Users.NameLengthMax) is { } badUserName) Errors.Add(badUserName, ("name", "name", "Your name"));
+        if (Checks.Name(OrganizationName, "organization", Organizations.NameLengthMax, out _) is { } badName) Errors.Add(badName, ("organization", "organization", "Organization name"));
+        if (Checks.Name(UserName, "name", Users.NameLengthMax, out _) is { } badUserName) Errors.Add(badUserName, ("name", "name", "Your name"));
         if (Errors.Any) return await AgainAsync();
 
         var completed = await setUp.CompleteAsync(Code ?? "", OrganizationName!, UserName!, Email ?? "", Password ?? "");

@@ -14,7 +14,7 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
 {
     private const int LengthMax = 64 * 1024;
 
-    private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web) { MaxDepth = 8, AllowDuplicateProperties = false };
+    private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web) { MaxDepth = 8, AllowDuplicateProperties = false, Converters = { new ZonedTime() } };
 
     public Refusal? Refusal => Read.Refusal;
 
@@ -54,8 +54,12 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
     private static Refusal Unreadable(string? path)
     {
         var name = path is ['$', '.', .. var rest] ? rest.Split('.', '[')[0] : "";
-        return typeof(T).GetProperties().Select(property => JsonNamingPolicy.CamelCase.ConvertName(property.Name)).FirstOrDefault(known => known.Equals(name, StringComparison.OrdinalIgnoreCase)) is { } known
-            ? new(RefusalCode.InvalidRequest, $"{known}: this is not of the type that was expected, or it stands in the body twice.", "a member of the wrong type")
+        var property = typeof(T).GetProperties().FirstOrDefault(property => property.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
+        if (property is not null && property.PropertyType == typeof(DateTimeOffset?))
+            return new(RefusalCode.InvalidRequest, $"{JsonNamingPolicy.CamelCase.ConvertName(property.Name)}: write the time once and with its zone, such as 2031-12-24T00:00:00Z.", "a time out of form");
+        return property is not null
+            ? new(RefusalCode.InvalidRequest,
+                $"{JsonNamingPolicy.CamelCase.ConvertName(property.Name)}: this is not of the type that was expected, or it stands in the body twice.", "a member of the wrong type")
             : new(RefusalCode.InvalidRequest, "The body is not a JSON object of the form that was expected.", "body out of form");
     }
 }

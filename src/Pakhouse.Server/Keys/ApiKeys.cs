@@ -67,7 +67,8 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         var expiresAt = wanted.ExpiresAt ?? now + Shorter(LifetimeDefault, policy.LifetimeMax);
         if (policy.Forbids(expiresAt, wanted.Scopes, now, roles: null) is { } forbidden) return forbidden;
         if (await CheckRolesAsync(transaction, standpoint.Value, wanted.Roles) is { } badRoles) return badRoles;
-        if (await CheckNameAsync(transaction, organizationId, wanted.Name, except: Guid.Empty) is { } badName) return badName;
+        var name = await CheckNameAsync(transaction, organizationId, wanted.Name, except: Guid.Empty);
+        if (name.Refusal is { } badName) return badName;
 
         var connection = transaction.Connection!;
         if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @Id", new { wanted.Id }, transaction) > 0) return Keys.UsedBefore;
@@ -79,7 +80,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         var userId = Ids.New(clock);
         await connection.ExecuteAsync(
             "INSERT INTO users (id, kind, email, email_normalized, name, security_stamp, created_at) VALUES (@userId, 'service', '', '', @name, '', @now)",
-            new { userId, name = wanted.Name.Trim(), now }, transaction);
+            new { userId, name = name.Value, now }, transaction);
         var home = Guid.Empty;
         foreach (var (inOrganization, roles) in WithHome(organizationId, wanted.Roles))
         {
@@ -87,7 +88,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             if (inOrganization == organizationId) home = membershipId;
         }
 
-        var key = await InsertKeyAsync(transaction, wanted.Id, home, wanted.Name, wanted.Scopes, expiresAt, actor.UserId, familyId: null);
+        var key = await InsertKeyAsync(transaction, wanted.Id, home, name.Value, wanted.Scopes, expiresAt, actor.UserId, familyId: null);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyCreate, organizationId, key.Id, detail: Words(wanted.Roles));
         await Events.OfKeyAsync(transaction, clock, EventTypes.KeyCreated, key.Id);
         return key;
@@ -116,9 +117,10 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         var connection = transaction.Connection!;
         if (name is not null)
         {
-            if (await CheckNameAsync(transaction, organizationId, name, except: key.UserId) is { } badName) return badName;
-            await connection.ExecuteAsync("UPDATE users SET name = @name WHERE id = @UserId", new { name = name.Trim(), key.UserId }, transaction);
-            await connection.ExecuteAsync("UPDATE access_keys SET name = @name WHERE membership_id IN (SELECT id FROM memberships WHERE user_id = @UserId) AND deleted_at IS NULL", new { name = name.Trim(), key.UserId }, transaction);
+            var wanted = await CheckNameAsync(transaction, organizationId, name, except: key.UserId);
+            if (wanted.Refusal is { } badName) return badName;
+            await connection.ExecuteAsync("UPDATE users SET name = @name WHERE id = @UserId", new { name = wanted.Value, key.UserId }, transaction);
+            await connection.ExecuteAsync("UPDATE access_keys SET name = @name WHERE membership_id IN (SELECT id FROM memberships WHERE user_id = @UserId) AND deleted_at IS NULL", new { name = wanted.Value, key.UserId }, transaction);
         }
 
         if (roles is not null)
@@ -216,15 +218,15 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         return null;
     }
 
-    private static async Task<Refusal?> CheckNameAsync(DbTransaction transaction, Guid organizationId, string name, Guid except)
+    private static async Task<Outcome<string>> CheckNameAsync(DbTransaction transaction, Guid organizationId, string name, Guid except)
     {
-        if (Checks.Name(name, "name", Keys.NameLengthMax) is { } refusal) return refusal;
+        if (Checks.Name(name, "name", Keys.NameLengthMax, out name) is { } refusal) return refusal;
         return await transaction.Connection!.ExecuteScalarAsync<long>(
             """
             SELECT COUNT(*) FROM memberships m JOIN users u ON u.id = m.user_id
             WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND u.kind = 'service' AND u.name = @name AND u.id <> @except
               AND EXISTS (SELECT 1 FROM access_keys k WHERE k.membership_id = m.id AND k.deleted_at IS NULL)
-            """, new { organizationId, name = name.Trim(), except }, transaction) > 0 ? nameTaken : null;
+            """, new { organizationId, name, except }, transaction) > 0 ? nameTaken : name;
     }
 
     private static async Task<Outcome<ApiKeyEntry>> FindAsync(DbTransaction transaction, Guid organizationId, string keyId) =>
@@ -254,7 +256,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             INSERT INTO access_keys (id, kind, membership_id, name, hash, scopes, created_at, expires_at, created_by, family_id, status_index)
             VALUES (@Id, 'oak', @membershipId, @name, @hash, @scopes, @now, @expiresAt, @createdBy, @familyId, @statusIndex)
             """,
-            new { key.Id, membershipId, name = name.Trim(), hash = key.Hash(), scopes, now = clock.GetUtcNow(), expiresAt, createdBy, familyId, statusIndex = await KeyStatus.TakeIndexAsync(transaction) }, transaction);
+            new { key.Id, membershipId, name, hash = key.Hash(), scopes, now = clock.GetUtcNow(), expiresAt, createdBy, familyId, statusIndex = await KeyStatus.TakeIndexAsync(transaction) }, transaction);
         return key;
     }
 

@@ -92,7 +92,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, Mails mai
             withSubs = WithSubs(actor),
             afterAt = after.At,
             afterId = after.Id,
-            search = query.Search.Trim() is { Length: > 0 } text ? $"%{Escape(text.ToLowerInvariant())}%" : "",
+            search = Checks.Normalize(query.Search).Trim() is { Length: > 0 } text ? $"%{Escape(text.ToLowerInvariant())}%" : "",
             now,
             soon = now.AddDays(ExpiringDays),
             usedHour = now.AddDays(-UnusedDays).ToUnixTimeSeconds() / 3600,

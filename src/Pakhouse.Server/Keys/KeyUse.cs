@@ -298,7 +298,7 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
     internal static string UserAgent(string? text)
     {
         if (string.IsNullOrEmpty(text)) return "";
-        if (KeyFormat.MayHoldKey(text)) return "(withheld: it held a key)";
+        if (Checks.MightContainSecret(text)) return "(withheld: it held a key)";
         var cut = text.Length <= UserAgentLengthMax ? text : text[..UserAgentLengthMax];
         return cut.AsSpan().ContainsAnyExceptInRange(' ', '~') ? new string([.. cut.Where(c => !char.IsControl(c) && !char.IsSurrogate(c))]) : cut;
     }

@@ -177,7 +177,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         if (standpoint.Refusal is { } refused) return refused;
 
         var now = clock.GetUtcNow();
-        if (Checks.Name(wanted.Name, "name", NameLengthMax) is { } refusal) return refusal;
+        if (Checks.Name(wanted.Name, "name", NameLengthMax, out var name) is { } refusal) return refusal;
         if (!KeyFormat.IsId(wanted.Id)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
         if (wanted.ExpiresAt <= now || wanted.ExpiresAt > now + LifetimeMax)
             return new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most ten years ahead, or no expiry.", "expiry out of bounds");
@@ -194,7 +194,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
             INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, expires_at, status_index)
             VALUES (@Id, @membershipId, @name, @hash, @scopes, @now, @ExpiresAt, @statusIndex)
             ON CONFLICT (id) DO NOTHING
-            """, new { key.Id, membershipId, name = wanted.Name.Trim(), hash = key.Hash(), scopes = wanted.Scopes, now, wanted.ExpiresAt, statusIndex = await KeyStatus.TakeIndexAsync(transaction) }, transaction);
+            """, new { key.Id, membershipId, name, hash = key.Hash(), scopes = wanted.Scopes, now, wanted.ExpiresAt, statusIndex = await KeyStatus.TakeIndexAsync(transaction) }, transaction);
         if (inserted == 0)
         {
             key.Dispose();

@@ -117,7 +117,7 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
     private async Task GitLabTypesAsync(HttpContext context)
     {
         if (!await DemandGitLabAsync(context)) return;
-        await context.Response.WriteAsJsonAsync(new { types = new[] { ScanRules.GitLabType(options.Brand) } });
+        await context.Response.WriteAsJsonAsync(new { types = ScanRules.Brands(options).Select(ScanRules.GitLabType) });
     }
 
     private async Task GitLabAsync(HttpContext context)
@@ -132,12 +132,7 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
             return;
         }
 
-        if (matches.Exists(match => match.Type != ScanRules.GitLabType(options.Brand)))
-        {
-            await Edge.RefuseAsync(context, new Refusal(RefusalCode.InvalidRequest, "type: revocable_token_types names those that are taken here.", "type of another"));
-            return;
-        }
-
+        // Whatever its type says: a whole key is the proof, and a text without one is passed over.
         await RevokeAsync(matches, "GitLab secret detection", context.Connection.RemoteIpAddress);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
     }

@@ -66,8 +66,14 @@ internal static class LeakReport
             var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = 8 });
             if (!reader.Read() || reader.TokenType != JsonTokenType.StartArray) return null;
             var matches = new List<LeakMatch>();
-            while (reader.Read() && reader.TokenType == JsonTokenType.StartObject)
+            while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
             {
+                if (reader.TokenType != JsonTokenType.StartObject)
+                {
+                    reader.Skip(); // one foreign item does not keep the others alive
+                    continue;
+                }
+
                 var (type, place) = ("", (string?)null);
                 LeakMatch? match = null;
                 while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
@@ -80,8 +86,8 @@ internal static class LeakReport
                     else if (name == 'p') place = Printable(scratch.Text(ref reader), PlaceLengthMax);
                 }
 
-                if (reader.TokenType != JsonTokenType.EndObject || match is null) return null;
-                matches.Add(match with { Type = type, Key = match.Key is null ? null : match.Key with { FoundAt = place } });
+                if (reader.TokenType != JsonTokenType.EndObject) return null;
+                if (match is not null) matches.Add(match with { Type = type, Key = match.Key is null ? null : match.Key with { FoundAt = place } });
             }
 
             return reader.TokenType == JsonTokenType.EndArray && !reader.Read() ? matches : null;
@@ -102,7 +108,7 @@ internal static class LeakReport
     private static string? Printable(ReadOnlySpan<byte> text, int lengthMax)
     {
         var words = new string([.. Encoding.UTF8.GetString(text).Where(c => !char.IsControl(c) && !char.IsSurrogate(c)).Take(lengthMax)]);
-        return words.Length == 0 || KeyFormat.MayHoldKey(words) ? null : words;
+        return words.Length == 0 || Checks.MightContainSecret(words) ? null : words;
     }
 
     /// <summary>Where texts are unescaped, wiped at the end.</summary>

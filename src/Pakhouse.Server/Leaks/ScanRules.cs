@@ -5,6 +5,9 @@ internal static class ScanRules
 {
     public static readonly string[] Scanners = ["gitleaks", "github", "git-secrets"];
 
+    /// <summary>The brand of today first, then the earlier ones: their keys still work.</summary>
+    public static IEnumerable<string> Brands(PakhouseOptions options) => options.EarlierBrands.Prepend(options.Brand).Distinct(StringComparer.Ordinal);
+
     /// <summary>Letters, digits and underscores only: GitLab makes a type of it, and changes everything else.</summary>
     private static string RuleId(string brand) => $"pakhouse_{brand}_access_key";
 

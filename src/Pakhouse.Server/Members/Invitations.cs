@@ -57,8 +57,7 @@ public sealed class Invitations(Database database, Members members, Mails mails,
     {
         var demanded = await DemandAsync(transaction, actor, organizationId, organizationsAndRoles);
         if (demanded.Refusal is { } refused) return refused;
-        email = email.Trim();
-        if (!Users.IsEmail(email)) return new Refusal(RefusalCode.InvalidRequest, "userEmail: enter an address such as ada@example.com.", "no e-mail address");
+        if (!EmailAddress.TryParse(email, out email)) return new Refusal(RefusalCode.InvalidRequest, "userEmail: enter an address such as ada@example.com.", "no e-mail address");
 
         // Who is a member of these, the caller sees anyway; nothing else about the address is asked.
         var (rootId, normalized, now) = (demanded.Value.RootId ?? organizationId, normalizer.NormalizeEmail(email), clock.GetUtcNow());

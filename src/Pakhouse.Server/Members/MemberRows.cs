@@ -68,16 +68,19 @@ internal static class MemberRows
         var condition = "p.ended_at IS NULL AND p.listed_as IS NOT NULL";
         if (after is not null) condition += " AND (p.listed_as, p.user_id) > (COALESCE((SELECT MAX(a.listed_as) FROM memberships a WHERE a.user_id = @after AND a.organization_id IN (@organizationId, @rootId) AND a.ended_at IS NULL), ''), @after)";
         var addressed = "";
-        foreach (var (word, i) in search.Split(' ', StringSplitOptions.RemoveEmptyEntries).Take(SearchWordsMax).Select((word, i) => (word, i)))
+        foreach (var (word, i) in Checks.Normalize(search).Split(' ', StringSplitOptions.RemoveEmptyEntries).Take(SearchWordsMax).Select((word, i) => (word, i)))
         {
             if (word.IndexOf('@', StringComparison.Ordinal) > 0)
             {
                 // The beginning of an address is one range of an index: of ten thousand one is found as quickly as of ten. SQLite keeps to the order of a CROSS JOIN.
-                parameters.Add($"from{i}", word.ToUpperInvariant());
-                parameters.Add($"to{i}", word.ToUpperInvariant() + '\uFFFF');
+                // A domain in its own letters is stored as xn--, of which a beginning is no beginning: it is looked for in what people see.
+                var domain = word.IndexOf('@', StringComparison.Ordinal) + 1;
+                var beginning = Ascii.IsValid(word.AsSpan(domain)) ? word : word[..domain];
+                parameters.Add($"from{i}", beginning.ToUpperInvariant());
+                parameters.Add($"to{i}", beginning.ToUpperInvariant() + '\uFFFF');
                 addressed += $"users s{i} CROSS JOIN ";
                 condition += $" AND p.user_id = s{i}.id AND s{i}.email_normalized >= @from{i} AND s{i}.email_normalized < @to{i} AND s{i}.deleted_at IS NULL AND s{i}.kind = 'person'";
-                continue;
+                if (beginning.Length == word.Length) continue;
             }
 
             var spellings = Spellings(word).Select((spelling, j) =>

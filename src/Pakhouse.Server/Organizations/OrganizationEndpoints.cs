@@ -97,7 +97,7 @@ public static class OrganizationEndpoints
         var name = body.Value.Name ?? "";
         // Shown from what was written: an API key makes what it does not see afterwards.
         return (await organizations.CreateSubAsync(context.Caller(), organizationId, name)).ToResult(id =>
-            Show(new Organization { Id = id, RootId = organizationId, RootName = root.Value.Name, Name = name.Trim(), CreatedAt = clock.GetUtcNow(), MemberCount = 0 }));
+            Show(new Organization { Id = id, RootId = organizationId, RootName = root.Value.Name, Name = Checks.Normalize(name).Trim(), CreatedAt = clock.GetUtcNow(), MemberCount = 0 }));
     }
 
     private static async Task<IResult> ChangeAsync(Guid organizationId, Body<ChangedOrganization> body, HttpContext context, Organizations organizations)

@@ -37,7 +37,7 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ti
     {
         if (await Guard.DemandAsync(transaction, actor, Permission.CreateOrganization) is { } refused) return refused;
         if (actor.UserId is not { } ownerId) return new Refusal(RefusalCode.InvalidRequest, "owner: say who shall own the organization.", "root by the operator without an owner");
-        if (Checks.Name(name, "name", NameLengthMax) is { } refusal) return refusal;
+        if (Checks.Name(name, "name", NameLengthMax, out name) is { } refusal) return refusal;
 
         // Those of the last day count though they are deleted: their rows stay, and nobody shall make rows without end.
         var made = await transaction.Connection!.ExecuteScalarAsync<long>(
@@ -55,7 +55,7 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ti
     public async Task<Outcome<Guid>> CreateRootAsync(DbTransaction transaction, Actor actor, string name, Guid ownerId)
     {
         if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "A root organization is made by the operator of this server.", "root by no operator");
-        return Checks.Name(name, "name", NameLengthMax) is { } refusal ? refusal : await InsertRootAsync(transaction, actor, name, ownerId);
+        return Checks.Name(name, "name", NameLengthMax, out name) is { } refusal ? refusal : await InsertRootAsync(transaction, actor, name, ownerId);
     }
 
     private async Task<Outcome<Guid>> InsertRootAsync(DbTransaction transaction, Actor actor, string name, Guid ownerId)
@@ -73,7 +73,7 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ti
         if (standpoint.Refusal is { } refused) return refused;
         if (standpoint.Value.RootId is not null)
             return new Refusal(RefusalCode.InvalidRequest, "A sub-organization cannot have sub-organizations: create it in the root.", "a third level");
-        if (Checks.Name(name, "name", NameLengthMax) is { } refusal) return refusal;
+        if (Checks.Name(name, "name", NameLengthMax, out name) is { } refusal) return refusal;
         if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM organizations WHERE root_id = @rootId AND deleted_at IS NULL", new { rootId }, transaction) >= options.SubOrganizationsMax)
             return new Refusal(RefusalCode.Conflict, $"An organization has at most {options.SubOrganizationsMax} sub-organizations here: delete one, or ask the operator.", "too many sub-organizations");
         return await InsertAsync(transaction, actor, name, rootId);
@@ -83,11 +83,11 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ti
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RenameOrganization, id);
         if (standpoint.Refusal is { } refused) return refused;
-        if (Checks.Name(name, "name", NameLengthMax) is { } refusal) return refusal;
+        if (Checks.Name(name, "name", NameLengthMax, out name) is { } refusal) return refusal;
         if (await IsTakenAsync(transaction, standpoint.Value.RootId, name, except: id)) return nameIsTaken;
 
         await transaction.Connection!.ExecuteAsync("UPDATE organizations SET name = @name, name_normalized = @normalized WHERE id = @id",
-            new { id, name = name.Trim(), normalized = Normalize(name) }, transaction);
+            new { id, name, normalized = Normalize(name) }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.OrganizationUpdate, id, id.ToString());
         return true;
     });
@@ -111,7 +111,7 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ti
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DeleteOrganization, id);
         if (standpoint.Refusal is { } refused) return refused;
-        if (!string.Equals(typedName.Trim(), standpoint.Value.OrganizationName, StringComparison.Ordinal))
+        if (!string.Equals(Checks.Normalize(typedName).Trim(), standpoint.Value.OrganizationName, StringComparison.Ordinal))
             return new Refusal(RefusalCode.InvalidRequest, "name: this is not the organization's name; type it as it stands.", "another name typed");
 
         var at = clock.GetUtcNow();
@@ -184,7 +184,7 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ti
         var id = Ids.New(clock);
         await transaction.Connection!.ExecuteAsync(
             "INSERT INTO organizations (id, root_id, name, name_normalized, created_at, created_by) VALUES (@id, @rootId, @name, @normalized, @at, @createdBy)",
-            new { id, rootId, name = name.Trim(), normalized = Normalize(name), at = clock.GetUtcNow(), createdBy = rootId is null ? actor.UserId : null }, transaction);
+            new { id, rootId, name, normalized = Normalize(name), at = clock.GetUtcNow(), createdBy = rootId is null ? actor.UserId : null }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.OrganizationCreate, id, id.ToString());
         return id;
     }
@@ -195,19 +195,5 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ti
             "SELECT COUNT(*) FROM organizations WHERE root_id = @rootId AND name_normalized = @normalized AND deleted_at IS NULL AND id <> @except",
             new { rootId, normalized = Normalize(name), except = except ?? Guid.Empty }, transaction) > 0;
 
-    private static string Normalize(string name) => name.Trim().ToUpperInvariant();
-}
-
-/// <summary>Bounds of what callers name things, in one place.</summary>
-public static class Checks
-{
-    /// <summary>Null when <paramref name="text"/> is 1 to <paramref name="lengthMax"/> characters without control characters.</summary>
-    public static Refusal? Name(string text, string field, int lengthMax)
-    {
-        var trimmed = text.Trim();
-        return trimmed.Length == 0 ? new Refusal(RefusalCode.InvalidRequest, $"{field}: enter 1 to {lengthMax} characters.", $"{field} empty")
-            : trimmed.Length > lengthMax ? new Refusal(RefusalCode.InvalidRequest, $"{field}: this is too long; enter at most {lengthMax} characters.", $"{field} too long")
-            : trimmed.Any(char.IsControl) ? new Refusal(RefusalCode.InvalidRequest, $"{field}: use no line breaks or other control characters.", $"{field} with control characters")
-            : null;
-    }
+    private static string Normalize(string name) => name.ToUpperInvariant();
 }

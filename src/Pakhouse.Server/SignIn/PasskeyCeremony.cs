@@ -83,7 +83,7 @@ public sealed class PasskeyCeremony : IDisposable
     public async Task<Outcome<bool>> AddAsync(HttpContext context, Session session, string name, string? credential)
     {
         if (!passkeys.IsOn) return PasswordSignIn.ProviderOnly;
-        if (Checks.Name(name, "name", Passkeys.NameLengthMax) is { } badName) return badName;
+        if (Checks.Name(name, "name", Passkeys.NameLengthMax, out name) is { } badName) return badName;
         var state = steps.Read(context, StepCookies.Attestation);
         steps.Clear(context, StepCookies.Attestation);
         if (state is null || credential is null or { Length: > CredentialLengthMax } || !await steps.SpendAsync(state)) return refused;

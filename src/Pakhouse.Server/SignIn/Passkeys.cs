@@ -31,7 +31,7 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
     public Task<Outcome<bool>> AddAsync(Actor actor, string name, UserPasskeyInfo passkey) => database.ChangeAsync<bool>(async transaction =>
     {
         if (actor.Credential != Credential.Session) return SessionTable.PersonOnly; // R7
-        if (Checks.Name(name, "name", NameLengthMax) is { } badName) return badName;
+        if (Checks.Name(name, "name", NameLengthMax, out name) is { } badName) return badName;
         if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM passkeys WHERE user_id = @UserId", new { actor.UserId }, transaction) >= CountMax)
             return new Refusal(RefusalCode.Conflict, $"You have {CountMax} passkeys, which is the most: remove one first.", "too many passkeys");
         var added = await transaction.Connection!.ExecuteAsync(
@@ -42,7 +42,7 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
             """,
             new
             {
-                id = Ids.New(clock), actor.UserId, passkey.CredentialId, passkey.PublicKey, name = name.Trim(), signCount = (long)passkey.SignCount, transports = string.Join(' ', passkey.Transports ?? []),
+                id = Ids.New(clock), actor.UserId, passkey.CredentialId, passkey.PublicKey, name, signCount = (long)passkey.SignCount, transports = string.Join(' ', passkey.Transports ?? []),
                 isBackupEligible = passkey.IsBackupEligible ? 1L : 0, isBackedUp = passkey.IsBackedUp ? 1L : 0, passkey.AttestationObject, passkey.ClientDataJson, now = clock.GetUtcNow(),
             }, transaction);
         if (added == 0) return new Refusal(RefusalCode.Conflict, "This passkey is here already.", "credential id known");

@@ -1,5 +1,4 @@
 using System.Data.Common;
-using System.Diagnostics.CodeAnalysis;
 using Dapper;
 using Microsoft.AspNetCore.Identity;
 
@@ -25,7 +24,7 @@ public sealed record User
 /// </summary>
 public sealed class Users(Database database, IPasswordHasher<User> hasher, PasswordRules rules, ILookupNormalizer normalizer, TimeProvider clock)
 {
-    public const int EmailLengthMax = 254; // RFC 5321 §4.5.3.1.3
+    public const int EmailLengthMax = EmailAddress.LengthMax;
     public const int NameLengthMax = 100;
 
     private const string Columns = "id, email, name, password_hash, security_stamp, disabled_at";
@@ -37,16 +36,15 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
     public async Task<Outcome<Guid>> CreateAsync(DbTransaction transaction, Actor actor, string email, string name, string password)
     {
         if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "A user is made by the operator of this server.", "user by no operator");
-        email = email.Trim();
-        if (!IsEmail(email)) return new Refusal(RefusalCode.InvalidRequest, "email: enter an address such as ada@example.com.", "no e-mail address");
-        if (Checks.Name(name, "name", NameLengthMax) is { } badName) return badName;
+        if (!EmailAddress.TryParse(email, out email)) return new Refusal(RefusalCode.InvalidRequest, "email: enter an address such as ada@example.com.", "no e-mail address");
+        if (Checks.Name(name, "name", NameLengthMax, out name) is { } badName) return badName;
         if (await rules.CheckAsync(password) is { } badPassword) return badPassword;
 
         var normalized = normalizer.NormalizeEmail(email);
         if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL", new { normalized }, transaction) > 0)
             return new Refusal(RefusalCode.Conflict, "email: somebody has this address already.", "e-mail address taken");
 
-        var user = new User { Id = Ids.New(clock), Email = email, Name = name.Trim(), SecurityStamp = NewStamp() };
+        var user = new User { Id = Ids.New(clock), Email = email, Name = name, SecurityStamp = NewStamp() };
         await transaction.Connection!.ExecuteAsync(
             """
             INSERT INTO users (id, email, email_normalized, name, password_hash, security_stamp, created_at)
@@ -102,10 +100,6 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.UserDelete, null, id.ToString());
         return true;
     });
-
-    internal static bool IsEmail([NotNullWhen(true)] string? text) =>
-        text is { Length: >= 3 and <= EmailLengthMax } && text.IndexOf('@') is > 0 and var at && at < text.Length - 1
-        && text.LastIndexOf('@') == at && !text.Any(c => char.IsControl(c) || char.IsWhiteSpace(c) || "\"(),:;<>[\\]".Contains(c, StringComparison.Ordinal));
 
     private static string NewStamp() => KeyFormat.NewId();
 

@@ -37,7 +37,7 @@ public sealed class WebhookTarget(PakhouseOptions options)
     {
         if (url.Length > UrlLengthMax || !Uri.TryCreate(url, UriKind.Absolute, out var parsed) || parsed.Fragment.Length > 0 || parsed.UserInfo.Length > 0)
             return Refuse($"enter an https address of at most {UrlLengthMax} characters, without user name, password or fragment.", "no address");
-        if (KeyFormat.MayHoldKey(url)) return Refuse("there is a key in this address: delete that key, and never put one into an address.", "a key in the address");
+        if (Checks.MightContainKey(url)) return Refuse("there is a key in this address: delete that key, and never put one into an address.", "a key in the address");
         if (parsed.Scheme != Uri.UriSchemeHttps && (parsed.Scheme != Uri.UriSchemeHttp || options.WebhookNetworksAllowed.Count == 0)) return Refuse("only https addresses are called.", "scheme");
         return IPAddress.TryParse(parsed.Host.Trim('[', ']'), out var literal) && !IsAllowed(literal, parsed.Scheme) ? notPublic : null;
 

@@ -339,13 +339,40 @@ public static class LeaksTests
             Assert.Equal(HttpStatusCode.Unauthorized, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", null, body)).Status);
             Assert.Equal(HttpStatusCode.Unauthorized, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token + "x", body)).Status);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
-            Assert.Equal(HttpStatusCode.BadRequest, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, body.Replace(Type, "another", StringComparison.Ordinal))).Status);
+            Assert.Equal(HttpStatusCode.BadRequest, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, """{"no":"array"}""")).Status);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
 
             Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, body)).Status);
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
             Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, body)).Status); // idempotent
             Assert.Contains("https://gitlab.example.com/some-repo/blob/a/b", Assert.Single(await MailsAsync(server)).Content.Text, StringComparison.Ordinal);
+        }
+
+        [Fact]
+        public async Task One_foreign_item_does_not_keep_the_others_alive()
+        {
+            await using var server = await TestServer.StartAsync($"--Pakhouse:LeakGitLabToken={Token}");
+            var acme = await server.AddAcmeAsync();
+            var key = await server.AddKeyAsync(acme.Owner, acme.Root);
+            var body = $$"""[{"type":"gitleaks_rule_id_aws","token":"AKIA0"},7,{"type":"{{Type}}"},{"type":"{{Type}}","token":null},{"type":"{{Type}}","token":"{{key}}"},"x"]""";
+            Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, body)).Status);
+            Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
+        }
+
+        [Fact]
+        public async Task Keys_of_an_earlier_brand_are_reported_under_its_name()
+        {
+            var first = await TestServer.StartAsync("--Pakhouse:Brand=acme");
+            var acme = await first.AddAcmeAsync();
+            var key = await first.AddKeyAsync(acme.Owner, acme.Root);
+            await first.StopAsync();
+            await using var server = await TestServer.StartOnAsync(first.Place, first.Clock, "--Pakhouse:Brand=newname", "--Pakhouse:EarlierBrands=acme", $"--Pakhouse:LeakGitLabToken={Token}");
+
+            var types = await SendAsync(server, HttpMethod.Get, "/v1/revocable_token_types", Token);
+            Assert.Equal("""{"types":["gitleaks_rule_id_pakhouse_newname_access_key","gitleaks_rule_id_pakhouse_acme_access_key"]}""", types.Body);
+            var body = JsonSerializer.Serialize(new[] { new { type = "gitleaks_rule_id_pakhouse_acme_access_key", token = key } });
+            Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, body)).Status);
+            Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
         }
 
         [Fact]
