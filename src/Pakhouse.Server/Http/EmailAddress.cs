@@ -81,7 +81,8 @@ public static class EmailAddress
             var unicode = Ascii.IsValid(label) ? idn.GetUnicode(label) : label;
             var ascii = idn.GetAscii(unicode);
             var isWhole = Ascii.IsValid(label) ? ascii == label && !Ascii.IsValid(unicode) : idn.GetUnicode(ascii) == label;
-            return isWhole && unicode == Checks.Normalize(unicode).ToLowerInvariant() && unicode.EnumerateRunes().All(rune => rune.Value == '-' || IsWordCharacter(rune))
+            var canonical = Checks.Normalize(unicode).ToLowerInvariant();
+            return isWhole && unicode == canonical && unicode.EnumerateRunes().All(rune => rune.Value == '-' || IsWordCharacter(rune))
                 && ascii.Length <= LabelLengthMax ? ascii : null;
         }
         catch (ArgumentException)
