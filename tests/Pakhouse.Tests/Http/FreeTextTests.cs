@@ -73,7 +73,7 @@ public sealed class FreeTextTests : IAsyncLifetime
             .Where(route => !secrets.Any(route.Contains));
         Assert.Empty(routes.Except(bodies.Select(one => $"{one.Method} {one.Path}"), StringComparer.Ordinal));
 
-        static string Path(RouteEndpoint endpoint) => "/" + System.Text.RegularExpressions.Regex.Replace(endpoint.RoutePattern.RawText!, @":[a-z]+", "").Trim('/');
+        static string Path(RouteEndpoint endpoint) => "/" + endpoint.RoutePattern.RawText!.Replace(":guid", "", StringComparison.Ordinal).Trim('/');
     }
 
     [Fact]
