@@ -46,8 +46,9 @@ public sealed partial class MatrixTests(MatrixWorld world) : IClassFixture<Matri
             : endpoint.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods.Select(method => $"{method} {path}") ?? [$"ANY {path}"];
     }).Distinct(StringComparer.Ordinal);
 
+    /// <summary>Where a route's pattern constrains a parameter: between its name and the brace.</summary>
     [GeneratedRegex(@"(:[a-z]+(\([^)]*\))?)+\}|\?\}", RegexOptions.ExplicitCapture, 1000)]
-    private static partial Regex Constraint();
+    internal static partial Regex Constraint();
 }
 
 /// <summary>Acme with its sub-organizations Mobile and Web, Umbra beside it, and the callers with all their credentials.</summary>
