@@ -40,7 +40,7 @@ public sealed record NewApiKey(string Id, string Name, DateTimeOffset? ExpiresAt
 /// name, and a key that hangs on the one in its home organization. So its format, hash, exchange, roles (R1) and end (R5) are those of every other key.
 /// <para>Invariant: what an API key may do, its makers could have done themselves at that moment: an owner alone gives it <c>owner</c> (R8).</para>
 /// </summary>
-public sealed class ApiKeys(Database database, Members members, PakhouseOptions options, TimeProvider clock)
+public sealed class ApiKeys(Database database, Members members, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public static readonly TimeSpan LifetimeDefault = TimeSpan.FromDays(183);
     public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(366);
@@ -88,9 +88,9 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             if (inOrganization == organizationId) home = membershipId;
         }
 
-        var key = await InsertKeyAsync(transaction, wanted.Id, home, name.Value, wanted.Scopes, expiresAt, actor.UserId, familyId: null);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyCreate, organizationId, key.Id, detail: Words(wanted.Roles));
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyCreated, key.Id);
+        var key = PersonalAccessKey.Generate(options.Brand, wanted.Id, KeyKind.Organization);
+        var row = new NewKeyRow(key.Id, KeyKind.Organization, home, name.Value, key.Hash(), wanted.Scopes, expiresAt) { CreatedBy = actor.UserId };
+        await lifecycle.CreateAsync(transaction, actor, row, new() { Detail = Words(wanted.Roles) });
         return key;
     });
 
@@ -120,7 +120,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             var wanted = await CheckNameAsync(transaction, organizationId, name, except: key.UserId);
             if (wanted.Refusal is { } badName) return badName;
             await connection.ExecuteAsync("UPDATE users SET name = @name WHERE id = @UserId", new { name = wanted.Value, key.UserId }, transaction);
-            await connection.ExecuteAsync("UPDATE access_keys SET name = @name WHERE membership_id IN (SELECT id FROM memberships WHERE user_id = @UserId) AND deleted_at IS NULL", new { name = wanted.Value, key.UserId }, transaction);
+            await lifecycle.RenameAsync(transaction, key.UserId, wanted.Value);
         }
 
         if (roles is not null)
@@ -157,17 +157,17 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         if (old.SuspendedAt is not null) return new Refusal(RefusalCode.Conflict, "This API key is suspended, and its successor would not be: resume it first.", "rotation of a suspended key");
 
         var (now, lifetime) = (clock.GetUtcNow(), old.ExpiresAt - old.CreatedAt);
-        var row = await connection.QuerySingleAsync<(string MembershipId, string? FamilyId)>("SELECT membership_id, family_id FROM access_keys WHERE id = @keyId", new { keyId }, transaction);
+        var row = await connection.QuerySingleAsync<(Guid MembershipId, string? FamilyId)>("SELECT membership_id, family_id FROM access_keys WHERE id = @keyId", new { keyId }, transaction);
         // One earlier secret at a time: what an earlier rotation left ends with this one.
-        await connection.ExecuteAsync("UPDATE access_keys SET deleted_at = @now WHERE membership_id = @MembershipId AND successor_id IS NOT NULL AND deleted_at IS NULL", new { now, row.MembershipId }, transaction);
+        await lifecycle.EndAsync(transaction, actor, KeyCause.Replaced, KeySet.EarlierSecrets(row.MembershipId));
         var policy = (await Policies.OfAsync(connection, transaction, organizationId)).Strictest(now);
-        var key = await InsertKeyAsync(transaction, newId, Guid.Parse(row.MembershipId), old.Name, old.Scopes, now + Shorter(lifetime, policy.LifetimeMax), actor.UserId, row.FamilyId ?? keyId);
-        await connection.ExecuteAsync(
-            "UPDATE access_keys SET successor_id = @newId, family_id = @family, overlap_ends_at = @end, deleted_at = @deletedAt WHERE id = @keyId",
-            new { newId, keyId, family = row.FamilyId ?? keyId, end = now + overlap, deletedAt = overlap == TimeSpan.Zero ? now : (DateTimeOffset?)null }, transaction);
-        await KeyStatus.OfSecretsAsync(transaction, clock, Guid.Parse(row.MembershipId));
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyRotate, organizationId, newId, detail: keyId);
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyRotated, keyId, ("successorId", newId));
+        var key = PersonalAccessKey.Generate(options.Brand, newId, KeyKind.Organization);
+        var successor = new NewKeyRow(key.Id, KeyKind.Organization, row.MembershipId, old.Name, key.Hash(), old.Scopes, now + Shorter(lifetime, policy.LifetimeMax))
+        {
+            CreatedBy = actor.UserId,
+            FamilyId = row.FamilyId ?? keyId,
+        };
+        await lifecycle.ReplaceAsync(transaction, actor, keyId, successor, now + overlap);
         return key;
     });
 
@@ -178,23 +178,9 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         if (standpoint.Refusal is { } refused) return refused;
         var found = await FindAsync(transaction, organizationId, keyId);
         if (found.Refusal is { } unknown) return unknown;
-        await EndAsync(transaction, clock, found.Value.UserId);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyRevoke, organizationId, keyId);
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyDeleted, keyId);
+        await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, KeySet.Of(keyId));
         return true;
     });
-
-    /// <summary>Ends the service user behind an API key, and so all of it.</summary>
-    internal static async Task EndAsync(DbTransaction transaction, TimeProvider clock, Guid userId)
-    {
-        await transaction.Connection!.ExecuteAsync(
-            """
-            UPDATE access_keys SET deleted_at = @at WHERE deleted_at IS NULL AND membership_id IN (SELECT id FROM memberships WHERE user_id = @userId);
-            UPDATE memberships SET ended_at = @at WHERE user_id = @userId AND ended_at IS NULL;
-            UPDATE users SET deleted_at = @at WHERE id = @userId AND kind = 'service' AND deleted_at IS NULL;
-            """, new { userId, at = clock.GetUtcNow() }, transaction);
-        await KeyStatus.OfServiceAsync(transaction, clock, userId);
-    }
 
     private static TimeSpan Shorter(TimeSpan lifetime, TimeSpan? max) => max < lifetime ? max.Value : lifetime;
 
@@ -246,18 +232,6 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             "INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@id, @organizationId, @userId, @roles, @at)",
             new { id, organizationId, userId, roles, at = clock.GetUtcNow() }, transaction);
         return id;
-    }
-
-    private async Task<PersonalAccessKey> InsertKeyAsync(DbTransaction transaction, string id, Guid membershipId, string name, NameSet scopes, DateTimeOffset expiresAt, Guid? createdBy, string? familyId)
-    {
-        var key = PersonalAccessKey.Generate(options.Brand, id, KeyKind.Organization);
-        await transaction.Connection!.ExecuteAsync(
-            """
-            INSERT INTO access_keys (id, kind, membership_id, name, hash, scopes, created_at, expires_at, created_by, family_id, status_index)
-            VALUES (@Id, 'oak', @membershipId, @name, @hash, @scopes, @now, @expiresAt, @createdBy, @familyId, @statusIndex)
-            """,
-            new { key.Id, membershipId, name, hash = key.Hash(), scopes, now = clock.GetUtcNow(), expiresAt, createdBy, familyId, statusIndex = await KeyStatus.TakeIndexAsync(transaction) }, transaction);
-        return key;
     }
 
     /// <param name="keyId">Empty: all of the organization.</param>

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Security.Cryptography;
 using Dapper;
 
 namespace Pakhouse.Server;
@@ -34,7 +35,7 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
         keys.With(new
         {
             idStart = Ids.New(clock).ToString()[..24], // as many digits are left as the number has
-            idNumber = Random.Shared.NextInt64(100_000_000_000, 900_000_000_000),
+            idNumber = 1_000_000L * RandomNumberGenerator.GetInt32(100_000, 900_000),
             now = clock.GetUtcNow(),
             actorUserId = actor.UserId?.ToString(),
             actorKeyId = actor.KeyId,

@@ -117,7 +117,7 @@ public sealed record ExchangeFacts
 /// <para>Invariant: a key hangs on one membership, not on a user and an organization, so it cannot outlive that membership nor
 /// revive with the next (R5).</para>
 /// </summary>
-public sealed class Keys(Database database, PakhouseOptions options, TimeProvider clock)
+public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public const int NameLengthMax = 100;
 
@@ -189,13 +189,7 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         var connection = transaction.Connection!;
         var membershipId = standpoint.Value.MembershipId!.Value;
         var key = PersonalAccessKey.Generate(options.Brand, wanted.Id);
-        var inserted = await connection.ExecuteAsync(
-            """
-            INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, expires_at, status_index)
-            VALUES (@Id, @membershipId, @name, @hash, @scopes, @now, @ExpiresAt, @statusIndex)
-            ON CONFLICT (id) DO NOTHING
-            """, new { key.Id, membershipId, name, hash = key.Hash(), scopes = wanted.Scopes, now, wanted.ExpiresAt, statusIndex = await KeyStatus.TakeIndexAsync(transaction) }, transaction);
-        if (inserted == 0)
+        if (!await lifecycle.CreateAsync(transaction, actor, new NewKeyRow(key.Id, KeyKind.Personal, membershipId, name, key.Hash(), wanted.Scopes, wanted.ExpiresAt)))
         {
             key.Dispose();
             return UsedBefore;
@@ -210,8 +204,6 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
             return new Refusal(RefusalCode.Conflict, $"You hold {When.Count(policy.KeysOf(options), "key")} in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
         }
 
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyCreate, organizationId, key.Id);
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyCreated, key.Id);
         return key;
     });
 
@@ -248,31 +240,17 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         if (standpoint.Refusal is { } refused) return refused;
 
         // Somebody else's key and no key at all are one answer: ids of others cannot be found out here.
-        var deleted = await transaction.Connection!.ExecuteAsync(
-            "UPDATE access_keys SET deleted_at = @at WHERE id = @keyId AND membership_id = @MembershipId AND deleted_at IS NULL",
-            new { keyId, standpoint.Value.MembershipId, at = clock.GetUtcNow() }, transaction);
-        if (deleted == 0) return NoSuchKey;
-        await KeyStatus.OfKeyAsync(transaction, clock, keyId);
-
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRevoke, organizationId, keyId);
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyDeleted, keyId);
-        return true;
+        var own = KeySet.OfMembership(keyId, standpoint.Value.MembershipId!.Value);
+        return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByHolder, own) == 0 ? NoSuchKey : true;
     });
 
     /// <summary>Ends a key whoever holds it: for an owner who cannot sign in, and after a restored back-up.</summary>
     public Task<Outcome<bool>> DeleteByOperatorAsync(Actor actor, string keyId) => database.ChangeAsync<bool>(async transaction =>
     {
         if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "Only the operator of this server can do this.", "key of another deleted by no operator");
-        var deleted = await transaction.Connection!.ExecuteAsync(
-            "UPDATE access_keys SET deleted_at = @at WHERE id = @keyId AND deleted_at IS NULL", new { keyId, at = clock.GetUtcNow() }, transaction);
-        if (deleted == 0) return new Refusal(RefusalCode.NotFound, "There is no such key; it may have been deleted already.", "no such key");
-        await KeyStatus.OfKeyAsync(transaction, clock, keyId);
-
-        var organizationId = await transaction.Connection!.ExecuteScalarAsync<string>(
-            "SELECT m.organization_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE k.id = @keyId", new { keyId }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRevoke, Guid.Parse(organizationId!), keyId);
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyDeleted, keyId);
-        return true;
+        return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByOperator, KeySet.Of(keyId)) == 0
+            ? new Refusal(RefusalCode.NotFound, "There is no such key; it may have been deleted already.", "no such key")
+            : true;
     });
 
     /// <summary>
@@ -286,17 +264,14 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         {
             var found = await transaction.Connection!.QuerySingleOrDefaultAsync<HeldKey>(
                 """
-                SELECT k.hash, k.kind, k.deleted_at, m.user_id, m.organization_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id
+                SELECT k.hash, k.kind, k.deleted_at, m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id
                 WHERE k.id = @keyId
                 """, new { keyId }, transaction);
             var isProved = CryptographicOperations.FixedTimeEquals(hash, found?.Hash ?? noHash);
             if (found is null || !isProved || found.DeletedAt is not null) return false;
 
-            await transaction.Connection!.ExecuteAsync("UPDATE access_keys SET deleted_at = @at WHERE id = @keyId", new { keyId, at = clock.GetUtcNow() }, transaction);
-            await KeyStatus.OfKeyAsync(transaction, clock, keyId);
-            var isApiKey = found.Kind == "oak";
-            var actor = isApiKey ? Actor.ApiKey(found.UserId, keyId, address: address) : Actor.Key(found.UserId, keyId, address: address);
-            await ActivityLog.WriteAsync(transaction, clock, actor, isApiKey ? Did.ApiKeyRevoke : Did.KeyRevoke, found.OrganizationId, keyId, detail: "by the key itself");
+            var actor = found.Kind == "oak" ? Actor.ApiKey(found.UserId, keyId, address: address) : Actor.Key(found.UserId, keyId, address: address);
+            await lifecycle.EndAsync(transaction, actor, KeyCause.RevokedWithSecret, KeySet.Of(keyId));
             return true;
         });
     }
@@ -310,7 +285,6 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         public string Kind { get; init; } = "";
         public DateTimeOffset? DeletedAt { get; init; }
         public Guid UserId { get; init; }
-        public Guid OrganizationId { get; init; }
     }
 
     /// <summary>The name offered for the next key: the first "Key N" that the list does not hold.</summary>
