@@ -3,38 +3,6 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>What an API key may do in one organization.</summary>
-public sealed record ApiKeyRoles(Guid OrganizationId, NameSet Roles);
-
-/// <summary>An API key as those see it who look after it. The secret is not here, nor is its hash.</summary>
-public sealed record ApiKeyEntry
-{
-    public string Id { get; init; } = "";
-    public string Name { get; init; } = "";
-    public NameSet Scopes { get; init; } = NameSet.Empty;
-    public DateTimeOffset CreatedAt { get; init; }
-    public DateTimeOffset ExpiresAt { get; init; }
-    public Guid? CreatedBy { get; init; }
-    public string? CreatedByName { get; init; }
-    public DateTimeOffset? LastUsedAt { get; init; }
-    public DateTimeOffset? SuspendedAt { get; init; }
-
-    /// <summary>Until when the secret before the last rotation works too; null: there is none.</summary>
-    public DateTimeOffset? EarlierSecretEndsAt { get; init; }
-
-    /// <summary>Home first, then the sub-organizations that the key reaches.</summary>
-    public IReadOnlyList<ApiKeyRoles> Roles { get; init; } = [];
-
-    internal Guid UserId { get; init; }
-}
-
-/// <summary>What a person chooses when making an API key.</summary>
-/// <param name="Id">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
-/// <param name="ExpiresAt">Null: <see cref="ApiKeys.LifetimeDefault"/> from now. An API key without an end cannot be made.</param>
-/// <param name="Scopes">Empty: no narrowing.</param>
-/// <param name="Roles">For the organization itself and, where it is a root, for those of its sub-organizations that the key is to reach.</param>
-public sealed record NewApiKey(string Id, string Name, DateTimeOffset? ExpiresAt, NameSet Scopes, IReadOnlyList<ApiKeyRoles> Roles);
-
 /// <summary>
 /// Keys of organizations, nobody's person: for services. An API key is a service user with a membership in each organization that its roles
 /// name, and a key that hangs on the one in its home organization. So its format, hash, exchange, roles (R1) and end (R5) are those of every other key.
@@ -89,7 +57,10 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         }
 
         var key = PersonalAccessKey.Generate(options.Brand, wanted.Id, KeyKind.Organization);
-        var row = new NewKeyRow(key.Id, KeyKind.Organization, home, name.Value, key.Hash(), wanted.Scopes, expiresAt) { CreatedBy = actor.UserId };
+        var row = new NewKeyRow(key.Id, KeyKind.Organization, home, name.Value, key.Hash(), wanted.Scopes, expiresAt)
+        {
+            CreatedBy = actor.UserId,
+        };
         await lifecycle.CreateAsync(transaction, actor, row, new() { Detail = Words(wanted.Roles) });
         return key;
     });
@@ -99,7 +70,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
     {
         var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListApiKeys, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        return await ReadAsync(connection, null, organizationId, keyId: "");
+        return await ApiKeyRows.ReadAsync(connection, null, organizationId, keyId: "");
     });
 
     /// <summary>Gives an API key another name or other roles.</summary>
@@ -109,7 +80,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.ChangeApiKey, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        var found = await FindAsync(transaction, organizationId, keyId);
+        var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
         if (found.Refusal is { } unknown) return unknown;
         var key = found.Value;
         if (IsOwner(key) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
@@ -120,7 +91,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             var wanted = await CheckNameAsync(transaction, organizationId, name, except: key.UserId);
             if (wanted.Refusal is { } badName) return badName;
             await connection.ExecuteAsync("UPDATE users SET name = @name WHERE id = @UserId", new { name = wanted.Value, key.UserId }, transaction);
-            await lifecycle.RenameAsync(transaction, key.UserId, wanted.Value);
+            await KeyLifecycle.RenameAsync(transaction, key.UserId, wanted.Value);
         }
 
         if (roles is not null)
@@ -150,19 +121,21 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
 
         var connection = transaction.Connection!;
         if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @newId", new { newId }, transaction) > 0) return Keys.UsedBefore;
-        var found = await FindAsync(transaction, organizationId, keyId);
+        var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
         if (found.Refusal is { } unknown) return unknown;
         var old = found.Value;
         if (IsOwner(old) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
         if (old.SuspendedAt is not null) return new Refusal(RefusalCode.Conflict, "This API key is suspended, and its successor would not be: resume it first.", "rotation of a suspended key");
 
         var (now, lifetime) = (clock.GetUtcNow(), old.ExpiresAt - old.CreatedAt);
-        var row = await connection.QuerySingleAsync<(Guid MembershipId, string? FamilyId)>("SELECT membership_id, family_id FROM access_keys WHERE id = @keyId", new { keyId }, transaction);
+        var row = await connection.QuerySingleAsync<(Guid MembershipId, string? FamilyId)>(
+            "SELECT membership_id, family_id FROM access_keys WHERE id = @keyId", new { keyId }, transaction);
         // One earlier secret at a time: what an earlier rotation left ends with this one.
         await lifecycle.EndAsync(transaction, actor, KeyCause.Replaced, KeySet.EarlierSecrets(row.MembershipId));
         var policy = (await Policies.OfAsync(connection, transaction, organizationId)).Strictest(now);
         var key = PersonalAccessKey.Generate(options.Brand, newId, KeyKind.Organization);
-        var successor = new NewKeyRow(key.Id, KeyKind.Organization, row.MembershipId, old.Name, key.Hash(), old.Scopes, now + Shorter(lifetime, policy.LifetimeMax))
+        var expiresAt = now + Shorter(lifetime, policy.LifetimeMax);
+        var successor = new NewKeyRow(key.Id, KeyKind.Organization, row.MembershipId, old.Name, key.Hash(), old.Scopes, expiresAt)
         {
             CreatedBy = actor.UserId,
             FamilyId = row.FamilyId ?? keyId,
@@ -176,7 +149,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DeleteApiKey, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        var found = await FindAsync(transaction, organizationId, keyId);
+        var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
         if (found.Refusal is { } unknown) return unknown;
         await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, KeySet.Of(keyId));
         return true;
@@ -215,9 +188,6 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             """, new { organizationId, name, except }, transaction) > 0 ? nameTaken : name;
     }
 
-    private static async Task<Outcome<ApiKeyEntry>> FindAsync(DbTransaction transaction, Guid organizationId, string keyId) =>
-        KeyFormat.IsId(keyId) && (await ReadAsync(transaction.Connection!, transaction, organizationId, keyId)) is [var found] ? found : NoSuchKey;
-
     private static bool IsOwner(ApiKeyEntry key) => key.Roles.Any(one => one.Roles.Contains(Permissions.Owner));
 
     private static IEnumerable<ApiKeyRoles> WithHome(Guid organizationId, IReadOnlyList<ApiKeyRoles> roles) =>
@@ -232,32 +202,5 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             "INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@id, @organizationId, @userId, @roles, @at)",
             new { id, organizationId, userId, roles, at = clock.GetUtcNow() }, transaction);
         return id;
-    }
-
-    /// <param name="keyId">Empty: all of the organization.</param>
-    private static async Task<List<ApiKeyEntry>> ReadAsync(DbConnection connection, DbTransaction? transaction, Guid organizationId, string keyId)
-    {
-        var entries = (await connection.QueryAsync<ApiKeyEntry>(
-            """
-            SELECT k.id, u.name, k.scopes, k.created_at, k.expires_at, k.created_by, maker.name AS created_by_name, k.suspended_at, u.id AS user_id,
-                   (SELECT MAX(s.last_used_at) FROM key_use_hours s WHERE s.key_id = k.id) AS last_used_at,
-                   (SELECT MAX(old.overlap_ends_at) FROM access_keys old WHERE old.successor_id = k.id AND old.deleted_at IS NULL AND old.membership_id = k.membership_id) AS earlier_secret_ends_at
-            FROM memberships m
-            JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
-            JOIN users u ON u.id = m.user_id
-            LEFT JOIN users maker ON maker.id = k.created_by
-            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
-            ORDER BY u.name, k.id
-            """, new { organizationId, keyId }, transaction)).AsList();
-        var roles = (await connection.QueryAsync<(Guid UserId, Guid OrganizationId, NameSet Roles)>(
-            """
-            SELECT other.user_id, other.organization_id, other.roles
-            FROM memberships m
-            JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
-            JOIN memberships other ON other.user_id = m.user_id AND other.ended_at IS NULL
-            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
-            ORDER BY CASE WHEN other.organization_id = @organizationId THEN 0 ELSE 1 END, other.organization_id
-            """, new { organizationId, keyId }, transaction)).ToLookup(row => row.UserId, row => new ApiKeyRoles(row.OrganizationId, row.Roles));
-        return [.. entries.Select(entry => entry with { Roles = [.. roles[entry.UserId]] })];
     }
 }

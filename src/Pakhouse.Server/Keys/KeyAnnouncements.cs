@@ -5,7 +5,8 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Writes what a change of keys obliges to (<see cref="KeyDuties"/>) in the change's own transaction: the record, the webhooks' messages, the mails.
+/// Writes what a change of keys obliges to (<see cref="KeyDuties"/>) in the change's own transaction: the record, the webhooks' messages,
+/// the mails.
 /// <see cref="KeyLifecycle"/> alone calls it.
 /// </summary>
 internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeProvider clock)
@@ -23,10 +24,12 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
     }
 
     /// <summary>A row for each key, in one statement. Ids sort by time: each is a new id whose last digits are counted up.</summary>
-    private Task<int> RecordAsync(DbTransaction transaction, Actor actor, KeyDuties duties, KeySet keys, KeyFacts facts) => transaction.Connection!.ExecuteAsync(
+    private Task<int> RecordAsync(
+        DbTransaction transaction, Actor actor, KeyDuties duties, KeySet keys, KeyFacts facts) => transaction.Connection!.ExecuteAsync(
         $"""
         INSERT INTO activity (id, at, organization_id, actor_user_id, actor_key_id, address, action, target, subject_user_id, detail)
-        SELECT @idStart || CAST(@idNumber + ROW_NUMBER() OVER (ORDER BY k.id) AS TEXT), @now, m.organization_id, @actorUserId, @actorKeyId, @address,
+        SELECT @idStart || CAST(@idNumber + ROW_NUMBER() OVER (ORDER BY k.id) AS TEXT), @now,
+               m.organization_id, @actorUserId, @actorKeyId, @address,
                CASE k.kind WHEN 'oak' THEN @ApiKeyAction ELSE @Action END, k.id,
                CASE WHEN k.kind = 'pak' AND m.user_id <> @by THEN m.user_id END, @detail
         FROM access_keys k JOIN memberships m ON m.id = k.membership_id
@@ -64,8 +67,10 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
         var now = clock.GetUtcNow();
         // Whoever did it to a key of their own knows; whoever proved a secret need not be its holder.
         bool IsKnown(MailedKey key) => key.UserId == actor.UserId && actor.KeyId is null;
-        foreach (var holder in changed.Where(key => key.IsPersonal && key.Email.Length > 0 && !IsKnown(key)).GroupBy(key => key.Email, StringComparer.Ordinal))
-            if (KeyMails.ToHolder(cause, [.. holder], facts, address.Value, now) is { } content) await mails.EnqueueAsync(transaction, holder.Key, content);
+        var personal = changed.Where(key => key.IsPersonal && key.Email.Length > 0 && !IsKnown(key));
+        foreach (var holder in personal.GroupBy(key => key.Email, StringComparer.Ordinal))
+            if (KeyMails.ToHolder(cause, [.. holder], facts, address.Value, now) is { } content)
+                await mails.EnqueueAsync(transaction, holder.Key, content);
 
         if (mail != KeyMail.HolderOrOwners) return;
         foreach (var own in changed.Where(key => !key.IsPersonal).GroupBy(key => key.OrganizationId))

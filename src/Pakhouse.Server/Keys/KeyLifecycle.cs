@@ -4,7 +4,8 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>A key as it is stored. The secret is not here.</summary>
-internal sealed record NewKeyRow(string Id, KeyKind Kind, Guid MembershipId, string Name, byte[] Hash, NameSet Scopes, DateTimeOffset? ExpiresAt)
+internal sealed record NewKeyRow(
+    string Id, KeyKind Kind, Guid MembershipId, string Name, byte[] Hash, NameSet Scopes, DateTimeOffset? ExpiresAt)
 {
     /// <summary>The person who made an API key.</summary>
     public Guid? CreatedBy { get; init; }
@@ -37,11 +38,12 @@ internal sealed record KeyFacts
 }
 
 /// <summary>
-/// The life of keys, personal and of API keys: made, replaced, ended, suspended, resumed. It alone writes the table <c>access_keys</c>. Whoever changes keys
-/// says which (<see cref="KeySet"/>), who did it and why (<see cref="KeyCause"/>); what follows from the cause is done here, in the caller's transaction: the
-/// entry in the status lists (IETF Token Status List), the record, the webhooks, the mails. Whether the actor may is decided before.
-/// <para>Invariant: when the transaction is committed, a key that was ended or suspended is refused (R5). A key that has ended is never changed again. A change
-/// takes a fixed number of statements, and a message for each key where somebody listens.</para>
+/// The life of keys, personal and of API keys: made, replaced, ended, suspended, resumed. It alone writes the table <c>access_keys</c>.
+/// Whoever changes keys says which (<see cref="KeySet"/>), who did it and why (<see cref="KeyCause"/>); what follows from the cause is
+/// done here, in the caller's transaction: the entry in the status lists (IETF Token Status List), the record, the webhooks, the mails.
+/// Whether the actor may is decided before.
+/// <para>Invariant: when the transaction is committed, a key that was ended or suspended is refused (R5). A key that has ended is never
+/// changed again. A change takes a fixed number of statements, and a message for each key where somebody listens.</para>
 /// </summary>
 public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvider clock)
 {
@@ -57,7 +59,8 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
 
     /// <summary>Puts a successor in the place of a key, which works on for the overlap.</summary>
     /// <returns>False: the successor's id was used before.</returns>
-    internal async Task<bool> ReplaceAsync(DbTransaction transaction, Actor actor, string keyId, NewKeyRow successor, DateTimeOffset overlapEndsAt)
+    internal async Task<bool> ReplaceAsync(
+        DbTransaction transaction, Actor actor, string keyId, NewKeyRow successor, DateTimeOffset overlapEndsAt)
     {
         if (!await InsertAsync(transaction, successor)) return false;
         var keys = KeySet.Of(keyId);
@@ -79,10 +82,14 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     {
         // A replaced key stays in its holder's list after its overlap, and is not deleted.
         var (end, also) = cause == KeyCause.OverlapEnded
-            ? ("overlap_ends_at = CASE WHEN k.overlap_ends_at > @now THEN @now ELSE k.overlap_ends_at END", $"AND k.successor_id IS NOT NULL AND k.status <> {KeyStatus.Invalid}")
+            ? ("overlap_ends_at = CASE WHEN k.overlap_ends_at > @now THEN @now ELSE k.overlap_ends_at END",
+                $"AND k.successor_id IS NOT NULL AND k.status <> {KeyStatus.Invalid}")
             : ("deleted_at = @now", "");
         return await ChangeAsync(transaction, actor, cause, keys, facts,
-            $"UPDATE access_keys AS k SET {end}, status = {KeyStatus.Invalid}, status_version = @version WHERE {keys.Where} AND k.deleted_at IS NULL {also}");
+            $"""
+            UPDATE access_keys AS k SET {end}, status = {KeyStatus.Invalid}, status_version = @version
+            WHERE {keys.Where} AND k.deleted_at IS NULL {also}
+            """);
     }
 
     /// <summary>Suspends keys until they are resumed.</summary>
@@ -98,28 +105,32 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     /// <summary>Resumes keys that were suspended or frozen. Whose user or organization is disabled stays suspended with it.</summary>
     /// <returns>How many were suspended.</returns>
     internal Task<int> ResumeAsync(DbTransaction transaction, Actor actor, KeySet keys, KeyFacts? facts = null) =>
-        ChangeAsync(transaction, actor, KeyCause.ResumedByManager, keys, facts, Follow(keys, "suspended_at = NULL, frozen_at = NULL, ", "", "AND k.suspended_at IS NOT NULL", ""));
+        ChangeAsync(transaction, actor, KeyCause.ResumedByManager, keys, facts,
+            Follow(keys, "suspended_at = NULL, frozen_at = NULL, ", "", "AND k.suspended_at IS NOT NULL", ""));
 
     /// <summary>Lets the keys of a user or an organization follow it: it was disabled or enabled in this transaction.</summary>
     internal Task<int> FollowAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys) =>
         ChangeAsync(transaction, actor, cause, keys, null, Follow(keys, "", "k.suspended_at, ", "", "AND actual.status <> changed.status"));
 
-    /// <summary>Tells that a key has expired. It is refused since that instant, and no token of it lives on: its entry needs no change.</summary>
+    /// <summary>Tells that a key has expired. It is refused since that instant, and no token of it lives on: its entry needs no
+    /// change.</summary>
     internal Task ExpireAsync(DbTransaction transaction, string keyId) =>
         announcements.WriteAsync(transaction, Actor.Operator, KeyCause.Expired, KeySet.Of(keyId), KeyFacts.None);
 
     /// <summary>Gives every secret of an API key its new name.</summary>
-    internal Task RenameAsync(DbTransaction transaction, Guid userId, string name)
+    internal static Task RenameAsync(DbTransaction transaction, Guid userId, string name)
     {
         var keys = KeySet.OfUser(userId);
-        return transaction.Connection!.ExecuteAsync($"UPDATE access_keys AS k SET name = @name WHERE {keys.Where} AND k.deleted_at IS NULL", keys.With(new { name }), transaction);
+        return transaction.Connection!.ExecuteAsync(
+            $"UPDATE access_keys AS k SET name = @name WHERE {keys.Where} AND k.deleted_at IS NULL", keys.With(new { name }), transaction);
     }
 
     /// <summary>Remembers that the owners were told of the expiry of API keys.</summary>
     internal Task MarkNotifiedAsync(DbTransaction transaction, IReadOnlyList<string> keyIds)
     {
         var keys = KeySet.Of(keyIds);
-        return transaction.Connection!.ExecuteAsync($"UPDATE access_keys AS k SET told_at = @now WHERE {keys.Where}", keys.With(new { now = clock.GetUtcNow() }), transaction);
+        return transaction.Connection!.ExecuteAsync(
+            $"UPDATE access_keys AS k SET told_at = @now WHERE {keys.Where}", keys.With(new { now = clock.GetUtcNow() }), transaction);
     }
 
     private async Task<bool> InsertAsync(DbTransaction transaction, NewKeyRow key)
@@ -131,7 +142,8 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
             """, transaction: transaction);
         return await transaction.Connection!.ExecuteAsync(
             """
-            INSERT INTO access_keys (id, kind, membership_id, name, hash, scopes, created_at, expires_at, created_by, family_id, status_index)
+            INSERT INTO access_keys
+                (id, kind, membership_id, name, hash, scopes, created_at, expires_at, created_by, family_id, status_index)
             VALUES (@Id, @kind, @MembershipId, @Name, @Hash, @Scopes, @now, @ExpiresAt, @CreatedBy, @FamilyId, @statusIndex)
             ON CONFLICT (id) DO NOTHING
             """,
@@ -146,8 +158,8 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     private async Task<int> ChangeAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyFacts? facts, string update)
     {
         var now = clock.GetUtcNow();
-        // The counter's row stays locked until the commit, so numbers become visible in their order: who has seen one has seen all before it. No
-        // smaller than the time, so that a database restored from a back-up numbers its next change above all that was seen before.
+        // The counter's row stays locked until the commit, so numbers become visible in their order: who has seen one has seen all before
+        // it. No smaller than the time, so that a database restored from a back-up numbers its next change above all that was seen before.
         var version = await transaction.Connection!.ExecuteScalarAsync<long>(
             """
             INSERT INTO counters (name, value) VALUES ('access_keys.status_version', @now)
@@ -156,17 +168,20 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
         var count = await transaction.Connection!.ExecuteAsync(update, keys.With(new { now, version }), transaction);
         if (count == 0) return 0;
         await announcements.WriteAsync(transaction, actor, cause, KeySet.ChangedBy(version), facts ?? KeyFacts.None);
+        // What ends with a key that has ended, in the same transaction.
         await EndApiKeysAsync(transaction, actor, version, now);
         return count;
     }
 
-    /// <summary>An API key is its current secret: when that has ended, so have the earlier ones, the service user behind it and its memberships.</summary>
+    /// <summary>An API key is its current secret: when that has ended, so have the earlier ones, the service user behind it and its
+    /// memberships.</summary>
     private async Task EndApiKeysAsync(DbTransaction transaction, Actor actor, long version, DateTimeOffset now)
     {
         const string ended =
             """
             FROM access_keys k JOIN memberships s ON s.id = k.membership_id
-            WHERE k.status_version > 0 AND k.status_version = @version AND k.kind = 'oak' AND k.successor_id IS NULL AND k.deleted_at IS NOT NULL
+            WHERE k.status_version > 0 AND k.status_version = @version
+              AND k.kind = 'oak' AND k.successor_id IS NULL AND k.deleted_at IS NOT NULL
             """;
         if (await transaction.Connection!.ExecuteScalarAsync<long?>($"SELECT 1 {ended} LIMIT 1", new { version }, transaction) is null) return;
         await EndAsync(transaction, actor, KeyCause.ApiKeyEnded, KeySet.SecretsBeside(version));

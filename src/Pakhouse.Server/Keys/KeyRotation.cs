@@ -88,7 +88,8 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
             WHERE k.id = @keyId AND k.kind = 'pak' AND k.family_id IS NOT NULL AND k.deleted_at IS NULL AND k.suspended_at IS NULL AND k.overlap_ends_at <= @now
             """, new { keyId, now }, transaction);
         if (found is not { } key) return false;
-        await lifecycle.SuspendAsync(transaction, Actor.Key(key.UserId, keyId, address: from), KeyCause.Frozen, KeySet.OfFamily(key.FamilyId), new()
+        var actor = Actor.Key(key.UserId, keyId, address: from);
+        await lifecycle.SuspendAsync(transaction, actor, KeyCause.Frozen, KeySet.OfFamily(key.FamilyId), new()
         {
             UsedKeyId = keyId,
             Detail = $"{keyId} was used after its overlap",
@@ -118,7 +119,8 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
 
         var key = PersonalAccessKey.Generate(options.Brand, newId);
         var rotated = new Rotated(key, old.Name, expiresAt, keyId, now + overlap < old.ExpiresAt || old.ExpiresAt is null ? now + overlap : old.ExpiresAt.Value);
-        var successor = new NewKeyRow(newId, KeyKind.Personal, standpoint.MembershipId!.Value, old.Name, key.Hash(), old.Scopes, rotated.ExpiresAt)
+        var membershipId = standpoint.MembershipId!.Value;
+        var successor = new NewKeyRow(newId, KeyKind.Personal, membershipId, old.Name, key.Hash(), old.Scopes, rotated.ExpiresAt)
         {
             FamilyId = old.FamilyId ?? keyId,
         };

@@ -3,8 +3,8 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// One key or many, as a condition on <c>access_keys k</c>. Each is a fixed text whose plan begins at an index: the size of a change is that of what it
-/// changes, however many keys there are. The text holds no values.
+/// One key or many, as a condition on <c>access_keys k</c>. Each is a fixed text whose plan begins at an index: the size of a change is
+/// that of what it changes, however many keys there are. The text holds no values.
 /// </summary>
 internal sealed record KeySet(string Where, params (string Name, object Value)[] Values)
 {
@@ -37,20 +37,23 @@ internal sealed record KeySet(string Where, params (string Name, object Value)[]
         """
         k.membership_id IN (
             SELECT m.id FROM memberships m WHERE m.ended_at IS NULL AND m.organization_id IN (
-                SELECT id FROM organizations WHERE id = @organizationId UNION ALL SELECT id FROM organizations WHERE root_id = @organizationId))
+                SELECT id FROM organizations WHERE id = @organizationId
+                UNION ALL SELECT id FROM organizations WHERE root_id = @organizationId))
         """, ("@organizationId", organizationId));
 
     /// <summary>Keys that followed one another by rotation.</summary>
     public static KeySet OfFamily(string familyId) => new("k.family_id = @familyId", ("@familyId", familyId));
 
     /// <summary>The earlier secrets of an API key.</summary>
-    public static KeySet EarlierSecrets(Guid membershipId) => new("k.membership_id = @membershipId AND k.successor_id IS NOT NULL", ("@membershipId", membershipId));
+    public static KeySet EarlierSecrets(Guid membershipId) =>
+        new("k.membership_id = @membershipId AND k.successor_id IS NOT NULL", ("@membershipId", membershipId));
 
     /// <summary>The earlier secrets of the API keys whose current secret changed with this number.</summary>
     public static KeySet SecretsBeside(long version) => new(
         """
         k.membership_id IN (
-            SELECT c.membership_id FROM access_keys c WHERE c.status_version > 0 AND c.status_version = @changed AND c.kind = 'oak' AND c.successor_id IS NULL)
+            SELECT c.membership_id FROM access_keys c
+            WHERE c.status_version > 0 AND c.status_version = @changed AND c.kind = 'oak' AND c.successor_id IS NULL)
         """, ("@changed", version));
 
     /// <summary>Replaced keys whose overlap is over and whose entry does not say so yet, the oldest first.</summary>
@@ -58,7 +61,8 @@ internal sealed record KeySet(string Where, params (string Name, object Value)[]
         """
         k.id IN (
             SELECT due.id FROM access_keys due
-            WHERE due.overlap_ends_at IS NOT NULL AND due.overlap_ends_at <= @due AND due.status <> 1 ORDER BY due.overlap_ends_at LIMIT @limit)
+            WHERE due.overlap_ends_at IS NOT NULL AND due.overlap_ends_at <= @due AND due.status <> 1
+            ORDER BY due.overlap_ends_at LIMIT @limit)
         """, ("@due", now), ("@limit", limit));
 
     /// <summary>What one change has changed: no two carry the same number.</summary>

@@ -5,112 +5,6 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>A key as its owner sees it in a list. The secret is not here, nor is its hash.</summary>
-public sealed record KeyEntry
-{
-    public string Id { get; init; } = "";
-    public string Name { get; init; } = "";
-
-    /// <summary>Empty: no narrowing.</summary>
-    public NameSet Scopes { get; init; } = NameSet.Empty;
-
-    public DateTimeOffset CreatedAt { get; init; }
-    public DateTimeOffset? ExpiresAt { get; init; }
-
-    /// <summary>Null: never, or within the last flush.</summary>
-    public DateTimeOffset? LastUsedAt { get; init; }
-
-    public string? LastUsedAddress { get; init; }
-    public string? LastUsedUserAgent { get; init; }
-
-    public DateTimeOffset? SuspendedAt { get; init; }
-
-    /// <summary>Suspended since then because a key that it replaced, or itself, was used after its overlap.</summary>
-    public DateTimeOffset? FrozenAt { get; init; }
-
-    /// <summary>The key that replaces this one by rotation.</summary>
-    public string? SuccessorId { get; init; }
-
-    /// <summary>Until when a replaced key works.</summary>
-    public DateTimeOffset? OverlapEndsAt { get; init; }
-
-    /// <summary>The last time that somebody proved the secret after the key's end; null: nobody did.</summary>
-    public DateTimeOffset? UsedLateAt { get; init; }
-
-    /// <summary>The first and the newest of the networks that the key was used from, by their first use.</summary>
-    public DateTimeOffset? FirstNetworkAt { get; init; }
-    public DateTimeOffset? NewestNetworkAt { get; init; }
-
-    /// <summary>When the key stops by itself; null: never.</summary>
-    public DateTimeOffset? EndsAt => OverlapEndsAt ?? ExpiresAt; // an overlap never goes beyond the expiry
-
-    /// <summary>It can be exchanged, or could if it were not suspended.</summary>
-    public bool IsLiving(DateTimeOffset now) => EndsAt is null || EndsAt > now;
-
-    /// <summary>Whether the key fills a place of those that its holder has. A replaced one does not: rotation must work when all are taken.</summary>
-    public bool TakesPlace(DateTimeOffset now) => SuccessorId is null && IsLiving(now);
-}
-
-/// <summary>What a person chooses when generating a key.</summary>
-/// <param name="Id">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
-/// <param name="ExpiresAt">Null: never.</param>
-/// <param name="Scopes">Empty: no narrowing.</param>
-public sealed record NewKey(string Id, string Name, DateTimeOffset? ExpiresAt, NameSet Scopes);
-
-/// <summary>
-/// All that decides an exchange (R3 to R5), as one row read at that moment. <see cref="KeyExchange"/> judges; nothing is judged here.
-/// </summary>
-public sealed record ExchangeFacts
-{
-    public required bool IsApiKey { get; init; }
-    public required byte[] Hash { get; init; }
-    public required NameSet KeyScopes { get; init; }
-    public required DateTimeOffset? ExpiresAt { get; init; }
-    public required bool IsDeleted { get; init; }
-    public required bool IsSuspended { get; init; }
-
-    /// <summary>A key that was rotated works until then; null: it was not.</summary>
-    public required DateTimeOffset? OverlapEndsAt { get; init; }
-
-    /// <summary>The key's entry in the status lists.</summary>
-    public required long StatusIndex { get; init; }
-
-    public required DateTimeOffset CreatedAt { get; init; }
-
-    public required string UserId { get; init; }
-    public required string UserName { get; init; }
-    public required string UserEmail { get; init; }
-    public required bool IsUserGone { get; init; }
-
-    /// <summary>The key's membership ended.</summary>
-    public required bool IsMembershipOver { get; init; }
-
-    /// <summary>Roles of the key's membership.</summary>
-    public required NameSet Roles { get; init; }
-
-    public required string OrganizationId { get; init; }
-
-    /// <summary>Null: the key's organization is a root.</summary>
-    public required string? RootId { get; init; }
-
-    /// <summary>The key's organization or its root is disabled or deleted.</summary>
-    public required bool IsOrganizationClosed { get; init; }
-
-    /// <summary>Of the organization asked for, when it exists, is open and is another than the key's: the id of its root.</summary>
-    public required string? TargetRootId { get; init; }
-
-    /// <summary>
-    /// Roles of the user's other membership that counts: in the target when there is one, else in the root of the key's
-    /// organization. Null: no such membership.
-    /// </summary>
-    public required NameSet? OtherRoles { get; init; }
-
-    /// <summary>Policies of the key's organization, of its root and of the target, as stored; null where there is none.</summary>
-    public required string? Policy { get; init; }
-    public required string? RootPolicy { get; init; }
-    public required string? TargetPolicy { get; init; }
-}
-
 /// <summary>
 /// Keys of people: their operations and their SQL. It never sees an <c>HttpContext</c>, and never stores or returns a
 /// secret but from <see cref="GenerateAsync"/>.
@@ -189,7 +83,8 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         var connection = transaction.Connection!;
         var membershipId = standpoint.Value.MembershipId!.Value;
         var key = PersonalAccessKey.Generate(options.Brand, wanted.Id);
-        if (!await lifecycle.CreateAsync(transaction, actor, new NewKeyRow(key.Id, KeyKind.Personal, membershipId, name, key.Hash(), wanted.Scopes, wanted.ExpiresAt)))
+        var row = new NewKeyRow(key.Id, KeyKind.Personal, membershipId, name, key.Hash(), wanted.Scopes, wanted.ExpiresAt);
+        if (!await lifecycle.CreateAsync(transaction, actor, row))
         {
             key.Dispose();
             return UsedBefore;
@@ -270,7 +165,7 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
             var isProved = CryptographicOperations.FixedTimeEquals(hash, found?.Hash ?? noHash);
             if (found is null || !isProved || found.DeletedAt is not null) return false;
 
-            var actor = found.Kind == "oak" ? Actor.ApiKey(found.UserId, keyId, address: address) : Actor.Key(found.UserId, keyId, address: address);
+            var actor = new Actor(found.Kind == "oak" ? Credential.ApiKey : Credential.Key, found.UserId, keyId, Address: address);
             await lifecycle.EndAsync(transaction, actor, KeyCause.RevokedWithSecret, KeySet.Of(keyId));
             return true;
         });

@@ -124,11 +124,13 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
 
     /// <summary>Ends one membership with its keys, unless it is the last owner's.</summary>
     internal async Task<Refusal?> EndAsync(
-        DbTransaction transaction, Actor actor, Membership membership, string did = Did.MemberRemove, KeyCause cause = KeyCause.MembershipEnded)
+        DbTransaction transaction, Actor actor, Membership membership,
+        string did = Did.MemberRemove, KeyCause cause = KeyCause.MembershipEnded)
     {
         if (await IsLastOwnerAsync(transaction, membership)) return lastOwner;
         await lifecycle.EndAsync(transaction, actor, cause, KeySet.OfMembership(membership.Id));
-        await transaction.Connection!.ExecuteAsync("UPDATE memberships SET ended_at = @at WHERE id = @Id", new { membership.Id, at = clock.GetUtcNow() }, transaction);
+        await transaction.Connection!.ExecuteAsync(
+            "UPDATE memberships SET ended_at = @at WHERE id = @Id", new { membership.Id, at = clock.GetUtcNow() }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, did, membership.OrganizationId, membership.UserId.ToString(), membership.UserId, Shown(membership.Roles));
         return null;
     }

@@ -100,7 +100,8 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
 
         await transaction.Connection!.ExecuteAsync("UPDATE organizations SET disabled_at = @at WHERE id = @id",
             new { id, at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null }, transaction);
-        await lifecycle.FollowAsync(transaction, actor, disabled ? KeyCause.OrganizationDisabled : KeyCause.OrganizationEnabled, KeySet.OfOrganization(id));
+        var cause = disabled ? KeyCause.OrganizationDisabled : KeyCause.OrganizationEnabled;
+        await lifecycle.FollowAsync(transaction, actor, cause, KeySet.OfOrganization(id));
         await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? Did.OrganizationDisable : Did.OrganizationEnable, id, id.ToString());
         return true;
     });

@@ -34,24 +34,26 @@ public static class Events
     private const int InsertRows = 40;
 
     /// <summary>Keys read at once.</summary>
-    private const int BatchKeys = 500;
+    private const int BatchKeys = 10 * InsertRows;
 
     /// <summary>Something happened to a key: the message says which, of what kind, whose, in which organization.</summary>
     /// <param name="more">What else the message says: ids, names, times, numbers.</param>
-    public static Task OfKeyAsync(DbTransaction transaction, TimeProvider clock, string type, string keyId, params (string Name, object? Value)[] more) =>
+    public static Task OfKeyAsync(
+        DbTransaction transaction, TimeProvider clock, string type, string keyId, params (string Name, object? Value)[] more) =>
         OfKeysAsync(transaction, clock, type, KeySet.Of(keyId), _ => more);
 
     /// <summary>As <see cref="OfKeyAsync"/> of each of many, with a few statements for hundreds of them.</summary>
     internal static async Task OfKeysAsync(
-        DbTransaction transaction, TimeProvider clock, string type, KeySet keys, Func<string, IReadOnlyList<(string Name, object? Value)>> more)
+        DbTransaction transaction, TimeProvider clock, string type, KeySet keys,
+        Func<string, IReadOnlyList<(string Name, object? Value)>> more)
     {
         if (!await AreHeardAsync(transaction)) return;
         for (var after = -1L; ;)
         {
             var read = (await transaction.Connection!.QueryAsync<Key>(
                 $"""
-                SELECT w.id AS webhook_id, k.id, k.status_index, k.name, k.kind, k.expires_at, u.id AS user_id, u.kind AS user_kind, u.name AS user_name,
-                       o.id AS organization_id, o.name AS organization_name
+                SELECT w.id AS webhook_id, k.id, k.status_index, k.name, k.kind, k.expires_at,
+                       u.id AS user_id, u.kind AS user_kind, u.name AS user_name, o.id AS organization_id, o.name AS organization_name
                 FROM (
                     SELECT k.id, k.membership_id, k.status_index, k.name, k.kind, k.expires_at FROM access_keys k
                     WHERE {keys.Where} AND k.status_index > @after ORDER BY k.status_index LIMIT {BatchKeys}) AS k
@@ -72,7 +74,8 @@ public static class Events
         }
     }
 
-    private static Task InsertAsync(DbTransaction transaction, TimeProvider clock, string type, (Guid WebhookId, string Id, string Body)[] messages)
+    private static Task<int> InsertAsync(
+        DbTransaction transaction, TimeProvider clock, string type, (Guid WebhookId, string Id, string Body)[] messages)
     {
         var parameters = new DynamicParameters(new { type, now = clock.GetUtcNow() });
         for (var i = 0; i < messages.Length; i++)
