@@ -1,5 +1,7 @@
+using System.Buffers.Text;
 using System.Data.Common;
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json.Serialization;
 using Dapper;
 using Microsoft.AspNetCore.DataProtection;
@@ -25,7 +27,14 @@ public sealed record PublicKey
 }
 
 /// <summary>A signing key in memory, and when it begins to sign.</summary>
-public sealed record SigningKey(PublicKey Public, SigningCredentials Credentials, DateTimeOffset CreatedAt, DateTimeOffset ActivatesAt);
+public sealed record SigningKey(PublicKey Public, SigningCredentials Credentials, DateTimeOffset CreatedAt, DateTimeOffset ActivatesAt)
+{
+    public required TokenSigner Signer { get; init; }
+
+    /// <summary>The first part of every token that it signs, as Base64url: always the same.</summary>
+    internal byte[] TokenHeader { get; } =
+        Encoding.ASCII.GetBytes(Base64Url.EncodeToString(Encoding.ASCII.GetBytes($$"""{"alg":"{{Public.Algorithm}}","kid":"{{Public.Id}}","typ":"at+jwt"}""")));
+}
 
 /// <summary>
 /// The keys that sign tokens: made at the first start, published before they sign, kept until the last token they signed has
@@ -187,7 +196,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
             SecurityKey key = algorithm is RSA rsa ? new RsaSecurityKey(rsa) : new ECDsaSecurityKey((ECDsa)algorithm);
             key.KeyId = row.Id;
             key.CryptoProviderFactory = signatures;
-            return new SigningKey(Describe(algorithm), new SigningCredentials(key, row.Algorithm), row.CreatedAt, row.ActivatesAt);
+            return new SigningKey(Describe(algorithm), new SigningCredentials(key, row.Algorithm), row.CreatedAt, row.ActivatesAt) { Signer = new TokenSigner(algorithm) };
         }
         finally
         {

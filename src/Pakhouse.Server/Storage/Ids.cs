@@ -26,6 +26,9 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
 
     public int Count => names.Length;
 
+    /// <summary>For loops that must not allocate.</summary>
+    public ReadOnlySpan<string> Names => names;
+
     public static NameSet Of(params IEnumerable<string> names) => new([.. names.Distinct(StringComparer.Ordinal)]);
 
     /// <summary>Splits at spaces and commas; RFC 6749 §3.3 has spaces, the public sample of the field sends commas.</summary>

@@ -1,19 +1,24 @@
-using Microsoft.IdentityModel.JsonWebTokens;
-using Microsoft.IdentityModel.Tokens;
+using System.Buffers;
+using System.Buffers.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 
 namespace Pakhouse.Server;
 
 /// <summary>
 /// The token: claims and signature (RFC 9068, <c>typ: at+jwt</c>). It puts into words what <see cref="KeyExchange"/> granted, and decides nothing.
 /// docs/protocol.md, "The token", lists every claim.
+/// <para>Written by hand, byte by byte: a general writer of tokens takes 10 KB and 10 µs more for each. Tests read every kind of token with
+/// Microsoft.IdentityModel, and so does this server wherever a token comes back.</para>
 /// </summary>
 public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock)
 {
     /// <summary>RFC 9068 §2.2 wants the client named. A machine with a key has no registration, so all of a kind are one client.</summary>
     public const string ClientId = "personal-access-key", ApiKeyClientId = "api-key";
 
-    // The times of a token are ours (TimeProvider), not the handler's.
-    private readonly JsonWebTokenHandler handler = new() { SetDefaultTimesOnTokenCreation = false };
+    // Of this thread: filled and emptied within one call of Write.
+    [ThreadStatic] private static ArrayBufferWriter<byte>? claims;
+    [ThreadStatic] private static Utf8JsonWriter? writer;
 
     /// <summary>How long the token of this grant lives: <see cref="PakhouseOptions.TokenLifetime"/>, less by policy, and never longer than its key.</summary>
     public TimeSpan LifetimeOf(TokenGrant grant, DateTimeOffset now)
@@ -22,45 +27,63 @@ public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options
         return grant.KeyEndsAt - now is { } rest && rest < lifetime ? rest : lifetime;
     }
 
-    /// <summary>The signed token.</summary>
-    public string Create(TokenGrant grant, DateTimeOffset now)
+    /// <summary>Writes the signed token in its compact form (RFC 7515 §7.1): ASCII, nothing in it needs an escape in JSON.</summary>
+    public void Write(TokenGrant grant, DateTimeOffset now, IBufferWriter<byte> output)
     {
-        var claims = new Dictionary<string, object>(16, StringComparer.Ordinal)
-        {
-            ["sub"] = grant.UserId,
-            ["client_id"] = grant.IsApiKey ? ApiKeyClientId : ClientId,
-            ["jti"] = Ids.New(clock).ToString(),
-            ["scope"] = grant.Scopes.ToString(),
-            ["org_id"] = grant.OrganizationId,
-            ["root_org_id"] = grant.RootOrganizationId,
-            ["currentOrganizationId"] = grant.OrganizationId, // what the field's tools decode
-            ["membership"] = grant.IsMember ? "member" : "inherited",
-            ["roles"] = grant.Roles.ToArray(),
-            ["key_id"] = grant.KeyId,
-            ["status"] = StatusOf(grant),
-        };
-        if (grant.Scopes.Contains("profile")) claims["name"] = grant.UserName;
-        if (grant.Scopes.Contains("email")) claims["email"] = grant.UserEmail;
+        var payload = claims ??= new(1024);
+        var json = writer ??= new(payload, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
+        payload.ResetWrittenCount();
+        json.Reset(payload);
+        WriteClaims(json, grant, now);
+        json.Flush();
 
-        return handler.CreateToken(new SecurityTokenDescriptor
-        {
-            TokenType = "at+jwt",
-            Issuer = publicAddress.Value,
-            Audience = options.Audience ?? publicAddress.Value,
-            IssuedAt = now.UtcDateTime,
-            Expires = (now + LifetimeOf(grant, now)).UtcDateTime,
-            Claims = claims,
-            SigningCredentials = signingKeys.Current(now).Credentials,
-        });
+        var key = signingKeys.Current(now);
+        var signed = key.TokenHeader.Length + 1 + Base64Url.GetEncodedLength(payload.WrittenCount);
+        var token = output.GetSpan(signed + 1 + Base64Url.GetEncodedLength(TokenSigner.LengthMax));
+        key.TokenHeader.CopyTo(token);
+        token[key.TokenHeader.Length] = (byte)'.';
+        Base64Url.EncodeToUtf8(payload.WrittenSpan, token[(key.TokenHeader.Length + 1)..], out _, out _);
+        token[signed] = (byte)'.';
+        Span<byte> signature = stackalloc byte[TokenSigner.LengthMax];
+        signature = signature[..key.Signer.Sign(token[..signed], signature)];
+        Base64Url.EncodeToUtf8(signature, token[(signed + 1)..], out _, out var length);
+        output.Advance(signed + 1 + length);
+    }
+
+    private void WriteClaims(Utf8JsonWriter json, TokenGrant grant, DateTimeOffset now)
+    {
+        json.WriteStartObject();
+        json.WriteString("iss"u8, publicAddress.Value);
+        json.WriteString("sub"u8, grant.UserId);
+        json.WriteString("aud"u8, options.Audience ?? publicAddress.Value);
+        json.WriteString("client_id"u8, grant.IsApiKey ? ApiKeyClientId : ClientId);
+        json.WriteNumber("iat"u8, now.ToUnixTimeSeconds());
+        json.WriteNumber("exp"u8, (now + LifetimeOf(grant, now)).ToUnixTimeSeconds());
+        json.WriteString("jti"u8, Ids.New(clock));
+        json.WriteString("scope"u8, grant.Scopes.ToString());
+        json.WriteString("org_id"u8, grant.OrganizationId);
+        json.WriteString("root_org_id"u8, grant.RootOrganizationId);
+        json.WriteString("currentOrganizationId"u8, grant.OrganizationId); // what the field's tools decode
+        json.WriteString("membership"u8, grant.IsMember ? "member"u8 : "inherited"u8);
+        json.WriteStartArray("roles"u8);
+        foreach (var role in grant.Roles.Names) json.WriteStringValue(role);
+        json.WriteEndArray();
+        json.WriteString("key_id"u8, grant.KeyId);
+        if (grant.Scopes.Contains("profile")) json.WriteString("name"u8, grant.UserName);
+        if (grant.Scopes.Contains("email")) json.WriteString("email"u8, grant.UserEmail);
+        WriteStatus(json, grant.StatusIndex);
+        json.WriteEndObject();
     }
 
     /// <summary>Where a verifier learns that the key has ended (Token Status List §6.1).</summary>
-    private Dictionary<string, object> StatusOf(TokenGrant grant)
+    private void WriteStatus(Utf8JsonWriter json, long statusIndex)
     {
-        var (list, entry) = Math.DivRem(grant.StatusIndex, StatusLists.EntriesPerList);
-        return new(StringComparer.Ordinal)
-        {
-            ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal) { ["idx"] = entry, ["uri"] = StatusLists.Address(publicAddress.Value, (int)list) },
-        };
+        var (list, entry) = Math.DivRem(statusIndex, StatusLists.EntriesPerList);
+        json.WriteStartObject("status"u8);
+        json.WriteStartObject("status_list"u8);
+        json.WriteNumber("idx"u8, entry);
+        json.WriteString("uri"u8, StatusLists.Address(publicAddress.Value, (int)list));
+        json.WriteEndObject();
+        json.WriteEndObject();
     }
 }

@@ -1,7 +1,9 @@
+using System.Buffers;
 using System.Buffers.Text;
+using System.IO.Pipelines;
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
-using System.Text.Json.Serialization;
 
 namespace Pakhouse.Server;
 
@@ -13,6 +15,10 @@ namespace Pakhouse.Server;
 public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken accessToken, KeyUse use, KeyRotation rotation, ExchangeLimit limit, TimeProvider clock, ILogger<TokenEndpoint> log)
 {
     private const string Current = "/auth/v3/token";
+
+    // Of this thread: filled and emptied within one call of WriteAnswerAsync.
+    [ThreadStatic] private static ArrayBufferWriter<byte>? tokenBuffer, answerBuffer;
+    [ThreadStatic] private static Utf8JsonWriter? writer;
 
     private static readonly TimeSpan warningFrom = TimeSpan.FromDays(14);
 
@@ -85,24 +91,42 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         return outcome;
     }
 
-    private async Task WriteTokenAsync(HttpResponse response, TokenGrant grant)
+    private ValueTask<FlushResult> WriteTokenAsync(HttpResponse response, TokenGrant grant)
     {
         var now = clock.GetUtcNow();
-        var answer = JsonSerializer.SerializeToUtf8Bytes(new TokenAnswer
-        {
-            AccessToken = accessToken.Create(grant, now),
-            ExpiresIn = (long)accessToken.LifetimeOf(grant, now).TotalSeconds,
-            Scope = grant.Scopes.ToString(),
-            OrganizationId = grant.OrganizationId,
-            KeyExpiresAt = grant.KeyEndsAt is { } ends ? ends.UtcDateTime.AddTicks(-(ends.Ticks % TimeSpan.TicksPerSecond)) : null,
-            Warning = grant.KeyEndsAt is { } soon && soon - now <= warningFrom ? Warning(grant, soon) : null,
-        }, TokenAnswerJson.Default.TokenAnswer);
-
         response.ContentType = "application/json";
-        response.ContentLength = answer.Length;
         OAuthErrors.ForbidStoring(response);
         if (grant.KeyEndsAt is { } endsAt) response.Headers["Personal-Access-Key-Expires"] = endsAt.ToString("R");
-        await response.Body.WriteAsync(answer); // one write to the socket
+        return WriteAnswerAsync(response, grant, now);
+    }
+
+    /// <summary>What answers an exchange (RFC 6749 §5.1, and our own members; those without a value are left out), in one write to the socket.</summary>
+    private ValueTask<FlushResult> WriteAnswerAsync(HttpResponse response, TokenGrant grant, DateTimeOffset now)
+    {
+        var (token, answer) = (tokenBuffer ??= new(2048), answerBuffer ??= new(4096));
+        token.ResetWrittenCount();
+        answer.ResetWrittenCount();
+        accessToken.Write(grant, now, token);
+
+        var json = writer ??= new(answer, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+        json.Reset(answer);
+        json.WriteStartObject();
+        json.WriteString("access_token"u8, token.WrittenSpan);
+        json.WriteString("token_type"u8, "Bearer"u8);
+        json.WriteNumber("expires_in"u8, (long)accessToken.LifetimeOf(grant, now).TotalSeconds);
+        json.WriteString("scope"u8, grant.Scopes.ToString());
+        json.WriteString("organization_id"u8, grant.OrganizationId);
+        if (grant.KeyEndsAt is { } ends)
+        {
+            json.WriteString("key_expires_at"u8, ends.UtcDateTime.AddTicks(-(ends.Ticks % TimeSpan.TicksPerSecond))); // whole seconds
+            if (ends - now <= warningFrom) json.WriteString("warning"u8, Warning(grant, ends));
+        }
+
+        json.WriteEndObject();
+        json.Flush();
+        response.ContentLength = answer.WrittenCount;
+        response.BodyWriter.Write(answer.WrittenSpan);
+        return response.BodyWriter.FlushAsync();
     }
 
     /// <summary>For people who read the logs of their programs: what ends, when, and what to do.</summary>
@@ -172,28 +196,3 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     [LoggerMessage(Level = LogLevel.Debug, Message = "{RequestId}: exchange refused, {Error}: {Reason}")]
     private partial void LogRefused(string requestId, string error, string reason);
 }
-
-/// <summary>What answers an exchange (RFC 6749 §5.1 and our own members); those without a value are left out.</summary>
-internal sealed record TokenAnswer
-{
-    public required string AccessToken { get; init; }
-    public string TokenType { get; } = "Bearer";
-
-    /// <summary>Seconds.</summary>
-    public required long ExpiresIn { get; init; }
-
-    /// <summary>Names separated by spaces.</summary>
-    public required string Scope { get; init; }
-
-    public required string OrganizationId { get; init; }
-
-    /// <summary>When the key stops by itself, UTC, whole seconds.</summary>
-    public required DateTime? KeyExpiresAt { get; init; }
-
-    /// <summary>For people: what ends soon, and what to do.</summary>
-    public required string? Warning { get; init; }
-}
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
-[JsonSerializable(typeof(TokenAnswer))]
-internal sealed partial class TokenAnswerJson : JsonSerializerContext;

@@ -245,7 +245,9 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         {
             var called = await Server.ScalarAsync<string>($"SELECT name FROM users WHERE id = '{caller.UserId}'");
             var granted = await Server.Get<KeyExchange>().ExchangeAsync(new ExchangeRequest(key, target, NameSet.Empty, System.Text.Encoding.UTF8.GetBytes(called!)));
-            return ApiClient.WithToken(Server, Server.Get<AccessToken>().Create(granted.Value, Server.Clock.GetUtcNow()));
+            var token = new System.Buffers.ArrayBufferWriter<byte>();
+            Server.Get<AccessToken>().Write(granted.Value, Server.Clock.GetUtcNow(), token);
+            return ApiClient.WithToken(Server, System.Text.Encoding.ASCII.GetString(token.WrittenSpan));
         }
     }
 
