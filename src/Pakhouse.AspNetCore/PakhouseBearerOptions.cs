@@ -20,14 +20,18 @@ public sealed class PakhouseBearerOptions
 
     /// <summary>
     /// How long beyond its <c>ttl</c> a status list is believed while no newer one can be fetched. Zero by default: when the server has been out of reach for
-    /// longer than the <c>ttl</c>, requests are answered 503. A longer time keeps the API up, and lets a key that was deleted meanwhile work for as long. At most a day.
+    /// longer than the <c>ttl</c>, requests are answered 503. A longer time keeps the API up, and lets a key that was deleted meanwhile work for as long. At most a day,
+    /// and never beyond the list's own <c>exp</c>, which the server sets to four times the <c>ttl</c>.
     /// </summary>
     public TimeSpan StatusGrace { get; set; } = TimeSpan.Zero;
 
     /// <summary>How long one fetch of a status list may take. Two seconds by default; up to a minute.</summary>
     public TimeSpan StatusTimeout { get; set; } = TimeSpan.FromSeconds(2);
 
-    /// <summary>What requests to the server go through, for a proxy or a private authority. Null, the default: the framework's own, which follows no redirects.</summary>
+    /// <summary>
+    /// What requests to the server go through, for a proxy or a private authority. It must not follow redirects. Null, the default: a handler of the framework that
+    /// does not.
+    /// </summary>
     public HttpMessageHandler? BackchannelHttpHandler { get; set; }
 
     /// <summary>The clock. The system's by default.</summary>
@@ -41,5 +45,14 @@ public sealed class PakhouseBearerOptions
         : ClockSkew < TimeSpan.Zero || ClockSkew > TimeSpan.FromMinutes(5) ? "ClockSkew must be 0 to 5 minutes."
         : StatusGrace < TimeSpan.Zero || StatusGrace > TimeSpan.FromDays(1) ? "StatusGrace must be 0 to 24 hours."
         : StatusTimeout <= TimeSpan.Zero || StatusTimeout > TimeSpan.FromMinutes(1) ? "StatusTimeout must be more than 0 and at most a minute."
+        : FollowsRedirects(BackchannelHttpHandler) ? "BackchannelHttpHandler must not follow redirects; set AllowAutoRedirect to false."
         : null;
+
+    private static bool FollowsRedirects(HttpMessageHandler? handler) => handler switch
+    {
+        DelegatingHandler outer => FollowsRedirects(outer.InnerHandler),
+        HttpClientHandler inner => inner.AllowAutoRedirect,
+        SocketsHttpHandler inner => inner.AllowAutoRedirect,
+        _ => false, // one of the application's own: what it fetched elsewhere is not believed
+    };
 }

@@ -6,6 +6,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
 
 namespace Pakhouse.AspNetCore;
 
@@ -55,14 +56,14 @@ public static class PakhouseExtensions
     {
         var clock = options.TimeProvider;
         (jwt.Authority, jwt.RequireHttpsMetadata, jwt.MapInboundClaims) = (options.Issuer, !new Uri(options.Issuer).IsLoopback, false);
-        jwt.BackchannelHttpHandler = options.BackchannelHttpHandler;
+        jwt.ConfigurationManager = IssuerDocuments.Manage(options, jwt.BackchannelTimeout);
         jwt.TimeProvider = clock;
         var wanted = jwt.TokenValidationParameters;
         (wanted.ValidIssuer, wanted.ValidAudience) = (options.Issuer, options.Audience.Length > 0 ? options.Audience : options.Issuer);
         (wanted.ValidTypes, wanted.ValidAlgorithms) = (["at+jwt"], algorithms); // RFC 9068 §4; no "none", no HMAC with a public key
         (wanted.NameClaimType, wanted.RoleClaimType) = ("name", "roles");
         wanted.LifetimeValidator = (_, expires, _, _) => expires is { } end && end > (clock.GetUtcNow() - options.ClockSkew).UtcDateTime;
-        jwt.Events = new JwtBearerEvents { OnTokenValidated = CheckStatusAsync, OnChallenge = ChallengeAsync };
+        jwt.Events = new JwtBearerEvents { OnTokenValidated = CheckStatusAsync, OnAuthenticationFailed = DoubtAsync, OnChallenge = ChallengeAsync };
     }
 
     private static async Task CheckStatusAsync(TokenValidatedContext context)
@@ -77,6 +78,20 @@ public static class PakhouseExtensions
             case KeyStanding.Unknown:
                 context.Fail(new StatusUnknownException());
                 return;
+        }
+    }
+
+    /// <summary>Where the issuer's keys are not at hand, every token looks as if an unknown key had signed it. Whether this one is good cannot be known.</summary>
+    private static async Task DoubtAsync(AuthenticationFailedContext context)
+    {
+        if (context.Exception is not SecurityTokenSignatureKeyNotFoundException) return;
+        try
+        {
+            await context.Options.ConfigurationManager!.GetConfigurationAsync(context.HttpContext.RequestAborted);
+        }
+        catch (InvalidOperationException)
+        {
+            context.Fail(new StatusUnknownException());
         }
     }
 

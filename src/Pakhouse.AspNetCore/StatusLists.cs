@@ -9,6 +9,8 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Protocols;
+using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 using Microsoft.IdentityModel.Tokens;
 
 namespace Pakhouse.AspNetCore;
@@ -26,8 +28,9 @@ internal enum KeyStanding
 
 /// <summary>
 /// The issuer's status lists (IETF Token Status List), held in memory and renewed in the background while tokens ask for them.
-/// <para>Invariant: a list is believed for its ttl, and the configured grace, from the moment it was asked for. The server's answer shows all that was
-/// acknowledged before that moment, so a deleted key is refused within the ttl of its deletion.</para>
+/// <para>Invariant: a list is believed for its ttl, and the configured grace, from the moment it was asked for, and never beyond its exp, whatever was answered
+/// since. The server's answer shows all that was acknowledged before that moment, so a deleted key is refused within the ttl of its deletion. What stands between
+/// and answers with an old list, or 304 to everything, gains the time to that list's exp and no more.</para>
 /// </summary>
 internal sealed partial class StatusLists : BackgroundService
 {
@@ -57,7 +60,7 @@ internal sealed partial class StatusLists : BackgroundService
     {
         (this.options, this.jwt, this.log, clock) = (options.Value, jwt, log, options.Value.TimeProvider);
         prefix = $"{this.options.Issuer}/status-lists/";
-        var through = this.options.BackchannelHttpHandler ?? new SocketsHttpHandler { AllowAutoRedirect = false, AutomaticDecompression = DecompressionMethods.GZip, PooledConnectionLifetime = TimeSpan.FromMinutes(5) };
+        var through = this.options.BackchannelHttpHandler ?? IssuerDocuments.NewHandler();
         http = new HttpClient(through, disposeHandler: this.options.BackchannelHttpHandler is null) { Timeout = this.options.StatusTimeout, MaxResponseContentBufferSize = JwtBytesMax };
         http.DefaultRequestHeaders.Accept.Add(new MediaTypeWithQualityHeaderValue("application/statuslist+jwt"));
     }
@@ -128,7 +131,9 @@ internal sealed partial class StatusLists : BackgroundService
         address.StartsWith(prefix, StringComparison.Ordinal) && address.Length - prefix.Length is >= 1 and <= 9 && address.AsSpan(prefix.Length).IndexOfAnyExceptInRange('0', '9') < 0;
 
     private bool IsBelieved(Contents? contents, TimeSpan grace) =>
-        contents is not null && clock.GetElapsedTime(contents.AskedAt) < contents.Ttl + grace;
+        contents is not null && clock.GetElapsedTime(contents.AskedAt) < contents.Ttl + grace && !HasExpired(contents.Expires);
+
+    private bool HasExpired(DateTimeOffset expires) => expires <= clock.GetUtcNow() - options.ClockSkew;
 
     private bool HasJustFailed(Held held) => held.FailedAt != long.MinValue && clock.GetElapsedTime(held.FailedAt) < pause;
 
@@ -150,12 +155,16 @@ internal sealed partial class StatusLists : BackgroundService
         {
             var known = held.Contents;
             using var request = new HttpRequestMessage(HttpMethod.Get, held.Address);
-            if (known?.ETag is { } tag && known.Expires > clock.GetUtcNow()) request.Headers.IfNoneMatch.Add(tag);
+            var tag = known is not null && known.Expires > clock.GetUtcNow() ? known.ETag : null; // an expired list is fetched whole
+            if (tag is not null) request.Headers.IfNoneMatch.Add(tag);
             using var response = await http.SendAsync(request);
             // A cache on the way may have kept the answer; it counts from when the server gave it.
             var askedAt = asked - (long)((response.Headers.Age ?? TimeSpan.Zero).TotalSeconds * clock.TimestampFrequency);
-            if (response.StatusCode == HttpStatusCode.NotModified && known is not null)
+            if (response.RequestMessage?.RequestUri is { } answered && answered.OriginalString != held.Address) throw new HttpRequestException("The status list was redirected.");
+            if (response.StatusCode == HttpStatusCode.NotModified)
             {
+                // RFC 9110 §15.4.5: it answers a condition, and names the tag that it found to be the same.
+                if (known is null || tag is null || (response.Headers.ETag is { } same && same.Tag != tag.Tag)) throw new HttpRequestException("304 came where no tag, or another one, was sent.");
                 held.Contents = known with { AskedAt = Math.Max(askedAt, known.AskedAt) };
             }
             else
@@ -178,14 +187,14 @@ internal sealed partial class StatusLists : BackgroundService
     private async Task<Contents> ReadAsync(Held held, string text, EntityTagHeaderValue? tag, long askedAt)
     {
         var manager = jwt.Get(PakhouseExtensions.Scheme).ConfigurationManager!;
-        var validated = await ValidateAsync(text, manager);
+        var validated = await ValidateAsync(held, text, manager);
         if (validated.Exception is SecurityTokenSignatureKeyNotFoundException)
         {
             manager.RequestRefresh(); // the issuer has rotated its key
-            validated = await ValidateAsync(text, manager);
+            validated = await ValidateAsync(held, text, manager);
         }
 
-        if (!validated.IsValid) throw new SecurityTokenException("The status list is not signed by the issuer, is of another type or has expired.", validated.Exception);
+        if (!validated.IsValid) throw new SecurityTokenException("The status list is not signed by the issuer, is of another type, is not for this address or has expired.", validated.Exception);
         var list = (JsonWebToken)validated.SecurityToken;
         if (list.Subject != held.Address) throw new SecurityTokenException("The status list is another one: sub is not its address.");
         if (!list.TryGetPayloadValue<long>("version", out var version) || !list.TryGetPayloadValue<long>("ttl", out var ttl) || ttl is < 1 or > 86400) throw new SecurityTokenException("The status list has no version or no ttl.");
@@ -195,18 +204,18 @@ internal sealed partial class StatusLists : BackgroundService
         return new Contents(Unfold(lst.GetString()!), bits.GetInt32(), version, new DateTimeOffset(list.ValidTo, TimeSpan.Zero), TimeSpan.FromSeconds(ttl), tag, askedAt);
     }
 
-    private async Task<TokenValidationResult> ValidateAsync(string text, Microsoft.IdentityModel.Protocols.IConfigurationManager<Microsoft.IdentityModel.Protocols.OpenIdConnect.OpenIdConnectConfiguration> manager)
+    private async Task<TokenValidationResult> ValidateAsync(Held held, string text, IConfigurationManager<OpenIdConnectConfiguration> manager)
     {
         var issuer = await manager.GetConfigurationAsync(CancellationToken.None);
         return await handler.ValidateTokenAsync(text, new TokenValidationParameters
         {
             ValidIssuer = options.Issuer,
-            ValidateAudience = false, // it has none
+            ValidAudience = held.Address, // it is for those who ask there, and no access token for anybody
             ValidTypes = ["statuslist+jwt"],
             ValidAlgorithms = ["ES256", "RS256"],
             IssuerSigningKeys = issuer.SigningKeys,
             RequireSignedTokens = true,
-            LifetimeValidator = (_, expires, _, _) => expires is { } end && end > (clock.GetUtcNow() - options.ClockSkew).UtcDateTime,
+            LifetimeValidator = (_, expires, _, _) => expires is { } end && !HasExpired(new DateTimeOffset(end, TimeSpan.Zero)),
         });
     }
 

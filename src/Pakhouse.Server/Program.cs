@@ -56,7 +56,7 @@ public static class Program
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
         services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddHosted<StatusStreams>();
-        services.AddSingleton<Keys>().AddSingleton<MemberKeys>().AddSingleton<Inventory>().AddSingleton<KeyTickets>().AddHosted<KeyUse>().AddHosted<KeyExpiry>();
+        services.AddSingleton<KeyLifecycle>().AddSingleton<Keys>().AddSingleton<MemberKeys>().AddSingleton<Inventory>().AddSingleton<KeyTickets>().AddHosted<KeyUse>().AddHosted<KeyExpiry>();
         services.AddSingleton<KeyRotation>().AddHosted<OverlapEnds>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryEnd>();
         services.AddSingleton<ApiKeys>().AddHosted<ApiKeyNotices>();
         services.AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>().AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();

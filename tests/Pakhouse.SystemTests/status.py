@@ -19,9 +19,9 @@ ask = json.load(sys.stdin)
 keys = jwt.PyJWKClient(ask["jwks"])
 
 
-def decode(token, typ):
+def decode(token, typ, audience=None):
     key = keys.get_signing_key_from_jwt(token).key
-    decoded = jwt.api_jwt.decode_complete(token, key, algorithms=["ES256"], issuer=ask["issuer"], options={"verify_aud": False, "require": ["iss", "sub", "exp", "iat"]})
+    decoded = jwt.api_jwt.decode_complete(token, key, algorithms=["ES256"], issuer=ask["issuer"], audience=audience, options={"verify_aud": audience is not None, "require": ["iss", "sub", "exp", "iat"]})
     if decoded["header"].get("typ") != typ:
         raise ValueError("typ")
     return decoded["payload"]
@@ -34,7 +34,7 @@ def status(token):
         with urllib.request.urlopen(request) as response:
             if response.headers["Content-Type"] != "application/statuslist+jwt":
                 return "content type"
-            listing = decode(response.read().decode("ascii"), "statuslist+jwt")
+            listing = decode(response.read().decode("ascii"), "statuslist+jwt", audience=reference["uri"])
         if listing["sub"] != reference["uri"]:
             return "sub"
         bits, text = listing["status_list"]["bits"], listing["status_list"]["lst"]

@@ -3,7 +3,7 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>Tells the owners of an organization, once, that one of its API keys expires within a week.</summary>
-public sealed class ApiKeyNotices(Database database, Mails mails, PublicAddress address, TimeProvider clock, ILogger<ApiKeyNotices> log) : Recurring(TimeSpan.FromMinutes(10), clock, log)
+public sealed class ApiKeyNotices(Database database, KeyLifecycle lifecycle, Mails mails, PublicAddress address, TimeProvider clock, ILogger<ApiKeyNotices> log) : Recurring(TimeSpan.FromMinutes(10), clock, log)
 {
     public static readonly TimeSpan Ahead = TimeSpan.FromDays(7);
 
@@ -15,13 +15,13 @@ public sealed class ApiKeyNotices(Database database, Mails mails, PublicAddress 
     public override Task RunAsync() => database.WriteAloneAsync(async transaction =>
     {
         var now = clock.GetUtcNow();
-        var expiring = await transaction.Connection!.QueryAsync<(string Id, string Name, Guid OrganizationId, string OrganizationName, DateTimeOffset ExpiresAt)>(
+        var expiring = (await transaction.Connection!.QueryAsync<(string Id, string Name, Guid OrganizationId, string OrganizationName, DateTimeOffset ExpiresAt)>(
             """
             SELECT k.id, u.name, o.id, o.name, k.expires_at
             FROM access_keys k JOIN memberships m ON m.id = k.membership_id JOIN users u ON u.id = m.user_id JOIN organizations o ON o.id = m.organization_id
             WHERE k.kind = 'oak' AND k.deleted_at IS NULL AND k.told_at IS NULL AND k.successor_id IS NULL AND k.expires_at > @now AND k.expires_at <= @until
             ORDER BY k.expires_at LIMIT @BatchKeys
-            """, new { now, until = now + Ahead, BatchKeys }, transaction);
+            """, new { now, until = now + Ahead, BatchKeys }, transaction)).AsList();
         foreach (var key in expiring)
         {
             foreach (var email in await Owners.EmailsAsync(transaction, key.OrganizationId))
@@ -36,9 +36,9 @@ public sealed class ApiKeyNotices(Database database, Mails mails, PublicAddress 
                     You get this message because you are an owner of {key.OrganizationName}.
                     """));
             }
-
-            await transaction.Connection!.ExecuteAsync("UPDATE access_keys SET told_at = @now WHERE id = @Id", new { now, key.Id }, transaction);
         }
+
+        if (expiring.Count > 0) await lifecycle.MarkNotifiedAsync(transaction, expiring.ConvertAll(key => key.Id));
 
         return true;
     });

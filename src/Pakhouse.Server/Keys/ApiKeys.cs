@@ -3,44 +3,12 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>What an API key may do in one organization.</summary>
-public sealed record ApiKeyRoles(Guid OrganizationId, NameSet Roles);
-
-/// <summary>An API key as those see it who look after it. The secret is not here, nor is its hash.</summary>
-public sealed record ApiKeyEntry
-{
-    public string Id { get; init; } = "";
-    public string Name { get; init; } = "";
-    public NameSet Scopes { get; init; } = NameSet.Empty;
-    public DateTimeOffset CreatedAt { get; init; }
-    public DateTimeOffset ExpiresAt { get; init; }
-    public Guid? CreatedBy { get; init; }
-    public string? CreatedByName { get; init; }
-    public DateTimeOffset? LastUsedAt { get; init; }
-    public DateTimeOffset? SuspendedAt { get; init; }
-
-    /// <summary>Until when the secret before the last rotation works too; null: there is none.</summary>
-    public DateTimeOffset? EarlierSecretEndsAt { get; init; }
-
-    /// <summary>Home first, then the sub-organizations that the key reaches.</summary>
-    public IReadOnlyList<ApiKeyRoles> Roles { get; init; } = [];
-
-    internal Guid UserId { get; init; }
-}
-
-/// <summary>What a person chooses when making an API key.</summary>
-/// <param name="Id">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
-/// <param name="ExpiresAt">Null: <see cref="ApiKeys.LifetimeDefault"/> from now. An API key without an end cannot be made.</param>
-/// <param name="Scopes">Empty: no narrowing.</param>
-/// <param name="Roles">For the organization itself and, where it is a root, for those of its sub-organizations that the key is to reach.</param>
-public sealed record NewApiKey(string Id, string Name, DateTimeOffset? ExpiresAt, NameSet Scopes, IReadOnlyList<ApiKeyRoles> Roles);
-
 /// <summary>
 /// Keys of organizations, nobody's person: for services. An API key is a service user with a membership in each organization that its roles
 /// name, and a key that hangs on the one in its home organization. So its format, hash, exchange, roles (R1) and end (R5) are those of every other key.
 /// <para>Invariant: what an API key may do, its makers could have done themselves at that moment: an owner alone gives it <c>owner</c> (R8).</para>
 /// </summary>
-public sealed class ApiKeys(Database database, Members members, PakhouseOptions options, TimeProvider clock)
+public sealed class ApiKeys(Database database, Members members, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public static readonly TimeSpan LifetimeDefault = TimeSpan.FromDays(183);
     public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(366);
@@ -88,9 +56,12 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             if (inOrganization == organizationId) home = membershipId;
         }
 
-        var key = await InsertKeyAsync(transaction, wanted.Id, home, name.Value, wanted.Scopes, expiresAt, actor.UserId, familyId: null);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyCreate, organizationId, key.Id, detail: Words(wanted.Roles));
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyCreated, key.Id);
+        var key = PersonalAccessKey.Generate(options.Brand, wanted.Id, KeyKind.Organization);
+        var row = new NewKeyRow(key.Id, KeyKind.Organization, home, name.Value, key.Hash(), wanted.Scopes, expiresAt)
+        {
+            CreatedBy = actor.UserId,
+        };
+        await lifecycle.CreateAsync(transaction, actor, row, new() { Detail = Words(wanted.Roles) });
         return key;
     });
 
@@ -99,7 +70,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
     {
         var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListApiKeys, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        return await ReadAsync(connection, null, organizationId, keyId: "");
+        return await ApiKeyRows.ReadAsync(connection, null, organizationId, keyId: "");
     });
 
     /// <summary>Gives an API key another name or other roles.</summary>
@@ -109,7 +80,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.ChangeApiKey, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        var found = await FindAsync(transaction, organizationId, keyId);
+        var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
         if (found.Refusal is { } unknown) return unknown;
         var key = found.Value;
         if (IsOwner(key) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
@@ -120,7 +91,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             var wanted = await CheckNameAsync(transaction, organizationId, name, except: key.UserId);
             if (wanted.Refusal is { } badName) return badName;
             await connection.ExecuteAsync("UPDATE users SET name = @name WHERE id = @UserId", new { name = wanted.Value, key.UserId }, transaction);
-            await connection.ExecuteAsync("UPDATE access_keys SET name = @name WHERE membership_id IN (SELECT id FROM memberships WHERE user_id = @UserId) AND deleted_at IS NULL", new { name = wanted.Value, key.UserId }, transaction);
+            await KeyLifecycle.RenameAsync(transaction, key.UserId, wanted.Value);
         }
 
         if (roles is not null)
@@ -150,24 +121,26 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
 
         var connection = transaction.Connection!;
         if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @newId", new { newId }, transaction) > 0) return Keys.UsedBefore;
-        var found = await FindAsync(transaction, organizationId, keyId);
+        var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
         if (found.Refusal is { } unknown) return unknown;
         var old = found.Value;
         if (IsOwner(old) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
         if (old.SuspendedAt is not null) return new Refusal(RefusalCode.Conflict, "This API key is suspended, and its successor would not be: resume it first.", "rotation of a suspended key");
 
         var (now, lifetime) = (clock.GetUtcNow(), old.ExpiresAt - old.CreatedAt);
-        var row = await connection.QuerySingleAsync<(string MembershipId, string? FamilyId)>("SELECT membership_id, family_id FROM access_keys WHERE id = @keyId", new { keyId }, transaction);
+        var row = await connection.QuerySingleAsync<(Guid MembershipId, string? FamilyId)>(
+            "SELECT membership_id, family_id FROM access_keys WHERE id = @keyId", new { keyId }, transaction);
         // One earlier secret at a time: what an earlier rotation left ends with this one.
-        await connection.ExecuteAsync("UPDATE access_keys SET deleted_at = @now WHERE membership_id = @MembershipId AND successor_id IS NOT NULL AND deleted_at IS NULL", new { now, row.MembershipId }, transaction);
+        await lifecycle.EndAsync(transaction, actor, KeyCause.Replaced, KeySet.EarlierSecrets(row.MembershipId));
         var policy = (await Policies.OfAsync(connection, transaction, organizationId)).Strictest(now);
-        var key = await InsertKeyAsync(transaction, newId, Guid.Parse(row.MembershipId), old.Name, old.Scopes, now + Shorter(lifetime, policy.LifetimeMax), actor.UserId, row.FamilyId ?? keyId);
-        await connection.ExecuteAsync(
-            "UPDATE access_keys SET successor_id = @newId, family_id = @family, overlap_ends_at = @end, deleted_at = @deletedAt WHERE id = @keyId",
-            new { newId, keyId, family = row.FamilyId ?? keyId, end = now + overlap, deletedAt = overlap == TimeSpan.Zero ? now : (DateTimeOffset?)null }, transaction);
-        await KeyStatus.OfSecretsAsync(transaction, clock, Guid.Parse(row.MembershipId));
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyRotate, organizationId, newId, detail: keyId);
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyRotated, keyId, ("successorId", newId));
+        var key = PersonalAccessKey.Generate(options.Brand, newId, KeyKind.Organization);
+        var expiresAt = now + Shorter(lifetime, policy.LifetimeMax);
+        var successor = new NewKeyRow(key.Id, KeyKind.Organization, row.MembershipId, old.Name, key.Hash(), old.Scopes, expiresAt)
+        {
+            CreatedBy = actor.UserId,
+            FamilyId = row.FamilyId ?? keyId,
+        };
+        await lifecycle.ReplaceAsync(transaction, actor, keyId, successor, now + overlap);
         return key;
     });
 
@@ -176,25 +149,11 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DeleteApiKey, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        var found = await FindAsync(transaction, organizationId, keyId);
+        var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
         if (found.Refusal is { } unknown) return unknown;
-        await EndAsync(transaction, clock, found.Value.UserId);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyRevoke, organizationId, keyId);
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyDeleted, keyId);
+        await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, KeySet.Of(keyId));
         return true;
     });
-
-    /// <summary>Ends the service user behind an API key, and so all of it.</summary>
-    internal static async Task EndAsync(DbTransaction transaction, TimeProvider clock, Guid userId)
-    {
-        await transaction.Connection!.ExecuteAsync(
-            """
-            UPDATE access_keys SET deleted_at = @at WHERE deleted_at IS NULL AND membership_id IN (SELECT id FROM memberships WHERE user_id = @userId);
-            UPDATE memberships SET ended_at = @at WHERE user_id = @userId AND ended_at IS NULL;
-            UPDATE users SET deleted_at = @at WHERE id = @userId AND kind = 'service' AND deleted_at IS NULL;
-            """, new { userId, at = clock.GetUtcNow() }, transaction);
-        await KeyStatus.OfServiceAsync(transaction, clock, userId);
-    }
 
     private static TimeSpan Shorter(TimeSpan lifetime, TimeSpan? max) => max < lifetime ? max.Value : lifetime;
 
@@ -229,9 +188,6 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             """, new { organizationId, name, except }, transaction) > 0 ? nameTaken : name;
     }
 
-    private static async Task<Outcome<ApiKeyEntry>> FindAsync(DbTransaction transaction, Guid organizationId, string keyId) =>
-        KeyFormat.IsId(keyId) && (await ReadAsync(transaction.Connection!, transaction, organizationId, keyId)) is [var found] ? found : NoSuchKey;
-
     private static bool IsOwner(ApiKeyEntry key) => key.Roles.Any(one => one.Roles.Contains(Permissions.Owner));
 
     private static IEnumerable<ApiKeyRoles> WithHome(Guid organizationId, IReadOnlyList<ApiKeyRoles> roles) =>
@@ -246,44 +202,5 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             "INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@id, @organizationId, @userId, @roles, @at)",
             new { id, organizationId, userId, roles, at = clock.GetUtcNow() }, transaction);
         return id;
-    }
-
-    private async Task<PersonalAccessKey> InsertKeyAsync(DbTransaction transaction, string id, Guid membershipId, string name, NameSet scopes, DateTimeOffset expiresAt, Guid? createdBy, string? familyId)
-    {
-        var key = PersonalAccessKey.Generate(options.Brand, id, KeyKind.Organization);
-        await transaction.Connection!.ExecuteAsync(
-            """
-            INSERT INTO access_keys (id, kind, membership_id, name, hash, scopes, created_at, expires_at, created_by, family_id, status_index)
-            VALUES (@Id, 'oak', @membershipId, @name, @hash, @scopes, @now, @expiresAt, @createdBy, @familyId, @statusIndex)
-            """,
-            new { key.Id, membershipId, name, hash = key.Hash(), scopes, now = clock.GetUtcNow(), expiresAt, createdBy, familyId, statusIndex = await KeyStatus.TakeIndexAsync(transaction) }, transaction);
-        return key;
-    }
-
-    /// <param name="keyId">Empty: all of the organization.</param>
-    private static async Task<List<ApiKeyEntry>> ReadAsync(DbConnection connection, DbTransaction? transaction, Guid organizationId, string keyId)
-    {
-        var entries = (await connection.QueryAsync<ApiKeyEntry>(
-            """
-            SELECT k.id, u.name, k.scopes, k.created_at, k.expires_at, k.created_by, maker.name AS created_by_name, k.suspended_at, u.id AS user_id,
-                   (SELECT MAX(s.last_used_at) FROM key_use_hours s WHERE s.key_id = k.id) AS last_used_at,
-                   (SELECT MAX(old.overlap_ends_at) FROM access_keys old WHERE old.successor_id = k.id AND old.deleted_at IS NULL AND old.membership_id = k.membership_id) AS earlier_secret_ends_at
-            FROM memberships m
-            JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
-            JOIN users u ON u.id = m.user_id
-            LEFT JOIN users maker ON maker.id = k.created_by
-            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
-            ORDER BY u.name, k.id
-            """, new { organizationId, keyId }, transaction)).AsList();
-        var roles = (await connection.QueryAsync<(Guid UserId, Guid OrganizationId, NameSet Roles)>(
-            """
-            SELECT other.user_id, other.organization_id, other.roles
-            FROM memberships m
-            JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
-            JOIN memberships other ON other.user_id = m.user_id AND other.ended_at IS NULL
-            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
-            ORDER BY CASE WHEN other.organization_id = @organizationId THEN 0 ELSE 1 END, other.organization_id
-            """, new { organizationId, keyId }, transaction)).ToLookup(row => row.UserId, row => new ApiKeyRoles(row.OrganizationId, row.Roles));
-        return [.. entries.Select(entry => entry with { Roles = [.. roles[entry.UserId]] })];
     }
 }

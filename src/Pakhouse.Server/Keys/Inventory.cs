@@ -52,7 +52,7 @@ public enum KeyAction
 /// All keys of an organization and its sub-organizations, of people and of the organizations themselves, for those who answer for them: seen,
 /// suspended, resumed, ended; never read, changed or prolonged. Who holds a key is told of it by mail.
 /// </summary>
-public sealed class Inventory(Database database, KeyExchange exchange, Mails mails, TimeProvider clock)
+public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public const int PageLength = 50, PageLengthMax = 1_000, SearchLengthMax = 100, UnusedDays = 90, ExpiringDays = 30;
 
@@ -119,44 +119,33 @@ public sealed class Inventory(Database database, KeyExchange exchange, Mails mai
         if (standpoint.Refusal is { } refused) return refused;
         if (keyIds.Count is 0 or > KeysMax || !keyIds.All(id => KeyFormat.IsId(id))) return new Refusal(RefusalCode.InvalidRequest, $"keyIds: give 1 to {KeysMax} ids of keys.", "key ids out of bounds");
 
-        var connection = transaction.Connection!;
-        var at = clock.GetUtcNow();
-        var done = new List<HeldBy>();
-        foreach (var keyId in keyIds.Distinct(StringComparer.Ordinal))
+        var named = KeySet.Of([.. keyIds.Distinct(StringComparer.Ordinal)]);
+        var found = (await transaction.Connection!.QueryAsync<HeldBy>(
+            $"""
+            SELECT k.id, k.kind, m.roles, rm.roles AS root_roles
+            FROM access_keys k
+            JOIN memberships m ON m.id = k.membership_id AND m.ended_at IS NULL
+            JOIN organizations o ON o.id = m.organization_id
+            LEFT JOIN memberships rm ON rm.user_id = m.user_id AND rm.organization_id = o.root_id AND rm.ended_at IS NULL
+            WHERE {named.Where} AND k.deleted_at IS NULL AND (o.id = @organizationId OR (o.root_id = @organizationId AND @withSubs = 1)) AND o.deleted_at IS NULL
+              AND {action switch { KeyAction.Delete => "1 = 1", KeyAction.Suspend => "k.suspended_at IS NULL", KeyAction.Resume => "k.suspended_at IS NOT NULL" }}
+            """, named.With(new { organizationId, withSubs = WithSubs(actor) }), transaction)).AsList();
+        if (found.Count == 0) return found.ConvertAll(key => key.Id);
+        // R8: what an owner's API key may do, a manager could not give, and so does not give back.
+        if (!Permissions.MayGrantOwner(standpoint.Value)
+            && found.Exists(key => key.Kind == "oak" && (key.Roles.Contains(Permissions.Owner) || key.RootRoles?.Contains(Permissions.Owner) == true)))
+            return new Refusal(RefusalCode.AccessDenied, "keyIds: only an owner does this to an API key that has the role owner.", "API key with owner by no owner (R8)");
+
+        // In the order in which they were named.
+        var done = keyIds.Distinct(StringComparer.Ordinal).Where(id => found.Exists(key => key.Id == id)).ToList();
+        var (keys, facts) = (KeySet.Of(done), new KeyFacts { OrganizationName = standpoint.Value.OrganizationName });
+        _ = action switch
         {
-            var key = await connection.QuerySingleOrDefaultAsync<HeldBy>(
-                $"""
-                SELECT k.id, k.name, k.kind, k.successor_id, m.organization_id, m.user_id, m.roles, rm.roles AS root_roles, u.email, COALESCE(u.disabled_at, u.deleted_at) AS gone_at
-                FROM access_keys k
-                JOIN memberships m ON m.id = k.membership_id AND m.ended_at IS NULL
-                JOIN users u ON u.id = m.user_id
-                JOIN organizations o ON o.id = m.organization_id
-                LEFT JOIN memberships rm ON rm.user_id = m.user_id AND rm.organization_id = o.root_id AND rm.ended_at IS NULL
-                WHERE k.id = @keyId AND k.deleted_at IS NULL AND (o.id = @organizationId OR (o.root_id = @organizationId AND @withSubs = 1)) AND o.deleted_at IS NULL
-                  AND {action switch { KeyAction.Delete => "1 = 1", KeyAction.Suspend => "k.suspended_at IS NULL", KeyAction.Resume => "k.suspended_at IS NOT NULL" }}
-                """, new { keyId, organizationId, withSubs = WithSubs(actor) }, transaction);
-            if (key is null) continue;
-            // R8: what an owner's API key may do, a manager could not give, and so does not give back.
-            if (key.Kind == "oak" && !Permissions.MayGrantOwner(standpoint.Value) && (key.Roles.Contains(Permissions.Owner) || key.RootRoles?.Contains(Permissions.Owner) == true))
-                return new Refusal(RefusalCode.AccessDenied, "keyIds: only an owner does this to an API key that has the role owner.", "API key with owner by no owner (R8)");
-
-            await connection.ExecuteAsync(action switch
-            {
-                KeyAction.Delete => "UPDATE access_keys SET deleted_at = @at WHERE id = @keyId",
-                KeyAction.Suspend => "UPDATE access_keys SET suspended_at = @at WHERE id = @keyId",
-                KeyAction.Resume => "UPDATE access_keys SET suspended_at = NULL, frozen_at = NULL WHERE id = @keyId",
-            }, new { keyId, at }, transaction);
-            await KeyStatus.OfKeyAsync(transaction, clock, keyId);
-            // With an API key its service user ends; an earlier secret ends alone.
-            if (action == KeyAction.Delete && key is { Kind: "oak", SuccessorId: null }) await ApiKeys.EndAsync(transaction, clock, key.UserId);
-            await ActivityLog.WriteAsync(transaction, clock, actor, DidOf(action, key.Kind), key.OrganizationId, keyId, subject: key.Kind == "pak" ? key.UserId : null);
-            await Events.OfKeyAsync(transaction, clock, action switch { KeyAction.Delete => EventTypes.KeyDeleted, KeyAction.Suspend => EventTypes.KeySuspended, KeyAction.Resume => EventTypes.KeyResumed }, keyId);
-            done.Add(key);
-        }
-
-        foreach (var holder in done.Where(key => key.Kind == "pak" && key.GoneAt is null && key.UserId != actor.UserId).GroupBy(key => key.Email, StringComparer.Ordinal))
-            await mails.EnqueueAsync(transaction, holder.Key, Words(action, standpoint.Value, [.. holder]));
-        return done.ConvertAll(key => key.Id);
+            KeyAction.Delete => await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, keys, facts),
+            KeyAction.Suspend => await lifecycle.SuspendAsync(transaction, actor, KeyCause.SuspendedByManager, keys, facts),
+            KeyAction.Resume => await lifecycle.ResumeAsync(transaction, actor, keys, facts),
+        };
+        return done;
     });
 
     /// <summary>An API key reaches the organizations that its roles name and no others; a person's root standing holds below it (R1).</summary>
@@ -190,36 +179,11 @@ public sealed class Inventory(Database database, KeyExchange exchange, Mails mai
 
     private static string Escape(string text) => text.Replace(@"\", @"\\", StringComparison.Ordinal).Replace("%", @"\%", StringComparison.Ordinal).Replace("_", @"\_", StringComparison.Ordinal);
 
-    private static string DidOf(KeyAction action, string kind) => action switch
-    {
-        KeyAction.Delete => kind == "oak" ? Did.ApiKeyRevoke : Did.KeyRevoke,
-        KeyAction.Suspend => Did.KeySuspend,
-        KeyAction.Resume => Did.KeyResume,
-    };
-
-    private static MailContent Words(KeyAction action, Standpoint by, IReadOnlyList<HeldBy> keys)
-    {
-        var (what, then) = action switch
-        {
-            KeyAction.Delete => ("deleted", "They get no tokens any more, and this cannot be undone. Generate new ones where your programs still need them."),
-            KeyAction.Suspend => ("suspended", "They get no tokens until they are resumed."),
-            KeyAction.Resume => ("resumed", "They work again."),
-        };
-        return new($"{by.OrganizationName}: {When.Count(keys.Count, "key")} of yours {(keys.Count == 1 ? "was" : "were")} {what}",
-            $"An owner or manager of {by.OrganizationName} {what} personal access keys of yours:\n\n{string.Concat(keys.Select(key => $"- {key.Name} ({key.Id})\n"))}\n{then}\n");
-    }
-
     private sealed record HeldBy
     {
         public string Id { get; init; } = "";
-        public string Name { get; init; } = "";
         public string Kind { get; init; } = "";
-        public string? SuccessorId { get; init; }
-        public Guid OrganizationId { get; init; }
-        public Guid UserId { get; init; }
         public NameSet Roles { get; init; } = NameSet.Empty;
         public NameSet? RootRoles { get; init; }
-        public string Email { get; init; } = "";
-        public DateTimeOffset? GoneAt { get; init; }
     }
 }

@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// Tells the holder that a key expires: 30, 7 and 1 day before, and when it has. Each is told once, whatever the number of processes and however
 /// often they restart; who was out of reach for a while tells what is due now, not what would have been due.
 /// </summary>
-public sealed class KeyExpiry(Database database, Mails mails, PublicAddress address, TimeProvider clock, ILogger<KeyExpiry> log) : Recurring(TimeSpan.FromMinutes(5), clock, log)
+public sealed class KeyExpiry(Database database, KeyLifecycle lifecycle, Mails mails, PublicAddress address, TimeProvider clock, ILogger<KeyExpiry> log) : Recurring(TimeSpan.FromMinutes(5), clock, log)
 {
     /// <summary>Days before the expiry, the nearest first; 0: it has expired.</summary>
     private static readonly int[] stages = [0, 1, 7, 30];
@@ -50,7 +50,7 @@ public sealed class KeyExpiry(Database database, Mails mails, PublicAddress addr
     /// <summary>Living keys, not replaced, that expire between the two times and whose holders were not told of this stage or a nearer one.</summary>
     private Task<List<Due>> DueAsync(int days, DateTimeOffset after, string afterId, DateTimeOffset until) => database.ReadAsync(async connection => (await connection.QueryAsync<Due>(
         $"""
-        SELECT k.id, k.name, k.created_at, k.expires_at, u.email, u.name AS user_name, o.id AS organization_id, o.name AS organization_name, s.last_used_at, s.address
+        SELECT k.id, k.kind, k.name, k.created_at, k.expires_at, u.email, u.name AS user_name, o.id AS organization_id, o.name AS organization_name, s.last_used_at, s.address
         FROM access_keys k
         JOIN memberships m ON m.id = k.membership_id
         JOIN users u ON u.id = m.user_id
@@ -59,7 +59,7 @@ public sealed class KeyExpiry(Database database, Mails mails, PublicAddress addr
         LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
         WHERE k.expires_at IS NOT NULL AND k.deleted_at IS NULL AND k.successor_id IS NULL
           AND (k.expires_at, k.id) > (@after, @afterId) AND k.expires_at <= @until
-          AND k.kind = 'pak' AND k.suspended_at IS NULL AND m.ended_at IS NULL AND COALESCE(u.disabled_at, u.deleted_at, o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at) IS NULL
+          AND k.suspended_at IS NULL AND m.ended_at IS NULL AND COALESCE(u.disabled_at, u.deleted_at, o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at) IS NULL
           AND NOT EXISTS (SELECT 1 FROM key_expiry_notices n WHERE n.key_id = k.id AND n.days <= @days)
         ORDER BY k.expires_at, k.id LIMIT {BatchRows}
         """, new { after, afterId, until, days })).AsList());
@@ -71,28 +71,34 @@ public sealed class KeyExpiry(Database database, Mails mails, PublicAddress addr
         // What another process has told since the read is found here.
         if (await transaction.Connection!.ExecuteAsync(
             "INSERT INTO key_expiry_notices (key_id, days, told_at) VALUES (@Id, @days, @now) ON CONFLICT DO NOTHING", new { key.Id, days, now }, transaction) == 0) return;
-        await Events.OfKeyAsync(transaction, Clock, days == 0 ? EventTypes.KeyExpired : EventTypes.KeyExpiring, key.Id);
-        if (!isNew) await mails.EnqueueAsync(transaction, key.Email, Mail(key, now));
+        if (days == 0)
+        {
+            await lifecycle.ExpireAsync(transaction, key.Id);
+            return;
+        }
+
+        await Events.OfKeyAsync(transaction, Clock, EventTypes.KeyExpiring, key.Id);
+        // The owners are told of an API key by ApiKeyNotices.
+        if (key.Kind == "pak") await mails.EnqueueAsync(transaction, key.Email, Mail(key, now));
     }
 
     private MailContent Mail(Due key, DateTimeOffset now) => new(
-        key.ExpiresAt <= now ? $"Your key “{key.Name}” has expired" : $"Your key “{key.Name}” expires in {When.Count((long)Math.Ceiling((key.ExpiresAt - now).TotalDays), "day")}",
+        $"Your key “{key.Name}” expires in {When.Count((long)Math.Ceiling((key.ExpiresAt - now).TotalDays), "day")}",
         $"""
         Hello {key.UserName},
 
-        your key “{key.Name}” ({key.Id}) in {key.OrganizationName} {(key.ExpiresAt <= now ? "expired" : "expires")} on {When.Exact(key.ExpiresAt)}.
+        your key “{key.Name}” ({key.Id}) in {key.OrganizationName} expires on {When.Exact(key.ExpiresAt)}.
         {(key.LastUsedAt is { } usedAt ? $"It was last used on {When.Exact(usedAt)}{(key.Address is { Length: > 0 } from ? $" from {from}" : "")}." : "It was never used.")}
 
-        {(key.ExpiresAt <= now
-            ? "Programs that still hold it get no tokens any more. If they are needed, generate a new key:"
-            : "If it is still needed, rotate it: you get a new key, and this one works on while you put the new one in its place.")}
+        If it is still needed, rotate it: you get a new key, and this one works on while you put the new one in its place.
 
-        {address.Value}{(key.ExpiresAt <= now ? OrganizationPage.SecurityUrl(key.OrganizationId) : OrganizationPage.KeyUrl(key.OrganizationId, key.Id))}
+        {address.Value}{OrganizationPage.KeyUrl(key.OrganizationId, key.Id)}
         """);
 
     private sealed record Due
     {
         public string Id { get; init; } = "";
+        public string Kind { get; init; } = "";
         public string Name { get; init; } = "";
         public DateTimeOffset CreatedAt { get; init; }
         public DateTimeOffset ExpiresAt { get; init; }

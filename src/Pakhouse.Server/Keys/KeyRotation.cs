@@ -19,7 +19,7 @@ public sealed record Rotated(PersonalAccessKey Key, string Name, DateTimeOffset?
 /// Who uses the old key afterwards holds a copy that nobody knew of, or is a program that was forgotten: the family is frozen and its holder told.
 /// <para>Invariant: of one family two keys work at most, and a successor can do nothing that its predecessor could not.</para>
 /// </summary>
-public sealed class KeyRotation(Database database, PakhouseOptions options, KeyUse use, Mails mails, PublicAddress address, TimeProvider clock)
+public sealed class KeyRotation(Database database, PakhouseOptions options, KeyUse use, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public static readonly TimeSpan OverlapDefault = TimeSpan.FromDays(1), OverlapMax = TimeSpan.FromDays(30);
 
@@ -61,9 +61,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         var now = clock.GetUtcNow();
         if (old.OverlapEndsAt is null || old.OverlapEndsAt <= now) return notRotating;
 
-        await transaction.Connection!.ExecuteAsync("UPDATE access_keys SET overlap_ends_at = @now WHERE id = @keyId", new { now, keyId }, transaction);
-        await KeyStatus.OfKeyAsync(transaction, clock, keyId);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRotate, organizationId, keyId, detail: "overlap ended");
+        await lifecycle.EndAsync(transaction, actor, KeyCause.OverlapEnded, KeySet.Of(keyId));
         return true;
     });
 
@@ -84,24 +82,19 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         var now = clock.GetUtcNow();
         var connection = transaction.Connection!;
         // Asked again: between the exchange's read and this, another use has frozen them, or the holder has deleted the key.
-        var found = await connection.QuerySingleOrDefaultAsync<Frozen>(
+        var found = await connection.QuerySingleOrDefaultAsync<(string FamilyId, Guid UserId)?>(
             """
-            SELECT k.family_id, k.name, k.overlap_ends_at, u.id AS user_id, u.email, u.name AS user_name, o.id AS organization_id, o.name AS organization_name
-            FROM access_keys k JOIN memberships m ON m.id = k.membership_id JOIN users u ON u.id = m.user_id JOIN organizations o ON o.id = m.organization_id
+            SELECT k.family_id, m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id
             WHERE k.id = @keyId AND k.kind = 'pak' AND k.family_id IS NOT NULL AND k.deleted_at IS NULL AND k.suspended_at IS NULL AND k.overlap_ends_at <= @now
             """, new { keyId, now }, transaction);
-        if (found is null) return false;
-
-        var actor = Actor.Key(found.UserId, keyId, address: from);
-        foreach (var id in await connection.QueryAsync<string>(
-            "UPDATE access_keys SET suspended_at = @now, frozen_at = @now WHERE family_id = @FamilyId AND deleted_at IS NULL AND suspended_at IS NULL RETURNING id", new { now, found.FamilyId }, transaction))
+        if (found is not { } key) return false;
+        var actor = Actor.Key(key.UserId, keyId, address: from);
+        await lifecycle.SuspendAsync(transaction, actor, KeyCause.Frozen, KeySet.OfFamily(key.FamilyId), new()
         {
-            await KeyStatus.OfKeyAsync(transaction, clock, id);
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeySuspend, found.OrganizationId, id, found.UserId, $"{keyId} was used after its overlap");
-            await Events.OfKeyAsync(transaction, clock, EventTypes.KeySuspended, id, ("reason", "used_after_overlap"), ("usedKeyId", keyId), ("address", from?.ToString()));
-        }
-
-        await mails.EnqueueAsync(transaction, found.Email, FrozenMail(found, keyId, from, now));
+            UsedKeyId = keyId,
+            Detail = $"{keyId} was used after its overlap",
+            Data = [("usedKeyId", keyId), ("address", from?.ToString())],
+        });
         return true;
     });
 
@@ -126,20 +119,12 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
 
         var key = PersonalAccessKey.Generate(options.Brand, newId);
         var rotated = new Rotated(key, old.Name, expiresAt, keyId, now + overlap < old.ExpiresAt || old.ExpiresAt is null ? now + overlap : old.ExpiresAt.Value);
-        await connection.ExecuteAsync(
-            """
-            INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, expires_at, status_index, family_id)
-            VALUES (@newId, @MembershipId, @Name, @hash, @Scopes, @now, @ExpiresAt, @statusIndex, @family);
-            UPDATE access_keys SET successor_id = @newId, family_id = @family, overlap_ends_at = @OldEndsAt WHERE id = @keyId;
-            """,
-            new
-            {
-                newId, standpoint.MembershipId, old.Name, hash = key.Hash(), old.Scopes, now, rotated.ExpiresAt, statusIndex = await KeyStatus.TakeIndexAsync(transaction),
-                family = old.FamilyId ?? keyId, rotated.OldEndsAt, keyId,
-            }, transaction);
-        await KeyStatus.OfKeyAsync(transaction, clock, keyId);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRotate, standpoint.OrganizationId, keyId, detail: newId);
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyRotated, keyId, ("successorId", newId), ("overlapEndsAt", rotated.OldEndsAt));
+        var membershipId = standpoint.MembershipId!.Value;
+        var successor = new NewKeyRow(newId, KeyKind.Personal, membershipId, old.Name, key.Hash(), old.Scopes, rotated.ExpiresAt)
+        {
+            FamilyId = old.FamilyId ?? keyId,
+        };
+        await lifecycle.ReplaceAsync(transaction, actor, keyId, successor, rotated.OldEndsAt);
         return rotated;
     }
 
@@ -159,22 +144,6 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         FROM access_keys WHERE id = @keyId AND membership_id = @MembershipId AND kind = 'pak' AND deleted_at IS NULL
         """, new { keyId, standpoint.MembershipId }, transaction);
 
-    // Not the user agent: it is the words of somebody unknown, and could be a link.
-    private MailContent FrozenMail(Frozen key, string keyId, IPAddress? from, DateTimeOffset at) => new(
-        $"Your key “{key.Name}” is frozen: an old copy of it was used",
-        $"""
-        Hello {key.UserName},
-
-        your key “{key.Name}” ({keyId}) in {key.OrganizationName} was rotated, and stopped on {When.Exact(key.OverlapEndsAt)}. It was used after that, with its secret: on {When.Exact(at)}, from {from?.ToString() ?? "an unknown address"}.
-
-        That is a program that still has the old key, or somebody who should not have it. Until you know which, the key and the one that replaced it are frozen: they get no tokens, and tokens got with them are revoked.
-
-        If you know the program: give it the new key. An owner or organization manager of {key.OrganizationName} can then resume it.
-        If you do not: delete both keys, generate a new one, and look at what the old one was used for:
-
-        {address.Value}{OrganizationPage.KeyUrl(key.OrganizationId, keyId)}
-        """);
-
     private sealed record Old
     {
         public string Name { get; init; } = "";
@@ -185,35 +154,5 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         public string? SuccessorId { get; init; }
         public string? FamilyId { get; init; }
         public DateTimeOffset? OverlapEndsAt { get; init; }
-    }
-
-    private sealed record Frozen
-    {
-        public string FamilyId { get; init; } = "";
-        public string Name { get; init; } = "";
-        public DateTimeOffset OverlapEndsAt { get; init; }
-        public Guid UserId { get; init; }
-        public string Email { get; init; } = "";
-        public string UserName { get; init; } = "";
-        public Guid OrganizationId { get; init; }
-        public string OrganizationName { get; init; } = "";
-    }
-}
-
-/// <summary>
-/// Sets the entries of keys whose overlap has ended by itself: a token got before its key was rotated can outlive the overlap, and who
-/// verifies it offline sees nothing but the entry.
-/// </summary>
-public sealed class OverlapEnds(Database database, TimeProvider clock, ILogger<OverlapEnds> log) : Recurring(TimeSpan.FromSeconds(5), clock, log)
-{
-    public override async Task RunAsync()
-    {
-        foreach (var keyId in await database.ReadAsync(connection => connection.QueryAsync<string>(
-            "SELECT id FROM access_keys WHERE overlap_ends_at <= @now AND status <> 1 LIMIT 1000", new { now = Clock.GetUtcNow() })))
-            await database.WriteAsync(async transaction =>
-            {
-                await KeyStatus.OfKeyAsync(transaction, Clock, keyId);
-                return true;
-            });
     }
 }

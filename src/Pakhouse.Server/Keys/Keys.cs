@@ -5,119 +5,13 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>A key as its owner sees it in a list. The secret is not here, nor is its hash.</summary>
-public sealed record KeyEntry
-{
-    public string Id { get; init; } = "";
-    public string Name { get; init; } = "";
-
-    /// <summary>Empty: no narrowing.</summary>
-    public NameSet Scopes { get; init; } = NameSet.Empty;
-
-    public DateTimeOffset CreatedAt { get; init; }
-    public DateTimeOffset? ExpiresAt { get; init; }
-
-    /// <summary>Null: never, or within the last flush.</summary>
-    public DateTimeOffset? LastUsedAt { get; init; }
-
-    public string? LastUsedAddress { get; init; }
-    public string? LastUsedUserAgent { get; init; }
-
-    public DateTimeOffset? SuspendedAt { get; init; }
-
-    /// <summary>Suspended since then because a key that it replaced, or itself, was used after its overlap.</summary>
-    public DateTimeOffset? FrozenAt { get; init; }
-
-    /// <summary>The key that replaces this one by rotation.</summary>
-    public string? SuccessorId { get; init; }
-
-    /// <summary>Until when a replaced key works.</summary>
-    public DateTimeOffset? OverlapEndsAt { get; init; }
-
-    /// <summary>The last time that somebody proved the secret after the key's end; null: nobody did.</summary>
-    public DateTimeOffset? UsedLateAt { get; init; }
-
-    /// <summary>The first and the newest of the networks that the key was used from, by their first use.</summary>
-    public DateTimeOffset? FirstNetworkAt { get; init; }
-    public DateTimeOffset? NewestNetworkAt { get; init; }
-
-    /// <summary>When the key stops by itself; null: never.</summary>
-    public DateTimeOffset? EndsAt => OverlapEndsAt ?? ExpiresAt; // an overlap never goes beyond the expiry
-
-    /// <summary>It can be exchanged, or could if it were not suspended.</summary>
-    public bool IsLiving(DateTimeOffset now) => EndsAt is null || EndsAt > now;
-
-    /// <summary>Whether the key fills a place of those that its holder has. A replaced one does not: rotation must work when all are taken.</summary>
-    public bool TakesPlace(DateTimeOffset now) => SuccessorId is null && IsLiving(now);
-}
-
-/// <summary>What a person chooses when generating a key.</summary>
-/// <param name="Id">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
-/// <param name="ExpiresAt">Null: never.</param>
-/// <param name="Scopes">Empty: no narrowing.</param>
-public sealed record NewKey(string Id, string Name, DateTimeOffset? ExpiresAt, NameSet Scopes);
-
-/// <summary>
-/// All that decides an exchange (R3 to R5), as one row read at that moment. <see cref="KeyExchange"/> judges; nothing is judged here.
-/// </summary>
-public sealed record ExchangeFacts
-{
-    public required bool IsApiKey { get; init; }
-    public required byte[] Hash { get; init; }
-    public required NameSet KeyScopes { get; init; }
-    public required DateTimeOffset? ExpiresAt { get; init; }
-    public required bool IsDeleted { get; init; }
-    public required bool IsSuspended { get; init; }
-
-    /// <summary>A key that was rotated works until then; null: it was not.</summary>
-    public required DateTimeOffset? OverlapEndsAt { get; init; }
-
-    /// <summary>The key's entry in the status lists.</summary>
-    public required long StatusIndex { get; init; }
-
-    public required DateTimeOffset CreatedAt { get; init; }
-
-    public required string UserId { get; init; }
-    public required string UserName { get; init; }
-    public required string UserEmail { get; init; }
-    public required bool IsUserGone { get; init; }
-
-    /// <summary>The key's membership ended.</summary>
-    public required bool IsMembershipOver { get; init; }
-
-    /// <summary>Roles of the key's membership.</summary>
-    public required NameSet Roles { get; init; }
-
-    public required string OrganizationId { get; init; }
-
-    /// <summary>Null: the key's organization is a root.</summary>
-    public required string? RootId { get; init; }
-
-    /// <summary>The key's organization or its root is disabled or deleted.</summary>
-    public required bool IsOrganizationClosed { get; init; }
-
-    /// <summary>Of the organization asked for, when it exists, is open and is another than the key's: the id of its root.</summary>
-    public required string? TargetRootId { get; init; }
-
-    /// <summary>
-    /// Roles of the user's other membership that counts: in the target when there is one, else in the root of the key's
-    /// organization. Null: no such membership.
-    /// </summary>
-    public required NameSet? OtherRoles { get; init; }
-
-    /// <summary>Policies of the key's organization, of its root and of the target, as stored; null where there is none.</summary>
-    public required string? Policy { get; init; }
-    public required string? RootPolicy { get; init; }
-    public required string? TargetPolicy { get; init; }
-}
-
 /// <summary>
 /// Keys of people: their operations and their SQL. It never sees an <c>HttpContext</c>, and never stores or returns a
 /// secret but from <see cref="GenerateAsync"/>.
 /// <para>Invariant: a key hangs on one membership, not on a user and an organization, so it cannot outlive that membership nor
 /// revive with the next (R5).</para>
 /// </summary>
-public sealed class Keys(Database database, PakhouseOptions options, TimeProvider clock)
+public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public const int NameLengthMax = 100;
 
@@ -189,13 +83,8 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         var connection = transaction.Connection!;
         var membershipId = standpoint.Value.MembershipId!.Value;
         var key = PersonalAccessKey.Generate(options.Brand, wanted.Id);
-        var inserted = await connection.ExecuteAsync(
-            """
-            INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, expires_at, status_index)
-            VALUES (@Id, @membershipId, @name, @hash, @scopes, @now, @ExpiresAt, @statusIndex)
-            ON CONFLICT (id) DO NOTHING
-            """, new { key.Id, membershipId, name, hash = key.Hash(), scopes = wanted.Scopes, now, wanted.ExpiresAt, statusIndex = await KeyStatus.TakeIndexAsync(transaction) }, transaction);
-        if (inserted == 0)
+        var row = new NewKeyRow(key.Id, KeyKind.Personal, membershipId, name, key.Hash(), wanted.Scopes, wanted.ExpiresAt);
+        if (!await lifecycle.CreateAsync(transaction, actor, row))
         {
             key.Dispose();
             return UsedBefore;
@@ -210,8 +99,6 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
             return new Refusal(RefusalCode.Conflict, $"You hold {When.Count(policy.KeysOf(options), "key")} in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
         }
 
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyCreate, organizationId, key.Id);
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyCreated, key.Id);
         return key;
     });
 
@@ -248,31 +135,17 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         if (standpoint.Refusal is { } refused) return refused;
 
         // Somebody else's key and no key at all are one answer: ids of others cannot be found out here.
-        var deleted = await transaction.Connection!.ExecuteAsync(
-            "UPDATE access_keys SET deleted_at = @at WHERE id = @keyId AND membership_id = @MembershipId AND deleted_at IS NULL",
-            new { keyId, standpoint.Value.MembershipId, at = clock.GetUtcNow() }, transaction);
-        if (deleted == 0) return NoSuchKey;
-        await KeyStatus.OfKeyAsync(transaction, clock, keyId);
-
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRevoke, organizationId, keyId);
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyDeleted, keyId);
-        return true;
+        var own = KeySet.OfMembership(keyId, standpoint.Value.MembershipId!.Value);
+        return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByHolder, own) == 0 ? NoSuchKey : true;
     });
 
     /// <summary>Ends a key whoever holds it: for an owner who cannot sign in, and after a restored back-up.</summary>
     public Task<Outcome<bool>> DeleteByOperatorAsync(Actor actor, string keyId) => database.ChangeAsync<bool>(async transaction =>
     {
         if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "Only the operator of this server can do this.", "key of another deleted by no operator");
-        var deleted = await transaction.Connection!.ExecuteAsync(
-            "UPDATE access_keys SET deleted_at = @at WHERE id = @keyId AND deleted_at IS NULL", new { keyId, at = clock.GetUtcNow() }, transaction);
-        if (deleted == 0) return new Refusal(RefusalCode.NotFound, "There is no such key; it may have been deleted already.", "no such key");
-        await KeyStatus.OfKeyAsync(transaction, clock, keyId);
-
-        var organizationId = await transaction.Connection!.ExecuteScalarAsync<string>(
-            "SELECT m.organization_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE k.id = @keyId", new { keyId }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRevoke, Guid.Parse(organizationId!), keyId);
-        await Events.OfKeyAsync(transaction, clock, EventTypes.KeyDeleted, keyId);
-        return true;
+        return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByOperator, KeySet.Of(keyId)) == 0
+            ? new Refusal(RefusalCode.NotFound, "There is no such key; it may have been deleted already.", "no such key")
+            : true;
     });
 
     /// <summary>
@@ -286,17 +159,14 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         {
             var found = await transaction.Connection!.QuerySingleOrDefaultAsync<HeldKey>(
                 """
-                SELECT k.hash, k.kind, k.deleted_at, m.user_id, m.organization_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id
+                SELECT k.hash, k.kind, k.deleted_at, m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id
                 WHERE k.id = @keyId
                 """, new { keyId }, transaction);
             var isProved = CryptographicOperations.FixedTimeEquals(hash, found?.Hash ?? noHash);
             if (found is null || !isProved || found.DeletedAt is not null) return false;
 
-            await transaction.Connection!.ExecuteAsync("UPDATE access_keys SET deleted_at = @at WHERE id = @keyId", new { keyId, at = clock.GetUtcNow() }, transaction);
-            await KeyStatus.OfKeyAsync(transaction, clock, keyId);
-            var isApiKey = found.Kind == "oak";
-            var actor = isApiKey ? Actor.ApiKey(found.UserId, keyId, address: address) : Actor.Key(found.UserId, keyId, address: address);
-            await ActivityLog.WriteAsync(transaction, clock, actor, isApiKey ? Did.ApiKeyRevoke : Did.KeyRevoke, found.OrganizationId, keyId, detail: "by the key itself");
+            var actor = new Actor(found.Kind == "oak" ? Credential.ApiKey : Credential.Key, found.UserId, keyId, Address: address);
+            await lifecycle.EndAsync(transaction, actor, KeyCause.RevokedWithSecret, KeySet.Of(keyId));
             return true;
         });
     }
@@ -310,7 +180,6 @@ public sealed class Keys(Database database, PakhouseOptions options, TimeProvide
         public string Kind { get; init; } = "";
         public DateTimeOffset? DeletedAt { get; init; }
         public Guid UserId { get; init; }
-        public Guid OrganizationId { get; init; }
     }
 
     /// <summary>The name offered for the next key: the first "Key N" that the list does not hold.</summary>

@@ -11,7 +11,7 @@ public sealed record MemberKey
 }
 
 /// <summary>The keys of an organization's people, for its owners and managers: seen and ended, never read, changed or prolonged.</summary>
-public sealed class MemberKeys(Database database, TimeProvider clock)
+public sealed class MemberKeys(Database database, KeyLifecycle lifecycle)
 {
     public const int PageLengthMax = 1000;
 
@@ -41,16 +41,7 @@ public sealed class MemberKeys(Database database, TimeProvider clock)
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DeleteMemberKey, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         if (!KeyFormat.IsId(keyId)) return Keys.NoSuchKey;
-
-        var holder = await transaction.Connection!.ExecuteScalarAsync<string>(
-            """
-            UPDATE access_keys SET deleted_at = @at
-            WHERE id = @keyId AND deleted_at IS NULL AND kind = 'pak' AND membership_id IN (SELECT id FROM memberships WHERE organization_id = @organizationId AND ended_at IS NULL)
-            RETURNING (SELECT user_id FROM memberships WHERE id = membership_id)
-            """, new { keyId, organizationId, at = clock.GetUtcNow() }, transaction);
-        if (holder is null) return Keys.NoSuchKey;
-        await KeyStatus.OfKeyAsync(transaction, clock, keyId);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.KeyRevoke, organizationId, keyId, subject: Guid.Parse(holder));
-        return true;
+        return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, KeySet.OfMember(keyId, organizationId),
+            new() { OrganizationName = standpoint.Value.OrganizationName }) == 0 ? Keys.NoSuchKey : true;
     });
 }

@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// <para>Invariant: a membership that ended is never opened again, and its keys ended in the same transaction (R5). A root
 /// always has an owner who can sign in (R8); its sub-organizations have that owner too (R1).</para>
 /// </summary>
-public sealed class Members(Database database, PakhouseOptions options, TimeProvider clock)
+public sealed class Members(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public const int RolesMax = 32;
     public const int PageSize = 50;
@@ -38,7 +38,7 @@ public sealed class Members(Database database, PakhouseOptions options, TimeProv
         if (standpoint.Refusal is { } refused) return refused;
         if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
         if (current.Roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return OwnerOnly;
-        return await EndAsync(transaction, clock, actor, current) is { } refusal ? refusal : true;
+        return await EndAsync(transaction, actor, current) is { } refusal ? refusal : true;
     });
 
     /// <summary>Ends the caller's own direct membership, and every key under it, for good.</summary>
@@ -47,7 +47,7 @@ public sealed class Members(Database database, PakhouseOptions options, TimeProv
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.Leave, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         var current = (await CurrentAsync(transaction, organizationId, actor.UserId!.Value))!;
-        return await EndAsync(transaction, clock, actor, current, Did.MemberLeave) is { } refusal ? refusal : true;
+        return await EndAsync(transaction, actor, current, Did.MemberLeave) is { } refusal ? refusal : true;
     });
 
     /// <summary>Replaces the roles that a direct member holds in this organization.</summary>
@@ -123,15 +123,14 @@ public sealed class Members(Database database, PakhouseOptions options, TimeProv
     }
 
     /// <summary>Ends one membership with its keys, unless it is the last owner's.</summary>
-    internal static async Task<Refusal?> EndAsync(DbTransaction transaction, TimeProvider clock, Actor actor, Membership membership, string did = Did.MemberRemove)
+    internal async Task<Refusal?> EndAsync(
+        DbTransaction transaction, Actor actor, Membership membership,
+        string did = Did.MemberRemove, KeyCause cause = KeyCause.MembershipEnded)
     {
         if (await IsLastOwnerAsync(transaction, membership)) return lastOwner;
+        await lifecycle.EndAsync(transaction, actor, cause, KeySet.OfMembership(membership.Id));
         await transaction.Connection!.ExecuteAsync(
-            """
-            UPDATE access_keys SET deleted_at = @at WHERE membership_id = @Id AND deleted_at IS NULL;
-            UPDATE memberships SET ended_at = @at WHERE id = @Id;
-            """, new { membership.Id, at = clock.GetUtcNow() }, transaction);
-        await KeyStatus.OfMembershipAsync(transaction, clock, membership.Id);
+            "UPDATE memberships SET ended_at = @at WHERE id = @Id", new { membership.Id, at = clock.GetUtcNow() }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, did, membership.OrganizationId, membership.UserId.ToString(), membership.UserId, Shown(membership.Roles));
         return null;
     }

@@ -28,7 +28,7 @@ public sealed record Organization
 /// <para>Invariant: an id is never changed and never used again (R10); a deleted organization leaves its row, no open membership
 /// and no living key (R5).</para>
 /// </summary>
-public sealed class Organizations(Database database, PakhouseOptions options, TimeProvider clock)
+public sealed class Organizations(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public const int NameLengthMax = 100;
 
@@ -100,7 +100,8 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ti
 
         await transaction.Connection!.ExecuteAsync("UPDATE organizations SET disabled_at = @at WHERE id = @id",
             new { id, at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null }, transaction);
-        await KeyStatus.OfOrganizationAsync(transaction, clock, id);
+        var cause = disabled ? KeyCause.OrganizationDisabled : KeyCause.OrganizationEnabled;
+        await lifecycle.FollowAsync(transaction, actor, cause, KeySet.OfOrganization(id));
         await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? Did.OrganizationDisable : Did.OrganizationEnable, id, id.ToString());
         return true;
     });
@@ -116,11 +117,9 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ti
 
         var at = clock.GetUtcNow();
         var ended = (await transaction.Connection!.QueryAsync<Guid>("SELECT id FROM organizations WHERE deleted_at IS NULL AND (id = @id OR root_id = @id) ORDER BY id", new { id }, transaction)).AsList();
+        await lifecycle.EndAsync(transaction, actor, KeyCause.OrganizationDeleted, KeySet.OfOrganization(id));
         await transaction.Connection!.ExecuteAsync(
             """
-            UPDATE access_keys SET deleted_at = @at
-            WHERE deleted_at IS NULL AND membership_id IN (
-                SELECT m.id FROM memberships m JOIN organizations o ON o.id = m.organization_id WHERE o.id = @id OR o.root_id = @id);
             UPDATE memberships SET ended_at = @at
             WHERE ended_at IS NULL AND organization_id IN (SELECT id FROM organizations WHERE id = @id OR root_id = @id);
             DELETE FROM invitation_parts WHERE organization_id IN (SELECT id FROM organizations WHERE id = @id OR root_id = @id);
@@ -128,7 +127,6 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ti
             UPDATE organizations SET deleted_at = @at
             WHERE deleted_at IS NULL AND (id = @id OR root_id = @id);
             """, new { id, treeId = standpoint.Value.RootId ?? id, at }, transaction);
-        await KeyStatus.OfOrganizationAsync(transaction, clock, id);
         foreach (var one in ended) await ActivityLog.WriteAsync(transaction, clock, actor, Did.OrganizationDelete, one, one.ToString());
         return true;
     });

@@ -22,7 +22,7 @@ public sealed record User
 /// People: their rows, their passwords and their end. Hashing, the rules for passwords and the normal form of
 /// addresses are ASP.NET Core Identity's. Which organization a person belongs to is <see cref="Members"/>' business.
 /// </summary>
-public sealed class Users(Database database, IPasswordHasher<User> hasher, PasswordRules rules, ILookupNormalizer normalizer, TimeProvider clock)
+public sealed class Users(Database database, Members members, KeyLifecycle lifecycle, IPasswordHasher<User> hasher, PasswordRules rules, ILookupNormalizer normalizer, TimeProvider clock)
 {
     public const int EmailLengthMax = EmailAddress.LengthMax;
     public const int NameLengthMax = 100;
@@ -70,7 +70,7 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
         var changed = await transaction.Connection!.ExecuteAsync("UPDATE users SET disabled_at = @at, security_stamp = @stamp WHERE id = @id AND deleted_at IS NULL",
             new { id, at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null, stamp = NewStamp() }, transaction);
         if (changed == 0) return notFound;
-        await KeyStatus.OfUserAsync(transaction, clock, id);
+        await lifecycle.FollowAsync(transaction, actor, disabled ? KeyCause.UserDisabled : KeyCause.UserEnabled, KeySet.OfUser(id));
         await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? Did.UserDisable : Did.UserEnable, null, id.ToString());
         return true;
     });
@@ -85,7 +85,7 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
         var memberships = await transaction.Connection!.QueryAsync<Members.Membership>(
             "SELECT id, organization_id, user_id, roles FROM memberships WHERE user_id = @id AND ended_at IS NULL", new { id }, transaction);
         foreach (var membership in memberships)
-            if (await Members.EndAsync(transaction, clock, actor, membership) is { } refusal) return refusal;
+            if (await members.EndAsync(transaction, actor, membership, cause: KeyCause.UserDeleted) is { } refusal) return refusal;
 
         var changed = await transaction.Connection!.ExecuteAsync(
             """
@@ -96,7 +96,6 @@ public sealed class Users(Database database, IPasswordHasher<User> hasher, Passw
         // And what signed the person in: who is invited again one day comes as somebody new, with the same account of the provider.
         foreach (var table in (string[])["sessions", "authenticators", "recovery_codes", "passkeys", "provider_subjects", "password_resets"])
             await transaction.Connection!.ExecuteAsync($"DELETE FROM {table} WHERE user_id = @id", new { id }, transaction);
-        await KeyStatus.OfUserAsync(transaction, clock, id);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.UserDelete, null, id.ToString());
         return true;
     });

@@ -168,6 +168,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
         {
             TokenType = "statuslist+jwt",
             Issuer = issuer,
+            Audience = Address(issuer, number), // verifiers of access tokens that take a missing aud for their own would take a list for a token
             IssuedAt = now.UtcDateTime,
             Expires = (now + options.StatusTtl * LifetimeInTtls).UtcDateTime,
             Claims = new Dictionary<string, object>(StringComparer.Ordinal)

@@ -14,6 +14,9 @@ public abstract class Database : IAsyncDisposable
 {
     private readonly ConcurrentBag<PreparedRead> preparedReads = [];
 
+    /// <summary>Called with every connection that is opened. A test that reads the plans of all statements listens here.</summary>
+    internal Func<DbConnection, DbConnection> Opened { get; set; } = connection => connection;
+
     static Database() => ColumnTypes.Register();
 
     /// <summary>Where it is, for people; without a password.</summary>

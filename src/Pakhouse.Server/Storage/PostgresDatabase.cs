@@ -124,11 +124,11 @@ public sealed class PostgresDatabase : Database
 
     protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) => new(OpenAsync, sql, parameters, keptMax, isPrepared);
 
-    protected override async Task<DbConnection> OpenAsync() => await source.OpenConnectionAsync();
+    protected override async Task<DbConnection> OpenAsync() => Opened(await source.OpenConnectionAsync());
 
     private async Task<T> RunAsync<T>(IsolationLevel isolation, Func<DbTransaction, Task<T>> change)
     {
-        await using var connection = await source.OpenConnectionAsync();
+        await using var connection = await OpenAsync();
         await using var transaction = await connection.BeginTransactionAsync(isolation);
         var result = await change(transaction);
         await transaction.CommitAsync();

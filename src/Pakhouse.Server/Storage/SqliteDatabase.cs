@@ -66,8 +66,8 @@ public sealed class SqliteDatabase : Database
         try
         {
             await using var connection = await OpenAsync();
-            // Not deferred: it holds the write lock from its first moment, also against other processes.
-            await using var transaction = ((SqliteConnection)connection).BeginTransaction(IsolationLevel.Serializable, deferred: false);
+            // Not deferred at this level: it holds the write lock from its first moment, also against other processes.
+            await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.Serializable);
             var result = await change(transaction);
             await transaction.CommitAsync();
             return result;
@@ -107,7 +107,7 @@ public sealed class SqliteDatabase : Database
             await connection.OpenAsync();
             // FULL: NORMAL lost acknowledged commits in a rehearsed power cut. busy_timeout: another process (a command) may be writing.
             await connection.ExecuteAsync("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;");
-            return connection;
+            return Opened(connection);
         }
         catch
         {

@@ -30,30 +30,80 @@ public static class Events
     // The default escapes ' and + for HTML; this is JSON.
     private static readonly JsonSerializerOptions json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
+    /// <summary>Messages of one INSERT.</summary>
+    private const int InsertRows = 40;
+
+    /// <summary>Keys read at once.</summary>
+    private const int BatchKeys = 10 * InsertRows;
+
     /// <summary>Something happened to a key: the message says which, of what kind, whose, in which organization.</summary>
     /// <param name="more">What else the message says: ids, names, times, numbers.</param>
-    public static async Task OfKeyAsync(DbTransaction transaction, TimeProvider clock, string type, string keyId, params (string Name, object? Value)[] more)
-    {
-        var key = await transaction.Connection!.QuerySingleOrDefaultAsync<Key>(
-            """
-            SELECT k.name, k.kind, k.expires_at, u.id AS user_id, u.kind AS user_kind, u.name AS user_name, o.id AS organization_id, o.name AS organization_name
-            FROM access_keys k
-            JOIN memberships m ON m.id = k.membership_id
-            JOIN users u ON u.id = m.user_id
-            JOIN organizations o ON o.id = m.organization_id
-            WHERE k.id = @keyId AND EXISTS (SELECT 1 FROM webhooks w WHERE w.organization_id IN (o.id, o.root_id) AND w.disabled_at IS NULL)
-            """, new { keyId }, transaction);
-        if (key is null) return; // nobody listens
+    public static Task OfKeyAsync(
+        DbTransaction transaction, TimeProvider clock, string type, string keyId, params (string Name, object? Value)[] more) =>
+        OfKeysAsync(transaction, clock, type, KeySet.Of(keyId), _ => more);
 
-        (string, object?)[] data =
-        [
-            ("keyId", keyId), ("keyName", key.Name), ("keyKind", key.Kind), ("expiresAt", key.ExpiresAt),
-            // The service user of an API key is nobody.
-            .. key.UserKind == "person" ? ((string, object?)[])[("userId", key.UserId), ("userName", key.UserName)] : [],
-            ("organizationId", key.OrganizationId), ("organizationName", key.OrganizationName), .. more,
-        ];
-        await WriteAsync(transaction, clock, type, key.OrganizationId, data);
+    /// <summary>As <see cref="OfKeyAsync"/> of each of many, with a few statements for hundreds of them.</summary>
+    internal static async Task OfKeysAsync(
+        DbTransaction transaction, TimeProvider clock, string type, KeySet keys,
+        Func<string, IReadOnlyList<(string Name, object? Value)>> more)
+    {
+        if (!await AreHeardAsync(transaction)) return;
+        for (var after = -1L; ;)
+        {
+            var read = (await transaction.Connection!.QueryAsync<Key>(
+                $"""
+                SELECT w.id AS webhook_id, k.id, k.status_index, k.name, k.kind, k.expires_at,
+                       u.id AS user_id, u.kind AS user_kind, u.name AS user_name, o.id AS organization_id, o.name AS organization_name
+                FROM (
+                    SELECT k.id, k.membership_id, k.status_index, k.name, k.kind, k.expires_at FROM access_keys k
+                    WHERE {keys.Where} AND k.status_index > @after ORDER BY k.status_index LIMIT {BatchKeys}) AS k
+                JOIN memberships m ON m.id = k.membership_id
+                JOIN users u ON u.id = m.user_id
+                JOIN organizations o ON o.id = m.organization_id
+                LEFT JOIN webhooks w ON w.organization_id IN (o.id, o.root_id) AND {Listens}
+                ORDER BY k.status_index
+                """, keys.With(new { after, pattern = Pattern(type) }), transaction)).AsList();
+            if (read.Count == 0) return;
+            after = read[^1].StatusIndex;
+            var messages = read.Where(key => key.WebhookId is not null).GroupBy(key => key.Id, StringComparer.Ordinal).SelectMany(key =>
+            {
+                var (id, body) = (NewId(clock), Body(type, clock.GetUtcNow(), Data(key.First(), more(key.Key))));
+                return key.Select(one => (WebhookId: one.WebhookId!.Value, id, body));
+            });
+            foreach (var batch in messages.Chunk(InsertRows)) await InsertAsync(transaction, clock, type, batch);
+        }
     }
+
+    private static Task<int> InsertAsync(
+        DbTransaction transaction, TimeProvider clock, string type, (Guid WebhookId, string Id, string Body)[] messages)
+    {
+        var parameters = new DynamicParameters(new { type, now = clock.GetUtcNow() });
+        for (var i = 0; i < messages.Length; i++)
+        {
+            parameters.Add($"@w{i}", messages[i].WebhookId);
+            parameters.Add($"@i{i}", messages[i].Id);
+            parameters.Add($"@b{i}", messages[i].Body);
+        }
+
+        return transaction.Connection!.ExecuteAsync(
+            $"""
+            INSERT INTO webhook_messages (webhook_id, id, type, body, created_at, due_at, attempts)
+            VALUES {string.Join(", ", messages.Select((_, i) => $"(@w{i}, @i{i}, @type, @b{i}, @now, @now, 0)"))}
+            """, parameters, transaction);
+    }
+
+    private static IEnumerable<(string Name, object? Value)> Data(Key key, IReadOnlyList<(string Name, object? Value)> more) =>
+    [
+        ("keyId", key.Id), ("keyName", key.Name), ("keyKind", key.Kind), ("expiresAt", key.ExpiresAt),
+        // The service user of an API key is nobody.
+        .. key.UserKind == "person" ? ((string, object?)[])[("userId", key.UserId), ("userName", key.UserName)] : [],
+        ("organizationId", key.OrganizationId), ("organizationName", key.OrganizationName), .. more,
+    ];
+
+    /// <summary>A webhook <c>w</c> that wants to be told of the type in <c>@pattern</c>.</summary>
+    private const string Listens = "w.disabled_at IS NULL AND (w.events = '' OR ' ' || w.events || ' ' LIKE @pattern)";
+
+    private static string Pattern(string type) => $"% {type} %";
 
     /// <summary>Whether anybody listens anywhere: what happens to many keys at once asks first.</summary>
     public static async Task<bool> AreHeardAsync(DbTransaction transaction) =>
@@ -65,12 +115,12 @@ public static class Events
     {
         var now = clock.GetUtcNow();
         return transaction.Connection!.ExecuteAsync(
-            """
+            $"""
             INSERT INTO webhook_messages (webhook_id, id, type, body, created_at, due_at, attempts)
             SELECT w.id, @id, @type, @body, @now, @now, 0
             FROM organizations o JOIN webhooks w ON w.organization_id IN (o.id, o.root_id)
-            WHERE o.id = @organizationId AND w.disabled_at IS NULL AND (w.events = '' OR ' ' || w.events || ' ' LIKE @pattern)
-            """, new { id = NewId(clock), type, body = Body(type, now, data), now, organizationId, pattern = $"% {type} %" }, transaction);
+            WHERE o.id = @organizationId AND {Listens}
+            """, new { id = NewId(clock), type, body = Body(type, now, data), now, organizationId, pattern = Pattern(type) }, transaction);
     }
 
     /// <summary>Standard Webhooks: the same for every attempt and every receiver, so that these can tell what they have had.</summary>
@@ -85,6 +135,9 @@ public static class Events
 
     private sealed record Key
     {
+        public Guid? WebhookId { get; init; }
+        public string Id { get; init; } = "";
+        public long StatusIndex { get; init; }
         public string Name { get; init; } = "";
         public string Kind { get; init; } = "";
         public DateTimeOffset? ExpiresAt { get; init; }

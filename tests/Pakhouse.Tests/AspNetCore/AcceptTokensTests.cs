@@ -167,6 +167,17 @@ public static partial class AcceptTokensTests
         }
 
         [Fact]
+        public async Task A_handler_that_follows_redirects_stops_the_start()
+        {
+            await using var server = await TestServer.StartAsync();
+            foreach (var handler in (HttpMessageHandler[])[new HttpClientHandler(), new SocketsHttpHandler(), new VerifyingApi.Wire(new SocketsHttpHandler())])
+            {
+                var e = await Assert.ThrowsAsync<OptionsValidationException>(() => VerifyingApi.StartAsync(server, options => options.BackchannelHttpHandler = handler));
+                Assert.Contains("AllowAutoRedirect", e.Message, StringComparison.Ordinal);
+            }
+        }
+
+        [Fact]
         public void Its_public_surface_is_the_approved_one()
         {
             var approved = File.ReadAllText(Path.Combine(Repository.Root, "src", "Pakhouse.AspNetCore", "PublicApi.txt"));
@@ -187,6 +198,16 @@ public static partial class AcceptTokensTests
     {
         ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal) { ["idx"] = entry, ["uri"] = uri },
     };
+
+    /// <summary>The list with another audience, signed by the server's own key.</summary>
+    private static string Relisted(TestServer server, string list, string? aud)
+    {
+        var claims = System.Text.Json.Nodes.JsonNode.Parse(Base64UrlEncoder.Decode(list.Split('.')[1]))!.AsObject();
+        claims.Remove("aud");
+        if (aud is not null) claims["aud"] = aud;
+        return new JsonWebTokenHandler().CreateToken(claims.ToJsonString(), server.Get<SigningKeys>().Current(server.Clock.GetUtcNow()).Credentials,
+            new Dictionary<string, object>(StringComparer.Ordinal) { ["typ"] = "statuslist+jwt" });
+    }
 
     /// <summary>A token that the server's own key has signed, and that the server would not.</summary>
     private static string Signed(TestServer server, string type = "at+jwt", string? audience = null, string? issuer = null, TimeSpan? expiresIn = null, object? status = null)

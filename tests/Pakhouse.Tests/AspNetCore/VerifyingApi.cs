@@ -55,7 +55,7 @@ internal sealed class VerifyingApi : IAsyncDisposable
         await app.DisposeAsync();
     }
 
-    internal sealed class Wire() : DelegatingHandler(new SocketsHttpHandler { AllowAutoRedirect = false })
+    internal sealed class Wire(HttpMessageHandler? inner = null) : DelegatingHandler(inner ?? new SocketsHttpHandler { AllowAutoRedirect = false })
     {
         private int fetches;
 
@@ -65,17 +65,123 @@ internal sealed class VerifyingApi : IAsyncDisposable
         /// <summary>Answers in place of the server; null: the server's own.</summary>
         public Func<string?>? List { get; set; }
 
+        /// <summary>Answers any request in place of the server; null, or null from it: see <see cref="List"/>.</summary>
+        public Func<HttpRequestMessage, HttpResponseMessage?>? Interceptor { get; set; }
+
         /// <summary>Seconds that a cache on the way says it kept the list.</summary>
         public int? Age { get; set; }
 
         protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
         {
-            if (!request.RequestUri!.AbsolutePath.StartsWith("/status-lists", StringComparison.Ordinal)) return await base.SendAsync(request, cancellationToken);
-            Interlocked.Increment(ref fetches);
+            var isList = request.RequestUri!.AbsolutePath.StartsWith("/status-lists", StringComparison.Ordinal);
+            if (isList) Interlocked.Increment(ref fetches);
+            if (Interceptor?.Invoke(request) is { } intercepted)
+            {
+                intercepted.RequestMessage ??= request;
+                return intercepted;
+            }
+
+            if (!isList) return await base.SendAsync(request, cancellationToken);
             if (List?.Invoke() is { } list) return new HttpResponseMessage(HttpStatusCode.OK) { Content = new StringContent(list, null, "application/statuslist+jwt"), RequestMessage = request };
             var response = await base.SendAsync(request, cancellationToken);
             if (Age is { } seconds) response.Headers.Age = TimeSpan.FromSeconds(seconds);
             return response;
         }
+    }
+
+    /// <summary>A handler that nobody can see into.</summary>
+    internal sealed class Opaque(HttpMessageHandler inner) : HttpMessageHandler
+    {
+        private readonly HttpMessageInvoker invoker = new(inner);
+
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken) => invoker.SendAsync(request, cancellationToken);
+    }
+
+    /// <summary>An address of this machine that nobody is to call. Whoever does is counted, and answered with the server's own documents.</summary>
+    internal sealed class WatchedAddress : IAsyncDisposable
+    {
+        private readonly WebApplication app;
+        private int requests;
+
+        private WatchedAddress(TestServer server)
+        {
+            app = NewApp();
+            app.Run(context =>
+            {
+                Interlocked.Increment(ref requests);
+                return CopyAsync(server, context);
+            });
+        }
+
+        public int Requests => Volatile.Read(ref requests);
+
+        public string Address => app.Urls.Single();
+
+        public static async Task<WatchedAddress> StartAsync(TestServer server)
+        {
+            var watched = new WatchedAddress(server);
+            await watched.app.StartAsync();
+            return watched;
+        }
+
+        public ValueTask DisposeAsync() => app.DisposeAsync();
+
+        internal static async Task CopyAsync(TestServer server, HttpContext context)
+        {
+            using var answer = await server.Http.GetAsync(context.Request.Path);
+            context.Response.ContentType = $"{answer.Content.Headers.ContentType}";
+            await context.Response.Body.WriteAsync(await answer.Content.ReadAsByteArrayAsync());
+        }
+
+        internal static WebApplication NewApp()
+        {
+            var builder = WebApplication.CreateBuilder();
+            builder.Logging.ClearProviders();
+            builder.WebHost.UseUrls("http://127.0.0.1:0");
+            return builder.Build();
+        }
+    }
+
+    /// <summary>Stands before the server under the server's own address, and redirects one path. The client's handler connects to it instead.</summary>
+    internal sealed class Front : IAsyncDisposable
+    {
+        private readonly WebApplication app = WatchedAddress.NewApp();
+        private readonly string server;
+
+        private Front(TestServer server, string path, string to)
+        {
+            this.server = server.Address;
+            app.Run(async context =>
+            {
+                if (context.Request.Path == path)
+                {
+                    context.Response.Redirect(to + path);
+                    return;
+                }
+
+                await WatchedAddress.CopyAsync(server, context);
+            });
+        }
+
+        public static async Task<Front> StartAsync(TestServer server, string path, string to)
+        {
+            var front = new Front(server, path, to);
+            await front.app.StartAsync();
+            return front;
+        }
+
+        public SocketsHttpHandler Handler(bool follows) => new()
+        {
+            AllowAutoRedirect = follows,
+            ConnectCallback = async (context, cancellation) =>
+            {
+                var port = context.DnsEndPoint.Port == new Uri(server).Port ? new Uri(app.Urls.Single()).Port : context.DnsEndPoint.Port;
+                var socket = new System.Net.Sockets.Socket(System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);
+                await socket.ConnectAsync(IPAddress.Loopback, port, cancellation);
+                return new System.Net.Sockets.NetworkStream(socket, ownsSocket: true);
+            },
+        };
+
+        public ValueTask DisposeAsync() => app.DisposeAsync();
     }
 }

@@ -1,0 +1,72 @@
+using System.Data.Common;
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>What an API key may do in one organization.</summary>
+public sealed record ApiKeyRoles(Guid OrganizationId, NameSet Roles);
+
+/// <summary>An API key as those see it who look after it. The secret is not here, nor is its hash.</summary>
+public sealed record ApiKeyEntry
+{
+    public string Id { get; init; } = "";
+    public string Name { get; init; } = "";
+    public NameSet Scopes { get; init; } = NameSet.Empty;
+    public DateTimeOffset CreatedAt { get; init; }
+    public DateTimeOffset ExpiresAt { get; init; }
+    public Guid? CreatedBy { get; init; }
+    public string? CreatedByName { get; init; }
+    public DateTimeOffset? LastUsedAt { get; init; }
+    public DateTimeOffset? SuspendedAt { get; init; }
+
+    /// <summary>Until when the secret before the last rotation works too; null: there is none.</summary>
+    public DateTimeOffset? EarlierSecretEndsAt { get; init; }
+
+    /// <summary>Home first, then the sub-organizations that the key reaches.</summary>
+    public IReadOnlyList<ApiKeyRoles> Roles { get; init; } = [];
+
+    internal Guid UserId { get; init; }
+}
+
+/// <summary>What a person chooses when making an API key.</summary>
+/// <param name="Id">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
+/// <param name="ExpiresAt">Null: <see cref="ApiKeys.LifetimeDefault"/> from now. An API key without an end cannot be made.</param>
+/// <param name="Scopes">Empty: no narrowing.</param>
+/// <param name="Roles">For the organization itself and, where it is a root, for those of its sub-organizations that the key is to reach.</param>
+public sealed record NewApiKey(string Id, string Name, DateTimeOffset? ExpiresAt, NameSet Scopes, IReadOnlyList<ApiKeyRoles> Roles);
+
+/// <summary>API keys as they stand in the database. It reads, and decides nothing.</summary>
+internal static class ApiKeyRows
+{
+    public static async Task<Outcome<ApiKeyEntry>> FindAsync(DbTransaction transaction, Guid organizationId, string keyId) =>
+        KeyFormat.IsId(keyId) && (await ReadAsync(transaction.Connection!, transaction, organizationId, keyId)) is [var found]
+            ? found
+            : ApiKeys.NoSuchKey;
+
+    /// <param name="keyId">Empty: all of the organization.</param>
+    public static async Task<List<ApiKeyEntry>> ReadAsync(DbConnection connection, DbTransaction? transaction, Guid organizationId, string keyId)
+    {
+        var entries = (await connection.QueryAsync<ApiKeyEntry>(
+            """
+            SELECT k.id, u.name, k.scopes, k.created_at, k.expires_at, k.created_by, maker.name AS created_by_name, k.suspended_at, u.id AS user_id,
+                   (SELECT MAX(s.last_used_at) FROM key_use_hours s WHERE s.key_id = k.id) AS last_used_at,
+                   (SELECT MAX(old.overlap_ends_at) FROM access_keys old WHERE old.successor_id = k.id AND old.deleted_at IS NULL AND old.membership_id = k.membership_id) AS earlier_secret_ends_at
+            FROM memberships m
+            JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
+            JOIN users u ON u.id = m.user_id
+            LEFT JOIN users maker ON maker.id = k.created_by
+            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
+            ORDER BY u.name, k.id
+            """, new { organizationId, keyId }, transaction)).AsList();
+        var roles = (await connection.QueryAsync<(Guid UserId, Guid OrganizationId, NameSet Roles)>(
+            """
+            SELECT other.user_id, other.organization_id, other.roles
+            FROM memberships m
+            JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
+            JOIN memberships other ON other.user_id = m.user_id AND other.ended_at IS NULL
+            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
+            ORDER BY CASE WHEN other.organization_id = @organizationId THEN 0 ELSE 1 END, other.organization_id
+            """, new { organizationId, keyId }, transaction)).ToLookup(row => row.UserId, row => new ApiKeyRoles(row.OrganizationId, row.Roles));
+        return [.. entries.Select(entry => entry with { Roles = [.. roles[entry.UserId]] })];
+    }
+}

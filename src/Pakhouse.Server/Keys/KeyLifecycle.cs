@@ -1,0 +1,215 @@
+using System.Data.Common;
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>A key as it is stored. The secret is not here.</summary>
+internal sealed record NewKeyRow(
+    string Id, KeyKind Kind, Guid MembershipId, string Name, byte[] Hash, NameSet Scopes, DateTimeOffset? ExpiresAt)
+{
+    /// <summary>The person who made an API key.</summary>
+    public Guid? CreatedBy { get; init; }
+
+    /// <summary>Of a successor.</summary>
+    public string? FamilyId { get; init; }
+}
+
+/// <summary>What a change says beside its cause.</summary>
+internal sealed record KeyFacts
+{
+    public static readonly KeyFacts None = new();
+
+    /// <summary>What the record says; null: what <see cref="KeyDuties"/> says.</summary>
+    public string? Detail { get; init; }
+
+    /// <summary>Further members of the webhooks' messages.</summary>
+    public IReadOnlyList<(string Name, object? Value)> Data { get; init; } = [];
+
+    /// <summary>The organization in whose name an owner or manager acted.</summary>
+    public string? OrganizationName { get; init; }
+
+    /// <summary>Who reported a leak, in our words, and where each key was found, in theirs.</summary>
+    public string? Reporter { get; init; }
+
+    public IReadOnlyDictionary<string, string?> FoundAt { get; init; } = new Dictionary<string, string?>();
+
+    /// <summary>The replaced key whose use froze its family.</summary>
+    public string? UsedKeyId { get; init; }
+}
+
+/// <summary>
+/// The life of keys, personal and of API keys: made, replaced, ended, suspended, resumed. It alone writes the table <c>access_keys</c>.
+/// Whoever changes keys says which (<see cref="KeySet"/>), who did it and why (<see cref="KeyCause"/>); what follows from the cause is
+/// done here, in the caller's transaction: the entry in the status lists (IETF Token Status List), the record, the webhooks, the mails.
+/// Whether the actor may is decided before.
+/// <para>Invariant: when the transaction is committed, a key that was ended or suspended is refused (R5). A key that has ended is never
+/// changed again. A change takes a fixed number of statements, and a message for each key where somebody listens.</para>
+/// </summary>
+public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvider clock)
+{
+    private readonly KeyAnnouncements announcements = new(mails, address, clock);
+
+    /// <returns>False: the id was used before.</returns>
+    internal async Task<bool> CreateAsync(DbTransaction transaction, Actor actor, NewKeyRow key, KeyFacts? facts = null)
+    {
+        if (!await InsertAsync(transaction, key)) return false;
+        await announcements.WriteAsync(transaction, actor, KeyCause.Created, KeySet.Of(key.Id), facts ?? KeyFacts.None);
+        return true;
+    }
+
+    /// <summary>Puts a successor in the place of a key, which works on for the overlap.</summary>
+    /// <returns>False: the successor's id was used before.</returns>
+    internal async Task<bool> ReplaceAsync(
+        DbTransaction transaction, Actor actor, string keyId, NewKeyRow successor, DateTimeOffset overlapEndsAt)
+    {
+        if (!await InsertAsync(transaction, successor)) return false;
+        var keys = KeySet.Of(keyId);
+        await transaction.Connection!.ExecuteAsync(
+            $"""
+            UPDATE access_keys AS k SET successor_id = @Id, family_id = @FamilyId, overlap_ends_at = @overlapEndsAt
+            WHERE {keys.Where} AND k.deleted_at IS NULL
+            """, keys.With(new { successor.Id, successor.FamilyId, overlapEndsAt }), transaction);
+        await announcements.WriteAsync(transaction, actor, KeyCause.Rotated, keys,
+            new() { Detail = successor.Id, Data = [("successorId", successor.Id), ("overlapEndsAt", overlapEndsAt)] });
+        if (overlapEndsAt <= clock.GetUtcNow())
+            await EndAsync(transaction, actor, successor.Kind == KeyKind.Personal ? KeyCause.OverlapEnded : KeyCause.Replaced, keys);
+        return true;
+    }
+
+    /// <summary>Ends keys for good. With the current secret of an API key the whole API key ends.</summary>
+    /// <returns>How many of them had not ended before.</returns>
+    internal async Task<int> EndAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyFacts? facts = null)
+    {
+        // A replaced key stays in its holder's list after its overlap, and is not deleted.
+        var (end, also) = cause == KeyCause.OverlapEnded
+            ? ("overlap_ends_at = CASE WHEN k.overlap_ends_at > @now THEN @now ELSE k.overlap_ends_at END",
+                $"AND k.successor_id IS NOT NULL AND k.status <> {KeyStatus.Invalid}")
+            : ("deleted_at = @now", "");
+        return await ChangeAsync(transaction, actor, cause, keys, facts,
+            $"""
+            UPDATE access_keys AS k SET {end}, status = {KeyStatus.Invalid}, status_version = @version
+            WHERE {keys.Where} AND k.deleted_at IS NULL {also}
+            """);
+    }
+
+    /// <summary>Suspends keys until they are resumed.</summary>
+    /// <returns>How many were not suspended before.</returns>
+    internal Task<int> SuspendAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyFacts? facts = null) =>
+        ChangeAsync(transaction, actor, cause, keys, facts,
+            $"""
+            UPDATE access_keys AS k SET suspended_at = @now, frozen_at = {(cause == KeyCause.Frozen ? "@now" : "k.frozen_at")},
+                status = CASE k.status WHEN {KeyStatus.Valid} THEN {KeyStatus.Suspended} ELSE k.status END, status_version = @version
+            WHERE {keys.Where} AND k.deleted_at IS NULL AND k.suspended_at IS NULL
+            """);
+
+    /// <summary>Resumes keys that were suspended or frozen. Whose user or organization is disabled stays suspended with it.</summary>
+    /// <returns>How many were suspended.</returns>
+    internal Task<int> ResumeAsync(DbTransaction transaction, Actor actor, KeySet keys, KeyFacts? facts = null) =>
+        ChangeAsync(transaction, actor, KeyCause.ResumedByManager, keys, facts,
+            Follow(keys, "suspended_at = NULL, frozen_at = NULL, ", "", "AND k.suspended_at IS NOT NULL", ""));
+
+    /// <summary>Lets the keys of a user or an organization follow it: it was disabled or enabled in this transaction.</summary>
+    internal Task<int> FollowAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys) =>
+        ChangeAsync(transaction, actor, cause, keys, null, Follow(keys, "", "k.suspended_at, ", "", "AND actual.status <> changed.status"));
+
+    /// <summary>Tells that a key has expired. It is refused since that instant, and no token of it lives on: its entry needs no
+    /// change.</summary>
+    internal Task ExpireAsync(DbTransaction transaction, string keyId) =>
+        announcements.WriteAsync(transaction, Actor.Operator, KeyCause.Expired, KeySet.Of(keyId), KeyFacts.None);
+
+    /// <summary>Gives every secret of an API key its new name.</summary>
+    internal static Task RenameAsync(DbTransaction transaction, Guid userId, string name)
+    {
+        var keys = KeySet.OfUser(userId);
+        return transaction.Connection!.ExecuteAsync(
+            $"UPDATE access_keys AS k SET name = @name WHERE {keys.Where} AND k.deleted_at IS NULL", keys.With(new { name }), transaction);
+    }
+
+    /// <summary>Remembers that the owners were told of the expiry of API keys.</summary>
+    internal Task MarkNotifiedAsync(DbTransaction transaction, IReadOnlyList<string> keyIds)
+    {
+        var keys = KeySet.Of(keyIds);
+        return transaction.Connection!.ExecuteAsync(
+            $"UPDATE access_keys AS k SET told_at = @now WHERE {keys.Where}", keys.With(new { now = clock.GetUtcNow() }), transaction);
+    }
+
+    private async Task<bool> InsertAsync(DbTransaction transaction, NewKeyRow key)
+    {
+        var statusIndex = await transaction.Connection!.ExecuteScalarAsync<long>(
+            """
+            INSERT INTO counters (name, value) VALUES ('access_keys.status_index', 0)
+            ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value
+            """, transaction: transaction);
+        return await transaction.Connection!.ExecuteAsync(
+            """
+            INSERT INTO access_keys
+                (id, kind, membership_id, name, hash, scopes, created_at, expires_at, created_by, family_id, status_index)
+            VALUES (@Id, @kind, @MembershipId, @Name, @Hash, @Scopes, @now, @ExpiresAt, @CreatedBy, @FamilyId, @statusIndex)
+            ON CONFLICT (id) DO NOTHING
+            """,
+            new
+            {
+                key.Id, kind = key.Kind == KeyKind.Personal ? "pak" : "oak", key.MembershipId, key.Name, key.Hash, key.Scopes,
+                now = clock.GetUtcNow(), key.ExpiresAt, key.CreatedBy, key.FamilyId, statusIndex,
+            }, transaction) > 0;
+    }
+
+    /// <param name="update">Gives each key that it changes the number <c>@version</c>, by which the duties find them.</param>
+    private async Task<int> ChangeAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyFacts? facts, string update)
+    {
+        var now = clock.GetUtcNow();
+        // The counter's row stays locked until the commit, so numbers become visible in their order: who has seen one has seen all before
+        // it. No smaller than the time, so that a database restored from a back-up numbers its next change above all that was seen before.
+        var version = await transaction.Connection!.ExecuteScalarAsync<long>(
+            """
+            INSERT INTO counters (name, value) VALUES ('access_keys.status_version', @now)
+            ON CONFLICT (name) DO UPDATE SET value = CASE WHEN counters.value < @now THEN @now ELSE counters.value + 1 END RETURNING value
+            """, new { now }, transaction);
+        var count = await transaction.Connection!.ExecuteAsync(update, keys.With(new { now, version }), transaction);
+        if (count == 0) return 0;
+        await announcements.WriteAsync(transaction, actor, cause, KeySet.ChangedBy(version), facts ?? KeyFacts.None);
+        // What ends with a key that has ended, in the same transaction.
+        await EndApiKeysAsync(transaction, actor, version, now);
+        return count;
+    }
+
+    /// <summary>An API key is its current secret: when that has ended, so have the earlier ones, the service user behind it and its
+    /// memberships.</summary>
+    private async Task EndApiKeysAsync(DbTransaction transaction, Actor actor, long version, DateTimeOffset now)
+    {
+        const string ended =
+            """
+            FROM access_keys k JOIN memberships s ON s.id = k.membership_id
+            WHERE k.status_version > 0 AND k.status_version = @version
+              AND k.kind = 'oak' AND k.successor_id IS NULL AND k.deleted_at IS NOT NULL
+            """;
+        if (await transaction.Connection!.ExecuteScalarAsync<long?>($"SELECT 1 {ended} LIMIT 1", new { version }, transaction) is null) return;
+        await EndAsync(transaction, actor, KeyCause.ApiKeyEnded, KeySet.SecretsBeside(version));
+        await transaction.Connection!.ExecuteAsync(
+            $"""
+            UPDATE memberships SET ended_at = @now WHERE ended_at IS NULL AND user_id IN (SELECT s.user_id {ended});
+            UPDATE users SET deleted_at = @now WHERE deleted_at IS NULL AND kind = 'service' AND id IN (SELECT s.user_id {ended});
+            """, new { version, now }, transaction);
+    }
+
+    /// <summary>An update of keys to the status that follows from all that they hang on.</summary>
+    /// <param name="set">Columns that it sets besides.</param>
+    /// <param name="own">The key's own suspension, where that counts.</param>
+    private static string Follow(KeySet keys, string set, string own, string which, string only) =>
+        // A key whose overlap is over keeps its entry: OverlapEnds sets it.
+        $"""
+        UPDATE access_keys AS changed SET {set}status = actual.status, status_version = @version
+        FROM (
+            SELECT k.id, CASE
+                WHEN k.overlap_ends_at <= @now THEN k.status
+                WHEN COALESCE({own}u.disabled_at, o.disabled_at, r.disabled_at) IS NOT NULL THEN {KeyStatus.Suspended}
+                ELSE {KeyStatus.Valid} END AS status
+            FROM access_keys k
+            JOIN memberships m ON m.id = k.membership_id
+            JOIN users u ON u.id = m.user_id
+            JOIN organizations o ON o.id = m.organization_id
+            LEFT JOIN organizations r ON r.id = o.root_id
+            WHERE {keys.Where} AND k.deleted_at IS NULL {which}) AS actual
+        WHERE actual.id = changed.id {only}
+        """;
+}
