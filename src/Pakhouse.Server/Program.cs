@@ -49,7 +49,8 @@ public static class Program
     private static void AddServices(WebApplicationBuilder builder, PakhouseOptions options, Database database, TimeProvider clock)
     {
         var services = builder.Services;
-        services.AddSingleton(options).AddSingleton(database).AddSingleton(clock).AddSingleton<PublicAddress>();
+        // By a function, because the container disposes of what it made: that closes the database.
+        services.AddSingleton(options).AddSingleton(_ => database).AddSingleton(clock).AddSingleton<PublicAddress>();
 
         services.AddHosted<SigningKeys>(); // first: before the others need the database, it makes its own key and that of Data Protection
         services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();

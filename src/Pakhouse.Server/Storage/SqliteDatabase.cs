@@ -80,11 +80,23 @@ public sealed class SqliteDatabase : Database
 
     public override Task<T> WriteAloneAsync<T>(Func<DbTransaction, Task<T>> change) => WriteAsync(change);
 
+    /// <summary>Closes every connection and folds the log into the file: after an orderly stop the file alone is whole.</summary>
     public override async ValueTask DisposeAsync()
     {
         await base.DisposeAsync();
         writer.Dispose();
+        await using var last = new SqliteConnection(new SqliteConnectionStringBuilder(connectionString) { Pooling = false }.ToString());
         SqliteConnection.ClearPool(new SqliteConnection(connectionString));
+        if (!File.Exists(FilePath)) return; // a temporary folder that is gone already
+        try
+        {
+            await last.OpenAsync();
+            await last.ExecuteAsync("PRAGMA busy_timeout=1000; PRAGMA wal_checkpoint(TRUNCATE);");
+        }
+        catch (SqliteException)
+        {
+            // Somebody else reads, or the disk is full: the log stays beside the file, and nothing in it is lost.
+        }
     }
 
     internal static bool IsItsAbsence(Exception exception) => exception is SqliteException
