@@ -144,6 +144,6 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
         await DatabaseState.WriteAsync(transaction, "restored_at", restoredAt.ToString());
     }
 
-    private static Task SetCounterAsync(DbTransaction transaction, string name, long value) => transaction.Connection!.ExecuteAsync(
+    private static Task<int> SetCounterAsync(DbTransaction transaction, string name, long value) => transaction.Connection!.ExecuteAsync(
         "INSERT INTO counters (name, value) VALUES (@name, @value) ON CONFLICT (name) DO UPDATE SET value = excluded.value", new { name, value }, transaction);
 }

@@ -22,8 +22,10 @@ public sealed partial class StateGuard(
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
         var identity = await database.ReadIdentityAsync();
-        var written = file.Read();
-        var state = await ReadAsync();
+        // The file before the database, or the work of another process between the two would look like a loss.
+        var (written, state) = (file.Read(), await ReadAsync());
+        // Twice, because another process may have written the first file between the two.
+        if (FaultOf(state, written, identity) is not null) (written, state) = (file.Read(), await ReadAsync());
         if (FaultOf(state, written, identity) is { } fault) throw new StartupException($"{fault} {Remedy}");
         if (state.Deployment.Length == 0 || state.Place.Length == 0) state = await AdoptAsync(identity, written);
         (seen, deployment.RestoredAt) = (state, state.RestoredAt);

@@ -58,11 +58,12 @@ public class RestoreTests
         var report = await scene.FinishAsync();
         for (var start = 0; start < 2; start++)
         {
-            await using var server = await scene.ServeAsync();
+            var server = await scene.ServeAsync();
             foreach (var index in (long[])[report.FirstUnknownIndex, report.FirstUnknownIndex + 1, report.NextIndex / 2, report.NextIndex - 1])
                 Assert.Equal(1, await StatusListTests.StatusAsync(server, ($"{scene.Address}/status-lists/0", index)));
             Assert.Equal(0, await StatusListTests.StatusAsync(server, ($"{scene.Address}/status-lists/0", report.FirstUnknownIndex - 1)));
             Assert.Equal(0, report.NextIndex % StatusLists.EntriesPerList);
+            await server.StopAsync();
         }
     }
 
