@@ -17,7 +17,7 @@ internal static class TlsFault
         var status = chain?.ChainStatus.Aggregate(X509ChainStatusFlags.NoError, (all, one) => all | one.Status) ?? X509ChainStatusFlags.NoError;
         List<string> faults = [];
         if (status.HasFlag(X509ChainStatusFlags.Revoked)) faults.Add("the certificate was revoked");
-        if ((status & (X509ChainStatusFlags.UntrustedRoot | X509ChainStatusFlags.PartialChain)) != 0)
+        if (status.HasFlag(X509ChainStatusFlags.UntrustedRoot) || status.HasFlag(X509ChainStatusFlags.PartialChain))
             faults.Add("the certificate is untrusted: no authority that this server trusts has signed it, or the other side does not send the whole chain");
         if (status.HasFlag(X509ChainStatusFlags.NotTimeValid)) faults.Add("the certificate has expired or is not valid yet");
         if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch)) faults.Add("the certificate is for another name");

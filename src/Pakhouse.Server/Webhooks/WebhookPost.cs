@@ -49,9 +49,10 @@ internal sealed class WebhookPost(WebhookTarget target, Webhooks webhooks, TimeP
 
     public async Task<WebhookResult> SendAsync(ClaimedMessage message)
     {
-        var (now, began) = (clock.GetUtcNow(), Stopwatch.GetTimestamp());
+        var began = Stopwatch.GetTimestamp();
         try
         {
+            var now = clock.GetUtcNow();
             var webhook = message.Webhook;
             byte[][] secrets = webhook.OldSecretUntil > now
                 ? [webhooks.Open(webhook.Secret), webhooks.Open(webhook.OldSecret!)]
