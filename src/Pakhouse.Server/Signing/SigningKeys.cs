@@ -69,7 +69,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     /// <summary>Makes the successor of the current key. Refused while one is waiting already.</summary>
     public async Task<Outcome<SigningKey>> RotateAsync(Actor actor)
     {
-        if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "Only the operator of this server can rotate its signing keys.", "rotation by no operator");
+        if (Guard.Demand(actor, Permission.RotateSigningKeys) is { } refused) return refused;
         var rotated = await database.ChangeAsync<string>(async transaction =>
         {
             var now = clock.GetUtcNow();
