@@ -108,6 +108,9 @@ public sealed class TestServer : IAsyncDisposable
         await Place.DeleteAsync();
     }
 
+    /// <summary>What a token is granted of a key without limits.</summary>
+    public static readonly NameSet EveryScope = NameSet.Of("openid", "profile", "email", "organization:read", "organization:write");
+
     public const string Password = "correct horse battery";
 
     private int people;

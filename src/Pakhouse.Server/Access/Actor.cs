@@ -20,16 +20,19 @@ public enum Credential
 
 /// <summary>Who acts, with what, and from where.</summary>
 /// <param name="UserId">Null only for the operator. Of an API key: its service user.</param>
+/// <param name="Scopes">What the caller's token was granted; asked of keys and their tokens alone. Of everybody else empty, as a person is not narrowed.</param>
 /// <param name="KeyId">The key the caller came with, if any.</param>
 /// <param name="BoundTo">The organization that the caller's token is for. It opens that one and, where it is a root, its sub-organizations; null: whatever the user may.</param>
 /// <param name="Address">Null when the caller is at the machine itself.</param>
-public sealed record Actor(Credential Credential, Guid? UserId, string? KeyId = null, Guid? BoundTo = null, IPAddress? Address = null)
+public sealed record Actor(Credential Credential, Guid? UserId, NameSet Scopes, string? KeyId = null, Guid? BoundTo = null, IPAddress? Address = null)
 {
-    public static Actor Operator { get; } = new(Credential.Operator, null);
+    public static Actor Operator { get; } = new(Credential.Operator, null, NameSet.Empty);
 
-    public static Actor Session(Guid userId, IPAddress? address = null) => new(Credential.Session, userId, Address: address);
+    public static Actor Session(Guid userId, IPAddress? address = null) => new(Credential.Session, userId, NameSet.Empty, Address: address);
 
-    public static Actor Key(Guid userId, string keyId, Guid? boundTo = null, IPAddress? address = null) => new(Credential.Key, userId, keyId, boundTo, address);
+    public static Actor Key(Guid userId, string keyId, NameSet scopes, Guid? boundTo = null, IPAddress? address = null) =>
+        new(Credential.Key, userId, scopes, keyId, boundTo, address);
 
-    public static Actor ApiKey(Guid userId, string keyId, Guid? boundTo = null, IPAddress? address = null) => new(Credential.ApiKey, userId, keyId, boundTo, address);
+    public static Actor ApiKey(Guid userId, string keyId, NameSet scopes, Guid? boundTo = null, IPAddress? address = null) =>
+        new(Credential.ApiKey, userId, scopes, keyId, boundTo, address);
 }

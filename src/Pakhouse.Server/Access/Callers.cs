@@ -68,8 +68,8 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
             var grant = read.Value;
             context.Features.Set(grant);
             return grant.IsApiKey
-                ? Actor.ApiKey(Guid.Parse(grant.UserId), grant.KeyId, Guid.Parse(grant.OrganizationId), address)
-                : Actor.Key(Guid.Parse(grant.UserId), grant.KeyId, Guid.Parse(grant.OrganizationId), address);
+                ? Actor.ApiKey(Guid.Parse(grant.UserId), grant.KeyId, grant.Scopes, Guid.Parse(grant.OrganizationId), address)
+                : Actor.Key(Guid.Parse(grant.UserId), grant.KeyId, grant.Scopes, Guid.Parse(grant.OrganizationId), address);
         }
 
         if (context.User.Identity?.IsAuthenticated != true)

@@ -21,7 +21,7 @@ public sealed class Explanations(Database database, Keys keys, KeyExchange excha
     /// <param name="organizationId">The key's own.</param>
     /// <param name="target">The organization that a token is to be for; null: the key's own.</param>
     /// <param name="address">Where the request would come from; null: networks are not asked.</param>
-    public async Task<Outcome<Explanation>> ExplainAsync(Actor actor, Guid organizationId, string keyId, Guid? target, NameSet scopes, IPAddress? address)
+    public async Task<Outcome<Explanation>> ExplainAsync(Actor actor, Guid organizationId, string keyId, Guid? target, ScopeRequest scopes, IPAddress? address)
     {
         if (!KeyFormat.IsId(keyId)) return Keys.NoSuchKey;
         var key = await database.ReadAsync<Outcome<Row>>(async connection =>
@@ -49,7 +49,7 @@ public sealed class Explanations(Database database, Keys keys, KeyExchange excha
     }
 
     /// <summary>What was asked, with what was found; whether it passed stands beside it.</summary>
-    private string Words(ExchangeStep step, ExchangeFacts facts, Policy policy, bool isElsewhere, NameSet scopes, IPAddress? address) => step switch
+    private string Words(ExchangeStep step, ExchangeFacts facts, Policy policy, bool isElsewhere, ScopeRequest scopes, IPAddress? address) => step switch
     {
         ExchangeStep.NotDeleted => "The key is not deleted, and the membership that it hangs on has not ended.",
         ExchangeStep.NotExpired => facts.ExpiresAt is { } at ? $"The key has not expired: its expiry is {When.Exact(at)}." : "The key has not expired: it has no expiry.",
@@ -70,7 +70,7 @@ public sealed class Explanations(Database database, Keys keys, KeyExchange excha
         ExchangeStep.Networks => policy.Networks is not { } networks ? "Policy: every network is allowed."
             : address is null ? $"Policy: the request comes from {Names(networks.Select(one => one.ToString()))}; not asked here, as no address was given."
             : $"Policy: {address} lies in {Names(networks.Select(one => one.ToString()))}.",
-        ExchangeStep.Scopes => $"The scopes asked for ({(scopes.Count == 0 ? "all that are allowed" : scopes)}) are within the catalogue ({options.Scopes}), the key's ({(facts.KeyScopes.Count == 0 ? "no limit" : facts.KeyScopes)}) and the policy's ({(policy.Scopes is { } allowed ? Names(allowed) : "no limit")}).",
+        ExchangeStep.Scopes => $"The scopes asked for ({(scopes.IsEverything ? "all that are allowed" : scopes.Names)}) are within the catalogue ({options.Scopes}), the key's ({(facts.KeyScopes.Count == 0 ? "no limit" : facts.KeyScopes)}) and the policy's ({(policy.Scopes is { } allowed ? Names(allowed) : "no limit")}).",
     };
 
     private static string Names(IEnumerable<string> names) => string.Join(", ", names.DefaultIfEmpty("none"));

@@ -41,6 +41,8 @@ public static class Guard
 
     public static async Task<Outcome<Standpoint>> DemandAsync(DbConnection connection, DbTransaction? transaction, Actor actor, Permission permission, Guid organizationId)
     {
+        var row = Permissions.Of(permission);
+        if (CheckScope(row, actor, permission) is { } narrow) return narrow;
         var found = await connection.QuerySingleOrDefaultAsync<Found>(
             """
             SELECT o.name, o.root_id, r.name AS root_name, u.kind AS user_kind,
@@ -73,13 +75,12 @@ public static class Guard
             Roles = (found.Roles ?? NameSet.Empty).Union(found.RootRoles ?? NameSet.Empty), // R1
         };
 
-        var row = Permissions.Of(permission);
         if (CheckCredential(row, actor, permission) is { } refusal) return refusal;
         if (isOperator) return standpoint;
 
         return row.Standing switch
         {
-            Standing.Person or Standing.Member => standpoint,
+            Standing.Self or Standing.Person or Standing.Member => standpoint,
             Standing.DirectMember when standpoint.MembershipId is not null => standpoint,
             Standing.DirectMember => new Refusal(RefusalCode.AccessDenied, InheritedMember(standpoint), $"{permission} by an inherited member (R2)"),
             Standing.Role when row.Roles.Any(standpoint.Roles.Contains) => standpoint,
@@ -92,17 +93,47 @@ public static class Guard
     {
         var row = Permissions.Of(permission);
         if (row.Standing != Standing.Person) throw new ArgumentException("This permission is one in an organization.", nameof(permission));
-        if (CheckCredential(row, actor, permission) is { } refusal) return refusal;
+        if ((CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission)) is { } refusal) return refusal;
         return actor.Credential == Credential.Operator || await transaction.Connection!.ExecuteScalarAsync<long>(
             "SELECT COUNT(*) FROM users WHERE id = @UserId AND kind = 'person' AND disabled_at IS NULL AND deleted_at IS NULL", new { actor.UserId }, transaction) > 0
             ? null
             : new Refusal(RefusalCode.AccessDenied, "This needs a person who can sign in.", $"{permission} by nobody who can sign in");
     }
 
-    private static Refusal? CheckCredential(Permissions.Row row, Actor actor, Permission permission) =>
-        actor.Credential == Credential.Operator
-            ? row.Operator ? null : new Refusal(RefusalCode.AccessDenied, "This belongs to a person: sign in as that person.", $"{permission} is not for the operator")
-            : row.With.Contains(actor.Credential) ? null : new Refusal(RefusalCode.AccessDenied, "A key cannot do this: sign in to the dashboard.", $"{permission} with {actor.Credential} (R7)");
+    /// <summary>For what is about nobody but the caller, or about the server: what they came with decides alone. Null: yes.</summary>
+    public static Refusal? Demand(Actor actor, Permission permission)
+    {
+        var row = Permissions.Of(permission);
+        if (row.Standing != Standing.Self) throw new ArgumentException("This permission asks more than the caller's credential.", nameof(permission));
+        return CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission);
+    }
+
+    /// <summary>
+    /// R11, before anything is looked up: a call without the scope learns nothing of what it names. Where no scope would help, it is told so at once.
+    /// </summary>
+    private static Refusal? CheckScope(Permissions.Row row, Actor actor, Permission permission)
+    {
+        if (actor.Credential is Credential.Session or Credential.Operator) return null;
+        if (Permissions.NameOf(row.Scope) is not { } scope || actor.Scopes.Contains(scope)) return null;
+        return CheckCredential(row, actor, permission)
+            ?? Narrow(scope, permission.ToString());
+    }
+
+    /// <summary>The refusal of RFC 6750 §3.1.</summary>
+    internal static Refusal Narrow(string scope, string what) => new(RefusalCode.InsufficientScope,
+        $"scope: this needs the scope {scope}. Exchange the key again without the field scope, or with {scope} in it; a key that is limited to other scopes cannot do this.",
+        $"{what} without {scope} (R11)") { Scope = scope };
+
+    private static Refusal? CheckCredential(Permissions.Row row, Actor actor, Permission permission)
+    {
+        if (actor.Credential == Credential.Operator)
+            return row.Operator ? null : new Refusal(RefusalCode.AccessDenied, "This belongs to a person: sign in as that person.", $"{permission} is not for the operator");
+        if (row.With.Contains(actor.Credential)) return null;
+        if (row.With.Length == 0) return new Refusal(RefusalCode.AccessDenied, "Only the operator of this server can do this.", $"{permission} by no operator");
+        if (actor.Credential == Credential.Session)
+            return new Refusal(RefusalCode.InvalidToken, "Authorization: send a token as \"Bearer TOKEN\"; a session is not enough here.", $"{permission} with a session");
+        return new Refusal(RefusalCode.AccessDenied, "A key cannot do this: sign in to the dashboard.", $"{permission} with {actor.Credential} (R7)");
+    }
 
     /// <summary>R2: the reason, and both ways out.</summary>
     public static string InheritedMember(Standpoint standpoint) =>

@@ -1,8 +1,9 @@
 namespace Pakhouse.Server;
 
-/// <summary>Everything that somebody can do to an organization and what is in it.</summary>
+/// <summary>Everything that somebody can do here: to an organization and what is in it, to their own account, as the operator.</summary>
 public enum Permission
 {
+    ListOrganizations,
     CreateOrganization,
     AcceptInvitation,
     SeeOrganization,
@@ -35,11 +36,31 @@ public enum Permission
     ChangeApiKey,
     RotateApiKey,
     DeleteApiKey,
+    RevokeItself,
+    ReadUserInfo,
+    ReadSession,
+    EndSession,
+    EndOtherSessions,
+    ChangePassword,
+    AddPasskey,
+    RemovePasskey,
+    AddSecondFactor,
+    RemoveSecondFactor,
+    RenewRecoveryCodes,
+    CreateUser,
+    DisableUser,
+    DeleteUser,
+    CreateOrganizationForOther,
+    DeleteAnyKey,
+    RotateSigningKeys,
 }
 
 /// <summary>Who is enough.</summary>
 public enum Standing
 {
+    /// <summary>Whoever comes with such a credential: it is about nobody but the caller, or about the server.</summary>
+    Self,
+
     /// <summary>Anybody who can sign in: there is no organization yet to be a member of.</summary>
     Person,
 
@@ -53,9 +74,25 @@ public enum Standing
     DirectMember,
 }
 
+/// <summary>The scope that a token must have been granted (R11). Of a person with a session, and of the operator, none is asked.</summary>
+public enum RequiredScope
+{
+    /// <summary>For what shows something: lists and details.</summary>
+    OrganizationRead,
+
+    /// <summary>For everything that changes something.</summary>
+    OrganizationWrite,
+
+    /// <summary>For who the bearer is.</summary>
+    OpenId,
+
+    /// <summary>For what a key does to itself: its successor is exactly as narrow as it is, and whoever holds it may always end it.</summary>
+    None,
+}
+
 /// <summary>
-/// The table: who may do what, and what they must have come with. <see cref="Guard"/> reads it and is the only place that says
-/// yes. A permission without a row is a build error; a role or a credential that is not named has no access.
+/// The table: who may do what, what they must have come with, and what that must have been granted. <see cref="Guard"/> reads it and is
+/// the only place that says yes. A permission without a row is a build error; a role or a credential that is not named has no access.
 /// The operator at the machine may do everything but what belongs to a person alone.
 /// </summary>
 public static class Permissions
@@ -71,50 +108,92 @@ public static class Permissions
     private static readonly Credential[] personAndKey = [Credential.Session, Credential.Key];
     private static readonly Credential[] personOnly = [Credential.Session];
     private static readonly Credential[] keyOnly = [Credential.Key];
+    private static readonly Credential[] anyKey = [Credential.Key, Credential.ApiKey];
+    private static readonly Credential[] nobody = []; // but the operator
+
+    private const RequiredScope read = RequiredScope.OrganizationRead;
+    private const RequiredScope write = RequiredScope.OrganizationWrite;
 
     private static readonly string[] leaders = [Owner, Manager];
     private static readonly string[] watchers = [Owner, Manager, Viewer];
 
     /// <summary>One line of the table.</summary>
-    public sealed record Row(Standing Standing, string[] Roles, Credential[] With, bool Operator);
+    public sealed record Row(Standing Standing, string[] Roles, Credential[] With, RequiredScope Scope, bool Operator);
 
-    /// <remarks>R7 is the column <c>With</c>: what creates, widens or prolongs a key, or could do so in two steps, is for a person only.</remarks>
+    /// <remarks>
+    /// R7 is the column <c>With</c>: what creates, widens or prolongs a key, or could do so in two steps, is for a person only. R11 is the column
+    /// <c>Scope</c>; a row for persons only has one too, for the day on which its column <c>With</c> changes.
+    /// </remarks>
     public static Row Of(Permission permission) => permission switch
     {
-        //                                       standing               roles     with          operator
-        Permission.CreateOrganization    => new(Standing.Person,       [],       personOnly,   true),
-        Permission.AcceptInvitation      => new(Standing.Person,       [],       personOnly,   false),
-        Permission.SeeOrganization       => new(Standing.Member,       [],       everything,   true),
-        Permission.CreateSubOrganization => new(Standing.Role,         leaders,  everything,   true),
-        Permission.RenameOrganization    => new(Standing.Role,         leaders,  everything,   true),
-        Permission.DisableOrganization   => new(Standing.Role,         [Owner],  personOnly,   true),
-        Permission.DeleteOrganization    => new(Standing.Role,         [Owner],  personOnly,   true),
-        Permission.SeeMembers            => new(Standing.Member,       [],       everything,   true),
-        Permission.AddMember             => new(Standing.Role,         leaders,  everything,   true),
-        Permission.InviteMember          => new(Standing.Role,         leaders,  everything,   true),
-        Permission.SeeInvitations        => new(Standing.Role,         watchers, everything,   true),
-        Permission.RemoveMember          => new(Standing.Role,         leaders,  everything,   true),
-        Permission.ChangeRoles           => new(Standing.Role,         leaders,  everything,   true),
-        Permission.Leave                 => new(Standing.DirectMember, [],       personOnly,   false),
-        Permission.SeeActivity           => new(Standing.Role,         watchers, everything,   true),
-        Permission.SeePolicy             => new(Standing.Member,       [],       everything,   true),
-        Permission.ChangePolicy          => new(Standing.Role,         [Owner],  personOnly,   true),
-        Permission.ManageWebhooks        => new(Standing.Role,         [Owner],  personOnly,   true),
-        Permission.GenerateOwnKey        => new(Standing.DirectMember, [],       personOnly,   false),
-        Permission.ListOwnKeys           => new(Standing.Member,       [],       personAndKey, false),
-        Permission.DeleteOwnKey          => new(Standing.Member,       [],       personAndKey, false),
-        Permission.RotateOwnKey          => new(Standing.DirectMember, [],       personOnly,   false),
-        Permission.RotateItself          => new(Standing.DirectMember, [],       keyOnly,      false), // and only where the policy allows it
-        Permission.ExplainOwnKey         => new(Standing.Member,       [],       personOnly,   false),
-        Permission.ListMemberKeys        => new(Standing.Role,         leaders,  everything,   true),
-        Permission.DeleteMemberKey       => new(Standing.Role,         leaders,  everything,   true),
-        Permission.SuspendMemberKey      => new(Standing.Role,         leaders,  personOnly,   true),
-        Permission.ListApiKeys           => new(Standing.Role,         leaders,  everything,   true),
-        Permission.CreateApiKey          => new(Standing.Role,         leaders,  personOnly,   false),
-        Permission.ChangeApiKey          => new(Standing.Role,         leaders,  personOnly,   false),
-        Permission.RotateApiKey          => new(Standing.Role,         leaders,  personOnly,   false),
-        Permission.DeleteApiKey          => new(Standing.Role,         leaders,  everything,   true),
+        //                                             standing      roles     with          scope                  operator
+        Permission.ListOrganizations          => new(Standing.Self,         [],       everything,   read,                  true),
+        Permission.CreateOrganization         => new(Standing.Person,       [],       personOnly,   write,                 true),
+        Permission.AcceptInvitation           => new(Standing.Person,       [],       personOnly,   write,                 false),
+        Permission.SeeOrganization            => new(Standing.Member,       [],       everything,   read,                  true),
+        Permission.CreateSubOrganization      => new(Standing.Role,         leaders,  everything,   write,                 true),
+        Permission.RenameOrganization         => new(Standing.Role,         leaders,  everything,   write,                 true),
+        Permission.DisableOrganization        => new(Standing.Role,         [Owner],  personOnly,   write,                 true),
+        Permission.DeleteOrganization         => new(Standing.Role,         [Owner],  personOnly,   write,                 true),
+        Permission.SeeMembers                 => new(Standing.Member,       [],       everything,   read,                  true),
+        Permission.AddMember                  => new(Standing.Role,         leaders,  everything,   write,                 true),
+        Permission.InviteMember               => new(Standing.Role,         leaders,  everything,   write,                 true),
+        Permission.SeeInvitations             => new(Standing.Role,         watchers, everything,   read,                  true),
+        Permission.RemoveMember               => new(Standing.Role,         leaders,  everything,   write,                 true),
+        Permission.ChangeRoles                => new(Standing.Role,         leaders,  everything,   write,                 true),
+        Permission.Leave                      => new(Standing.DirectMember, [],       personOnly,   write,                 false),
+        Permission.SeeActivity                => new(Standing.Role,         watchers, everything,   read,                  true),
+        Permission.SeePolicy                  => new(Standing.Member,       [],       everything,   read,                  true),
+        Permission.ChangePolicy               => new(Standing.Role,         [Owner],  personOnly,   write,                 true),
+        Permission.ManageWebhooks             => new(Standing.Role,         [Owner],  personOnly,   write,                 true),
+        Permission.GenerateOwnKey             => new(Standing.DirectMember, [],       personOnly,   write,                 false),
+        Permission.ListOwnKeys                => new(Standing.Member,       [],       personAndKey, read,                  false),
+        Permission.DeleteOwnKey               => new(Standing.Member,       [],       personAndKey, write,                 false),
+        Permission.RotateOwnKey               => new(Standing.DirectMember, [],       personOnly,   write,                 false),
+        Permission.RotateItself               => new(Standing.DirectMember, [],       keyOnly,      RequiredScope.None,    false), // and only where the policy allows it
+        Permission.ExplainOwnKey              => new(Standing.Member,       [],       personOnly,   read,                  false),
+        Permission.ListMemberKeys             => new(Standing.Role,         leaders,  everything,   read,                  true),
+        Permission.DeleteMemberKey            => new(Standing.Role,         leaders,  everything,   write,                 true),
+        Permission.SuspendMemberKey           => new(Standing.Role,         leaders,  personOnly,   write,                 true),
+        Permission.ListApiKeys                => new(Standing.Role,         leaders,  everything,   read,                  true),
+        Permission.CreateApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false),
+        Permission.ChangeApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false),
+        Permission.RotateApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false),
+        Permission.DeleteApiKey               => new(Standing.Role,         leaders,  everything,   write,                 true),
+        Permission.RevokeItself               => new(Standing.Self,         [],       anyKey,       RequiredScope.None,    false),
+        Permission.ReadUserInfo               => new(Standing.Self,         [],       anyKey,       RequiredScope.OpenId,  false),
+        Permission.ReadSession                => new(Standing.Self,         [],       personOnly,   read,                  false),
+        Permission.EndSession                 => new(Standing.Self,         [],       personOnly,   write,                 false),
+        Permission.EndOtherSessions           => new(Standing.Self,         [],       personOnly,   write,                 false),
+        Permission.ChangePassword             => new(Standing.Self,         [],       personOnly,   write,                 false),
+        Permission.AddPasskey                 => new(Standing.Self,         [],       personOnly,   write,                 false),
+        Permission.RemovePasskey              => new(Standing.Self,         [],       personOnly,   write,                 false),
+        Permission.AddSecondFactor            => new(Standing.Self,         [],       personOnly,   write,                 false),
+        Permission.RemoveSecondFactor         => new(Standing.Self,         [],       personOnly,   write,                 false),
+        Permission.RenewRecoveryCodes         => new(Standing.Self,         [],       personOnly,   write,                 false),
+        Permission.CreateUser                 => new(Standing.Self,         [],       nobody,       write,                 true),
+        Permission.DisableUser                => new(Standing.Self,         [],       nobody,       write,                 true),
+        Permission.DeleteUser                 => new(Standing.Self,         [],       nobody,       write,                 true),
+        Permission.CreateOrganizationForOther => new(Standing.Self,         [],       nobody,       write,                 true),
+        Permission.DeleteAnyKey               => new(Standing.Self,         [],       nobody,       write,                 true),
+        Permission.RotateSigningKeys          => new(Standing.Self,         [],       nobody,       write,                 true),
     };
+
+    /// <summary>The scope's name; null: none is asked.</summary>
+    public static string? NameOf(RequiredScope scope) => scope switch
+    {
+        RequiredScope.OrganizationRead => ScopeCatalogue.OrganizationRead,
+        RequiredScope.OrganizationWrite => ScopeCatalogue.OrganizationWrite,
+        RequiredScope.OpenId => ScopeCatalogue.OpenId,
+        RequiredScope.None => null,
+    };
+
+    /// <summary>Whether the addresses of people are shown to this caller, who may see the people themselves (R11).</summary>
+    public static bool ShowsAddresses(this Actor actor) =>
+        actor.Credential is Credential.Session or Credential.Operator || actor.Scopes.Contains(ScopeCatalogue.Email);
+
+    /// <summary>A person's address as this caller is shown it; null: not at all.</summary>
+    public static string? Shown(this Actor actor, string email) => actor.ShowsAddresses() ? email : null;
 
     /// <summary>R8: an owner alone grants or removes <c>owner</c>.</summary>
     public static bool MayGrantOwner(Standpoint standpoint) => standpoint.IsOperator || standpoint.Roles.Contains(Owner);

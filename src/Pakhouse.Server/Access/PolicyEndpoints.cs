@@ -84,7 +84,7 @@ public static class PolicyEndpoints
         IPAddress? from = null;
         if (!string.IsNullOrEmpty(address) && !IPAddress.TryParse(address, out from)) return new Refusal(RefusalCode.InvalidRequest, "address: give an IPv4 or IPv6 address.", "no address").ToResult();
         if (scope?.Length > 2048) return new Refusal(RefusalCode.InvalidRequest, "scope: this is too long.", "scope too long").ToResult();
-        return (await explanations.ExplainAsync(context.Caller(), organizationId, keyId, target, NameSet.Parse(scope ?? ""), from)).ToResult(explained => new
+        return (await explanations.ExplainAsync(context.Caller(), organizationId, keyId, target, ScopeRequest.Of(NameSet.Parse(scope ?? "")), from)).ToResult(explained => new
         {
             explained.KeyId,
             OrganizationId = explained.Target,

@@ -8,8 +8,9 @@ namespace Pakhouse.Server;
 public sealed record ScopeEntry(string Name, string Title, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Description = null);
 
 /// <summary>
-/// The scopes of the platform with words for people, beside its roles: those of OpenID Connect Core §5.4, which are always there, and its own.
-/// A scope narrows what a token may be used for; what it means, the platform's APIs say.
+/// The scopes of the platform with words for people, beside its roles: those that are always there, and its own. There are two kinds. Identity scopes
+/// (OpenID Connect Core §5.4) say which claims a token carries. All others are API scopes and say which calls it opens: two of them open this
+/// server's own API, and what the platform's mean, its APIs say.
 /// </summary>
 public static class ScopeCatalogue
 {
@@ -18,12 +19,20 @@ public static class ScopeCatalogue
         UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
     };
 
+    public const string OpenId = "openid", Profile = "profile", Email = "email", OrganizationRead = "organization:read", OrganizationWrite = "organization:write";
+
+    /// <summary>What every server knows, the identity scopes first.</summary>
     public static IReadOnlyList<ScopeEntry> Standard { get; } =
     [
-        new("openid", "Identity", "Who the token acts for."),
-        new("profile", "Name", "The person's name stands in the token."),
-        new("email", "E-mail address", "The person's address stands in the token."),
+        new(OpenId, "Identity", "Who the token acts for."),
+        new(Profile, "Name", "The person's name stands in the token."),
+        new(Email, "E-mail address", "The person's address stands in the token, and those of members in what it reads."),
+        new(OrganizationRead, "Read organizations", "Read organizations, their members, roles, keys and activity."),
+        new(OrganizationWrite, "Change organizations", "Change organizations, members, roles, invitations and keys."),
     ];
+
+    /// <summary>It narrows claims and opens no API.</summary>
+    public static bool IsIdentity(string name) => name is OpenId or Profile or Email;
 
     /// <exception cref="FormatException">It is no catalogue; the message says where.</exception>
     public static IReadOnlyList<ScopeEntry> Parse(ReadOnlySpan<byte> utf8)
@@ -40,7 +49,7 @@ public static class ScopeCatalogue
 
         if (entries is null || entries.Contains(null!)) throw new FormatException("an entry is empty");
         if (entries.FirstOrDefault(entry => !NameSet.IsName(entry.Name)) is not null) throw new FormatException($"a scope's name is 1 to {NameSet.NameLengthMax} characters of [A-Za-z0-9._:-]");
-        if (entries.Concat(Standard).GroupBy(entry => entry.Name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } twice) throw new FormatException($"scope {twice.Key} stands in it twice, or is one of the standard ones");
+        if (entries.Concat(Standard).GroupBy(entry => entry.Name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } twice) throw new FormatException($"scope {twice.Key} stands in it twice, or is one of the built-in ones");
         return entries;
     }
 

@@ -140,6 +140,8 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
     {
         var all = await Guard.DemandAsync(connection, null, actor, Permission.SeeActivity, organizationId);
         if (all.IsRefused && (await Guard.DemandAsync(connection, null, actor, Permission.SeeOrganization, organizationId)).Refusal is { } refusal) return refusal;
+        // What is not shown is not found out by asking for it either.
+        if (filter.Person is { } asked && !Guid.TryParse(asked, out _) && !actor.ShowsAddresses()) return Guard.Narrow(ScopeCatalogue.Email, "person by address");
 
         var parameters = new DynamicParameters(new { organizationId, me = actor.UserId?.ToString() ?? "", isOwnOnly = all.IsRefused ? 1L : 0L, limit = size + 1 });
         var entries = (await connection.QueryAsync<ActivityEntry>(

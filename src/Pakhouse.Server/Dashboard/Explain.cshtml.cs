@@ -31,7 +31,7 @@ public sealed class ExplainModel(Organizations organizations, Explanations expla
         if (await EnterAsync() is { } refused) return refused;
         IPAddress? address = null;
         if (!string.IsNullOrWhiteSpace(Address) && !IPAddress.TryParse(Address.Trim(), out address)) Errors.Add("Enter an IPv4 or IPv6 address, or leave it empty.");
-        var explained = await explanations.ExplainAsync(Actor, OrganizationId, KeyId, Target, NameSet.Parse(Scope is { Length: <= 2048 } ? Scope : ""), address);
+        var explained = await explanations.ExplainAsync(Actor, OrganizationId, KeyId, Target, ScopeRequest.Of(NameSet.Parse(Scope is { Length: <= 2048 } ? Scope : "")), address);
         if (explained.Refusal is { } refusal) return this.Refuse(refusal);
         Explanation = explained.Value;
         return Page();

@@ -33,7 +33,7 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
     {
         Standing.Role => row.Roles.Any(Standpoint.Roles.Contains),
         Standing.DirectMember => !Standpoint.IsInherited,
-        Standing.Member or Standing.Person => true,
+        Standing.Member or Standing.Person or Standing.Self => true,
     };
 
     public static string KeyUrl(Guid organizationId, string keyId) => $"{SecurityUrl(organizationId)}/keys/{keyId}";

@@ -134,6 +134,7 @@ public static partial class Edge
         var response = context.Response;
         var request = context.Request;
         if (refusal.Code == RefusalCode.InvalidToken) response.Headers.WWWAuthenticate = request.Headers.Authorization.Count == 0 ? "Bearer" : "Bearer error=\"invalid_token\""; // RFC 6750 §3.1
+        if (refusal.Scope is { } scope) response.Headers.WWWAuthenticate = $"Bearer error=\"insufficient_scope\", scope=\"{scope}\"";
         if (request.Path.StartsWithSegments("/auth", StringComparison.OrdinalIgnoreCase) || request.Path.StartsWithSegments("/oauth", StringComparison.OrdinalIgnoreCase))
         {
             return OAuthErrors.WriteAsync(response, refusal, status);

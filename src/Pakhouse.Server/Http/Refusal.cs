@@ -9,6 +9,7 @@ public enum RefusalCode
     InvalidToken,
     InvalidClient,
     AccessDenied,
+    InsufficientScope,
     SlowDown,
     TemporarilyUnavailable,
     NotFound,
@@ -42,6 +43,9 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
     /// <summary>Of an exchange: worth knowing to the key's holder; see <see cref="KeyRotation.NoteLateUseAsync"/>.</summary>
     public LateUse Late { get; init; }
 
+    /// <summary>Of <see cref="RefusalCode.InsufficientScope"/>: the scope that the call needs.</summary>
+    public string? Scope { get; init; }
+
     /// <summary>Seconds for a <c>Retry-After</c> header; null: no header.</summary>
     public int? RetryAfterSeconds { get; init; }
 
@@ -54,6 +58,7 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
         RefusalCode.InvalidToken => StatusCodes.Status401Unauthorized,
         RefusalCode.InvalidClient => StatusCodes.Status401Unauthorized,
         RefusalCode.AccessDenied => StatusCodes.Status403Forbidden,
+        RefusalCode.InsufficientScope => StatusCodes.Status403Forbidden,
         RefusalCode.SlowDown => StatusCodes.Status429TooManyRequests,
         RefusalCode.TemporarilyUnavailable => StatusCodes.Status503ServiceUnavailable,
         RefusalCode.NotFound => StatusCodes.Status404NotFound,
@@ -64,7 +69,7 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
     /// <summary>Words that clients of the field read as they are, in place of the code's own <c>error</c>.</summary>
     public string? ErrorText { get; init; }
 
-    /// <summary>The <c>error</c> member: RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1 for <c>invalid_token</c>, RFC 8628 §3.5 for <c>slow_down</c>.</summary>
+    /// <summary>The <c>error</c> member: RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1 for <c>invalid_token</c> and <c>insufficient_scope</c>, RFC 8628 §3.5 for <c>slow_down</c>.</summary>
     public string Error => ErrorText ?? Code switch
     {
         RefusalCode.InvalidRequest => "invalid_request",
@@ -73,6 +78,7 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
         RefusalCode.InvalidToken => "invalid_token",
         RefusalCode.InvalidClient => "invalid_client",
         RefusalCode.AccessDenied => "access_denied",
+        RefusalCode.InsufficientScope => "insufficient_scope",
         RefusalCode.SlowDown => "slow_down",
         RefusalCode.TemporarilyUnavailable => "temporarily_unavailable",
         RefusalCode.NotFound => "not_found",

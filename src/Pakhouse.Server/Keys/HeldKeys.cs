@@ -22,7 +22,7 @@ public sealed record HeldKey
 
     /// <summary>What an exchange like its last one would get; of a key that was never used, one for its own organization from anywhere.</summary>
     internal Outcome<TokenGrant> Judge(KeyExchange exchange, ExchangeFacts facts, DateTimeOffset at, List<ExchangeStep>? steps = null) =>
-        exchange.Judge(Id, facts, Target, NameSet.Empty, IPAddress.TryParse(LastUsedAddress, out var address) ? address : null, at, steps);
+        exchange.Judge(Id, facts, Target, ScopeRequest.Everything, IPAddress.TryParse(LastUsedAddress, out var address) ? address : null, at, steps);
 }
 
 /// <summary>Many keys at once, with the facts of their exchange: for previews of a policy and for the inventory. It reads, and decides nothing.</summary>

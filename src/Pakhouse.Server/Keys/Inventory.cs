@@ -68,7 +68,8 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
         JOIN users u ON u.id = m.user_id
         WHERE (o.id = @organizationId OR (o.root_id = @organizationId AND @withSubs = 1)) AND o.deleted_at IS NULL
           AND (k.created_at < @afterAt OR (k.created_at = @afterAt AND k.id > @afterId))
-          AND (@search = '' OR LOWER(u.name) LIKE @search ESCAPE '\' OR LOWER(u.email) LIKE @search ESCAPE '\' OR LOWER(k.name) LIKE @search ESCAPE '\' OR LOWER(k.id) LIKE @search ESCAPE '\')
+          AND (@search = '' OR LOWER(u.name) LIKE @search ESCAPE '\' OR (@byAddress = 1 AND LOWER(u.email) LIKE @search ESCAPE '\')
+            OR LOWER(k.name) LIKE @search ESCAPE '\' OR LOWER(k.id) LIKE @search ESCAPE '\')
           AND {0}
         ORDER BY k.created_at DESC, k.id LIMIT @limit
         """;
@@ -93,6 +94,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
             afterAt = after.At,
             afterId = after.Id,
             search = Checks.Normalize(query.Search).Trim() is { Length: > 0 } text ? $"%{Escape(text.ToLowerInvariant())}%" : "",
+            byAddress = actor.ShowsAddresses() ? 1L : 0, // what is not shown is not found out by searching either
             now,
             soon = now.AddDays(ExpiringDays),
             usedHour = now.AddDays(-UnusedDays).ToUnixTimeSeconds() / 3600,

@@ -40,7 +40,7 @@ public static class InventoryEndpoints
         if (ReadFilter(filter) is not { } known) return badFilter.ToResult();
         var length = limit ?? Inventory.PageLength;
         var page = await inventory.ListAsync(context.Caller(), organizationId, new(known, search ?? "", after ?? ""), length);
-        return page.ToResult(rows => new ShownPage(rows.Select(Show), rows.Count == length ? rows[^1].Cursor : null));
+        return page.ToResult(rows => new ShownPage(rows.Select(row => Show(row, context.Caller())), rows.Count == length ? rows[^1].Cursor : null));
     }
 
     private static async Task WriteCsvAsync(HttpContext context, Inventory inventory, Guid organizationId, string? filter, string? search)
@@ -74,7 +74,7 @@ public static class InventoryEndpoints
             foreach (var row in page.Value)
             {
                 var (key, facts) = (row.Key, row.Key.Facts);
-                Csv.AppendRow(text, key.Id, key.Name, facts.IsApiKey ? "API key" : "Personal access key", key.IsPerson ? facts.UserName : "", key.IsPerson ? facts.UserEmail : "", Yes(facts.IsUserGone), key.OrganizationName,
+                Csv.AppendRow(text, key.Id, key.Name, facts.IsApiKey ? "API key" : "Personal access key", key.IsPerson ? facts.UserName : "", key.IsPerson ? context.Caller().Shown(facts.UserEmail) : "", Yes(facts.IsUserGone), key.OrganizationName,
                     When.Machine(facts.CreatedAt), Time(facts.ExpiresAt), Time(key.LastUsedAt), key.LastUsedAddress, Yes(facts.IsSuspended), row.BeyondPolicy is { } rule ? PolicyWords.RuleTitle(rule) : "");
             }
 
@@ -106,14 +106,14 @@ public static class InventoryEndpoints
         return action is null ? badAction.ToResult() : (await inventory.ActAsync(context.Caller(), organizationId, action.Value, wanted.KeyIds)).ToResult(done => new { KeyIds = done });
     }
 
-    private static object Show(InventoryKey row) => new
+    private static object Show(InventoryKey row, Actor caller) => new
     {
         row.Key.Id,
         row.Key.Name,
         Kind = row.Key.IsPerson ? "personalAccessKey" : "apiKey",
         UserId = row.Key.IsPerson ? row.Key.Facts.UserId : null,
         UserName = row.Key.IsPerson ? row.Key.Facts.UserName : null,
-        UserEmail = row.Key.IsPerson ? row.Key.Facts.UserEmail : null,
+        UserEmail = row.Key.IsPerson ? caller.Shown(row.Key.Facts.UserEmail) : null,
         HolderInactive = row.Key.Facts.IsUserGone,
         row.Key.Facts.OrganizationId,
         row.Key.OrganizationName,

@@ -80,7 +80,7 @@ public static class KeyEndpoints
         if (all != true) return (await keys.ListAsync(context.Caller(), organizationId)).ToResult(own => new ShownKeys(own.Select(key => Show(key)), null));
         var length = limit ?? 100;
         return (await memberKeys.ListAsync(context.Caller(), organizationId, after ?? "", length)).ToResult(found =>
-            new ShownKeys(found.Select(one => Show(one.Key) with { UserId = one.UserId, UserEmail = one.UserEmail }), found.Count == length ? found[^1].Key.Id : null));
+            new ShownKeys(found.Select(one => Show(one.Key) with { UserId = one.UserId, UserEmail = context.Caller().Shown(one.UserEmail) }), found.Count == length ? found[^1].Key.Id : null));
     }
 
     private static async Task<IResult> GenerateAsync(Guid organizationId, Body<WantedKey> body, HttpContext context, Keys keys)

@@ -62,7 +62,8 @@ public sealed class KeyHistory(Database database, TimeProvider clock)
     {
         var own = await Guard.DemandAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
         var lead = await Guard.DemandAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
-        if (own.Refusal is { } refused && lead.IsRefused) return refused;
+        // An API key has no keys of its own; where only its scope is missing, it is told which.
+        if (own.Refusal is { } refused && lead.Refusal is { } notLead) return notLead.Code == RefusalCode.InsufficientScope ? notLead : refused;
 
         var found = await connection.QuerySingleOrDefaultAsync<Found>(
             """

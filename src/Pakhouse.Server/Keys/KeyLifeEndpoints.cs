@@ -37,7 +37,7 @@ public static class KeyLifeEndpoints
         }
 
         var address = context.Connection.RemoteIpAddress;
-        var proved = await exchange.ExchangeAsync(new ExchangeRequest(key, null, NameSet.Empty) { Address = address });
+        var proved = await exchange.ExchangeAsync(new ExchangeRequest(key, null, ScopeRequest.Everything) { Address = address });
         if (proved.Refusal is { } refusal)
         {
             await rotation.NoteLateUseAsync(refusal, key, address, context.Request.Headers.UserAgent);
@@ -46,7 +46,7 @@ public static class KeyLifeEndpoints
             return (refusal with { Description = refusal.Description.Replace("key: ", "personalAccessKey: ", StringComparison.Ordinal) }).ToResult();
         }
 
-        var actor = Actor.Key(Guid.Parse(proved.Value.UserId), proved.Value.KeyId, address: address);
+        var actor = Actor.Key(Guid.Parse(proved.Value.UserId), proved.Value.KeyId, proved.Value.Scopes, address: address);
         return (await rotation.RotateSelfAsync(actor, Guid.Parse(proved.Value.OrganizationId), KeyFormat.NewId(), Overlap(overlap))).ToResult(Show);
     }
 

@@ -88,7 +88,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
             WHERE k.id = @keyId AND k.kind = 'pak' AND k.family_id IS NOT NULL AND k.deleted_at IS NULL AND k.suspended_at IS NULL AND k.overlap_ends_at <= @now
             """, new { keyId, now }, transaction);
         if (found is not { } key) return false;
-        var actor = Actor.Key(key.UserId, keyId, address: from);
+        var actor = Actor.Key(key.UserId, keyId, NameSet.Empty, address: from);
         await lifecycle.SuspendAsync(transaction, actor, KeyCause.Frozen, KeySet.OfFamily(key.FamilyId), new()
         {
             UsedKeyId = keyId,

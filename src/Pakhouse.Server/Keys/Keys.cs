@@ -135,14 +135,15 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         if (standpoint.Refusal is { } refused) return refused;
 
         // Somebody else's key and no key at all are one answer: ids of others cannot be found out here.
-        var own = KeySet.OfMembership(keyId, standpoint.Value.MembershipId!.Value);
+        if (standpoint.Value.MembershipId is not { } membershipId) return NoSuchKey; // an inherited member has none here
+        var own = KeySet.OfMembership(keyId, membershipId);
         return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByHolder, own) == 0 ? NoSuchKey : true;
     });
 
     /// <summary>Ends a key whoever holds it: for an owner who cannot sign in, and after a restored back-up.</summary>
     public Task<Outcome<bool>> DeleteByOperatorAsync(Actor actor, string keyId) => database.ChangeAsync<bool>(async transaction =>
     {
-        if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "Only the operator of this server can do this.", "key of another deleted by no operator");
+        if (Guard.Demand(actor, Permission.DeleteAnyKey) is { } refused) return refused;
         return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByOperator, KeySet.Of(keyId)) == 0
             ? new Refusal(RefusalCode.NotFound, "There is no such key; it may have been deleted already.", "no such key")
             : true;
@@ -165,7 +166,8 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
             var isProved = CryptographicOperations.FixedTimeEquals(hash, found?.Hash ?? noHash);
             if (found is null || !isProved || found.DeletedAt is not null) return false;
 
-            var actor = new Actor(found.Kind == "oak" ? Credential.ApiKey : Credential.Key, found.UserId, keyId, Address: address);
+            var actor = new Actor(found.Kind == "oak" ? Credential.ApiKey : Credential.Key, found.UserId, NameSet.Empty, keyId, Address: address);
+            if (Guard.Demand(actor, Permission.RevokeItself) is not null) return false;
             await lifecycle.EndAsync(transaction, actor, KeyCause.RevokedWithSecret, KeySet.Of(keyId));
             return true;
         });

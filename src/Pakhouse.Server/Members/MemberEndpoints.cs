@@ -11,9 +11,11 @@ public static class MemberEndpoints
         public required Guid Id { get; init; }
 
         /// <summary>What the person signs in with: the address.</summary>
-        public required string Username { get; init; }
+        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Username { get; init; }
 
-        public required string Email { get; init; }
+        /// <summary>Of a token, only where it was granted <c>email</c>.</summary>
+        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Email { get; init; }
+
         public required string FullName { get; init; }
 
         /// <summary>Held in this organization itself.</summary>
@@ -86,7 +88,9 @@ public static class MemberEndpoints
     public sealed record ShownInvitation
     {
         public required Guid Id { get; init; }
-        public required string UserEmail { get; init; }
+        /// <summary>Of a token, only where it was granted <c>email</c>.</summary>
+        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? UserEmail { get; init; }
+
         public required Guid RootOrganizationId { get; init; }
         public required IEnumerable<ShownOrganizationRoles> OrganizationsAndRoles { get; init; }
 
@@ -114,8 +118,8 @@ public static class MemberEndpoints
         (await members.ListAsync(context.Caller(), organizationId, below: true)).ToResult(found => found.Select(member => new ShownMember
         {
             Id = member.UserId,
-            Username = member.Email,
-            Email = member.Email,
+            Username = context.Caller().Shown(member.Email),
+            Email = context.Caller().Shown(member.Email),
             FullName = member.Name,
             Roles = options.Roles.Living(member.Roles),
             InheritedRoles = options.Roles.Living(member.InheritedRoles),
@@ -131,12 +135,16 @@ public static class MemberEndpoints
         var roles = ReadRoles(body.Value.Roles);
         if (roles.Refusal is { } badRoles) return badRoles.ToResult();
         var added = await members.AddAsync(context.Caller(), organizationId, userId.Value, roles.Value);
-        return added.Refusal is { } refusal ? refusal.ToResult() : await FindRolesAsync(organizationId, userId.Value, context, members, options);
+        return added.Refusal is { } refusal
+            ? refusal.ToResult()
+            : Show(await members.FindAsync(context.Caller(), organizationId, userId.Value, Permission.AddMember), options);
     }
 
-    private static async Task<IResult> FindRolesAsync(Guid organizationId, Guid userId, HttpContext context, Members members, PakhouseOptions options)
+    private static async Task<IResult> FindRolesAsync(Guid organizationId, Guid userId, HttpContext context, Members members, PakhouseOptions options) =>
+        Show(await members.FindAsync(context.Caller(), organizationId, userId), options);
+
+    private static IResult Show(Outcome<Member> found, PakhouseOptions options)
     {
-        var found = await members.FindAsync(context.Caller(), organizationId, userId);
         if (found is { IsRefused: false, Value.IsOnlyBelow: true }) return onlyBelow.ToResult();
         return found.ToResult(member => new ShownRoles
         {
@@ -152,12 +160,14 @@ public static class MemberEndpoints
         if (body.Refusal is { } unreadable) return unreadable.ToResult();
         var roles = ReadRoles(body.Value.Roles);
         if (roles.Refusal is { } badRoles) return badRoles.ToResult();
-        var found = await members.FindAsync(context.Caller(), organizationId, userId);
+        var found = await members.FindAsync(context.Caller(), organizationId, userId, Permission.ChangeRoles);
         if (found.Refusal is { } unseen) return unseen.ToResult();
         // Clients read the living roles, add one and send all back: what they were not shown, they do not mean to take.
         var wanted = roles.Value.Count == 0 ? roles.Value : roles.Value.Union(NameSet.Of(Retired(found.Value, options)));
         var set = await members.SetRolesAsync(context.Caller(), organizationId, userId, wanted);
-        return set.Refusal is { } refusal ? refusal.ToResult() : await FindRolesAsync(organizationId, userId, context, members, options);
+        return set.Refusal is { } refusal
+            ? refusal.ToResult()
+            : Show(await members.FindAsync(context.Caller(), organizationId, userId, Permission.ChangeRoles), options);
     }
 
     private static async Task<IResult> InviteAsync(string? action, string? organizationId, string? userEmail, Body<WantedInvitation> body, HttpContext context, Invitations invitations, TimeProvider clock)
@@ -168,24 +178,24 @@ public static class MemberEndpoints
         switch (action)
         {
             case "re-invite":
-                return (await invitations.SendAgainAsync(context.Caller(), id.Value, ReadEmail(userEmail, body.Value.UserEmail))).ToResult(invitation => Show(invitation, clock));
+                return (await invitations.SendAgainAsync(context.Caller(), id.Value, ReadEmail(userEmail, body.Value.UserEmail))).ToResult(invitation => Show(invitation, context.Caller(), clock));
             case "invite":
                 var wanted = ReadWanted(body.Value.OrganizationsAndRoles);
                 return wanted.Refusal is { } refusal ? refusal.ToResult()
-                    : (await invitations.InviteAsync(context.Caller(), id.Value, body.Value.UserEmail ?? "", wanted.Value)).ToResult(invitation => Show(invitation, clock));
+                    : (await invitations.InviteAsync(context.Caller(), id.Value, body.Value.UserEmail ?? "", wanted.Value)).ToResult(invitation => Show(invitation, context.Caller(), clock));
             default:
                 return new Refusal(RefusalCode.InvalidRequest, "action: say invite or re-invite.", "no action").ToResult();
         }
     }
 
     private static async Task<IResult> ListInvitationsAsync(Guid organizationId, HttpContext context, Invitations invitations, TimeProvider clock) =>
-        (await invitations.ListAsync(context.Caller(), organizationId)).ToResult(found => found.Select(invitation => Show(invitation, clock)));
+        (await invitations.ListAsync(context.Caller(), organizationId)).ToResult(found => found.Select(invitation => Show(invitation, context.Caller(), clock)));
 
     private static async Task<IResult> SendAgainAsync(Guid organizationId, string? action, Body<Invited> body, HttpContext context, Invitations invitations, TimeProvider clock)
     {
         if (body.Refusal is { } unreadable) return unreadable.ToResult();
         if (action != "re-invite") return new Refusal(RefusalCode.InvalidRequest, "action: say re-invite.", "no action").ToResult();
-        return (await invitations.SendAgainAsync(context.Caller(), organizationId, body.Value.UserEmail ?? "")).ToResult(invitation => Show(invitation, clock));
+        return (await invitations.SendAgainAsync(context.Caller(), organizationId, body.Value.UserEmail ?? "")).ToResult(invitation => Show(invitation, context.Caller(), clock));
     }
 
     private static async Task<IResult> WithdrawAsync(Guid organizationId, string? userEmail, Body<Invited> body, HttpContext context, Invitations invitations)
@@ -221,10 +231,10 @@ public static class MemberEndpoints
         return read;
     }
 
-    private static ShownInvitation Show(Invitation invitation, TimeProvider clock) => new()
+    private static ShownInvitation Show(Invitation invitation, Actor caller, TimeProvider clock) => new()
     {
         Id = invitation.Id,
-        UserEmail = invitation.Email,
+        UserEmail = caller.Shown(invitation.Email),
         RootOrganizationId = invitation.RootId,
         OrganizationsAndRoles = invitation.OrganizationsAndRoles.Select(one => new ShownOrganizationRoles(one.OrganizationId, one.OrganizationName, one.Roles)),
         Status = invitation.ExpiresAt <= clock.GetUtcNow() ? "Expired" : "Pending",

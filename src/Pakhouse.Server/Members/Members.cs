@@ -87,9 +87,10 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
     });
 
     /// <summary>One person, wherever <see cref="ListAsync"/> shows them.</summary>
-    public Task<Outcome<Member>> FindAsync(Actor actor, Guid organizationId, Guid userId) => database.ReadAsync<Outcome<Member>>(async connection =>
+    /// <param name="permission">Of the change that is about to be made, or was made and is now shown.</param>
+    public Task<Outcome<Member>> FindAsync(Actor actor, Guid organizationId, Guid userId, Permission permission = Permission.SeeMembers) => database.ReadAsync<Outcome<Member>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeeMembers, organizationId);
+        var standpoint = await Guard.DemandAsync(connection, null, actor, permission, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         return await MemberRows.FindAsync(connection, null, standpoint.Value, userId, anybody: false) is { } found ? found : notAMember;
     });

@@ -74,7 +74,9 @@ public static class OrganizationEndpoints
     }
 
     private static async Task<IResult> ListAsync(HttpContext context, Organizations organizations) =>
-        Results.Ok(new ShownOrganizations((await organizations.ListAsync(context.Caller(), counted: true)).Select(Show)));
+        Guard.Demand(context.Caller(), Permission.ListOrganizations) is { } refused
+            ? refused.ToResult()
+            : Results.Ok(new ShownOrganizations((await organizations.ListAsync(context.Caller(), counted: true)).Select(Show)));
 
     private static async Task<IResult> FindAsync(Guid organizationId, HttpContext context, Organizations organizations) =>
         (await organizations.FindAsync(context.Caller(), organizationId)).ToResult(Show);
@@ -92,12 +94,12 @@ public static class OrganizationEndpoints
     private static async Task<IResult> CreateSubAsync(Guid organizationId, Body<NewOrganization> body, HttpContext context, Organizations organizations, TimeProvider clock)
     {
         if (body.Refusal is { } unreadable) return unreadable.ToResult();
-        var root = await organizations.FindAsync(context.Caller(), organizationId);
+        var root = await organizations.StandpointAsync(context.Caller(), organizationId, Permission.CreateSubOrganization);
         if (root.Refusal is { } refusal) return refusal.ToResult();
         var name = body.Value.Name ?? "";
         // Shown from what was written: an API key makes what it does not see afterwards.
         return (await organizations.CreateSubAsync(context.Caller(), organizationId, name)).ToResult(id =>
-            Show(new Organization { Id = id, RootId = organizationId, RootName = root.Value.Name, Name = Checks.Normalize(name).Trim(), CreatedAt = clock.GetUtcNow(), MemberCount = 0 }));
+            Show(new Organization { Id = id, RootId = organizationId, RootName = root.Value.OrganizationName, Name = Checks.Normalize(name).Trim(), CreatedAt = clock.GetUtcNow(), MemberCount = 0 }));
     }
 
     private static async Task<IResult> ChangeAsync(Guid organizationId, Body<ChangedOrganization> body, HttpContext context, Organizations organizations)

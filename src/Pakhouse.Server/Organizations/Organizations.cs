@@ -54,7 +54,7 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
 
     public async Task<Outcome<Guid>> CreateRootAsync(DbTransaction transaction, Actor actor, string name, Guid ownerId)
     {
-        if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "A root organization is made by the operator of this server.", "root by no operator");
+        if (Guard.Demand(actor, Permission.CreateOrganizationForOther) is { } refused) return refused;
         return Checks.Name(name, "name", NameLengthMax, out name) is { } refusal ? refusal : await InsertRootAsync(transaction, actor, name, ownerId);
     }
 
@@ -170,8 +170,8 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
         """;
 
     /// <summary>Where the caller stands in an organization; for everybody but its effective members there is none (R9).</summary>
-    public Task<Outcome<Standpoint>> StandpointAsync(Actor actor, Guid id) =>
-        database.ReadAsync(connection => Guard.DemandAsync(connection, null, actor, Permission.SeeOrganization, id));
+    public Task<Outcome<Standpoint>> StandpointAsync(Actor actor, Guid id, Permission permission = Permission.SeeOrganization) =>
+        database.ReadAsync(connection => Guard.DemandAsync(connection, null, actor, permission, id));
 
     private static readonly Refusal nameIsTaken = new(RefusalCode.Conflict, "name: another sub-organization of this root has this name; choose a different one.", "name taken among siblings (R10)");
 

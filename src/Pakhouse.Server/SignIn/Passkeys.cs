@@ -30,7 +30,7 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
 
     public Task<Outcome<bool>> AddAsync(Actor actor, string name, UserPasskeyInfo passkey) => database.ChangeAsync<bool>(async transaction =>
     {
-        if (actor.Credential != Credential.Session) return SessionTable.PersonOnly; // R7
+        if (Guard.Demand(actor, Permission.AddPasskey) is { } refused) return refused;
         if (Checks.Name(name, "name", NameLengthMax, out name) is { } badName) return badName;
         if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM passkeys WHERE user_id = @UserId", new { actor.UserId }, transaction) >= CountMax)
             return new Refusal(RefusalCode.Conflict, $"You have {CountMax} passkeys, which is the most: remove one first.", "too many passkeys");
@@ -53,7 +53,7 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
 
     public Task<Outcome<bool>> RemoveAsync(Actor actor, Guid id) => database.ChangeAsync<bool>(async transaction =>
     {
-        if (actor.Credential != Credential.Session) return SessionTable.PersonOnly; // R7
+        if (Guard.Demand(actor, Permission.RemovePasskey) is { } refused) return refused;
         if (await transaction.Connection!.ExecuteAsync("DELETE FROM passkeys WHERE id = @id AND user_id = @UserId", new { id, actor.UserId }, transaction) == 0) return notFound;
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.PasskeyRemove, null, actor.UserId!.Value.ToString());
         await SignInMails.ChangedAsync(mails, transaction, actor, "A passkey was removed", "It signs in as you no more.", publicAddress, clock);

@@ -49,7 +49,7 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
     /// <summary>The same row whether somebody has the address or not; whose it is, only the subject says. Nobody was proved, so nobody is the actor.</summary>
     internal static Task<bool> RecordFailureAsync(Database database, TimeProvider clock, User? user, IPAddress? address, string method) => database.WriteAsync(async transaction =>
     {
-        await ActivityLog.WriteAsync(transaction, clock, new Actor(Credential.Session, null, Address: address), Did.LoginFailed, null, user?.Id.ToString() ?? "", user?.Id, method);
+        await ActivityLog.WriteAsync(transaction, clock, new Actor(Credential.Session, null, NameSet.Empty, Address: address), Did.LoginFailed, null, user?.Id.ToString() ?? "", user?.Id, method);
         return true;
     });
 

@@ -28,7 +28,7 @@ public sealed class Passwords(Database database, Users users, PasswordSignIn sig
     public async Task<Outcome<bool>> ChangeAsync(Actor actor, Session session, string old, string password)
     {
         if (options.OidcOnly) return PasswordSignIn.ProviderOnly;
-        if (actor.Credential != Credential.Session) return SessionTable.PersonOnly; // R7
+        if (Guard.Demand(actor, Permission.ChangePassword) is { } refused) return refused;
         var proved = await signIn.SignInAsync(session.Email, old, actor.Address);
         if (proved.Refusal is { } refusal) return refusal.Code == RefusalCode.AccessDenied && refusal.Reason != "locked" ? wrong : refusal;
         if (await rules.CheckAsync(password) is { } badPassword) return badPassword;

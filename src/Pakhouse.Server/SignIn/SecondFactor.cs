@@ -70,7 +70,7 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
     /// <summary>Turns it on for the caller, and returns the recovery codes, which nobody can read again.</summary>
     public Task<Outcome<string[]>> AddAsync(Actor actor, string secret, string code)
     {
-        if (actor.Credential != Credential.Session) return Task.FromResult<Outcome<string[]>>(SessionTable.PersonOnly); // R7
+        if (Guard.Demand(actor, Permission.AddSecondFactor) is { } refused) return Task.FromResult<Outcome<string[]>>(refused);
         var bytes = Base32Encoding.ToBytes(secret);
         if (StepOf(bytes, Digits(code)) is not { } step) return Task.FromResult<Outcome<string[]>>(wrongCode);
         return database.ChangeAsync<string[]>(async transaction =>
@@ -87,7 +87,7 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
 
     public Task<Outcome<bool>> RemoveAsync(Actor actor) => database.ChangeAsync<bool>(async transaction =>
     {
-        if (actor.Credential != Credential.Session) return SessionTable.PersonOnly; // R7
+        if (Guard.Demand(actor, Permission.RemoveSecondFactor) is { } refused) return refused;
         await transaction.Connection!.ExecuteAsync("DELETE FROM recovery_codes WHERE user_id = @UserId", new { actor.UserId }, transaction);
         if (await transaction.Connection!.ExecuteAsync("DELETE FROM authenticators WHERE user_id = @UserId", new { actor.UserId }, transaction) == 0) return isOff;
         await TellAsync(transaction, actor, Did.SecondFactorRemove, "The authenticator app was removed", "From now on, signing in with your password asks for nothing else.");
@@ -97,7 +97,7 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
     /// <summary>New recovery codes; those from before work no more.</summary>
     public Task<Outcome<string[]>> RenewCodesAsync(Actor actor) => database.ChangeAsync<string[]>(async transaction =>
     {
-        if (actor.Credential != Credential.Session) return SessionTable.PersonOnly; // R7
+        if (Guard.Demand(actor, Permission.RenewRecoveryCodes) is { } refused) return refused;
         if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM authenticators WHERE user_id = @UserId", new { actor.UserId }, transaction) == 0) return isOff;
         var codes = await ReplaceCodesAsync(transaction, actor.UserId!.Value);
         await TellAsync(transaction, actor, Did.RecoveryCodes, "The recovery codes were renewed", "Recovery codes from before work no more.");

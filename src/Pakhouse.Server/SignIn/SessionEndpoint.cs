@@ -14,11 +14,9 @@ public static class SessionEndpoint
     public static void Map(IEndpointRouteBuilder routes) => routes.MapApi("/identity/v1/session").WithTags("Session")
         .MapGet("", (HttpContext context, IAntiforgery antiforgery) =>
         {
-            if (context.Caller() is not { Credential: Credential.Session, UserId: { } id }) return notASession.ToResult();
+            if (Guard.Demand(context.Caller(), Permission.ReadSession) is { } refused) return refused.ToResult();
             var token = antiforgery.GetAndStoreTokens(context).RequestToken!;
             context.Response.Headers.CacheControl = "no-store"; // antiforgery has its own idea, and weaker
-            return Results.Ok(new ShownSession(new(id, context.User.FindFirstValue(ClaimTypes.Email)!, context.User.FindFirstValue(ClaimTypes.Name)!), token));
+            return Results.Ok(new ShownSession(new(context.Caller().UserId!.Value, context.User.FindFirstValue(ClaimTypes.Email)!, context.User.FindFirstValue(ClaimTypes.Name)!), token));
         }).Describe<ShownSession>("getSession", "The session's user, and what a change with this session must carry");
-
-    private static readonly Refusal notASession = new(RefusalCode.InvalidRequest, "This is for a browser with a session; a token needs nothing of it.", "session asked with a token");
 }

@@ -123,7 +123,7 @@ public sealed class SessionTable(Database database, PakhouseOptions options, Tim
     /// <param name="action"><see cref="Did.Logout"/> or <see cref="Did.SessionEnd"/>.</param>
     public Task<Outcome<bool>> EndAsync(Actor actor, Guid id, string action) => database.ChangeAsync<bool>(async transaction =>
     {
-        if (actor.Credential != Credential.Session) return PersonOnly; // R7
+        if (Guard.Demand(actor, Permission.EndSession) is { } refused) return refused;
         var ended = await transaction.Connection!.ExecuteAsync(
             "UPDATE sessions SET ended_at = @now WHERE id = @id AND user_id = @UserId AND ended_at IS NULL", new { id, actor.UserId, now = clock.GetUtcNow() }, transaction);
         if (ended == 0) return notFound;
@@ -134,7 +134,7 @@ public sealed class SessionTable(Database database, PakhouseOptions options, Tim
     /// <summary>Ends every session of the caller but one, and returns how many.</summary>
     public Task<Outcome<int>> EndOthersAsync(Actor actor, Guid kept) => database.ChangeAsync<int>(async transaction =>
     {
-        if (actor.Credential != Credential.Session) return PersonOnly; // R7
+        if (Guard.Demand(actor, Permission.EndOtherSessions) is { } refused) return refused;
         return await EndOthersAsync(transaction, clock, actor, kept);
     });
 
@@ -145,9 +145,6 @@ public sealed class SessionTable(Database database, PakhouseOptions options, Tim
         foreach (var id in ended) await ActivityLog.WriteAsync(transaction, clock, actor, Did.SessionEnd, null, id.ToString(), actor.UserId);
         return ended.Count;
     }
-
-    /// <summary>R7: what touches sign-in is for a person who signed in.</summary>
-    internal static readonly Refusal PersonOnly = new(RefusalCode.AccessDenied, "A key cannot do this: sign in to the dashboard.", "sign-in touched by no session (R7)");
 
     private DateTimeOffset Oldest => clock.GetUtcNow() - LifetimeMax;
 

@@ -35,7 +35,7 @@ public sealed class Users(Database database, Members members, KeyLifecycle lifec
 
     public async Task<Outcome<Guid>> CreateAsync(DbTransaction transaction, Actor actor, string email, string name, string password)
     {
-        if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "A user is made by the operator of this server.", "user by no operator");
+        if (Guard.Demand(actor, Permission.CreateUser) is { } refused) return refused;
         if (!EmailAddress.TryParse(email, out email)) return new Refusal(RefusalCode.InvalidRequest, "email: enter an address such as ada@example.com.", "no e-mail address");
         if (Checks.Name(name, "name", NameLengthMax, out name) is { } badName) return badName;
         if (await rules.CheckAsync(password) is { } badPassword) return badPassword;
@@ -66,7 +66,7 @@ public sealed class Users(Database database, Members members, KeyLifecycle lifec
     /// <summary>Suspends a user: sessions end, keys stop (R5). Enabling lets the keys work again.</summary>
     public Task<Outcome<bool>> SetDisabledAsync(Actor actor, Guid id, bool disabled) => database.ChangeAsync<bool>(async transaction =>
     {
-        if (actor.Credential != Credential.Operator) return operatorOnly;
+        if (Guard.Demand(actor, Permission.DisableUser) is { } refused) return refused;
         var changed = await transaction.Connection!.ExecuteAsync("UPDATE users SET disabled_at = @at, security_stamp = @stamp WHERE id = @id AND deleted_at IS NULL",
             new { id, at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null, stamp = NewStamp() }, transaction);
         if (changed == 0) return notFound;
@@ -81,7 +81,7 @@ public sealed class Users(Database database, Members members, KeyLifecycle lifec
     /// <summary>Deletes a user for good: memberships and keys end, the row is emptied of the person and keeps its id.</summary>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid id) => database.ChangeAsync<bool>(async transaction =>
     {
-        if (actor.Credential != Credential.Operator) return operatorOnly;
+        if (Guard.Demand(actor, Permission.DeleteUser) is { } refused) return refused;
         var memberships = await transaction.Connection!.QueryAsync<Members.Membership>(
             "SELECT id, organization_id, user_id, roles FROM memberships WHERE user_id = @id AND ended_at IS NULL", new { id }, transaction);
         foreach (var membership in memberships)
@@ -102,6 +102,5 @@ public sealed class Users(Database database, Members members, KeyLifecycle lifec
 
     private static string NewStamp() => KeyFormat.NewId();
 
-    private static readonly Refusal operatorOnly = new(RefusalCode.AccessDenied, "Only the operator of this server can do this.", "user changed by no operator");
     private static readonly Refusal notFound = new(RefusalCode.NotFound, "There is no such user.", "no such user");
 }

@@ -72,7 +72,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     /// <summary>Makes the successor of the current key. Refused while one is waiting already.</summary>
     public async Task<Outcome<SigningKey>> RotateAsync(Actor actor)
     {
-        if (actor.Credential != Credential.Operator) return notOperator;
+        if (Guard.Demand(actor, Permission.RotateSigningKeys) is { } refused) return refused;
         var rotated = await database.ChangeAsync<string>(async transaction =>
         {
             var now = clock.GetUtcNow();
@@ -92,7 +92,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     /// </summary>
     public async Task<Outcome<SigningKey>> RotateNowAsync(Actor actor)
     {
-        if (actor.Credential != Credential.Operator) return notOperator;
+        if (Guard.Demand(actor, Permission.RotateSigningKeys) is { } refused) return refused;
         var id = await database.WriteAloneAsync(transaction => ReplaceAllAsync(transaction, actor));
         await LoadAsync();
         return ring.Single(key => key.Public.Id == id);
@@ -110,7 +110,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     /// <summary>Destroys a key that waits for its time. It has signed nothing.</summary>
     public async Task<Outcome<bool>> AbandonAsync(Actor actor, string id)
     {
-        if (actor.Credential != Credential.Operator) return notOperator;
+        if (Guard.Demand(actor, Permission.RotateSigningKeys) is { } refused) return refused;
         return await database.ChangeAsync<bool>(async transaction =>
         {
             var rows = await ReadRowsAsync(transaction.Connection!, transaction);

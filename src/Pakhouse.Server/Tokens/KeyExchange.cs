@@ -7,9 +7,8 @@ namespace Pakhouse.Server;
 /// <summary>An exchange as it was asked for, free of the wire.</summary>
 /// <param name="Key">ASCII bytes of the key. The caller owns and wipes them.</param>
 /// <param name="SubOrganization">Null: the key's own organization.</param>
-/// <param name="Scopes">Empty: all that the key allows.</param>
 /// <param name="ApiKeyName">Not null: an organization's API key is expected, not a person's, and this is its name in UTF-8.</param>
-public readonly record struct ExchangeRequest(ReadOnlyMemory<byte> Key, Guid? SubOrganization, NameSet Scopes, ReadOnlyMemory<byte>? ApiKeyName = null)
+public readonly record struct ExchangeRequest(ReadOnlyMemory<byte> Key, Guid? SubOrganization, ScopeRequest Scopes, ReadOnlyMemory<byte>? ApiKeyName = null)
 {
     /// <summary>Of the caller, behind trusted proxies. Null: unknown, which no list of networks allows.</summary>
     public IPAddress? Address { get; init; }
@@ -103,19 +102,21 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
         var hash = SHA256.HashData(key.Span);
         var facts = await keys.FindForExchangeAsync(keyId, null);
         var isProven = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
-        return facts is not null && isProven ? Judge(keyId, facts, null, NameSet.Empty, address ?? IPAddress.None, clock.GetUtcNow()) : Unproven("unknown id or wrong secret");
+        return facts is not null && isProven ? Judge(keyId, facts, null, ScopeRequest.Everything, address ?? IPAddress.None, clock.GetUtcNow()) : Unproven("unknown id or wrong secret");
     }
 
     /// <summary>The same for a token that came back: whether its key would still be exchanged for it, and what it would say now.</summary>
     /// <param name="scopes">Those of the token.</param>
     /// <param name="address">Of who came with the token; null where somebody else asks about it, who may be anywhere.</param>
     public async ValueTask<Outcome<TokenGrant>> ResumeAsync(string keyId, string organizationId, NameSet scopes, IPAddress? address = null) =>
-        await keys.FindForExchangeAsync(keyId, organizationId) is { } facts ? Judge(keyId, facts, organizationId, scopes, address, clock.GetUtcNow()) : Unproven("unknown id");
+        await keys.FindForExchangeAsync(keyId, organizationId) is { } facts
+            ? Judge(keyId, facts, organizationId, ScopeRequest.Exactly(scopes), address, clock.GetUtcNow())
+            : Unproven("unknown id");
 
     /// <summary>What stands against a key that was proved. Explanations and previews of a policy ask here too: what they say is what an exchange does.</summary>
     /// <param name="address">Null: networks are not asked.</param>
     /// <param name="steps">Where given, filled with the steps that were asked; of a refusal the last one is the one that refused.</param>
-    internal Outcome<TokenGrant> Judge(string keyId, ExchangeFacts facts, string? target, NameSet scopes, IPAddress? address, DateTimeOffset now, List<ExchangeStep>? steps = null)
+    internal Outcome<TokenGrant> Judge(string keyId, ExchangeFacts facts, string? target, ScopeRequest scopes, IPAddress? address, DateTimeOffset now, List<ExchangeStep>? steps = null)
     {
         // 4. The end of the key, its owner or its organization (R5). The holder may learn of the key, not of people and tenants.
         steps?.Add(ExchangeStep.NotDeleted);
@@ -148,12 +149,13 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
 
         // 7. The scopes: never more than the catalogue, the key, the policy or the request allows.
         steps?.Add(ExchangeStep.Scopes);
-        if (!scopes.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scope: a scope is not known here; the scopes are {options.Scopes}.", "unknown scope");
+        if (!scopes.Names.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scope: a scope is not known here; the scopes are {options.Scopes}.", "unknown scope");
         var allowed = facts.KeyScopes.Count == 0 ? options.Scopes : facts.KeyScopes;
-        if (!scopes.IsSubsetOf(allowed)) return new Refusal(RefusalCode.InvalidScope, "scope: this key is limited to fewer scopes; ask for less, or leave the field out to get all that the key allows.", "scope beyond the key's");
+        if (!scopes.Names.IsSubsetOf(allowed)) return new Refusal(RefusalCode.InvalidScope, "scope: this key is limited to fewer scopes; ask for less, or leave the field out to get all that the key allows.", "scope beyond the key's");
         if (policy.Scopes is { } inPolicy && !allowed.IsSubsetOf(inPolicy)) allowed = NameSet.Of(allowed.Where(inPolicy.Contains));
-        // Nothing left is a refusal: in a key and in a request, no scopes stand for all of them.
-        if (allowed.Count == 0 || !scopes.IsSubsetOf(allowed)) return Beyond(PolicyRule.Scopes);
+        if (!scopes.Names.IsSubsetOf(allowed)) return Beyond(PolicyRule.Scopes);
+        var granted = scopes.Grant(allowed);
+        if (granted.Count == 0) return Beyond(PolicyRule.Scopes); // a token that opens nothing is none
 
         var expiresAt = Earlier(facts.ExpiresAt, policies.LifetimeEnd(facts.CreatedAt, now));
         return new TokenGrant
@@ -172,7 +174,7 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
             RootOrganizationId = facts.RootId ?? facts.OrganizationId,
             IsMember = isOwn || facts.OtherRoles is not null,
             Roles = roles,
-            Scopes = scopes.Count == 0 ? allowed : scopes,
+            Scopes = granted,
         };
     }
 

@@ -165,12 +165,12 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         return null;
     }
 
-    private static Refusal? ReadScopes(SecretForm form, out NameSet scopes)
+    private static Refusal? ReadScopes(SecretForm form, out ScopeRequest scopes)
     {
-        scopes = NameSet.Empty;
+        scopes = ScopeRequest.Everything;
         if (!form.TryGet(scopeNames, out var value, out _)) return null;
         if (!Ascii.IsValid(value.Span)) return new Refusal(RefusalCode.InvalidScope, "scope: a scope is not known here.", "scope beyond ASCII");
-        scopes = NameSet.Parse(Encoding.ASCII.GetString(value.Span));
+        scopes = ScopeRequest.Of(NameSet.Parse(Encoding.ASCII.GetString(value.Span)));
         return null;
     }
 

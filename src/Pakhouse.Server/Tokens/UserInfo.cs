@@ -38,14 +38,9 @@ public static class UserInfo
 
     private static IResult Answer(HttpContext context)
     {
-        if (context.Features.Get<TokenGrant>() is not { } grant) return tokenOnly.ToResult();
-        if (!grant.Scopes.Contains("openid"))
-        {
-            context.Response.Headers.WWWAuthenticate = "Bearer error=\"insufficient_scope\", scope=\"openid\""; // RFC 6750 §3.1
-            return noOpenId.ToResult();
-        }
-
-        var (profile, email) = (grant.Scopes.Contains("profile"), grant.Scopes.Contains("email") && grant.UserEmail.Length > 0); // a service has no address
+        if (Guard.Demand(context.Caller(), Permission.ReadUserInfo) is { } refused) return refused.ToResult();
+        var grant = context.Features.Get<TokenGrant>()!;
+        var (profile, email) = (grant.Scopes.Contains(ScopeCatalogue.Profile), grant.Scopes.Contains(ScopeCatalogue.Email) && grant.UserEmail.Length > 0); // a service has no address
         return Results.Json(new ShownUserInfo
         {
             Subject = grant.UserId,
@@ -55,7 +50,4 @@ public static class UserInfo
             OrganizationId = grant.OrganizationId,
         });
     }
-
-    private static readonly Refusal tokenOnly = new(RefusalCode.InvalidToken, "Authorization: send a token as \"Bearer TOKEN\"; a session is not enough here.", "userinfo with a session");
-    private static readonly Refusal noOpenId = new(RefusalCode.AccessDenied, "scope: this token was not granted openid; exchange the key again and ask for it.", "no openid") { ErrorText = "insufficient_scope" };
 }

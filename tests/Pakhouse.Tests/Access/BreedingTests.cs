@@ -84,7 +84,7 @@ public partial class BreedingTests
 
         // And what a key may do is no fault.
         var untouched = await ReadAsync(server);
-        await server.Keys.DeleteAsync(Actor.Key(acme.Owner, key), acme.Root, key);
+        await server.Keys.DeleteAsync(Actor.Key(acme.Owner, key, TestServer.EveryScope), acme.Root, key);
         Assert.Empty(Compare(untouched, await ReadAsync(server)));
     }
 
@@ -131,7 +131,7 @@ public partial class BreedingTests
             return new(kind, acme, acme.Owner, made.Id, $"Bearer {answer.Token}");
         }
 
-        var key = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(30), "openid");
+        var key = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(30), [.. TestServer.EveryScope]);
         return new(kind, acme, acme.Owner, TestServer.IdOf(key), $"Bearer {(kind == "key itself" ? key : (await server.ExchangeAsync(key)).Token)}");
     }
 

@@ -31,7 +31,7 @@ public static class ExplanationsTests
             var target = step == ExchangeStep.RootKeys ? acme.Sub : (Guid?)null;
 
             var exchanged = await server.ExchangeAsync(key, target, scope);
-            var explained = (await server.Get<Explanations>().ExplainAsync(Actor.Session(member), acme.Root, TestServer.IdOf(key), target, NameSet.Parse(scope ?? ""), IPAddress.Loopback)).Value;
+            var explained = (await server.Get<Explanations>().ExplainAsync(Actor.Session(member), acme.Root, TestServer.IdOf(key), target, ScopeRequest.Of(NameSet.Parse(scope ?? "")), IPAddress.Loopback)).Value;
             Assert.Equal(step, explained.Steps[^1].Step);
             Assert.All(explained.Steps, one => Assert.Equal(one.Step != step, one.IsPassed));
             // The wire names its own field in front of the same words.
@@ -45,7 +45,7 @@ public static class ExplanationsTests
         await using var server = await TestServer.StartAsync();
         var acme = await server.AddAcmeAsync();
         var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-        var explained = (await server.Get<Explanations>().ExplainAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key), acme.Sub, NameSet.Empty, IPAddress.Loopback)).Value;
+        var explained = (await server.Get<Explanations>().ExplainAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key), acme.Sub, ScopeRequest.Everything, IPAddress.Loopback)).Value;
         Assert.Equal(Enum.GetValues<ExchangeStep>(), explained.Steps.Select(step => step.Step));
         Assert.All(explained.Steps, step => Assert.True(step.IsPassed));
         Assert.Equal((await server.ExchangeAsync(key, acme.Sub)).Roles, explained.Outcome.Value.Roles);
@@ -61,11 +61,11 @@ public static class ExplanationsTests
         foreach (var (user, isTold) in new[] { (acme.Owner, true), (manager, true), (viewer, false), (holder, true) })
             Assert.Equal(isTold ? null : RefusalCode.NotFound, (await ExplainAsync(Actor.Session(user)))?.Code);
         // A key of nobody and a key of somebody else are one answer.
-        Assert.Equal(await ExplainAsync(Actor.Session(viewer)), (await server.Get<Explanations>().ExplainAsync(Actor.Session(viewer), acme.Root, KeyFormat.NewId(), null, NameSet.Empty, null)).Refusal);
+        Assert.Equal(await ExplainAsync(Actor.Session(viewer)), (await server.Get<Explanations>().ExplainAsync(Actor.Session(viewer), acme.Root, KeyFormat.NewId(), null, ScopeRequest.Everything, null)).Refusal);
 
         var answer = await PoliciesTests.SendAsync(server, HttpMethod.Get, $"/identity/v1/organizations/{acme.Root}/personal-access-keys/{TestServer.IdOf(key)}/explain", (await server.ExchangeAsync(key)).Token);
         Assert.Equal(HttpStatusCode.Forbidden, answer.Status);
 
-        async Task<Refusal?> ExplainAsync(Actor actor) => (await server.Get<Explanations>().ExplainAsync(actor, acme.Root, TestServer.IdOf(key), null, NameSet.Empty, null)).Refusal;
+        async Task<Refusal?> ExplainAsync(Actor actor) => (await server.Get<Explanations>().ExplainAsync(actor, acme.Root, TestServer.IdOf(key), null, ScopeRequest.Everything, null)).Refusal;
     }
 }

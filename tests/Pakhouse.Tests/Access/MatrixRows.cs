@@ -146,10 +146,10 @@ public static class MatrixRows
     public static IReadOnlyList<MatrixRow> All { get; } =
     [
         // Organizations
-        Known("GET", "/identity/v1/organizations"),
-        Known("GET", "/identity/v1/session"),
-        Known("POST", "/identity/v1/organizations", """{"name":""}"""), // a person with a session: OrganizationEndpointsTests
-        Known("POST", "/identity/v1/organizations/current/sub-organizations", """{"name":""}"""), // as the next but one
+        Known("GET", "/identity/v1/organizations", Permission.ListOrganizations),
+        Known("GET", "/identity/v1/session", Permission.ReadSession),
+        Known("POST", "/identity/v1/organizations", Permission.CreateOrganization, """{"name":""}"""), // a person with a session: OrganizationEndpointsTests
+        Known("POST", "/identity/v1/organizations/current/sub-organizations", Permission.CreateSubOrganization, """{"name":""}"""), // as the next but one
         Guarded("GET", Organization, Permission.SeeOrganization, Everybody),
         Guarded("POST", Organization + "/sub-organizations", Permission.CreateSubOrganization, Leaders, body: """{"name":""}"""),
         Guarded("PATCH", Organization, Permission.RenameOrganization, Leaders, body: """{"name":""}"""),
@@ -286,9 +286,11 @@ public static class MatrixRows
 
     private static MatrixRow Page(string path, Permission permission, string cells) => new("PAGE", path, [permission], cells);
 
-    private static MatrixRow Known(string method, string path, string? body = null) => new(method, path, [], null, Body: body);
+    private static MatrixRow Known(string method, string path, Permission permission, string? body = null) => new(method, path, [permission], null, Body: body);
 
-    private static MatrixRow Bearer(string method, string path) => new(method, path, [], null) { IsForTokens = true };
+    private static MatrixRow Known(string method, string path) => new(method, path, [], null);
+
+    private static MatrixRow Bearer(string method, string path) => new(method, path, [Permission.ReadUserInfo], null) { IsForTokens = true };
 
     private static MatrixRow Public(string method, string path) => new(method, path, [], null) { IsPublic = true };
 }

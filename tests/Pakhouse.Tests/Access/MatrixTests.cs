@@ -244,7 +244,7 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         async Task<ApiClient> TokenAsync(Guid? target)
         {
             var called = await Server.ScalarAsync<string>($"SELECT name FROM users WHERE id = '{caller.UserId}'");
-            var granted = await Server.Get<KeyExchange>().ExchangeAsync(new ExchangeRequest(key, target, NameSet.Empty, System.Text.Encoding.UTF8.GetBytes(called!)));
+            var granted = await Server.Get<KeyExchange>().ExchangeAsync(new ExchangeRequest(key, target, ScopeRequest.Everything, System.Text.Encoding.UTF8.GetBytes(called!)));
             var token = new System.Buffers.ArrayBufferWriter<byte>();
             Server.Get<AccessToken>().Write(granted.Value, Server.Clock.GetUtcNow(), token);
             return ApiClient.WithToken(Server, System.Text.Encoding.ASCII.GetString(token.WrittenSpan));

@@ -320,7 +320,7 @@ public static class PoliciesTests
             {
                 var refused = new HashSet<string>();
                 foreach (var (id, text) in keys)
-                    if ((await server.Get<KeyExchange>().ExchangeAsync(new ExchangeRequest(text, null, NameSet.Empty) { Address = IPAddress.Loopback })).IsRefused) refused.Add(id);
+                    if ((await server.Get<KeyExchange>().ExchangeAsync(new ExchangeRequest(text, null, ScopeRequest.Everything) { Address = IPAddress.Loopback })).IsRefused) refused.Add(id);
                 return refused;
             }
         }

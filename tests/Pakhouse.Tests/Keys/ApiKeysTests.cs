@@ -211,7 +211,7 @@ public static class ApiKeysTests
             var id = TestServer.IdOf(made);
             var service = Guid.Parse((await ExchangeAsync(server, made)).Claims.GetProperty("sub").GetString()!);
 
-            foreach (var actor in (Actor[])[Actor.Session(member), Actor.Key(acme.Owner, "0000000000000000"), Actor.ApiKey(service, id), Actor.Session(service), Actor.Operator])
+            foreach (var actor in (Actor[])[Actor.Session(member), Actor.Key(acme.Owner, "0000000000000000", TestServer.EveryScope), Actor.ApiKey(service, id, TestServer.EveryScope), Actor.Session(service), Actor.Operator])
             {
                 Assert.True((await keys.CreateAsync(actor, acme.Root, Wanted("Another"))).IsRefused);
                 Assert.True((await keys.ChangeAsync(actor, acme.Root, id, "Renamed", null)).IsRefused);

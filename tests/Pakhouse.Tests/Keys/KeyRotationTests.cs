@@ -93,7 +93,7 @@ public static class KeyRotationTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var id = TestServer.IdOf(await server.AddKeyAsync(acme.Owner, acme.Root));
-            var actor = Actor.Key(acme.Owner, id, acme.Root);
+            var actor = Actor.Key(acme.Owner, id, TestServer.EveryScope, acme.Root);
             Assert.Equal(RefusalCode.AccessDenied, (await server.Get<KeyRotation>().RotateAsync(actor, acme.Root, id, KeyFormat.NewId(), TimeSpan.Zero)).Refusal!.Code);
             Assert.Equal(RefusalCode.AccessDenied, (await server.Get<KeyRotation>().FinishAsync(actor, acme.Root, id)).Refusal!.Code);
         }

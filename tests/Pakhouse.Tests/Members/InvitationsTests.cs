@@ -92,10 +92,10 @@ public static partial class InvitationsTests
             var (manager, subManager, viewer) = (await server.AddMemberAsync(acme.Root, "organization-manager"), await server.AddMemberAsync(acme.Sub, "organization-manager"), await server.AddMemberAsync(acme.Root, "organization-viewer"));
             async Task<RefusalCode?> InviteAsync(Actor actor, Guid from, Guid to, params string[] roles) => (await server.Invitations.InviteAsync(actor, from, New, [new(to, NameSet.Of(roles))])).Refusal?.Code;
 
-            Assert.Null(await InviteAsync(Actor.Key(manager, "0000000000000000"), acme.Root, acme.Sub, "builder")); // the command line does
-            Assert.Null(await InviteAsync(Actor.Key(acme.Owner, "0000000000000000"), acme.Sub, acme.Sub, "owner")); // an owner of the root is one below
+            Assert.Null(await InviteAsync(Actor.Key(manager, "0000000000000000", TestServer.EveryScope), acme.Root, acme.Sub, "builder")); // the command line does
+            Assert.Null(await InviteAsync(Actor.Key(acme.Owner, "0000000000000000", TestServer.EveryScope), acme.Sub, acme.Sub, "owner")); // an owner of the root is one below
             Assert.Equal(RefusalCode.AccessDenied, await InviteAsync(Actor.Session(manager), acme.Root, acme.Sub, "owner"));
-            Assert.Equal(RefusalCode.AccessDenied, await InviteAsync(Actor.Key(manager, "0000000000000000"), acme.Root, acme.Root, "owner"));
+            Assert.Equal(RefusalCode.AccessDenied, await InviteAsync(Actor.Key(manager, "0000000000000000", TestServer.EveryScope), acme.Root, acme.Root, "owner"));
             Assert.Equal(RefusalCode.AccessDenied, await InviteAsync(Actor.Session(viewer), acme.Root, acme.Root));
             Assert.Equal(RefusalCode.NotFound, await InviteAsync(Actor.Session(subManager), acme.Sub, acme.Root)); // upwards
             Assert.Equal(RefusalCode.NotFound, await InviteAsync(Actor.Session(acme.Owner), acme.Sub, acme.Root)); // not below where it is done
@@ -203,7 +203,7 @@ public static partial class InvitationsTests
             var code = await InviteAsync(server, acme, "PERSON2@acme.example");
             var answers = server.Get<InvitationAnswers>();
             Assert.Equal(RefusalCode.AccessDenied, (await answers.AcceptAsync(Actor.Session(other), code)).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await answers.AcceptAsync(Actor.Key(person, "0000000000000000"), code)).Refusal!.Code);
+            Assert.Equal(RefusalCode.AccessDenied, (await answers.AcceptAsync(Actor.Key(person, "0000000000000000", TestServer.EveryScope), code)).Refusal!.Code);
             Assert.True((await answers.OpenAsync(code)).Value.HasAccount);
             Assert.Equal(RefusalCode.Conflict, (await answers.SignUpAsync(code, "Again", TestServer.Password, null)).Refusal!.Code);
             Assert.Equal(acme.Sub, (await answers.AcceptAsync(Actor.Session(person), code)).Value);

@@ -29,7 +29,7 @@ public static class MembersTests
             Assert.Equal(RefusalCode.Conflict, (await server.Members.LeaveAsync(Actor.Session(acme.Owner), acme.Root)).Refusal!.Code);
             Assert.Equal(RefusalCode.AccessDenied, (await server.Members.LeaveAsync(Actor.Session(acme.Owner), acme.Sub)).Refusal!.Code);
             var user = await server.AddMemberAsync(acme.Root);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Members.LeaveAsync(Actor.Key(user, "0000000000000000"), acme.Root)).Refusal!.Code);
+            Assert.Equal(RefusalCode.AccessDenied, (await server.Members.LeaveAsync(Actor.Key(user, "0000000000000000", TestServer.EveryScope), acme.Root)).Refusal!.Code);
         }
     }
 

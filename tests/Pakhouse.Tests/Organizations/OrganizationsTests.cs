@@ -19,8 +19,8 @@ public static class OrganizationsTests
         {
             await using var server = await TestServer.StartAsync();
             var person = await server.AddUserAsync();
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Organizations.CreateRootAsync(Actor.Key(person, "0000000000000000"), "Acme")).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Organizations.CreateRootAsync(Actor.ApiKey(person, "0000000000000000"), "Acme")).Refusal!.Code);
+            Assert.Equal(RefusalCode.AccessDenied, (await server.Organizations.CreateRootAsync(Actor.Key(person, "0000000000000000", TestServer.EveryScope), "Acme")).Refusal!.Code);
+            Assert.Equal(RefusalCode.AccessDenied, (await server.Organizations.CreateRootAsync(Actor.ApiKey(person, "0000000000000000", TestServer.EveryScope), "Acme")).Refusal!.Code);
             await server.Users.SetDisabledAsync(Actor.Operator, person, disabled: true);
             Assert.Equal(RefusalCode.AccessDenied, (await server.Organizations.CreateRootAsync(Actor.Session(person), "Acme")).Refusal!.Code);
         }

@@ -148,7 +148,7 @@ public static class SecondFactorTests
         {
             await using var server = await TestServer.StartAsync();
             var (user, _, _) = await AddAsync(server);
-            var (key, factor) = (Actor.Key(user.Id, "key"), server.Get<SecondFactor>());
+            var (key, factor) = (Actor.Key(user.Id, "key", TestServer.EveryScope), server.Get<SecondFactor>());
             Assert.Equal(RefusalCode.AccessDenied, (await factor.RemoveAsync(key)).Refusal!.Code);
             Assert.Equal(RefusalCode.AccessDenied, (await factor.RenewCodesAsync(key)).Refusal!.Code);
             Assert.Equal(RefusalCode.AccessDenied, (await factor.AddAsync(key, factor.Offer(user.Id).Secret, "000000")).Refusal!.Code);

@@ -150,8 +150,8 @@ public static class SessionsTests
             var visitor = await Visitor.SignInAsync(server, Email);
             var (table, id) = (server.Get<SessionTable>(), (await server.Get<SessionTable>().ListAsync(acme.Owner)).Single().Id);
             Assert.Equal(RefusalCode.NotFound, (await table.EndAsync(Actor.Session(eve), id, Did.SessionEnd)).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await table.EndAsync(Actor.Key(acme.Owner, "key"), id, Did.SessionEnd)).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await table.EndOthersAsync(Actor.Key(acme.Owner, "key"), Guid.Empty)).Refusal!.Code);
+            Assert.Equal(RefusalCode.AccessDenied, (await table.EndAsync(Actor.Key(acme.Owner, "key", TestServer.EveryScope), id, Did.SessionEnd)).Refusal!.Code);
+            Assert.Equal(RefusalCode.AccessDenied, (await table.EndOthersAsync(Actor.Key(acme.Owner, "key", TestServer.EveryScope), Guid.Empty)).Refusal!.Code);
             await AssertAliveAsync(visitor);
         }
     }

@@ -35,7 +35,7 @@ public static class TokenEndpointTests
             Assert.Equal(["access_token", "token_type", "expires_in", "scope", "organization_id"], answer.Json.EnumerateObject().Select(member => member.Name));
             Assert.Equal("Bearer", answer.Json.GetProperty("token_type").GetString());
             Assert.Equal(3600, answer.Json.GetProperty("expires_in").GetInt32());
-            Assert.Equal("openid profile email", answer.Json.GetProperty("scope").GetString());
+            Assert.Equal(TestServer.EveryScope.ToString(), answer.Json.GetProperty("scope").GetString());
             Assert.Equal(acme.Root.ToString(), answer.Json.GetProperty("organization_id").GetString());
             Assert.Equal("no-store", answer.Header("Cache-Control"));
             Assert.Equal("application/json", answer.Header("Content-Type"));
@@ -79,7 +79,7 @@ public static class TokenEndpointTests
             Assert.Equal("personal-access-key", claims.GetProperty("client_id").GetString());
             Assert.Equal(now, claims.GetProperty("iat").GetInt64());
             Assert.Equal(now + 3600, claims.GetProperty("exp").GetInt64());
-            Assert.Equal("openid profile email", claims.GetProperty("scope").GetString());
+            Assert.Equal(TestServer.EveryScope.ToString(), claims.GetProperty("scope").GetString());
             Assert.Equal(acme.Root.ToString(), claims.GetProperty("org_id").GetString());
             Assert.Equal(acme.Root.ToString(), claims.GetProperty("root_org_id").GetString());
             Assert.Equal(acme.Root.ToString(), claims.GetProperty("currentOrganizationId").GetString());
@@ -101,7 +101,7 @@ public static class TokenEndpointTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var answer = await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root), scope: scope);
-            Assert.Equal(["email", "openid"], answer.Json.GetProperty("scope").GetString()!.Split(' ').Order());
+            Assert.Equal(["email", "openid", "organization:read", "organization:write"], answer.Json.GetProperty("scope").GetString()!.Split(' ').Order());
             Assert.True(answer.Claims.TryGetProperty("email", out _));
             Assert.False(answer.Claims.TryGetProperty("name", out _)); // profile was not asked for
         }

@@ -494,7 +494,7 @@ public static class WebhooksTests
             await using var scene = await Scene.StartAsync();
             var manager = Actor.Session(await scene.Server.AddMemberAsync(scene.Acme.Root, "organization-manager"));
             var stranger = Actor.Session(await scene.Server.AddUserAsync());
-            foreach (var (actor, code) in new[] { (manager, RefusalCode.AccessDenied), (stranger, RefusalCode.NotFound), (Actor.Key(scene.Acme.Owner, "k"), RefusalCode.AccessDenied) })
+            foreach (var (actor, code) in new[] { (manager, RefusalCode.AccessDenied), (stranger, RefusalCode.NotFound), (Actor.Key(scene.Acme.Owner, "k", TestServer.EveryScope), RefusalCode.AccessDenied) })
             {
                 Assert.Equal(code, (await scene.Webhooks.ListAsync(actor, scene.Acme.Root)).Refusal!.Code);
                 Assert.Equal(code, (await scene.Webhooks.CreateAsync(actor, scene.Acme.Root, scene.Receiver.Url, NameSet.Empty)).Refusal!.Code);
