@@ -138,13 +138,10 @@ public static class PolicyEndpoints
 
     private static IResult Json(object value) => Results.Json(value, Policy.Json);
 
-    /// <summary>The length of the body is bounded by the server's.</summary>
     private static async Task<Outcome<PolicyChange>> ReadAsync(HttpContext context)
     {
-        if (!context.Request.HasJsonContentType()) return new Refusal(RefusalCode.InvalidRequest, "Content-Type: send the body as application/json.", "no JSON");
-        using var body = new MemoryStream();
-        await context.Request.Body.CopyToAsync(body, context.RequestAborted);
-        return Read(body.GetBuffer().AsSpan(0, (int)body.Length));
+        var read = await RequestBodies.ReadJsonAsync(context.Request);
+        return read.Refusal is { } unreadable ? unreadable : Read(read.Value.Span);
     }
 
     /// <summary>Strictly: a member that is not known would have forbidden something.</summary>

@@ -49,9 +49,12 @@ public sealed class ResourceServers(IReadOnlyDictionary<string, IReadOnlyList<by
                 || !Convert.TryFromBase64String(header[6..].Trim(), decoded, out var length)) return NotProved;
             var colon = decoded.AsSpan(0, length).IndexOf((byte)':');
             if (colon is < 1 or > NameLengthMax * 3) return NotProved;
-            // Both halves are form-encoded before they are joined. Our names and secrets have nothing to encode but the colon in a name.
-            var name = Uri.UnescapeDataString(Encoding.ASCII.GetString(decoded.AsSpan(0, colon)));
-            return Prove(name, decoded.AsSpan(colon + 1, length - colon - 1)) ? name : NotProved;
+            // Both halves are form-encoded before they are joined (RFC 6749 §2.3.1). A client may encode what needs none: - as %2D.
+            var nameBytes = decoded.AsSpan(0, colon);
+            var secretBytes = decoded.AsSpan(colon + 1, length - colon - 1);
+            if (!FormEncoding.TryDecode(nameBytes, out var nameLength) || !FormEncoding.TryDecode(secretBytes, out var secretLength)) return NotProved;
+            var name = Encoding.UTF8.GetString(nameBytes[..nameLength]);
+            return Prove(name, secretBytes[..secretLength]) ? name : NotProved;
         }
         finally
         {

@@ -53,6 +53,7 @@ public static class ApiDocument
 
     public static void Add(IServiceCollection services) => services.AddOpenApi(Name, options =>
     {
+        options.ShouldInclude = route => route.HttpMethod != "HEAD"; // wherever GET is
         options.OpenApiVersion = OpenApiSpecVersion.OpenApi3_1;
         options.CreateSchemaReferenceId = type => OpenApiOptions.CreateDefaultSchemaReferenceId(type) is { } id ? (id.StartsWith("Shown", StringComparison.Ordinal) ? id["Shown".Length..] : id) : null;
         options.AddDocumentTransformer(Frame);

@@ -5,15 +5,13 @@ using Microsoft.AspNetCore.Http.Metadata;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The JSON body of a request to the API, as a parameter of a handler: read whole, at most <see cref="LengthMax"/> bytes. Members that are not
+/// The JSON body of a request to the API, as a parameter of a handler: read by <see cref="RequestBodies.ReadJsonAsync"/>. Members that are not
 /// known are ignored; one that is repeated or has the wrong type is refused by its name, never by its value.
 /// </summary>
 /// <typeparam name="T">A record whose members may all be absent: what is needed, the handler asks for.</typeparam>
 #pragma warning disable CA1000 // the framework finds how to read a parameter by static members of its type
 public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvider where T : class
 {
-    private const int LengthMax = 64 * 1024;
-
     private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web) { MaxDepth = 8, AllowDuplicateProperties = false, Converters = { new ZonedTime() } };
 
     public Refusal? Refusal => Read.Refusal;
@@ -22,22 +20,12 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
 
     public static async ValueTask<Body<T>> BindAsync(HttpContext context)
     {
-        var request = context.Request;
-        if (request.ContentLength is null or 0 && !request.Headers.ContainsKey("Transfer-Encoding")) return new(JsonSerializer.Deserialize<T>("{}"u8, json)!); // some clients send what they have in the query
-        if (!request.HasJsonContentType()) return new(new Refusal(RefusalCode.InvalidRequest, "Content-Type: send the body as application/json.", "no JSON"));
-        if (request.ContentLength > LengthMax) return new(tooLong);
-
-        using var buffer = new MemoryStream();
-        var chunk = new byte[4096];
-        for (int read; (read = await request.Body.ReadAsync(chunk, context.RequestAborted)) > 0;)
-        {
-            if (buffer.Length + read > LengthMax) return new(tooLong);
-            buffer.Write(chunk, 0, read);
-        }
-
+        var read = await RequestBodies.ReadJsonAsync(context.Request);
+        if (read.Refusal is { } unreadable) return new(unreadable);
+        if (read.Value.IsEmpty) return new(JsonSerializer.Deserialize<T>("{}"u8, json)!); // some clients send what they have in the query
         try
         {
-            return JsonSerializer.Deserialize<T>(buffer.GetBuffer().AsSpan(0, (int)buffer.Length), json) is { } value ? new(value) : new(notAnObject);
+            return JsonSerializer.Deserialize<T>(read.Value.Span, json) is { } value ? new(value) : new(notAnObject);
         }
         catch (JsonException e)
         {
@@ -47,7 +35,6 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
 
     public static void PopulateMetadata(ParameterInfo parameter, EndpointBuilder builder) => builder.Metadata.Add(new AcceptsMetadata(["application/json"], typeof(T), isOptional: true));
 
-    private static readonly Refusal tooLong = new(RefusalCode.InvalidRequest, $"The body is longer than {LengthMax / 1024} KB.", "body too long");
     private static readonly Refusal notAnObject = new(RefusalCode.InvalidRequest, "The body is to be a JSON object.", "null for a body");
 
     /// <param name="path">As <c>$.member[0]</c>. Of what it says, only a name that we know is passed on: the rest is the caller's own text.</param>

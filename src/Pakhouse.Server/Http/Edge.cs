@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.HttpOverrides;
+using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
@@ -55,6 +56,9 @@ public static partial class Edge
                 case UnfitException: // said once, where it was found
                     await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot answer now. Its operator finds the reason in its log.", "process not fit") { RetryAfterSeconds = RetryAfterSeconds });
                     break;
+                case not null when Database.IsUnstorableText(exception):
+                    await RefuseAsync(context, new Refusal(RefusalCode.InvalidRequest, "A text holds a character that cannot be stored; leave it out.", "text that the database refuses"));
+                    break;
                 case not null when Database.IsOutOfReach(exception):
                     LogOutOfReach(log, exception, context.TraceIdentifier);
                     await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot reach its database. Try again as Retry-After says.", "database out of reach") { RetryAfterSeconds = RetryAfterSeconds });
@@ -72,6 +76,7 @@ public static partial class Edge
     {
         StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "There is nothing at this address.", "no route"),
         StatusCodes.Status405MethodNotAllowed => new Refusal(RefusalCode.InvalidRequest, "This address does not take that method; the Allow header names those it takes.", "wrong method"),
+        StatusCodes.Status415UnsupportedMediaType => context.HttpContext.GetEndpoint()?.Metadata.GetMetadata<PageActionDescriptor>() is null ? RequestBodies.NotJson : RequestBodies.NotForm,
         _ when context.HttpContext.Request.Path.StartsWithSegments("/identity", StringComparison.OrdinalIgnoreCase) => new Refusal(RefusalCode.InvalidRequest, "A parameter in the address is not of the type that was expected; /docs/api says what each is.", "parameter out of form"),
         _ => new Refusal(RefusalCode.InvalidRequest, "The request cannot be answered as it is; the form may have been open for too long. Load the page again.", "other status"),
     }, context.HttpContext.Response.StatusCode));
@@ -133,14 +138,16 @@ public static partial class Edge
     {
         var response = context.Response;
         var request = context.Request;
-        if (refusal.Code == RefusalCode.InvalidToken) response.Headers.WWWAuthenticate = request.Headers.Authorization.Count == 0 ? "Bearer" : "Bearer error=\"invalid_token\""; // RFC 6750 §3.1
         if (refusal.Scope is { } scope) response.Headers.WWWAuthenticate = $"Bearer error=\"insufficient_scope\", scope=\"{scope}\"";
+        if (refusal.Code == RefusalCode.InvalidToken) response.Headers.WWWAuthenticate = request.Headers.Authorization.Count == 0 ? "Bearer" : OAuthErrors.Challenge(refusal); // RFC 6750 §3.1
+        OpenRoutes.AddOrigin(context, context.GetEndpoint() ?? context.Features.Get<IExceptionHandlerFeature>()?.Endpoint);
         if (request.Path.StartsWithSegments("/auth", StringComparison.OrdinalIgnoreCase) || request.Path.StartsWithSegments("/oauth", StringComparison.OrdinalIgnoreCase))
         {
             return OAuthErrors.WriteAsync(response, refusal, status);
         }
 
         response.StatusCode = status ?? refusal.Status;
+        if (response.StatusCode == StatusCodes.Status401Unauthorized && response.Headers.WWWAuthenticate.Count == 0) response.Headers.WWWAuthenticate = OAuthErrors.Challenge(refusal);
         if (refusal.RetryAfterSeconds is { } seconds) response.Headers.RetryAfter = seconds.ToString();
         response.Headers.CacheControl = "no-store";
         if (request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal)) return FaultPage.WriteAsync(response, refusal.Description);

@@ -27,8 +27,20 @@ public static class OAuthErrors
         response.ContentType = "application/json";
         response.ContentLength = buffer.WrittenCount;
         ForbidStoring(response);
+        if (response.StatusCode == StatusCodes.Status401Unauthorized && response.Headers.WWWAuthenticate.Count == 0) response.Headers.WWWAuthenticate = Challenge(refusal);
         if (refusal.RetryAfterSeconds is { } seconds) response.Headers.RetryAfter = seconds.ToString();
         return response.Body.WriteAsync(buffer.WrittenMemory).AsTask();
+    }
+
+    /// <summary>Every 401 has one (RFC 9110 §15.5.2), with the reason (RFC 6750 §3): some clients show nothing else.</summary>
+    public static string Challenge(Refusal refusal)
+    {
+        // RFC 6750 §3: printable ASCII without " and \.
+        var reason = string.Create(refusal.Description.Length, refusal.Description, (span, text) =>
+        {
+            for (var i = 0; i < span.Length; i++) span[i] = text[i] is '"' or '\\' ? '\'' : text[i] is >= ' ' and <= '~' ? text[i] : '?';
+        });
+        return $"Bearer error=\"{refusal.Error}\", error_description=\"{reason}\"";
     }
 
     /// <summary>RFC 6749 §5.1.</summary>

@@ -14,6 +14,8 @@ public enum RefusalCode
     TemporarilyUnavailable,
     NotFound,
     Conflict,
+    TooLong,
+    WrongType,
     ServerError,
 }
 
@@ -63,6 +65,8 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
         RefusalCode.TemporarilyUnavailable => StatusCodes.Status503ServiceUnavailable,
         RefusalCode.NotFound => StatusCodes.Status404NotFound,
         RefusalCode.Conflict => StatusCodes.Status409Conflict,
+        RefusalCode.TooLong => StatusCodes.Status413PayloadTooLarge,
+        RefusalCode.WrongType => StatusCodes.Status415UnsupportedMediaType,
         RefusalCode.ServerError => StatusCodes.Status500InternalServerError,
     };
 
@@ -83,6 +87,8 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
         RefusalCode.TemporarilyUnavailable => "temporarily_unavailable",
         RefusalCode.NotFound => "not_found",
         RefusalCode.Conflict => "conflict",
+        RefusalCode.TooLong => "invalid_request",
+        RefusalCode.WrongType => "invalid_request",
         RefusalCode.ServerError => "server_error",
     };
 }

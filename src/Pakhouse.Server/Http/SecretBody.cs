@@ -46,9 +46,10 @@ public sealed class SecretBody : IDisposable
                 if (result.IsCompleted) return body;
             }
         }
-        catch
+        catch (Exception e)
         {
             body.Dispose();
+            if (RequestBodies.IsUnreadable(e)) throw RequestBodies.Unreadable(e);
             throw;
         }
     }
@@ -73,5 +74,5 @@ public sealed class SecretBody : IDisposable
         length += bytes.Length;
     }
 
-    private static Refusal TooLong(int lengthMax) => new(RefusalCode.InvalidRequest, $"The body is too long; at most {lengthMax} bytes are read.", "body too long");
+    private static Refusal TooLong(int lengthMax) => new(RefusalCode.TooLong, $"The body is too long; at most {lengthMax} bytes are read.", "body too long");
 }

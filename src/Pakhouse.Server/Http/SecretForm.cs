@@ -51,9 +51,10 @@ public sealed class SecretForm : IDisposable
             form.Dispose();
             return refusal;
         }
-        catch
+        catch (Exception e)
         {
             form.Dispose();
+            if (RequestBodies.IsUnreadable(e)) throw RequestBodies.Unreadable(e);
             throw;
         }
     }
@@ -147,33 +148,9 @@ public sealed class SecretForm : IDisposable
 
     private bool Decode(int start, int end, out Range decoded)
     {
-        var write = start;
-        decoded = default;
-        for (var read = start; read < end; read++)
-        {
-            var c = buffer[read];
-            if (c == '%')
-            {
-                if (read + 2 >= end || !IsHex(buffer[read + 1], out var high) || !IsHex(buffer[read + 2], out var low)) return false;
-                c = (byte)(high << 4 | low);
-                read += 2;
-            }
-            else if (c == '+')
-            {
-                c = (byte)' ';
-            }
-
-            buffer[write++] = c;
-        }
-
-        decoded = start..write;
-        return true;
-    }
-
-    private static bool IsHex(byte c, out int value)
-    {
-        value = char.IsAsciiHexDigit((char)c) ? (c & 0xF) + (c > '9' ? 9 : 0) : -1;
-        return value >= 0;
+        var isEncoded = FormEncoding.TryDecode(buffer.AsSpan(start, end - start), out var written);
+        decoded = start..(start + written);
+        return isEncoded;
     }
 
     /// <summary>A name is the caller's own text, and could be a key in the wrong place: only names of ours are repeated.</summary>

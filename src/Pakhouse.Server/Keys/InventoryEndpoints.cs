@@ -9,7 +9,7 @@ public static class InventoryEndpoints
     /// <summary>Rows of one CSV.</summary>
     private const int CsvRowsMax = 100_000;
 
-    private sealed record WantedAction
+    internal sealed record WantedAction
     {
         /// <summary>delete, suspend or resume.</summary>
         public string? Action { get; init; }
@@ -88,20 +88,11 @@ public static class InventoryEndpoints
         static string Yes(bool value) => value ? "yes" : "";
     }
 
-    private static async Task<IResult> ActAsync(HttpContext context, Inventory inventory, Guid organizationId)
+    private static async Task<IResult> ActAsync(HttpContext context, Inventory inventory, Guid organizationId, Body<WantedAction> body)
     {
-        if (!context.Request.HasJsonContentType()) return badBody.ToResult();
-        WantedAction? wanted;
-        try
-        {
-            wanted = await context.Request.ReadFromJsonAsync<WantedAction>(context.RequestAborted);
-        }
-        catch (System.Text.Json.JsonException)
-        {
-            return badBody.ToResult();
-        }
-
-        if (wanted?.KeyIds is null) return badBody.ToResult();
+        if (body.Refusal is { } unreadable) return unreadable.ToResult();
+        var wanted = body.Value;
+        if (wanted.KeyIds is null) return badBody.ToResult();
         KeyAction? action = wanted.Action switch { "delete" => KeyAction.Delete, "suspend" => KeyAction.Suspend, "resume" => KeyAction.Resume, _ => null };
         return action is null ? badAction.ToResult() : (await inventory.ActAsync(context.Caller(), organizationId, action.Value, wanted.KeyIds)).ToResult(done => new { KeyIds = done });
     }

@@ -19,7 +19,7 @@ public static class KeyLifeEndpoints
         keys.MapPost("/finish-rotation", async (HttpContext context, Guid organizationId, string keyId, KeyRotation rotation) => (await rotation.FinishAsync(context.Caller(), organizationId, keyId)).ToEmpty()).WithName("finishKeyRotation").WithSummary("Ends the key that was replaced, before its time");
 
         // The key itself, in a form as at the token endpoint, and no token: who caught a token of an hour would have a key for months.
-        routes.MapPost("/identity/v1/personal-access-keys/self/rotate", RotateSelfAsync).WithTags("Personal access keys").WithName("rotateKeyItself").WithSummary("Makes the successor of the key in the form's field personalAccessKey, where the policy allows it");
+        routes.MapPost("/identity/v1/personal-access-keys/self/rotate", RotateSelfAsync).WithTags("Personal access keys").WithName("rotateKeyItself").WithSummary("Makes the successor of the key in the form's field personalAccessKey, where the policy allows it").ShortCircuit(); // nothing in between reads the form as text
     }
 
     private static async Task<IResult> RotateSelfAsync(HttpContext context, KeyExchange exchange, KeyRotation rotation, ExchangeLimit limit)

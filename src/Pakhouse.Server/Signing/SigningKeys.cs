@@ -50,9 +50,6 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     /// <summary>Clocks of verifiers may lag; the usual allowance.</summary>
     private static readonly TimeSpan clockSkew = TimeSpan.FromMinutes(5);
 
-    private static readonly Refusal notOperator =
-        new(RefusalCode.AccessDenied, "Only the operator of this server can change its signing keys.", "signing keys by no operator");
-
     private readonly IDataProtector protector = protection.CreateProtector("Pakhouse.SigningKeys.v1");
     private readonly CryptoProviderFactory signatures = new();
     private volatile IReadOnlyList<SigningKey> ring = [];

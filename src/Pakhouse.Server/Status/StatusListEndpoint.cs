@@ -10,7 +10,7 @@ namespace Pakhouse.Server;
 public sealed class StatusListEndpoint(StatusLists lists, StatusStreams streams, PakhouseOptions options, PublicAddress publicAddress)
 {
     public const string MediaType = "application/statuslist+jwt";
-    private const string StreamType = "text/event-stream";
+    internal const string StreamType = "text/event-stream";
 
     public static void Map(IEndpointRouteBuilder routes)
     {
@@ -23,7 +23,6 @@ public sealed class StatusListEndpoint(StatusLists lists, StatusStreams streams,
     {
         var (request, response) = (context.Request, context.Response);
         var number = int.Parse((string)request.RouteValues["number"]!);
-        response.Headers.AccessControlAllowOrigin = "*"; // §8.1: verifiers in browsers
         if (request.Query.ContainsKey("time")) // §8.4
         {
             response.StatusCode = StatusCodes.Status501NotImplemented;
@@ -79,7 +78,6 @@ public sealed class StatusListEndpoint(StatusLists lists, StatusStreams streams,
             json.WriteEndObject();
         }
 
-        context.Response.Headers.AccessControlAllowOrigin = "*";
         context.Response.Headers.CacheControl = $"public, max-age={(int)options.StatusTtl.TotalSeconds}";
         context.Response.ContentType = "application/json";
         await context.Response.Body.WriteAsync(buffer.WrittenMemory, context.RequestAborted);

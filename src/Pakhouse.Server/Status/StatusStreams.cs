@@ -107,6 +107,13 @@ public sealed class StatusStreams : Recurring
                 return;
             }
 
+            context.Response.Headers["X-Accel-Buffering"] = "no"; // nginx would keep events until its buffer is full
+            if (HttpMethods.IsHead(context.Request.Method))
+            {
+                context.Response.ContentType = StatusListEndpoint.StreamType;
+                return;
+            }
+
             using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, stopping);
             var list = StatusLists.Address(context.RequestServices.GetRequiredService<PublicAddress>().Value, number);
             // One number can stand on many changes, and the listener may have seen some of them: those of its last one are told again.

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Data.Common;
 using Microsoft.AspNetCore.DataProtection.Repositories;
+using Npgsql;
 
 namespace Pakhouse.Server;
 
@@ -95,6 +96,9 @@ public abstract class Database : IAsyncDisposable
 
     /// <summary>Whether the exception means "the database cannot be reached or used now", to be answered 503 and not 500.</summary>
     public static bool IsOutOfReach(Exception exception) => SqliteDatabase.IsItsAbsence(exception) || PostgresDatabase.IsItsAbsence(exception);
+
+    /// <summary>Whether it is a text that this database cannot hold, as one with NUL: the caller's fault. The doors refuse what they know of; this is for what they do not.</summary>
+    public static bool IsUnstorableText(Exception exception) => exception is PostgresException { SqlState: "22021" or "22P05" }; // character_not_in_repertoire, untranslatable_character
 
     /// <summary>Rows of one INSERT where many are written: few where each parameter is looked up by its name, many where each statement is a trip to a server.</summary>
     public abstract int RowsInStatement { get; }

@@ -23,7 +23,7 @@ public static class Discovery
         [JsonPropertyName("issuer")] public required string Issuer { get; init; }
         [JsonPropertyName("token_endpoint")] public required string TokenEndpoint { get; init; }
         [JsonPropertyName("jwks_uri")] public required string JwksUri { get; init; }
-        [JsonPropertyName("scopes_supported")] public required IEnumerable<string> Scopes { get; init; }
+        [JsonPropertyName("scopes_supported")] public required IEnumerable<string>? Scopes { get; init; }
         [JsonPropertyName("claims_supported")] public string[] Claims { get; } = ["iss", "sub", "aud", "client_id", "exp", "iat", "jti", "scope", "org_id", "root_org_id", "currentOrganizationId", "membership", "roles", "key_id", "status", "name", "email"];
         [JsonPropertyName("token_endpoint_auth_methods_supported")] public string[] AuthenticationMethods { get; } = ["none"];
 
@@ -32,10 +32,9 @@ public static class Discovery
         [JsonPropertyName("revocation_endpoint")] public required string RevocationEndpoint { get; init; }
         [JsonPropertyName("revocation_endpoint_auth_methods_supported")] public string[] RevocationAuthenticationMethods { get; } = ["none"];
         [JsonPropertyName("status_list_aggregation_endpoint")] public required string StatusLists { get; init; }
+        [JsonPropertyName("userinfo_endpoint")] public required string UserInfoEndpoint { get; init; }
 
-        // Both specifications ask for these; a server that only exchanges keys has nothing to list.
-        [JsonPropertyName("response_types_supported")] public string[] ResponseTypes { get; } = [];
-        [JsonPropertyName("grant_types_supported")] public string[] GrantTypes { get; } = [];
+        // RFC 8414 §3.2: what would list nothing is left out. So response_types_supported and grant_types_supported, which both specifications ask for, are not here.
         [JsonPropertyName("subject_types_supported")] public string[] SubjectTypes { get; } = ["public"];
         [JsonPropertyName("id_token_signing_alg_values_supported")] public required string[] Algorithms { get; init; }
     }
@@ -61,7 +60,8 @@ public static class Discovery
             IntrospectionEndpoint = $"{issuer}/oauth/introspect",
             RevocationEndpoint = $"{issuer}/oauth/revoke",
             StatusLists = $"{issuer}/status-lists",
-            Scopes = services.GetRequiredService<PakhouseOptions>().Scopes,
+            UserInfoEndpoint = $"{issuer}/userinfo",
+            Scopes = services.GetRequiredService<PakhouseOptions>().Scopes is var scopes && scopes.Count > 0 ? scopes : null,
             Algorithms = [.. services.GetRequiredService<SigningKeys>().Published.Select(key => key.Public.Algorithm).Distinct()],
         }, "application/json");
     }

@@ -7,19 +7,19 @@ internal static class WebhookEndpoints
 {
     /// <param name="Events">Null or empty: all.</param>
     /// <param name="Enabled">Null: yes.</param>
-    public sealed record Body(string? Url, IReadOnlyList<string>? Events, bool? Enabled);
+    public sealed record WantedWebhook(string? Url, IReadOnlyList<string>? Events, bool? Enabled);
 
     public static void Map(IEndpointRouteBuilder routes)
     {
         var api = routes.MapApi("/identity/v1/organizations/{organizationId:guid}/webhooks").WithTags("Webhooks");
         api.MapGet("", async (HttpContext context, Webhooks webhooks, Guid organizationId) =>
             (await webhooks.ListAsync(context.Caller(), organizationId)).ToResult(list => list.Select(Shown))).WithName("listWebhooks").WithSummary("The webhooks of an organization");
-        api.MapPost("", async (HttpContext context, Webhooks webhooks, Guid organizationId, Body body) =>
-            (await webhooks.CreateAsync(context.Caller(), organizationId, body.Url ?? "", NameSet.Of(body.Events ?? []))).ToResult(made => new { made.Id, made.Secret })).WithName("createWebhook").WithSummary("Makes a webhook and shows its secret, once");
+        api.MapPost("", async (HttpContext context, Webhooks webhooks, Guid organizationId, Body<WantedWebhook> body) =>
+            body.Refusal is { } unreadable ? unreadable.ToResult() : (await webhooks.CreateAsync(context.Caller(), organizationId, body.Value.Url ?? "", NameSet.Of(body.Value.Events ?? []))).ToResult(made => new { made.Id, made.Secret })).WithName("createWebhook").WithSummary("Makes a webhook and shows its secret, once");
         api.MapGet("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
             (await webhooks.FindAsync(context.Caller(), organizationId, id)).ToResult(Shown)).WithName("getWebhook").WithSummary("One webhook");
-        api.MapPut("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id, Body body) =>
-            (await webhooks.UpdateAsync(context.Caller(), organizationId, id, body.Url ?? "", NameSet.Of(body.Events ?? []), body.Enabled ?? true)).ToEmpty()).WithName("changeWebhook").WithSummary("Changes a webhook");
+        api.MapPut("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id, Body<WantedWebhook> body) =>
+            body.Refusal is { } unreadable ? unreadable.ToResult() : (await webhooks.UpdateAsync(context.Caller(), organizationId, id, body.Value.Url ?? "", NameSet.Of(body.Value.Events ?? []), body.Value.Enabled ?? true)).ToEmpty()).WithName("changeWebhook").WithSummary("Changes a webhook");
         api.MapDelete("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
             (await webhooks.DeleteAsync(context.Caller(), organizationId, id)).ToEmpty()).WithName("deleteWebhook").WithSummary("Ends a webhook");
         api.MapPost("/{id:guid}/secret", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>

@@ -43,7 +43,7 @@ public sealed partial class MatrixTests(MatrixWorld world) : IClassFixture<Matri
     {
         var path = "/" + Constraint().Replace(endpoint.RoutePattern.RawText!, "}").Trim('/');
         return endpoint.Metadata.GetMetadata<PageActionDescriptor>() is not null ? [$"PAGE {path}"]
-            : endpoint.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods.Select(method => $"{method} {path}") ?? [$"ANY {path}"];
+            : endpoint.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods.Where(method => method is not ("HEAD" or "OPTIONS")).Select(method => $"{method} {path}") ?? [$"ANY {path}"];
     }).Distinct(StringComparer.Ordinal);
 
     /// <summary>Where a route's pattern constrains a parameter: between its name and the brace.</summary>

@@ -41,6 +41,7 @@ public sealed partial class ApiClient(TestServer server)
     {
         using var request = new HttpRequestMessage(method, path) { Content = content };
         request.Headers.Add("Accept", accept);
+        if (content?.Headers.ContentLength > 64 * 1024) request.Headers.ExpectContinue = true; // refused before it is sent: the connection stays in order
         if (Authorization is not null) request.Headers.TryAddWithoutValidation("Authorization", Authorization);
         if (Antiforgery is not null) request.Headers.Add("RequestVerificationToken", Antiforgery);
         if (cookies.Count > 0) request.Headers.Add("Cookie", string.Join("; ", cookies.Select(cookie => $"{cookie.Key}={cookie.Value}")));

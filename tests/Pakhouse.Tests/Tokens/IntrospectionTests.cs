@@ -159,6 +159,23 @@ public static class IntrospectionTests
         }
     }
 
+    public class Authentication
+    {
+        [Fact]
+        public async Task Name_and_secret_may_be_form_encoded_each_character_of_them()
+        {
+            await using var server = await StartAsync();
+            static string Encode(string text) => string.Concat(System.Text.Encoding.ASCII.GetBytes(text).Select(b => $"%{b:X2}"));
+            foreach (var (name, secret) in ((string, string)[])
+            [
+                ("gateway", gateway.Secret), ("gateway", gateway.Secret.Replace("-", "%2D", StringComparison.Ordinal).Replace("_", "%5f", StringComparison.Ordinal)),
+                (Encode("gateway"), Encode(gateway.Secret)), // RFC 6749 §2.3.1
+            ]) Assert.Equal(HttpStatusCode.OK, (await IntrospectAsync(server, "x", Basic(name, secret))).Status);
+            foreach (var secret in (string[])[gateway.Secret + "%", gateway.Secret + "%2", gateway.Secret + "%00", "%" + gateway.Secret, gateway.Secret + "+"])
+                Assert.Equal(HttpStatusCode.Unauthorized, (await IntrospectAsync(server, "x", Basic("gateway", secret))).Status);
+        }
+    }
+
     public class On400
     {
         [Fact]

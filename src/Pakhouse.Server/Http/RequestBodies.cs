@@ -1,0 +1,118 @@
+using Microsoft.Net.Http.Headers;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// What can be wrong with a request before anybody looks at what it asks, and the one reader of JSON bodies.
+/// <para>Invariant: whatever a caller sends, it is the caller's fault (4xx) and never ours (500).</para>
+/// </summary>
+public static class RequestBodies
+{
+    /// <summary>Bytes of a JSON body.</summary>
+    public const int JsonLengthMax = 64 * 1024;
+
+    /// <summary>A body that breaks off or is out of form, as Kestrel reports it. Only of a read from a request: a disk or a database throws the same.</summary>
+    public static bool IsUnreadable(Exception exception) => exception is BadHttpRequestException or IOException or OverflowException or InvalidDataException;
+
+    /// <summary>The same as the framework's own words for it: a chunk of 2^31 bytes or more is an <see cref="IOException"/> or an overflow there, and would be a 500.</summary>
+    public static BadHttpRequestException Unreadable(Exception exception) =>
+        exception as BadHttpRequestException ?? new BadHttpRequestException("The body could not be read.", StatusCodes.Status400BadRequest, exception);
+
+    /// <summary>The bytes of a JSON body (RFC 8259): UTF-8, at most <see cref="JsonLengthMax"/>, without NUL. Empty: there was none.</summary>
+    public static async ValueTask<Outcome<ReadOnlyMemory<byte>>> ReadJsonAsync(HttpRequest request)
+    {
+        if (request.ContentLength is null or 0 && !request.Headers.ContainsKey("Transfer-Encoding")) return default(ReadOnlyMemory<byte>);
+        if (!request.HasJsonContentType() || !IsUtf8(request.ContentType)) return NotJson;
+        if (request.ContentLength > JsonLengthMax) return tooLong;
+
+        using var buffer = new MemoryStream();
+        var chunk = new byte[4096];
+        try
+        {
+            for (int read; (read = await request.Body.ReadAsync(chunk, request.HttpContext.RequestAborted)) > 0;)
+            {
+                if (buffer.Length + read > JsonLengthMax) return tooLong;
+                buffer.Write(chunk, 0, read);
+            }
+        }
+        catch (BadHttpRequestException e) when (e.StatusCode == StatusCodes.Status413PayloadTooLarge)
+        {
+            return tooLong;
+        }
+        catch (Exception e) when (IsUnreadable(e))
+        {
+            throw Unreadable(e);
+        }
+
+        var json = buffer.GetBuffer().AsMemory(0, (int)buffer.Length);
+        return HasNul(json.Span) ? nul : (ReadOnlyMemory<byte>)json;
+    }
+
+    /// <summary>
+    /// Behind routing: refuses a NUL in the query, which PostgreSQL does not store, and reads a form once for all who look at it later. Every way in which it can be
+    /// out of form (an encoding that is not UTF-8, too many fields, a broken boundary, a broken chunk) is one refusal here.
+    /// </summary>
+    public static void UseReadableRequests(this WebApplication app) => app.Use(async (context, next) =>
+    {
+        if (context.Request.QueryString.Value is { } query && query.Contains("%00", StringComparison.Ordinal) && context.Request.Query.Any(pair => HasNul(pair.Key) || pair.Value.Any(HasNul)))
+        {
+            await Edge.RefuseAsync(context, nul);
+            return;
+        }
+
+        if (IsForm(context.Request.ContentType) && await ReadFormAsync(context) is (var refusal, var status))
+        {
+            await Edge.RefuseAsync(context, refusal, status);
+            return;
+        }
+
+        await next(context);
+    });
+
+    private static async ValueTask<(Refusal Refusal, int Status)?> ReadFormAsync(HttpContext context)
+    {
+        if (!IsUtf8(context.Request.ContentType)) return (NotForm, NotForm.Status);
+        try
+        {
+#pragma warning disable RS0030 // for pages, which the framework would read just so a moment later; endpoints with secrets short-circuit before
+            var form = await context.Request.ReadFormAsync(context.RequestAborted);
+#pragma warning restore RS0030
+            return form.Any(field => HasNul(field.Key) || field.Value.Any(HasNul)) ? (nul, StatusCodes.Status400BadRequest) : null;
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            // Nothing but the request was read, so whatever it is, the request is at fault.
+            return (badForm, (e as BadHttpRequestException)?.StatusCode ?? StatusCodes.Status400BadRequest);
+        }
+    }
+
+    private static bool IsForm(string? contentType) => contentType is not null
+        && (contentType.StartsWith("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase) || contentType.StartsWith("multipart/form-data", StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>UTF-8, or nothing said. The framework throws at a name that it does not know, and reads UTF-16 where it is told to.</summary>
+    private static bool IsUtf8(string? contentType) => MediaTypeHeaderValue.TryParse(contentType, out var type)
+        && type.Parameters.Where(one => one.Name.Equals("charset", StringComparison.OrdinalIgnoreCase))
+            .All(one => HeaderUtilities.RemoveQuotes(one.Value).Value?.ToUpperInvariant() is "UTF-8" or "UTF8" or "US-ASCII");
+
+    private static bool HasNul(string? text) => text?.Contains('\0', StringComparison.Ordinal) == true;
+
+    /// <summary>As an escape: the byte itself is not JSON.</summary>
+    private static bool HasNul(ReadOnlySpan<byte> json)
+    {
+        for (var from = 0; json[from..].IndexOf("\\u0000"u8) is >= 0 and var found; from += found + 1)
+        {
+            var at = from + found;
+            var backslashes = 0;
+            while (at - 1 - backslashes >= 0 && json[at - 1 - backslashes] == (byte)'\\') backslashes++;
+            if (backslashes % 2 == 0) return true; // else the backslash itself is escaped
+        }
+
+        return false;
+    }
+
+    internal static readonly Refusal NotJson = new(RefusalCode.WrongType, "Content-Type: send the body as application/json, in UTF-8.", "no JSON");
+    internal static readonly Refusal NotForm = new(RefusalCode.WrongType, "Content-Type: send the form as application/x-www-form-urlencoded, in UTF-8.", "no form");
+    private static readonly Refusal tooLong = new(RefusalCode.TooLong, $"The body is longer than {JsonLengthMax / 1024} KB.", "body too long");
+    private static readonly Refusal badForm = new(RefusalCode.InvalidRequest, "The form could not be read: it breaks off, is too long, or has too many fields. Load the page again.", "form out of form");
+    private static readonly Refusal nul = new(RefusalCode.InvalidRequest, "A text holds the character NUL; leave it out.", "NUL in a text");
+}
