@@ -68,7 +68,8 @@ public static class Program
         ApiDocument.Add(services);
 
         services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
-        services.AddSingleton<SetUp>().AddSingleton<PasswordWork>().AddSingleton<SignInFailures>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
+        services.AddSingleton<SetUp>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
+        services.AddSingleton<PasswordWork>().AddSingleton<SignInFailures>();
         services.AddSingleton<SessionTable>().AddSingleton<SignInAttempts>().AddSingleton<SecondFactor>().AddSingleton<Passwords>().AddSingleton<StepCookies>();
         services.AddSingleton<Passkeys>().AddSingleton<PasskeyStore>().AddSingleton<PasskeyCeremony>().AddSingleton<ProviderSubjects>();
         services.AddOptions<IdentityPasskeyOptions>().Configure<PublicAddress>(PasskeyCeremony.Configure);

@@ -69,7 +69,11 @@ public static partial class ProviderSignIn
                 // The address and the word that it is verified come from one place: of two that disagree, one could be the person's own entry.
                 var (said, user) = (context.HttpContext.Features.Get<Said>()!, context.User.RootElement);
                 if (said.Email is null && user.TryGetProperty("email", out var email) && email.ValueKind == JsonValueKind.String)
-                    context.HttpContext.Features.Set(said with { Email = email.GetString(), IsVerified = Verified(user.TryGetProperty("email_verified", out var verified) ? verified.ToString() : null) });
+                {
+                    var isVerified = Verified(user.TryGetProperty("email_verified", out var verified) ? verified.ToString() : null);
+                    context.HttpContext.Features.Set(said with { Email = email.GetString(), IsVerified = isVerified });
+                }
+
                 return Task.CompletedTask;
             },
             OnTicketReceived = ReceiveAsync,
@@ -156,14 +160,22 @@ public static partial class ProviderSignIn
         for (var e = failure; e is not null; e = e.InnerException) kinds.Add(e.GetType().Name);
         var reason = kinds.Count == 0 ? "unknown" : string.Join(" < ", kinds);
         // Who could not be asked is out of reach; who answered something unusable is not.
-        var isAway = kinds.Exists(kind => kind is nameof(HttpRequestException) or nameof(TaskCanceledException) or nameof(OperationCanceledException) or nameof(IOException) or nameof(TimeoutException));
-        LogFailed(http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.ProviderSignIn"), http.TraceIdentifier, isAway ? "out of reach" : "not usable", reason);
+        var isAway = kinds.Exists(kind => kind is nameof(HttpRequestException) or nameof(TaskCanceledException)
+            or nameof(OperationCanceledException) or nameof(IOException) or nameof(TimeoutException));
+        var log = http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.ProviderSignIn");
+        LogFailed(log, http.TraceIdentifier, isAway ? "out of reach" : "not usable", reason);
         return Edge.RefuseAsync(http, (isAway ? away : failed) with { Reason = reason });
     }
 
-    private static readonly Refusal declined = new(RefusalCode.AccessDenied, "You were not signed in: your identity provider says that you, or it, declined. Start again from the sign-in page.", "declined at the provider");
-    private static readonly Refusal failed = new(RefusalCode.AccessDenied, "Signing in through your identity provider did not work. Start again from the sign-in page; if that does not help, tell the operator of this server.", "provider's answer refused");
-    private static readonly Refusal away = new(RefusalCode.TemporarilyUnavailable, "This server cannot reach your identity provider now, or it does not answer in time. Try again in a minute; if that does not help, tell the operator of this server.", "provider out of reach")
+    private static readonly Refusal declined = new(RefusalCode.AccessDenied,
+        "You were not signed in: your identity provider says that you, or it, declined. Start again from the sign-in page.",
+        "declined at the provider");
+    private static readonly Refusal failed = new(RefusalCode.AccessDenied,
+        "Signing in through your identity provider did not work. Start again from the sign-in page; if that does not help, tell the operator of this server.",
+        "provider's answer refused");
+    private static readonly Refusal away = new(RefusalCode.TemporarilyUnavailable,
+        "This server cannot reach your identity provider now, or it does not answer in time. Try again in a minute; if that does not help, "
+        + "tell the operator of this server.", "provider out of reach")
     {
         RetryAfterSeconds = 60,
     };

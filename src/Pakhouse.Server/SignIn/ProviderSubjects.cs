@@ -15,8 +15,10 @@ public sealed class ProviderSubjects(Database database, Users users, SignInFailu
     private static readonly Refusal unknown = new(RefusalCode.AccessDenied, "Nobody here has the address that your identity provider gave. Ask an owner of your organization to invite it.", "unknown address");
     private static readonly Refusal unverified = new(RefusalCode.AccessDenied, "Your identity provider has not verified your e-mail address, so it opens no account here. Verify it there, then sign in again.", "address not verified");
     private static readonly Refusal unsaid = new(RefusalCode.AccessDenied,
-        "Your identity provider does not say whether it has verified your e-mail address, so it opens no account here. The operator of this server can believe its addresses: setting OidcEmailIssuers.", "address not said to be verified");
-    private static readonly Refusal unnamed = new(RefusalCode.AccessDenied, "Your identity provider gave no e-mail address, so nobody here can be found by it. Ask the operator of your identity provider to give it.", "no address");
+        "Your identity provider does not say whether it has verified your e-mail address, so it opens no account here. "
+        + "The operator of this server can believe its addresses: setting OidcEmailIssuers.", "address not said to be verified");
+    private static readonly Refusal unnamed = new(RefusalCode.AccessDenied,
+        "Your identity provider gave no e-mail address, so nobody here can be found by it. Ask the operator of your identity provider to give it.", "no address");
     private static readonly Refusal other = new(RefusalCode.AccessDenied, "The person with this address signs in here with another account of your identity provider. Ask the operator of this server.", "address of a person with another subject");
     private static readonly Refusal disabled = new(RefusalCode.AccessDenied, "Your account here is suspended. Ask the operator of this server.", "disabled");
 
