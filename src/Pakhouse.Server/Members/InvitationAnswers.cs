@@ -17,7 +17,8 @@ public sealed record OpenInvitation(Invitation Invitation, string RootName, bool
 /// <para>Invariant: a code is worth one acceptance, before its parts expire, while the organizations work, and for the address that it was sent
 /// to. Of the code only its hash is stored; 256 bits need no limit on guesses.</para>
 /// </summary>
-public sealed class InvitationAnswers(Database database, Users users, PasswordWork work, ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
+public sealed class InvitationAnswers(Database database, Users users, PasswordWork work,
+    ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
 {
     private const int CodeLengthMax = 64;
 

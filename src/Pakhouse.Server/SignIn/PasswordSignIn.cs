@@ -10,8 +10,8 @@ namespace Pakhouse.Server;
 /// words, in the steps taken and in what it writes, so that nobody finds out who has an account.
 /// <para>Invariant: an attempt is counted before the password is looked at (<see cref="SignInAttempts"/>).</para>
 /// </summary>
-public sealed class PasswordSignIn(Database database, Users users, IPasswordHasher<User> hasher, PasswordWork work, ILookupNormalizer normalizer,
-    SignInAttempts attempts, SignInFailures failures, SignInLimit limit, PakhouseOptions options)
+public sealed class PasswordSignIn(Database database, Users users, IPasswordHasher<User> hasher, PasswordWork work,
+    ILookupNormalizer normalizer, SignInAttempts attempts, SignInFailures failures, SignInLimit limit, PakhouseOptions options)
 {
     // Verified when there is nothing to verify: the answer takes as long. Made by the same hasher, so its work follows the settings.
     private readonly string decoy = hasher.HashPassword(new User(), RandomNumberGenerator.GetHexString(32));

@@ -13,8 +13,9 @@ namespace Pakhouse.Server;
 /// <para>Invariant: whoever asks for a link learns nothing. For an address that nobody has, the same rows are written in the same transaction, and
 /// the message is taken back.</para>
 /// </summary>
-public sealed class Passwords(Database database, Users users, PasswordSignIn signIn, PasswordRules rules, IPasswordHasher<User> hasher, PasswordWork work,
-    ILookupNormalizer normalizer, SignInAttempts attempts, SignInLimit limit, Mails mails, PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
+public sealed class Passwords(Database database, Users users, PasswordSignIn signIn, PasswordRules rules, IPasswordHasher<User> hasher,
+    PasswordWork work, ILookupNormalizer normalizer, SignInAttempts attempts, SignInLimit limit, Mails mails,
+    PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
 {
     public static readonly TimeSpan LinkLifetime = TimeSpan.FromHours(1);
 

@@ -16,8 +16,8 @@ public sealed record SecondFactorState(bool IsOn, DateTimeOffset AddedAt, int Re
 /// <para>Invariant: every code works once. The step of the last one taken is kept, and taking a code moves it on in the same statement that asks
 /// for it; a used recovery code is deleted. Attempts are counted before a code is looked at.</para>
 /// </summary>
-public sealed class SecondFactor(Database database, IDataProtectionProvider protection, SignInAttempts attempts, SignInFailures failures, SignInLimit limit,
-    Mails mails, PublicAddress publicAddress, TimeProvider clock)
+public sealed class SecondFactor(Database database, IDataProtectionProvider protection, SignInAttempts attempts, SignInFailures failures,
+    SignInLimit limit, Mails mails, PublicAddress publicAddress, TimeProvider clock)
 {
     public const int RecoveryCodes = 10;
 

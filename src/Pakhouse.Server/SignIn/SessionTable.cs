@@ -71,7 +71,8 @@ public sealed class SessionTable(Database database, Mails mails, PublicAddress p
         {
             var now = clock.GetUtcNow();
             await transaction.Connection!.ExecuteAsync("DELETE FROM sessions WHERE created_at <= @oldest", new { oldest = now - LifetimeMax }, transaction);
-            var places = (await transaction.Connection!.QueryAsync<string>("SELECT DISTINCT address FROM sessions WHERE user_id = @Id", new { user.Id }, transaction)).AsList();
+            var places = (await transaction.Connection!.QueryAsync<string>(
+                "SELECT DISTINCT address FROM sessions WHERE user_id = @Id", new { user.Id }, transaction)).AsList();
             if (places.Count > 0 && !places.Exists(place => IsSamePlace(place, address)))
                 await mails.EnqueueAsync(transaction, user.Email, SignInMails.NewPlace(method, address, now, publicAddress));
             await transaction.Connection!.ExecuteAsync(
@@ -152,7 +153,7 @@ public sealed class SessionTable(Database database, Mails mails, PublicAddress p
     /// <summary>R7: what touches sign-in is for a person who signed in.</summary>
     internal static readonly Refusal PersonOnly = new(RefusalCode.AccessDenied, "A key cannot do this: sign in to the dashboard.", "sign-in touched by no session (R7)");
 
-    /// <summary>Whether two addresses are of one network as a provider gives them out (IPv4 /24, IPv6 /48): within it an address changes by itself.</summary>
+    /// <summary>Whether two addresses are of one network (IPv4 /24, IPv6 /48): within it an address changes by itself.</summary>
     private static bool IsSamePlace(string place, IPAddress? address)
     {
         if (address is { IsIPv4MappedToIPv6: true }) address = address.MapToIPv4();

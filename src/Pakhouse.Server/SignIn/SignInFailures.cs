@@ -27,7 +27,8 @@ public sealed class SignInFailures(Database database, TimeProvider clock)
         var network = address is null ? "" : FailureLimit.Network(address).ToString();
         var connection = transaction.Connection!;
         await connection.ExecuteAsync("DELETE FROM sign_in_failures WHERE hour <= @oldest", new { oldest = hour - (long)kept.TotalHours }, transaction);
-        var isKnown = await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM (SELECT 1 FROM sign_in_failures WHERE hour = @hour LIMIT @max) AS known",
+        var isKnown = await connection.ExecuteScalarAsync<long>(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM sign_in_failures WHERE hour = @hour LIMIT @max) AS known",
             new { hour, max = StrangersPerHourMax }, transaction) < StrangersPerHourMax;
         var failed = await connection.ExecuteScalarAsync<long?>(
             """
@@ -36,7 +37,11 @@ public sealed class SignInFailures(Database database, TimeProvider clock)
             RETURNING failed
             """, new { hour, network, method }, transaction);
         if (user is not null || isKnown && failed == 1)
-            await ActivityLog.WriteAsync(transaction, clock, new Actor(Credential.Session, null, Address: address), Did.LoginFailed, null, user?.Id.ToString() ?? "", user?.Id, method);
+        {
+            var nobody = new Actor(Credential.Session, null, Address: address);
+            await ActivityLog.WriteAsync(transaction, clock, nobody, Did.LoginFailed, null, user?.Id.ToString() ?? "", user?.Id, method);
+        }
+
         return true;
     });
 }

@@ -23,7 +23,8 @@ internal static class SignInMails
     }
 
     /// <summary>The browser is not named: what it calls itself is the caller's text.</summary>
-    public static MailContent NewPlace(string method, IPAddress? address, DateTimeOffset at, PublicAddress publicAddress) => new("Pakhouse: a sign-in from a new place",
+    public static MailContent NewPlace(string method, IPAddress? address, DateTimeOffset at, PublicAddress publicAddress) => new(
+        "Pakhouse: a sign-in from a new place",
         $"""
         Somebody signed in to your account on {at:d MMM yyyy, HH:mm} UTC, by {method}, from the address {address?.ToString() ?? "of the server itself"}.
         You have not signed in from that network in the last {SessionTable.LifetimeMax.Days} days.
