@@ -6,3 +6,5 @@ CREATE TABLE sign_in_failures (
     failed  BIGINT NOT NULL,
     PRIMARY KEY (hour, network, method)
 );
+-- Where a person has signed in from: ended sessions count too.
+CREATE INDEX sessions_places ON sessions (user_id, address);
