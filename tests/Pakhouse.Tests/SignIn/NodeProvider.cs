@@ -18,19 +18,20 @@ public sealed class NodeProvider : IAsyncDisposable
     public string Address { get; }
 
     /// <summary>Its own clock is the machine's.</summary>
-    public FakeTimeProvider Clock { get; } = new(DateTimeOffset.UtcNow);
+    public FakeTimeProvider Clock { get; } = new(TimeProvider.System.GetUtcNow());
 
     public static async Task<NodeProvider> StartAsync()
     {
         var start = new ProcessStartInfo("node", "provider.mjs")
         {
-            WorkingDirectory = Path.Combine(Repository.Root, "tests", "node"), RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
+            WorkingDirectory = Path.Combine(Repository.Root, "tests", "node"), UseShellExecute = false,
+            RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
         };
-        var process = Process.Start(start)!;
-        var errors = process.StandardError.ReadToEndAsync();
-        var address = await process.StandardOutput.ReadLineAsync();
+        var started = Process.Start(start)!;
+        var errors = started.StandardError.ReadToEndAsync();
+        var address = await started.StandardOutput.ReadLineAsync();
         Assert.True(address is not null, address is null ? $"tests/node/provider.mjs did not start (npm ci there first): {await errors}" : null);
-        return new NodeProvider(process, address);
+        return new NodeProvider(started, address!);
     }
 
     /// <summary>Changes what the provider is, and returns the paths that it was asked since the last change.</summary>
@@ -43,9 +44,9 @@ public sealed class NodeProvider : IAsyncDisposable
     }
 
     /// <summary>From the address that our server redirects to, through the provider with the cookies it sets, back to an address of ours.</summary>
-    public async Task<Uri> FollowAsync(string location, Dictionary<string, string>? cookies = null)
+    public async Task<Uri> FollowAsync(string location, IDictionary<string, string>? cookies = null)
     {
-        cookies ??= [];
+        cookies ??= new Dictionary<string, string>(StringComparer.Ordinal);
         var next = new Uri(location);
         for (var step = 0; step < 10; step++)
         {
@@ -73,7 +74,8 @@ public sealed class NodeProvider : IAsyncDisposable
         process.StandardInput.Close(); // it ends with its input
         try
         {
-            await process.WaitForExitAsync(new CancellationTokenSource(TimeSpan.FromSeconds(10)).Token);
+            using var late = new CancellationTokenSource(TimeSpan.FromSeconds(10));
+            await process.WaitForExitAsync(late.Token);
         }
         catch (OperationCanceledException)
         {

@@ -22,7 +22,7 @@ public static class RealProviderTests
         $"--Pakhouse:OidcClientSecret={NodeProvider.ClientSecret}", .. settings,
     ]);
 
-    private static Task RegisterAsync(TestServer server, NodeProvider provider, Dictionary<string, object> changes)
+    private static Task<string[]> RegisterAsync(TestServer server, NodeProvider provider, Dictionary<string, object> changes)
     {
         changes["client"] = new { redirect_uris = new[] { $"{server.Address}/sign-in/provider/callback" } };
         return provider.SetAsync(changes);
