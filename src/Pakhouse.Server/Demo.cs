@@ -2,13 +2,14 @@ using System.Text.Json;
 
 namespace Pakhouse.Server;
 
-/// <summary>The main job, shown: from an empty data folder to two tokens, over HTTP like any client.</summary>
+/// <summary>The whole story, shown over HTTP like any client: a key, its token, an API that verifies it, and the end of a key.</summary>
 public static class Demo
 {
     private const string Password = "correct horse battery";
 
     public static async Task<int> RunAsync(string[] settings, CancellationToken stop)
     {
+        Console.WriteLine("Pakhouse starts with an empty database in a temporary folder …");
         var folder = Directory.CreateTempSubdirectory("pakhouse-demo-").FullName;
         try
         {
@@ -38,18 +39,39 @@ public static class Demo
         var added = await services.GetRequiredService<Members>().AddAsync(Actor.Operator, acme, developer, NameSet.Of("build-operator", "report-viewer"));
         if (added.Refusal is { } refusal) throw new InvalidOperationException(refusal.Reason);
 
-        var ownerKey = await GenerateAsync(services, owner, acme);
-        var developerKey = await GenerateAsync(services, developer, acme);
+        var ownerKey = await GenerateAsync(services, owner, acme, "Laptop");
+        var developerKey = await GenerateAsync(services, developer, acme, "Build server");
+        var lostKey = await GenerateAsync(services, developer, acme, "Lost laptop");
 
         Console.WriteLine($"""
-            Acme ({acme}) has a sub-organization, Mobile team ({mobile}).
-            Olivia Owner is its owner; Devin Developer is a member of Acme only. Each has generated a key in Acme.
+            1. Acme ({acme}) has a sub-organization, Mobile team ({mobile}).
+               Olivia Owner owns Acme. Devin Developer is a member of Acme. Each generated a key in Acme.
 
+            2. A machine exchanges Devin's key for a token for Mobile team. Devin is an inherited member there. The token says:
             """);
-        await ExchangeAsync(address, developerKey, null, "Devin exchanges the key for Acme");
-        await ExchangeAsync(address, developerKey, mobile, "Devin exchanges the same key for Mobile team, as an inherited member");
+        using var http = new HttpClient();
+        var token = await ExchangeAsync(http, address, developerKey, mobile);
+        Console.WriteLine(Indented(token.Split('.')[1]));
 
+        var api = new DemoVerifier(http, address);
+        await api.FetchKeysAsync();
         Console.WriteLine($"""
+
+            3. An API verifies the token with the public key set and the status list. It does not ask about the key: {await DescribeAsync(api, token)}.
+            """);
+
+        var lostToken = await ExchangeAsync(http, address, lostKey, null);
+        var before = await DescribeAsync(api, lostToken);
+        var clock = services.GetRequiredService<TimeProvider>();
+        var began = clock.GetTimestamp();
+        var deleted = await services.GetRequiredService<Keys>().DeleteAsync(Actor.Session(developer), acme, lostKey.Split('_')[2]);
+        if (deleted.Refusal is { } notDeleted) throw new InvalidOperationException(notDeleted.Reason);
+        while (await api.FindFaultAsync(lostToken) is null) await Task.Delay(TimeSpan.FromMilliseconds(100), clock);
+        Console.WriteLine($"""
+
+            4. Devin's laptop is lost. A token of its key is still {before}. Devin deletes that key.
+               {clock.GetElapsedTime(began).TotalSeconds:0.00} seconds later the same API, offline as before, says: {await DescribeAsync(api, lostToken)}.
+
             Now you. Exchange Devin's key, or Olivia's:
 
             curl {address}/auth/v3/token -d personalAccessKey={developerKey}
@@ -64,28 +86,26 @@ public static class Demo
             """);
     }
 
-    private static async Task<string> GenerateAsync(IServiceProvider services, Guid userId, Guid organizationId)
+    private static async Task<string> DescribeAsync(DemoVerifier api, string token) => await api.FindFaultAsync(token) is { } fault ? $"refused, because {fault}" : "accepted";
+
+    private static async Task<string> GenerateAsync(IServiceProvider services, Guid userId, Guid organizationId, string name)
     {
-        var generated = await services.GetRequiredService<Keys>().GenerateAsync(Actor.Session(userId), organizationId, new NewKey(KeyFormat.NewId(), "Key 1", null, NameSet.Empty));
+        var generated = await services.GetRequiredService<Keys>().GenerateAsync(Actor.Session(userId), organizationId, new NewKey(KeyFormat.NewId(), name, null, NameSet.Empty));
         using var key = generated.Value;
         return key.Reveal();
     }
 
-    private static async Task ExchangeAsync(string address, string key, Guid? subOrganization, string title)
+    /// <summary>The token.</summary>
+    private static async Task<string> ExchangeAsync(HttpClient http, string address, string key, Guid? subOrganization)
     {
-        using var http = new HttpClient();
         var fields = new Dictionary<string, string>(StringComparer.Ordinal) { ["personalAccessKey"] = key };
         if (subOrganization is { } id) fields["subOrganization"] = id.ToString();
         using var form = new FormUrlEncodedContent(fields);
         using var response = await http.PostAsync(new Uri($"{address}/auth/v3/token"), form);
         var body = await response.Content.ReadAsStringAsync();
         if (!response.IsSuccessStatusCode) throw new InvalidOperationException($"The exchange answered {(int)response.StatusCode}: {body}");
-
         using var answer = JsonDocument.Parse(body);
-        var token = answer.RootElement.GetProperty("access_token").GetString()!;
-        Console.WriteLine($"{title}. The token says:");
-        foreach (var part in token.Split('.')[..2]) Console.WriteLine(Indented(part));
-        Console.WriteLine();
+        return answer.RootElement.GetProperty("access_token").GetString()!;
     }
 
     private static readonly JsonSerializerOptions indented = new() { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };

@@ -1,20 +1,30 @@
 using System.Text;
 using Microsoft.AspNetCore.Html;
-using QRCoder;
+using ZXing;
+using ZXing.QrCode;
+using ZXing.QrCode.Internal;
 
 namespace Pakhouse.Server;
 
 /// <summary>A QR code as inline SVG: one path, no style, no other request, so the content security policy lets it stand and no cache keeps it.</summary>
 internal static class QrImage
 {
+    private static readonly Dictionary<EncodeHintType, object> hints = new()
+    {
+        [EncodeHintType.ERROR_CORRECTION] = ErrorCorrectionLevel.M,
+        [EncodeHintType.CHARACTER_SET] = "UTF-8",
+        [EncodeHintType.MARGIN] = 4, // empty space that a reader needs (ISO/IEC 18004 §9.1)
+    };
+
     public static IHtmlContent Of(string text)
     {
-        using var data = QRCodeGenerator.GenerateQrCode(text, QRCodeGenerator.ECCLevel.M);
-        var rows = data.ModuleMatrix;
+        var modules = new QRCodeWriter().encode(text, BarcodeFormat.QR_CODE, 0, 0, hints);
         var path = new StringBuilder();
-        for (var y = 0; y < rows.Count; y++)
-            for (var x = 0; x < rows.Count; x++)
-                if (rows[y][x]) path.Append($"M{x} {y}h1v1h-1z");
-        return new HtmlString($"<svg class=\"qr\" viewBox=\"0 0 {rows.Count} {rows.Count}\" role=\"img\" aria-label=\"QR code for the authenticator app\" shape-rendering=\"crispEdges\"><path fill=\"#000\" stroke=\"none\" d=\"{path}\"/></svg>");
+        for (var y = 0; y < modules.Height; y++)
+            for (var x = 0; x < modules.Width; x++)
+                if (modules[x, y]) path.Append($"M{x} {y}h1v1h-1z");
+        return new HtmlString(
+            $"<svg class=\"qr\" viewBox=\"0 0 {modules.Width} {modules.Height}\" role=\"img\" aria-label=\"QR code for the authenticator app\" " +
+            $"shape-rendering=\"crispEdges\"><path fill=\"#000\" stroke=\"none\" d=\"{path}\"/></svg>");
     }
 }
