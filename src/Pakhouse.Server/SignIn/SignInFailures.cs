@@ -38,7 +38,7 @@ public sealed class SignInFailures(Database database, TimeProvider clock)
             """, new { hour, network, method }, transaction);
         if (user is not null || isKnown && failed == 1)
         {
-            var nobody = new Actor(Credential.Session, null, Address: address);
+            var nobody = new Actor(Credential.Session, null, NameSet.Empty, Address: address);
             await ActivityLog.WriteAsync(transaction, clock, nobody, Did.LoginFailed, null, user?.Id.ToString() ?? "", user?.Id, method);
         }
 
