@@ -125,11 +125,11 @@ public sealed class WebhookFairnessTests
 
         private static List<DueWebhook> Many(int organizations, int each, bool isFailing = false, string? host = null) =>
         [
-            .. from organization in Enumerable.Range(0, organizations).Select(_ => Guid.NewGuid())
+            .. from organization in Enumerable.Range(0, organizations).Select(_ => Ids.New(TimeProvider.System))
                from i in Enumerable.Range(0, each)
                select new DueWebhook
                {
-                   Id = Guid.NewGuid(), OrganizationId = organization, Url = $"https://{host ?? Guid.NewGuid().ToString("N") + ".example"}/", DueAt = now, Messages = 8,
+                   Id = Ids.New(TimeProvider.System), OrganizationId = organization, Url = $"https://{host ?? Ids.New(TimeProvider.System).ToString("N") + ".example"}/", DueAt = now, Messages = 8,
                    FailingSince = isFailing ? now : null,
                },
         ];

@@ -32,7 +32,7 @@ public static class WebhookReceiverTests
         [Fact]
         public async Task Svix_and_standardwebhooks_verify_a_delivery_and_refuse_it_with_another_secret_or_body()
         {
-            await using var scene = await WebhooksTests.Scene.StartAtAsync(DateTimeOffset.UtcNow); // both look at the time
+            await using var scene = await WebhooksTests.Scene.StartAtAsync(TimeProvider.System.GetUtcNow()); // both look at the time
             var key = new NewKey(KeyFormat.NewId(), "Zoë & “Söhne” 漢字", null, NameSet.Empty);
             (await scene.Server.Keys.GenerateAsync(scene.Owner, scene.Acme.Root, key)).Value.Dispose();
             await scene.SendAsync();
@@ -240,7 +240,7 @@ public static class WebhookReceiverTests
             if (IPAddress.TryParse(name, out var address)) names.AddIpAddress(address);
             else names.AddDnsName(name);
             request.CertificateExtensions.Add(names.Build());
-            using var made = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-20), DateTimeOffset.UtcNow.AddDays(isExpired ? -10 : 10));
+            using var made = request.CreateSelfSigned(TimeProvider.System.GetUtcNow().AddDays(-20), TimeProvider.System.GetUtcNow().AddDays(isExpired ? -10 : 10));
             return X509CertificateLoader.LoadPkcs12(made.Export(X509ContentType.Pkcs12), null);
         }
     }
