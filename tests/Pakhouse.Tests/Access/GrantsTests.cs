@@ -205,6 +205,7 @@ public static partial class GrantsTests
             var acme = await server.AddAcmeAsync();
             var sender = await server.AddMemberAsync(acme.Root, "organization-manager");
             await server.Invitations.InviteAsync(Actor.Session(sender), acme.Root, New, [new(acme.Root, NameSet.Of("organization-manager"))]);
+            server.Clock.Advance(TimeSpan.FromSeconds(1));
             await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, New, [new(acme.Sub, NameSet.Of("builder"))]);
             await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, sender);
             var code = await CodeAsync(server);
