@@ -20,5 +20,5 @@ public sealed class PublicAddress(PakhouseOptions options, IServer server)
     /// <summary>What stands in for the request's own words, so that no address made from a request leaves this server.</summary>
     public string Scheme => options.IsHttps ? Uri.UriSchemeHttps : Uri.UriSchemeHttp;
 
-    public HostString Host => new(host ??= new Uri(Value).Authority);
+    public HostString Host => new(host ??= new Uri(Value).Authority); // asked by requests, so the server listens
 }
