@@ -56,6 +56,9 @@ public static partial class Edge
                 case not null when Database.IsUnstorableText(exception):
                     await RefuseAsync(context, new Refusal(RefusalCode.InvalidRequest, "A text holds a character that cannot be stored; leave it out.", "text that the database refuses"));
                     break;
+                case UnfitException: // said once, where it was found
+                    await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot answer now. Its operator finds the reason in its log.", "process not fit") { RetryAfterSeconds = RetryAfterSeconds });
+                    break;
                 case not null when Database.IsOutOfReach(exception):
                     LogOutOfReach(log, exception, context.TraceIdentifier);
                     await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot reach its database. Try again as Retry-After says.", "database out of reach") { RetryAfterSeconds = RetryAfterSeconds });
