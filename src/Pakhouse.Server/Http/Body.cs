@@ -12,7 +12,7 @@ namespace Pakhouse.Server;
 #pragma warning disable CA1000 // the framework finds how to read a parameter by static members of its type
 public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvider where T : class
 {
-    private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web) { MaxDepth = 8, AllowDuplicateProperties = false, Converters = { new ZonedTime() } };
+    private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web) { MaxDepth = 8, AllowDuplicateProperties = false, Converters = { new ZonedTime(), new StorableText() } };
 
     public Refusal? Refusal => Read.Refusal;
 
@@ -46,7 +46,7 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
             return new(RefusalCode.InvalidRequest, $"{JsonNamingPolicy.CamelCase.ConvertName(property.Name)}: write the time once and with its zone, such as 2031-12-24T00:00:00Z.", "a time out of form");
         return property is not null
             ? new(RefusalCode.InvalidRequest,
-                $"{JsonNamingPolicy.CamelCase.ConvertName(property.Name)}: this is not of the type that was expected, or it stands in the body twice.", "a member of the wrong type")
+                $"{JsonNamingPolicy.CamelCase.ConvertName(property.Name)}: this is not of the type that was expected, holds the character NUL, or stands in the body twice.", "a member of the wrong type")
             : new(RefusalCode.InvalidRequest, "The body is not a JSON object of the form that was expected.", "body out of form");
     }
 }

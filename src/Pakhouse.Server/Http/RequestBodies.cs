@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
 
 namespace Pakhouse.Server;
@@ -18,7 +19,7 @@ public static class RequestBodies
     public static BadHttpRequestException Unreadable(Exception exception) =>
         exception as BadHttpRequestException ?? new BadHttpRequestException("The body could not be read.", StatusCodes.Status400BadRequest, exception);
 
-    /// <summary>The bytes of a JSON body (RFC 8259): UTF-8, at most <see cref="JsonLengthMax"/>, without NUL. Empty: there was none.</summary>
+    /// <summary>The bytes of a JSON body (RFC 8259): UTF-8, at most <see cref="JsonLengthMax"/>. Empty: there was none.</summary>
     public static async ValueTask<Outcome<ReadOnlyMemory<byte>>> ReadJsonAsync(HttpRequest request)
     {
         if (request.ContentLength is null or 0 && !request.Headers.ContainsKey("Transfer-Encoding")) return default(ReadOnlyMemory<byte>);
@@ -44,8 +45,7 @@ public static class RequestBodies
             throw Unreadable(e);
         }
 
-        var json = buffer.GetBuffer().AsMemory(0, (int)buffer.Length);
-        return HasNul(json.Span) ? nul : (ReadOnlyMemory<byte>)json;
+        return (ReadOnlyMemory<byte>)buffer.GetBuffer().AsMemory(0, (int)buffer.Length);
     }
 
     /// <summary>
@@ -54,7 +54,7 @@ public static class RequestBodies
     /// </summary>
     public static void UseReadableRequests(this WebApplication app) => app.Use(async (context, next) =>
     {
-        if (context.Request.QueryString.Value is { } query && query.Contains("%00", StringComparison.Ordinal) && context.Request.Query.Any(pair => HasNul(pair.Key) || pair.Value.Any(HasNul)))
+        if (context.Request.QueryString.Value is { } query && query.Contains("%00", StringComparison.Ordinal) && FindNul(context.Request.Query) is { } nul)
         {
             await Edge.RefuseAsync(context, nul);
             return;
@@ -77,7 +77,7 @@ public static class RequestBodies
 #pragma warning disable RS0030 // for pages, which the framework would read just so a moment later; endpoints with secrets short-circuit before
             var form = await context.Request.ReadFormAsync(context.RequestAborted);
 #pragma warning restore RS0030
-            return form.Any(field => HasNul(field.Key) || field.Value.Any(HasNul)) ? (nul, StatusCodes.Status400BadRequest) : null;
+            return FindNul(form) is { } nul ? (nul, nul.Status) : null;
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
@@ -94,25 +94,23 @@ public static class RequestBodies
         && type.Parameters.Where(one => one.Name.Equals("charset", StringComparison.OrdinalIgnoreCase))
             .All(one => HeaderUtilities.RemoveQuotes(one.Value).Value?.ToUpperInvariant() is "UTF-8" or "UTF8" or "US-ASCII");
 
-    private static bool HasNul(string? text) => text?.Contains('\0', StringComparison.Ordinal) == true;
-
-    /// <summary>As an escape: the byte itself is not JSON.</summary>
-    private static bool HasNul(ReadOnlySpan<byte> json)
+    /// <summary>Of a name only what is a word and so no secret is repeated.</summary>
+    private static Refusal? FindNul(IEnumerable<KeyValuePair<string, StringValues>> fields)
     {
-        for (var from = 0; json[from..].IndexOf("\\u0000"u8) is >= 0 and var found; from += found + 1)
+        foreach (var (name, values) in fields)
         {
-            var at = from + found;
-            var backslashes = 0;
-            while (at - 1 - backslashes >= 0 && json[at - 1 - backslashes] == (byte)'\\') backslashes++;
-            if (backslashes % 2 == 0) return true; // else the backslash itself is escaped
+            if (!HasNul(name) && !values.Any(HasNul)) continue;
+            var known = name.Length <= 24 && name.All(char.IsAsciiLetter) ? name : "A field";
+            return new(RefusalCode.InvalidRequest, $"{known}: the text holds the character NUL; leave it out.", "NUL in a text");
         }
 
-        return false;
+        return null;
     }
+
+    private static bool HasNul(string? text) => text?.Contains('\0', StringComparison.Ordinal) == true;
 
     internal static readonly Refusal NotJson = new(RefusalCode.WrongType, "Content-Type: send the body as application/json, in UTF-8.", "no JSON");
     internal static readonly Refusal NotForm = new(RefusalCode.WrongType, "Content-Type: send the form as application/x-www-form-urlencoded, in UTF-8.", "no form");
     private static readonly Refusal tooLong = new(RefusalCode.TooLong, $"The body is longer than {JsonLengthMax / 1024} KB.", "body too long");
     private static readonly Refusal badForm = new(RefusalCode.InvalidRequest, "The form could not be read: it breaks off, is too long, or has too many fields. Load the page again.", "form out of form");
-    private static readonly Refusal nul = new(RefusalCode.InvalidRequest, "A text holds the character NUL; leave it out.", "NUL in a text");
 }

@@ -192,8 +192,9 @@ public sealed partial class HostileInputTests : IAsyncLifetime
     [Fact]
     public async Task Every_reader_of_json_refuses_the_same_in_the_same_words()
     {
-        var paths = Endpoints().Where(endpoint => endpoint.Metadata.GetMetadata<Microsoft.AspNetCore.Http.Metadata.IAcceptsMetadata>() is not null || Path(endpoint).EndsWith("/policy", StringComparison.Ordinal))
+        var paths = Endpoints().Where(endpoint => endpoint.Metadata.GetMetadata<Microsoft.AspNetCore.Http.Metadata.IAcceptsMetadata>() is not null || (endpoint.Metadata.GetMetadata<PageActionDescriptor>() is null && Path(endpoint).EndsWith("/policy", StringComparison.Ordinal)))
             .SelectMany(endpoint => Methods(endpoint).Where(method => method is "POST" or "PUT" or "PATCH").Select(method => (method, path: Path(endpoint))))
+            .Where(route => !route.path.Contains("/current/", StringComparison.Ordinal)) // a session is for no organization, and is told so before
             .Where(route => !route.path.StartsWith("/auth", StringComparison.Ordinal) && !route.path.StartsWith("/leaks", StringComparison.Ordinal) && !route.path.StartsWith("/oauth", StringComparison.Ordinal)
                 && !route.path.EndsWith("/self/rotate", StringComparison.Ordinal)).ToList();
         Assert.Contains(paths, route => route.path.EndsWith("/webhooks", StringComparison.Ordinal));
@@ -203,7 +204,6 @@ public sealed partial class HostileInputTests : IAsyncLifetime
             foreach (var (type, body, status, words) in ((string, string, int, string)[])
             [
                 ("application/json; charset=bogus", "{}", 415, "Content-Type: "), ("text/plain", "{}", 415, "Content-Type: "), ("application/json", $"{{\"name\":\"{new string('a', 70_000)}\"}}", 413, "longer than 64 KB"),
-                ("application/json", "{\"name\":\"a\\u0000\"}", 400, "NUL"),
             ])
             {
                 using var content = new ByteArrayContent(Encoding.UTF8.GetBytes(body));
@@ -220,7 +220,7 @@ public sealed partial class HostileInputTests : IAsyncLifetime
         var answer = await session.SendAsync("POST", $"/identity/v1/organizations/{acme.Root}/sub-organizations", """{"name":"a\\u0000"}""");
         Assert.DoesNotContain("NUL", answer.Body, StringComparison.Ordinal); // control of the rule
         answer = await session.SendAsync("POST", $"/identity/v1/organizations/{acme.Root}/sub-organizations", """{"name":"a\\\u0000"}""");
-        Assert.True(answer.Body.Contains("NUL", StringComparison.Ordinal), answer.Body);
+        Assert.True(answer.Body.Contains("name: ", StringComparison.Ordinal) && answer.Body.Contains("NUL", StringComparison.Ordinal), answer.Body);
     }
 
     /// <summary>Null: the answer was a stream, or the client of the test itself refused to send it.</summary>
