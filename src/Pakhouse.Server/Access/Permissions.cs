@@ -52,6 +52,7 @@ public enum Permission
     DeleteUser,
     CreateOrganizationForOther,
     DeleteAnyKey,
+    /// <summary>Also at once, and taking back one that waits.</summary>
     RotateSigningKeys,
 }
 

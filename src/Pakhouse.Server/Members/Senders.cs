@@ -33,10 +33,11 @@ public sealed class Senders(KeyExchange exchange, TimeProvider clock)
         HeldKey? found = null;
         await foreach (var key in HeldKeys.ReadAsync(connection, transaction, "SELECT id FROM access_keys WHERE id = @keyId", new { keyId })) found = key;
         // Asked as an exchange would be, from anywhere: networks are asked when a key is used, and it is not used now.
-        if (found is null || found.Facts.UserId != userId.ToString()) return null;
-        var grant = exchange.Judge(keyId, found.Facts, null, ScopeRequest.Everything, address: null, clock.GetUtcNow());
-        if (grant.IsRefused) return null;
+        if (found is null) return null;
+        var granted = exchange.Judge(keyId, found.Facts, null, ScopeRequest.Everything, address: null, clock.GetUtcNow());
+        if (granted.IsRefused) return null;
         var boundTo = Guid.Parse(found.Facts.OrganizationId);
-        return found.IsPerson ? Actor.Key(userId, keyId, grant.Value.Scopes, boundTo) : Actor.ApiKey(userId, keyId, grant.Value.Scopes, boundTo);
+        return found.Facts.UserId != userId.ToString() ? null
+            : found.IsPerson ? Actor.Key(userId, keyId, granted.Value.Scopes, boundTo) : Actor.ApiKey(userId, keyId, granted.Value.Scopes, boundTo);
     }
 }

@@ -224,7 +224,7 @@ public static partial class GrantsTests
                 var acme = await server.AddAcmeAsync();
                 var text = await server.AddKeyAsync(acme.Owner, acme.Root);
                 var (owner, keyId) = (Actor.Session(acme.Owner), TestServer.IdOf(text));
-                await server.Invitations.InviteAsync(Actor.Key(acme.Owner, keyId), acme.Root, New, [new(acme.Root, NameSet.Empty), new(acme.Sub, NameSet.Of("builder"))]);
+                await server.Invitations.InviteAsync(Actor.Key(acme.Owner, keyId, TestServer.EveryScope), acme.Root, New, [new(acme.Root, NameSet.Empty), new(acme.Sub, NameSet.Of("builder"))]);
                 await server.Invitations.InviteAsync(owner, acme.Root, "kept@elsewhere.example", [new(acme.Root, NameSet.Empty)]);
                 switch (end)
                 {
@@ -336,11 +336,11 @@ public static partial class GrantsTests
     /// <summary>A key of the owner, or an API key with the role of one, as a caller.</summary>
     private static async Task<Actor> KeyAsync(TestServer server, Acme acme, bool isApiKey)
     {
-        if (!isApiKey) return Actor.Key(acme.Owner, TestServer.IdOf(await server.AddKeyAsync(acme.Owner, acme.Root)), acme.Root);
+        if (!isApiKey) return Actor.Key(acme.Owner, TestServer.IdOf(await server.AddKeyAsync(acme.Owner, acme.Root)), TestServer.EveryScope, acme.Root);
         var wanted = new NewApiKey(KeyFormat.NewId(), "Service", null, NameSet.Empty, [new(acme.Root, NameSet.Of("owner")), new(acme.Sub, NameSet.Of("owner"))]);
         using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, wanted)).Value;
         var user = await server.ScalarAsync<string>($"SELECT m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE k.id = '{made.Id}'");
-        return Actor.ApiKey(Guid.Parse(user!), made.Id, acme.Root);
+        return Actor.ApiKey(Guid.Parse(user!), made.Id, TestServer.EveryScope, acme.Root);
     }
 
     private static async Task SetPolicyAsync(TestServer server, Guid owner, Guid organization, Policy policy)
