@@ -36,7 +36,8 @@ public static class ApiKeyEndpoints
                 (await keys.ListAsync(context.Caller(), organizationId)).ToResult(entries => entries.Select(Show)))
             .Describe<IEnumerable<ShownApiKey>>("listApiKeys", "The API keys of an organization, by name. Never their secrets");
         group.MapPost("", async (Guid organizationId, Body<WantedApiKey> body, HttpContext context, ApiKeys keys) => body.Refusal is { } unreadable ? unreadable.ToResult() :
-                Reveal(await keys.CreateAsync(context.Caller(), organizationId, new NewApiKey(KeyFormat.NewId(), body.Value.Name ?? "", body.Value.ExpiresAt, Names(body.Value.Scopes), Roles(organizationId, body.Value.OrganizationsAndRoles) ?? []))))
+                body.Value.Scopes is { Count: 0 } ? KeyEndpoints.NoScopes.ToResult()
+                    : Reveal(await keys.CreateAsync(context.Caller(), organizationId, new NewApiKey(KeyFormat.NewId(), body.Value.Name ?? "", body.Value.ExpiresAt, Names(body.Value.Scopes), Roles(organizationId, body.Value.OrganizationsAndRoles) ?? []))))
             .Describe<CreatedApiKey>("createApiKey", "Makes an API key and shows its secret, once. With a session only", StatusCodes.Status201Created);
         group.MapPatch("{keyId}", async (Guid organizationId, string keyId, Body<ChangedApiKey> body, HttpContext context, ApiKeys keys) => body.Refusal is { } unreadable ? unreadable.ToResult() :
                 (await keys.ChangeAsync(context.Caller(), organizationId, keyId, body.Value.Name, Roles(organizationId, body.Value.OrganizationsAndRoles))).ToEmpty())

@@ -88,6 +88,7 @@ public static class KeyEndpoints
         if (body.Refusal is { } unreadable) return unreadable.ToResult();
         var wanted = body.Value;
         var scopes = wanted.Scopes ?? [];
+        if (wanted.Scopes is { Count: 0 }) return NoScopes.ToResult(); // empty is not everything
         if (scopes.Count > 32 || scopes.Any(scope => scope is null || !NameSet.IsName(scope))) return badScopes.ToResult();
 
         for (var tried = 1; ; tried++)
@@ -111,6 +112,9 @@ public static class KeyEndpoints
     {
         Id = key.Id, Name = key.Name, Scopes = key.Scopes, CreatedDate = key.CreatedAt, ExpiryDate = key.ExpiresAt, LastUsedDate = key.LastUsedAt, LastUsedAddress = key.LastUsedAddress,
     };
+
+    internal static readonly Refusal NoScopes =
+        new(RefusalCode.InvalidRequest, "scopes: the list is empty. Name at least one scope, or leave the member out for all of them.", "scopes empty");
 
     private static readonly Refusal badScopes = new(RefusalCode.InvalidRequest, "scopes: give at most 32 names of scopes.", "scopes out of form");
 }

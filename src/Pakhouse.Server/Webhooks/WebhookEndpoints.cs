@@ -5,7 +5,7 @@ namespace Pakhouse.Server;
 /// <summary>The wire of webhooks: <c>identity/v1/organizations/{id}/webhooks</c>. docs/protocol.md, "Webhooks", is the contract.</summary>
 internal static class WebhookEndpoints
 {
-    /// <param name="Events">Null or empty: all.</param>
+    /// <param name="Events">Absent or null: all. An empty list is refused.</param>
     /// <param name="Enabled">Null: yes.</param>
     public sealed record WantedWebhook(string? Url, IReadOnlyList<string>? Events, bool? Enabled);
 
@@ -15,11 +15,13 @@ internal static class WebhookEndpoints
         api.MapGet("", async (HttpContext context, Webhooks webhooks, Guid organizationId) =>
             (await webhooks.ListAsync(context.Caller(), organizationId)).ToResult(list => list.Select(Shown))).WithName("listWebhooks").WithSummary("The webhooks of an organization");
         api.MapPost("", async (HttpContext context, Webhooks webhooks, Guid organizationId, Body<WantedWebhook> body) =>
-            body.Refusal is { } unreadable ? unreadable.ToResult() : (await webhooks.CreateAsync(context.Caller(), organizationId, body.Value.Url ?? "", NameSet.Of(body.Value.Events ?? []))).ToResult(made => new { made.Id, made.Secret })).WithName("createWebhook").WithSummary("Makes a webhook and shows its secret, once");
+            body.Refusal is { } unreadable ? unreadable.ToResult() : body.Value.Events is { Count: 0 } ? noEvents.ToResult()
+                : (await webhooks.CreateAsync(context.Caller(), organizationId, body.Value.Url ?? "", NameSet.Of(body.Value.Events ?? []))).ToResult(made => new { made.Id, made.Secret })).WithName("createWebhook").WithSummary("Makes a webhook and shows its secret, once");
         api.MapGet("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
             (await webhooks.FindAsync(context.Caller(), organizationId, id)).ToResult(Shown)).WithName("getWebhook").WithSummary("One webhook");
         api.MapPut("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id, Body<WantedWebhook> body) =>
-            body.Refusal is { } unreadable ? unreadable.ToResult() : (await webhooks.UpdateAsync(context.Caller(), organizationId, id, body.Value.Url ?? "", NameSet.Of(body.Value.Events ?? []), body.Value.Enabled ?? true)).ToEmpty()).WithName("changeWebhook").WithSummary("Changes a webhook");
+            body.Refusal is { } unreadable ? unreadable.ToResult() : body.Value.Events is { Count: 0 } ? noEvents.ToResult()
+                : (await webhooks.UpdateAsync(context.Caller(), organizationId, id, body.Value.Url ?? "", NameSet.Of(body.Value.Events ?? []), body.Value.Enabled ?? true)).ToEmpty()).WithName("changeWebhook").WithSummary("Changes a webhook");
         api.MapDelete("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
             (await webhooks.DeleteAsync(context.Caller(), organizationId, id)).ToEmpty()).WithName("deleteWebhook").WithSummary("Ends a webhook");
         api.MapPost("/{id:guid}/secret", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
@@ -32,7 +34,14 @@ internal static class WebhookEndpoints
             (await webhooks.ResendAsync(context.Caller(), organizationId, id, message)).ToEmpty()).WithName("resendDelivery").WithSummary("Sends a message again");
     }
 
-    private static object Shown(Webhook webhook) => new { webhook.Id, webhook.Url, events = webhook.Events.ToArray(), enabled = webhook.DisabledAt is null, webhook.CreatedAt, webhook.FailingSince, webhook.DisabledAt, webhook.OldSecretUntil };
+    private static readonly Refusal noEvents =
+        new(RefusalCode.InvalidRequest, "events: the list is empty. Name at least one event, or leave the member out for all of them.", "events empty");
+
+    private static object Shown(Webhook webhook) => new
+    {
+        webhook.Id, webhook.Url, events = webhook.Events.Count == 0 ? null : webhook.Events.ToArray(), // null: all
+        enabled = webhook.DisabledAt is null, webhook.CreatedAt, webhook.FailingSince, webhook.DisabledAt, webhook.OldSecretUntil,
+    };
 
     private static object Shown(WebhookDelivery delivery) => new
     {
