@@ -17,7 +17,7 @@ public sealed record OpenInvitation(Invitation Invitation, string RootName, bool
 /// <para>Invariant: a code is worth one acceptance, before its parts expire, while the organizations work, and for the address that it was sent
 /// to; and of its parts only those count which whoever sent them could still send (<see cref="Senders"/>). Of the code only its hash is stored; 256 bits need no limit on guesses.</para>
 /// </summary>
-public sealed class InvitationAnswers(Database database, Users users, Senders senders, KeyNotices notices, PasswordWork work,
+public sealed class InvitationAnswers(Database database, Users users, PasswordWork work, Senders senders, KeyNotices notices,
     ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
 {
     private const int CodeLengthMax = 64;
