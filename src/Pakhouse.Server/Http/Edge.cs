@@ -55,6 +55,9 @@ public static partial class Edge
                 case DiskFullException:
                     await RefuseAsync(context, new Refusal(RefusalCode.DiskFull, "The disk of this server is full. Nothing can be changed until its operator frees space; keys can still be deleted.", "disk full") { RetryAfterSeconds = RetryAfterSeconds });
                     break;
+                case UnfitException: // said once, where it was found
+                    await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot answer now. Its operator finds the reason in its log.", "process not fit") { RetryAfterSeconds = RetryAfterSeconds });
+                    break;
                 case not null when Database.IsOutOfReach(exception):
                     LogOutOfReach(log, exception, context.TraceIdentifier);
                     await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot reach its database. Try again as Retry-After says.", "database out of reach") { RetryAfterSeconds = RetryAfterSeconds });
