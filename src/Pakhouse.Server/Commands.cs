@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Net.Sockets;
 using Spectre.Console;
 
 namespace Pakhouse.Server;
@@ -84,14 +83,10 @@ public static class Commands
             // No termination timeout: the host handles signals, and the parser's two seconds would end it before its requests are answered and its counts written.
             return await root.Parse(words).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
-        catch (StartupException e)
+        catch (Exception e)
         {
-            await Console.Error.WriteLineAsync($"pakhouse: {e.Message}");
-            return 1;
-        }
-        catch (IOException e) when (e.InnerException is SocketException or Microsoft.AspNetCore.Connections.AddressInUseException)
-        {
-            await Console.Error.WriteLineAsync($"pakhouse: {e.Message} Stop what listens there, or choose another address: --Pakhouse:Listen http://127.0.0.1:8421");
+            if (Environment.GetEnvironmentVariable("PAKHOUSE_STACK_TRACE") == "1") await Console.Error.WriteLineAsync(e.ToString());
+            await Console.Error.WriteLineAsync($"pakhouse: {MachineFaults.Describe(e)}");
             return 1;
         }
     }
@@ -118,6 +113,7 @@ public static class Commands
 
     private static async Task<int> ServeAsync(string[] settings, CancellationToken stop)
     {
+        MachineFaults.DemandDescriptors();
         await using var app = Program.Build(settings);
         await StartAsync(app, stop);
         await app.WaitForShutdownAsync(stop);
@@ -126,11 +122,21 @@ public static class Commands
 
     private static async Task<int> ChangeAsync(string[] settings, Func<IServiceProvider, Task<Outcome<bool>>> change, string done)
     {
+        await DemandDatabaseAsync(settings);
         await using var app = Program.Build(settings);
         var outcome = await change(app.Services);
         if (outcome.Refusal is { } refusal) throw new StartupException(refusal.Description);
         Console.WriteLine(done);
         return 0;
+    }
+
+    /// <summary>A command works on what is there: whoever gives the wrong place is told so, and leaves no empty database behind.</summary>
+    internal static async Task DemandDatabaseAsync(string[] settings)
+    {
+        var options = PakhouseOptions.Read(Program.Configuration(settings));
+        await using var database = Database.Of(options);
+        if (database.IsMade) return;
+        throw new StartupException($"There is no Pakhouse database at {database.Place}. Set {(options.Postgres is null ? "Pakhouse:DataFolder" : "Pakhouse:PostgresConnection")} as the server has it; the server's first start makes the database.");
     }
 
     private static async Task<int> NewResourceServerAsync(string name)

@@ -175,7 +175,7 @@ public sealed class PakhouseOptions
         {
             Listen = listen,
             PublicAddress = publicAddress,
-            DataFolder = Path.GetFullPath(read.Text("DataFolder", DefaultDataFolder, "a folder", text => text.Length <= 1024)!),
+            DataFolder = read.Folder("DataFolder", DefaultDataFolder),
             Postgres = read.Postgres("PostgresConnection"),
             PostgresPrepare = read.Flag("PostgresPrepare", true),
             Brand = read.Text("Brand", "ph", "2 to 16 characters of [a-z0-9], the first a letter", text => KeyFormat.IsBrand(text))!,
@@ -242,8 +242,10 @@ public sealed class PakhouseOptions
         return options;
     }
 
-    private static string DefaultDataFolder =>
-        Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify) is { Length: > 0 } home ? home : Path.GetTempPath(), "pakhouse");
+    /// <summary>Null where the user has no home: a temporary folder would be anybody's, and gone with the next start of the machine.</summary>
+    private static string? DefaultDataFolder =>
+        Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify) is { Length: > 0 } home && Path.IsPathFullyQualified(home)
+            ? Path.Combine(home, "pakhouse") : null;
 
     private static IPNetwork? Network(string text) =>
         IPNetwork.TryParse(text, out var network) ? network
@@ -381,9 +383,25 @@ internal sealed class SettingReader(IConfigurationSection section)
         }
     }
 
+    /// <summary>An absolute path: a relative one would depend on where the process was started, which of a service is anywhere.</summary>
+    public string Folder(string name, string? fallback)
+    {
+        if (GivenPath(name, fallback ?? "") is { } given) return given;
+        if (fallback is null && Given(name, "") is null) faults.Add($"{Full(name)} must be set, because this user has no home folder");
+        return fallback ?? "";
+    }
+
+    private string? GivenPath(string name, string fallback = "")
+    {
+        var given = Given(name, fallback);
+        if (given is null || (Path.IsPathFullyQualified(given) && given.Length <= 1024)) return given;
+        Fault(name, "an absolute path", given);
+        return null;
+    }
+
     public IReadOnlyList<ScopeEntry> Scopes(string name)
     {
-        var file = Given(name, "");
+        var file = GivenPath(name);
         if (file is null) return [];
         try
         {
@@ -398,7 +416,7 @@ internal sealed class SettingReader(IConfigurationSection section)
 
     public RoleCatalogue Roles(string name)
     {
-        var file = Given(name, "");
+        var file = GivenPath(name);
         if (file is null) return RoleCatalogue.Default;
         try
         {
@@ -432,11 +450,11 @@ internal sealed class SettingReader(IConfigurationSection section)
 
     public X509Certificate2? Certificate(string name, string passwordName)
     {
-        var file = Given(name, "");
+        var file = GivenPath(name);
         var password = Given(passwordName, "");
         if (file is null)
         {
-            if (password is not null) faults.Add($"{Full(passwordName)} is set, but {Full(name)} is not: a password without a certificate.");
+            if (password is not null && Given(name, "") is null) faults.Add($"{Full(passwordName)} is set, but {Full(name)} is not: a password without a certificate.");
             return null;
         }
 

@@ -31,6 +31,7 @@ public static class Program
         // which of a service is often the root of the machine.
         settings = ["--hostBuilder:reloadConfigOnChange=false", .. settings];
         var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = settings, ApplicationName = "Pakhouse.Server" });
+        DemandFormatter(builder.Configuration);
         var options = PakhouseOptions.Read(builder.Configuration);
         var database = Database.Of(options);
         database.Prepare();
@@ -51,6 +52,14 @@ public static class Program
         UseMiddleware(app, options);
         MapRoutes(app);
         return app;
+    }
+
+    /// <summary>The framework takes another formatter, without a word, for one that it does not know.</summary>
+    private static void DemandFormatter(ConfigurationManager configuration)
+    {
+        const string name = "Logging:Console:FormatterName";
+        if (configuration[name] is { Length: > 0 } formatter && formatter.ToLowerInvariant() is not ("simple" or "json" or "systemd"))
+            throw new StartupException($"{name} must be simple, json or systemd.");
     }
 
     private static void DemandClock(GuardedClock clock, TimeBounds bounds, bool acceptsPause)
@@ -101,6 +110,8 @@ public static class Program
         // Registered after SigningKeys, whose start makes the first of these keys while it holds off every other process.
         var protection = services.AddDataProtection().SetApplicationName("Pakhouse");
         services.Configure<KeyManagementOptions>(keys => keys.XmlRepository = database.ProtectionKeys);
+        services.AddSingleton(database.ProtectionKeys).AddSingleton(provider => ActivatorUtilities.CreateInstance<ProtectionKeyRing>(provider, ActivatorUtilities.CreateInstance<XmlKeyManager>(provider)));
+        services.AddSingleton<IKeyManager>(provider => provider.GetRequiredService<ProtectionKeyRing>());
         if (options.DataProtectionCertificate is { } certificate) protection.ProtectKeysWithCertificate(certificate);
 
         // __Host-: the browser takes the cookie from this host and by HTTPS only, and no neighbour can plant one.

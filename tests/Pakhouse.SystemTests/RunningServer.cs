@@ -71,16 +71,25 @@ internal sealed class RunningServer : IAsyncDisposable
 
     /// <summary>Starts the program and waits for nothing.</summary>
     /// <param name="words">The command; empty: serve.</param>
-    public static RunningServer Launch(string[] words, string? folder, string[] settings, IReadOnlyDictionary<string, string>? environment = null)
+    /// <param name="around">A command that runs another one: <c>prlimit … --</c>.</param>
+    public static RunningServer Launch(string[] words, string? folder, string[] settings, IReadOnlyDictionary<string, string>? environment = null, string[]? around = null)
     {
         var own = folder is null ? Directory.CreateTempSubdirectory("pakhouse-system-") : null;
         folder ??= Path.Combine(own!.FullName, "data");
-        return new RunningServer(Tool.Start("dotnet", [program, .. words, .. Defaults(folder), .. settings], environment), folder, own);
+        string[] command = [.. around ?? [], "dotnet", program, .. words, .. Defaults(folder), .. settings];
+        return new RunningServer(Tool.Start(command[0], command[1..], environment), folder, own);
     }
 
     /// <summary>Runs a command of the program to its end.</summary>
     public static Task<Ended> RunAsync(string[] words, string folder, params string[] settings) =>
         Tool.RunAsync("dotnet", [program, .. words, .. Defaults(folder), .. settings]);
+
+    /// <summary>The same inside another command.</summary>
+    public static Task<Ended> RunAroundAsync(string[] around, string[] words, string folder, params string[] settings)
+    {
+        string[] command = [.. around, "dotnet", program, .. words, .. Defaults(folder), .. settings];
+        return Tool.RunAsync(command[0], command[1..]);
+    }
 
     /// <summary>Waits until it says that it serves, and where.</summary>
     public async Task ServingAsync() => UseAddress((await LineAsync("Pakhouse serves ")).Split(' ')[2]);

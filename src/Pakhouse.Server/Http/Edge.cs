@@ -53,6 +53,9 @@ public static partial class Edge
                 case BadHttpRequestException bad:
                     await RefuseAsync(context, new Refusal(RefusalCode.InvalidRequest, "The request could not be read whole; send it again.", "bad request"), bad.StatusCode);
                     break;
+                case DiskFullException:
+                    await RefuseAsync(context, new Refusal(RefusalCode.DiskFull, "The disk of this server is full. Nothing can be changed until its operator frees space; keys can still be deleted.", "disk full") { RetryAfterSeconds = RetryAfterSeconds });
+                    break;
                 case UnfitException: // said once, where it was found
                     await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot answer now. Its operator finds the reason in its log.", "process not fit") { RetryAfterSeconds = RetryAfterSeconds });
                     break;
@@ -204,6 +207,7 @@ internal static class FaultPage
         StatusCodes.Status403Forbidden => "Not allowed",
         StatusCodes.Status404NotFound => "Not found",
         StatusCodes.Status503ServiceUnavailable => "Try again in a moment",
+        StatusCodes.Status507InsufficientStorage => "The disk is full",
         _ => "That did not work",
     };
 }

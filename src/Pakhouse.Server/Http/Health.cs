@@ -6,15 +6,23 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// For load balancers and orchestrators: <c>/health/live</c> says that the process answers, <c>/health/ready</c> that an exchange would
-/// be decided here: the database answers, a signing key is loaded, the process is fit and not about to stop. Each is a word, and tells nothing else.
+/// be decided here: the database answers, a signing key is loaded, the process is fit and not about to stop. Each is a fixed word, and tells nothing
+/// else. On a full disk it is <c>Degraded</c>, and stays 200: exchanges need no space, and no other process has this SQLite file.
 /// </summary>
 public sealed class Health(Database database, SigningKeys signingKeys, GuardedClock clock, Draining draining) : IHealthCheck
 {
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapHealthChecks("/health/live", new HealthCheckOptions { Predicate = _ => false }).ShortCircuit();
-        routes.MapHealthChecks("/health/ready").ShortCircuit();
+        routes.MapHealthChecks("/health/ready", new HealthCheckOptions { ResponseWriter = (context, report) => context.Response.WriteAsync(Words(report.Status)) }).ShortCircuit();
     }
+
+    private static string Words(HealthStatus status) => status switch
+    {
+        HealthStatus.Healthy => "Healthy",
+        HealthStatus.Degraded => "Degraded: the disk is full, changes are impossible",
+        HealthStatus.Unhealthy => "Unhealthy",
+    };
 
     public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
     {
@@ -22,7 +30,7 @@ public sealed class Health(Database database, SigningKeys signingKeys, GuardedCl
         try
         {
             await database.ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM signing_keys"));
-            return HealthCheckResult.Healthy();
+            return database.IsDiskFull ? HealthCheckResult.Degraded() : HealthCheckResult.Healthy();
         }
         catch (Exception e) when (Database.IsOutOfReach(e))
         {

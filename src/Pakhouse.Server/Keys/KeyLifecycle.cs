@@ -80,6 +80,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     /// <returns>How many of them had not ended before.</returns>
     internal async Task<int> EndAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyFacts? facts = null)
     {
+        TransactionNotes.Of(transaction).IsUrgent = true;
         // A replaced key stays in its holder's list after its overlap, and is not deleted.
         var (end, also) = cause == KeyCause.OverlapEnded
             ? ("overlap_ends_at = CASE WHEN k.overlap_ends_at > @now THEN @now ELSE k.overlap_ends_at END",
@@ -94,13 +95,16 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
 
     /// <summary>Suspends keys until they are resumed.</summary>
     /// <returns>How many were not suspended before.</returns>
-    internal Task<int> SuspendAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyFacts? facts = null) =>
-        ChangeAsync(transaction, actor, cause, keys, facts,
+    internal Task<int> SuspendAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyFacts? facts = null)
+    {
+        TransactionNotes.Of(transaction).IsUrgent = true;
+        return ChangeAsync(transaction, actor, cause, keys, facts,
             $"""
             UPDATE access_keys AS k SET suspended_at = @now, frozen_at = {(cause == KeyCause.Frozen ? "@now" : "k.frozen_at")},
                 status = CASE k.status WHEN {KeyStatus.Valid} THEN {KeyStatus.Suspended} ELSE k.status END, status_version = @version
             WHERE {keys.Where} AND k.deleted_at IS NULL AND k.suspended_at IS NULL
             """);
+    }
 
     /// <summary>Resumes keys that were suspended or frozen. Whose user or organization is disabled stays suspended with it.</summary>
     /// <returns>How many were suspended.</returns>
@@ -109,8 +113,11 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
             Follow(keys, "suspended_at = NULL, frozen_at = NULL, ", "", "AND k.suspended_at IS NOT NULL", ""));
 
     /// <summary>Lets the keys of a user or an organization follow it: it was disabled or enabled in this transaction.</summary>
-    internal Task<int> FollowAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys) =>
-        ChangeAsync(transaction, actor, cause, keys, null, Follow(keys, "", "k.suspended_at, ", "", "AND actual.status <> changed.status"));
+    internal Task<int> FollowAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys)
+    {
+        TransactionNotes.Of(transaction).IsUrgent = true;
+        return ChangeAsync(transaction, actor, cause, keys, null, Follow(keys, "", "k.suspended_at, ", "", "AND actual.status <> changed.status"));
+    }
 
     /// <summary>Tells that a key has expired. It is refused since that instant, and no token of it lives on: its entry needs no
     /// change.</summary>

@@ -100,7 +100,7 @@ public sealed class SessionTable(Database database, Mails mails, PublicAddress p
     {
         var now = clock.GetUtcNow();
         if (now - session.LastSeenAt < TouchInterval) return;
-        await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
+        await UnlessDiskIsFullAsync(transaction => transaction.Connection!.ExecuteAsync(
             "UPDATE sessions SET last_seen_at = @now, address = @address, user_agent = @userAgent WHERE id = @Id AND last_seen_at < @now AND ended_at IS NULL",
             new { session.Id, now, address = address?.ToString() ?? "", userAgent = KeyUse.UserAgent(userAgent) }, transaction));
     }
@@ -113,13 +113,13 @@ public sealed class SessionTable(Database database, Mails mails, PublicAddress p
     public async Task NoteOrganizationAsync(Actor actor, Session session, Guid organizationId)
     {
         if (session.OrganizationId == organizationId) return;
-        await database.WriteAsync(async transaction =>
+        await UnlessDiskIsFullAsync(async transaction =>
         {
             var changed = await transaction.Connection!.ExecuteAsync(
                 "UPDATE sessions SET organization_id = @organizationId WHERE id = @Id AND COALESCE(organization_id, '') <> @organizationId AND ended_at IS NULL", new { session.Id, organizationId }, transaction);
             if (changed == 1 && session.OrganizationId is not null)
                 await ActivityLog.WriteAsync(transaction, clock, actor, Did.SwitchOrganization, organizationId, organizationId.ToString());
-            return true;
+            return changed;
         });
     }
 
@@ -128,6 +128,7 @@ public sealed class SessionTable(Database database, Mails mails, PublicAddress p
     public Task<Outcome<bool>> EndAsync(Actor actor, Guid id, string action) => database.ChangeAsync<bool>(async transaction =>
     {
         if (Guard.Demand(actor, Permission.EndSession) is { } refused) return refused;
+        TransactionNotes.Of(transaction).IsUrgent = true;
         var ended = await transaction.Connection!.ExecuteAsync(
             "UPDATE sessions SET ended_at = @now WHERE id = @id AND user_id = @UserId AND ended_at IS NULL", new { id, actor.UserId, now = clock.GetUtcNow() }, transaction);
         if (ended == 0) return notFound;
@@ -148,6 +149,19 @@ public sealed class SessionTable(Database database, Mails mails, PublicAddress p
             "UPDATE sessions SET ended_at = @now WHERE user_id = @UserId AND id <> @kept AND ended_at IS NULL RETURNING id", new { actor.UserId, kept, now = clock.GetUtcNow() }, transaction)).AsList();
         foreach (var id in ended) await ActivityLog.WriteAsync(transaction, clock, actor, Did.SessionEnd, null, id.ToString(), actor.UserId);
         return ended.Count;
+    }
+
+    /// <summary>What a session only notes about itself is no reason to refuse the request: whoever is signed in can end keys on a full disk.</summary>
+    private async Task UnlessDiskIsFullAsync(Func<DbTransaction, Task<int>> note)
+    {
+        try
+        {
+            await database.WriteAsync(note);
+        }
+        catch (DiskFullException)
+        {
+            // Noted with a later request.
+        }
     }
 
     /// <summary>Whether two addresses are of one network (IPv4 /24, IPv6 /48): within it an address changes by itself.</summary>

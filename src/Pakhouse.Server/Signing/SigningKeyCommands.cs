@@ -33,6 +33,7 @@ internal static class SigningKeyCommands
 
     private static async Task<int> RotateAsync(string[] settings)
     {
+        await Commands.DemandDatabaseAsync(settings);
         await using var app = Program.Build(settings);
         var keys = app.Services.GetRequiredService<SigningKeys>();
         await keys.RefreshAsync();
@@ -45,6 +46,7 @@ internal static class SigningKeyCommands
     {
         Console.WriteLine(Consequences);
         if (!isMeant) throw new StartupException("Nothing was changed. To do it: signing-keys rotate --now --yes");
+        await Commands.DemandDatabaseAsync(settings);
         await using var app = Program.Build(settings);
         var key = Require(await app.Services.GetRequiredService<SigningKeys>().RotateNowAsync(Actor.Operator));
         Console.WriteLine($"Done: {key.Public.Id} ({key.Public.Algorithm}) signs, and is the only key.");
@@ -53,6 +55,7 @@ internal static class SigningKeyCommands
 
     private static async Task<int> AbandonAsync(string[] settings, string id)
     {
+        await Commands.DemandDatabaseAsync(settings);
         await using var app = Program.Build(settings);
         Require(await app.Services.GetRequiredService<SigningKeys>().AbandonAsync(Actor.Operator, id));
         Console.WriteLine("The key is destroyed. It has signed nothing.");
@@ -61,6 +64,7 @@ internal static class SigningKeyCommands
 
     private static async Task<int> ListAsync(string[] settings)
     {
+        await Commands.DemandDatabaseAsync(settings);
         await using var app = Program.Build(settings);
         var keys = app.Services.GetRequiredService<SigningKeys>();
         await keys.LoadAsync();

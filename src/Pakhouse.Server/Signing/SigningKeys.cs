@@ -42,7 +42,7 @@ public sealed record SigningKey(PublicKey Public, SigningCredentials Credentials
 /// <para>Invariant: the key that signs is the youngest whose time has come. It stood in the JWKS for
 /// <see cref="PakhouseOptions.SigningKeyPublication"/> before, so a verifier never meets a key it could not have fetched.</para>
 /// </summary>
-public sealed partial class SigningKeys(Database database, IDataProtectionProvider protection, PakhouseOptions options, TimeProvider clock, ILogger<SigningKeys> log) : BackgroundService
+public sealed partial class SigningKeys(Database database, IDataProtectionProvider protection, ProtectionKeyRing protectionKeys, PakhouseOptions options, TimeProvider clock, ILogger<SigningKeys> log) : BackgroundService
 {
     /// <summary>How often a process looks for keys that another has made. As soon must all processes sign with another key when one has leaked.</summary>
     public static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(5);
@@ -231,9 +231,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
         }
         catch (CryptographicException e)
         {
-            throw new StartupException(
-                $"Signing key {row.Id} cannot be decrypted: the Data Protection keys, or the certificate that protects them, are not those it was encrypted with. " +
-                "Restore them from the back-up of the same day as the database (with SQLite they are the folder data-protection), or set Pakhouse:DataProtectionCertificateFile to the earlier certificate.", e);
+            throw new StartupException($"Signing key {row.Id} cannot be decrypted. {protectionKeys.Explain(row.PrivateKey)}", e);
         }
 
         try

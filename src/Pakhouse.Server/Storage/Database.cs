@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Data.Common;
-using Microsoft.AspNetCore.DataProtection.Repositories;
 using Npgsql;
 
 namespace Pakhouse.Server;
@@ -24,7 +23,13 @@ public abstract class Database : IAsyncDisposable
     public abstract string Place { get; }
 
     /// <summary>Where Data Protection keeps its keys: beside the database, and as widely shared as it.</summary>
-    public abstract IXmlRepository ProtectionKeys { get; }
+    public abstract ProtectionKeyStore ProtectionKeys { get; }
+
+    /// <summary>Whether there is a database: whoever mistypes its place is to be told, and not given an empty one.</summary>
+    public abstract bool IsMade { get; }
+
+    /// <summary>Whether nothing can be changed because a disk is full, as far as this process can see it.</summary>
+    public virtual bool IsDiskFull => false;
 
     /// <summary>Makes what is missing around the database and brings its schema up to date, unless a newer program has been there.</summary>
     /// <exception cref="StartupException">It cannot be used; the message says why and what to do.</exception>
@@ -95,7 +100,8 @@ public abstract class Database : IAsyncDisposable
     }
 
     /// <summary>Whether the exception means "the database cannot be reached or used now", to be answered 503 and not 500.</summary>
-    public static bool IsOutOfReach(Exception exception) => SqliteDatabase.IsItsAbsence(exception) || PostgresDatabase.IsItsAbsence(exception);
+    public static bool IsOutOfReach(Exception exception) =>
+        exception is DiskFullException || SqliteDatabase.IsItsAbsence(exception) || PostgresDatabase.IsItsAbsence(exception);
 
     /// <summary>Whether it is a text that this database cannot hold, as one with NUL: the caller's fault. The doors refuse what they know of; this is for what they do not.</summary>
     public static bool IsUnstorableText(Exception exception) => exception is PostgresException { SqlState: "22021" or "22P05" }; // character_not_in_repertoire, untranslatable_character

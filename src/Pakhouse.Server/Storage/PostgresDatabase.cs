@@ -3,7 +3,6 @@ using System.Data.Common;
 using System.Net.Sockets;
 using Dapper;
 using DbUp.Postgresql;
-using Microsoft.AspNetCore.DataProtection.Repositories;
 using Npgsql;
 
 namespace Pakhouse.Server;
@@ -20,6 +19,9 @@ public sealed class PostgresDatabase : Database
     /// <summary>A change that others keep getting in the way of is given up after this long.</summary>
     private static readonly TimeSpan retryMax = TimeSpan.FromSeconds(5);
 
+    /// <summary>A start waits this long for a PostgreSQL that is not there yet: after a power cut both start at once.</summary>
+    private static readonly TimeSpan startMax = TimeSpan.FromMinutes(1);
+
     /// <summary>Between this machine's clock and PostgreSQL's.</summary>
     private static readonly TimeSpan clockDifferenceMax = TimeSpan.FromHours(1);
 
@@ -30,6 +32,7 @@ public sealed class PostgresDatabase : Database
     public PostgresDatabase(PakhouseOptions options)
     {
         (settings, isPrepared) = (options.Postgres!, options.PostgresPrepare);
+        ProtectionKeys = new SharedProtectionKeys(this);
         var builder = new NpgsqlDataSourceBuilder(settings.ConnectionString);
         source = settings.Host!.Contains(',', StringComparison.Ordinal)
             ? builder.BuildMultiHost().WithTargetSession(TargetSessionAttributes.Primary)
@@ -38,7 +41,7 @@ public sealed class PostgresDatabase : Database
 
     public override string Place => $"PostgreSQL {settings.Host}, database {settings.Database}";
 
-    public override IXmlRepository ProtectionKeys => new SharedProtectionKeys(this);
+    public override ProtectionKeyStore ProtectionKeys { get; }
 
     /// <summary>
     /// Reads a connection string and fills in what it leaves open: TLS with a verified certificate and name unless the host is this machine,
@@ -62,10 +65,29 @@ public sealed class PostgresDatabase : Database
         return read;
     }
 
+    public override bool IsMade
+    {
+        get
+        {
+            try
+            {
+                WaitUntilThere();
+                using var connection = source.OpenConnection();
+                return connection.ExecuteScalar<bool>("SELECT to_regclass('schemaversions') IS NOT NULL");
+            }
+            catch (Exception e) when (IsItsAbsence(e) || e is PostgresException)
+            {
+                throw new StartupException($"{Place} cannot be used: {Words(e)}", e);
+            }
+        }
+    }
+
     public override void Prepare()
     {
         try
         {
+            WaitUntilThere();
+            if (isPrepared) PoolerProbe.Demand(source);
             // One connection holds the lock in a transaction, so that it works through a pooler too; DbUp works on another.
             using var gate = source.OpenConnection();
             if (gate.PostgreSqlVersion.Major < 15) throw new StartupException($"PostgreSQL 15 or newer is needed; {settings.Host} runs {gate.PostgreSqlVersion}.");
@@ -134,7 +156,8 @@ public sealed class PostgresDatabase : Database
     internal static bool IsItsAbsence(Exception exception) => exception switch
     {
         PostgresException e => e.SqlState[..2] is "08" or "53" or "57" or "58" // connection, resources, operator's intervention, its system
-            || e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.ReadOnlySqlTransaction,
+            || e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.ReadOnlySqlTransaction
+            || PoolerProbe.IsItsWork(e),
         NpgsqlException => true, // no answer, broken connection, no free connection, timeout
         SocketException or TimeoutException => true,
         _ => false,
@@ -157,6 +180,34 @@ public sealed class PostgresDatabase : Database
         await transaction.CommitAsync();
         return result;
     }
+
+    private void WaitUntilThere()
+    {
+        var start = TimeProvider.System.GetTimestamp();
+        for (var isTold = false; ; isTold = true)
+        {
+            try
+            {
+                using var connection = source.OpenConnection();
+                return;
+            }
+            catch (Exception e) when (IsNotThereYet(e) && TimeProvider.System.GetElapsedTime(start) < startMax)
+            {
+                if (!isTold) Console.Error.WriteLine($"pakhouse: {Place} is not there yet ({Words(e)}); waiting up to {startMax.TotalSeconds:0} seconds for it.");
+                Task.Delay(TimeSpan.FromMilliseconds(500)).GetAwaiter().GetResult();
+            }
+        }
+    }
+
+    /// <summary>Nobody answers, the name is unknown, it starts or stops, or it has no connection to spare. A wrong password or certificate is final.</summary>
+    private static bool IsNotThereYet(Exception? e) => e switch
+    {
+        PostgresException refused => refused.SqlState is PostgresErrorCodes.CannotConnectNow or PostgresErrorCodes.TooManyConnections or PostgresErrorCodes.AdminShutdown,
+        AggregateException several => several.InnerExceptions.Any(IsNotThereYet),
+        SocketException or TimeoutException or EndOfStreamException => true,
+        NpgsqlException or IOException => IsNotThereYet(e.InnerException),
+        _ => false,
+    };
 
     private static bool IsThisMachine(string host) =>
         host.StartsWith('/') || host is "localhost" || host.StartsWith("localhost:", StringComparison.Ordinal)

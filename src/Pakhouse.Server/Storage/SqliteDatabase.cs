@@ -2,9 +2,7 @@ using System.Data;
 using System.Data.Common;
 using Dapper;
 using DbUp;
-using Microsoft.AspNetCore.DataProtection.Repositories;
 using Microsoft.Data.Sqlite;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Pakhouse.Server;
 
@@ -14,6 +12,7 @@ public sealed class SqliteDatabase : Database
     private readonly string folder;
     private readonly string connectionString;
     private readonly SemaphoreSlim writer = new(1, 1);
+    private readonly DiskReserve reserve;
 
     /// <summary>A right clock is at most so far behind the newest time that was written. (Summer time, a zone set wrong.)</summary>
     private static readonly TimeSpan behindMax = TimeSpan.FromDays(1);
@@ -31,6 +30,8 @@ public sealed class SqliteDatabase : Database
     {
         folder = dataFolder;
         FilePath = Path.Combine(folder, "pakhouse.db");
+        reserve = new DiskReserve(folder);
+        ProtectionKeys = new ProtectionKeyFiles(Path.Combine(folder, "data-protection"));
         connectionString = new SqliteConnectionStringBuilder
         {
             DataSource = FilePath,
@@ -43,31 +44,34 @@ public sealed class SqliteDatabase : Database
 
     public override string Place => FilePath;
 
-    public override IXmlRepository ProtectionKeys => new FileSystemXmlRepository(new DirectoryInfo(Path.Combine(folder, "data-protection")), NullLoggerFactory.Instance);
+    public override ProtectionKeyStore ProtectionKeys { get; }
+
+    public override bool IsMade => File.Exists(FilePath);
+
+    /// <summary>No room for any change, or none beside what is kept for the end of keys.</summary>
+    public override bool IsDiskFull => reserve.IsDiskFull || !reserve.TryFill();
 
     /// <summary>Makes the data folder (0700) and its file (0600) where they are missing, and brings the schema up to date.</summary>
     public override void Prepare()
     {
         DataFolder.Create(folder);
-        if (!OperatingSystem.IsWindows())
+        DataFolder.Open(FilePath, FileMode.OpenOrCreate).Dispose(); // SQLite gives its -wal and -shm files the mode of the file itself
+        while (true)
         {
-            // SQLite gives its -wal and -shm files the mode of the file itself.
-            new FileStream(FilePath, new FileStreamOptions
+            try
             {
-                Mode = FileMode.OpenOrCreate,
-                Access = FileAccess.ReadWrite,
-                Share = FileShare.ReadWrite,
-                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-            }).Dispose();
-        }
-
-        try
-        {
-            Migrations.Apply("sqlite", DeployChanges.To.SqliteDatabase(connectionString));
-        }
-        catch (SqliteException e)
-        {
-            throw new StartupException($"The database {FilePath} cannot be used: {e.Message}", e);
+                Migrations.Apply("sqlite", DeployChanges.To.SqliteDatabase(connectionString));
+                reserve.TryFill();
+                return;
+            }
+            catch (SqliteException e) when (IsFull(e) && reserve.TryRelease())
+            {
+                // After an orderly stop even a reader needs a little space, for the files beside the database.
+            }
+            catch (SqliteException e)
+            {
+                throw new StartupException(IsFull(e) ? $"The disk of {folder} is full. Free some space." : $"The database {FilePath} cannot be used: {e.Message}", e);
+            }
         }
     }
 
@@ -77,12 +81,27 @@ public sealed class SqliteDatabase : Database
         await writer.WaitAsync();
         try
         {
-            await using var connection = await OpenAsync();
-            // Not deferred at this level: it holds the write lock from its first moment, also against other processes.
-            await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.Serializable);
-            var result = await change(transaction);
-            await transaction.CommitAsync();
-            return result;
+            while (true)
+            {
+                TransactionNotes? notes = null;
+                try
+                {
+                    await using var connection = await OpenAsync();
+                    // Not deferred at this level: it holds the write lock from its first moment, also against other processes.
+                    await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.Serializable);
+                    notes = TransactionNotes.Of(transaction);
+                    var result = await change(transaction);
+                    // What was given back of the reserve is for the end of keys.
+                    if (!notes.IsUrgent && !reserve.TryFill()) throw new DiskFullException();
+                    await transaction.CommitAsync();
+                    return result;
+                }
+                catch (SqliteException e) when (IsFull(e))
+                {
+                    if (notes is not { IsUrgent: true } || !reserve.TryRelease()) throw new DiskFullException(e);
+                    await ReuseLogAsync(); // and once more, from its start
+                }
+            }
         }
         finally
         {
@@ -156,6 +175,23 @@ public sealed class SqliteDatabase : Database
         SqliteErrorCode: 3 or 5 or 6 or 8 or 10 or 11 or 13 or 14 or 15 or 26,
     };
 
+    /// <summary>Beside FULL: what SQLite says where it cannot make the files beside the database.</summary>
+    private bool IsFull(SqliteException e) => e.SqliteErrorCode == 13 || (e.SqliteErrorCode is 10 or 14 && reserve.IsDiskFull);
+
+    /// <summary>Moves what the log holds into the database, so that it is written again from its start, in space that it has.</summary>
+    private async Task ReuseLogAsync()
+    {
+        try
+        {
+            await using var connection = await OpenAsync();
+            await connection.ExecuteAsync("PRAGMA wal_checkpoint(RESTART)");
+        }
+        catch (SqliteException)
+        {
+            // A reader is in the way, or the database itself needs the space: then the log grows into it.
+        }
+    }
+
     public override int RowsInStatement => 4;
 
     protected override int SpareConnections => 64;
@@ -171,7 +207,8 @@ public sealed class SqliteDatabase : Database
         {
             await connection.OpenAsync();
             // FULL: NORMAL lost acknowledged commits in a rehearsed power cut. busy_timeout: another process (a command) may be writing.
-            await connection.ExecuteAsync("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;");
+            // temp_store: nothing but the data folder needs to be writable.
+            await connection.ExecuteAsync("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000; PRAGMA temp_store=MEMORY;");
             return connection;
         }
         catch
@@ -179,16 +216,5 @@ public sealed class SqliteDatabase : Database
             await connection.DisposeAsync();
             throw;
         }
-    }
-}
-
-/// <summary>The folder on this machine: the SQLite file and, with it, the Data Protection keys.</summary>
-internal static class DataFolder
-{
-    /// <summary>With mode 0700 where it is missing. A Windows profile folder is its user's own.</summary>
-    public static void Create(string folder)
-    {
-        if (OperatingSystem.IsWindows()) Directory.CreateDirectory(folder);
-        else Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
     }
 }

@@ -9,7 +9,7 @@ public class OptionsTests
     {
         var e = Assert.Throws<StartupException>(() => Read(
             ("TokenLifetimeSeconds", "59"), ("SigningAlgorithm", "HS256"), ("Brand", "PH"), ("Listen", "ftp://x"), ("TrustedProxies", "10.0.0.0/8 proxy"),
-            ("Scopes", "ok n(o"), ("KeysPerMemberMax", "many"), ("TokenLifetimeSecond", "60"), ("DataProtectionCertificateFile", "missing.pfx"), ("DataProtectionCertificatePassword", "hunter2")));
+            ("Scopes", "ok n(o"), ("KeysPerMemberMax", "many"), ("TokenLifetimeSecond", "60"), ("DataProtectionCertificateFile", "/missing.pfx"), ("DataProtectionCertificatePassword", "hunter2")));
         foreach (var expected in (string[])
         [
             "Pakhouse:TokenLifetimeSeconds must be a whole number from 60 to 86400; given: 59",
@@ -51,6 +51,10 @@ public class OptionsTests
     [Fact]
     public void Scopes_of_the_platform_stand_beside_the_three_that_are_always_there() =>
         Assert.Equal("openid profile email orders:read orders:write", Read(("Scopes", "orders:read, orders:write")).Scopes.ToString());
+
+    [Theory, InlineData("DataFolder"), InlineData("RolesFile"), InlineData("ScopesFile"), InlineData("DataProtectionCertificateFile"), InlineData("LeakGitHubKeys")]
+    public void A_path_is_absolute_or_refused(string name) =>
+        Assert.Contains($"Pakhouse:{name} must be", Assert.Throws<StartupException>(() => Read((name, "data/here"))).Message, StringComparison.Ordinal);
 
     [Fact]
     public void The_readme_lists_every_setting_with_its_default()

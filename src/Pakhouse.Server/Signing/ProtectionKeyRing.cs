@@ -1,0 +1,89 @@
+using System.Buffers.Binary;
+using System.Data.Common;
+using Microsoft.AspNetCore.DataProtection.KeyManagement;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// The Data Protection keys, as the framework uses them. Where no new key can be stored (a disk that is full or read-only, a database out of
+/// reach), the youngest key that can be read goes on, beyond its date too, and the log says so each time.
+/// </summary>
+public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeyStore store, ILogger<ProtectionKeyRing> log) : IKeyManager
+{
+    /// <summary>What every text that Data Protection encrypted begins with; the id of its key follows.</summary>
+    private const uint Magic = 0x09F0C9F0;
+
+    private const int HeaderLength = 4 + 16;
+
+    private string? told;
+
+    public IReadOnlyCollection<IKey> GetAllKeys()
+    {
+        var keys = inner.GetAllKeys();
+        var faults = string.Join(" ", store.Faults.Select(fault => $"{fault.Key}: {fault.Value}"));
+        if (faults.Length > 0 && Interlocked.Exchange(ref told, faults) != faults) LogLeftOut(store.Place, faults);
+        return keys;
+    }
+
+    public IKey CreateNewKey(DateTimeOffset activationDate, DateTimeOffset expirationDate)
+    {
+        try
+        {
+            return inner.CreateNewKey(activationDate, expirationDate);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or DbException || Database.IsOutOfReach(e))
+        {
+            var reason = e.Message.ReplaceLineEndings(" ");
+            // Not a new one in memory: what it encrypted, signing keys among it, could not be read after a restart.
+            var usable = GetAllKeys().Where(key => !key.IsRevoked && key.ActivationDate <= activationDate && IsReadable(key)).MaxBy(key => key.ExpirationDate)
+                ?? throw new StartupException($"A Data Protection key is needed, and none can be stored in {store.Place}: {reason}", e);
+            LogNotRenewed(store.Place, reason, usable.KeyId, usable.ExpirationDate);
+            return usable;
+        }
+    }
+
+    public void RevokeKey(Guid keyId, string? reason = null) => inner.RevokeKey(keyId, reason);
+
+    public void RevokeAllKeys(DateTimeOffset revocationDate, string? reason = null) => inner.RevokeAllKeys(revocationDate, reason);
+
+    public CancellationToken GetCacheExpirationToken() => inner.GetCacheExpirationToken();
+
+    /// <summary>Why a text that Data Protection encrypted cannot be read, and what to do.</summary>
+    public string Explain(ReadOnlySpan<byte> encrypted)
+    {
+        const string damaged = "It is damaged. Restore the database from the back-up.";
+        if (encrypted.Length < HeaderLength || BinaryPrimitives.ReadUInt32BigEndian(encrypted) != Magic) return damaged;
+        var id = new Guid(encrypted[4..HeaderLength]);
+        if (GetAllKeys().FirstOrDefault(key => key.KeyId == id) is { } key)
+        {
+            if (key.IsRevoked) return $"Its Data Protection key {id} was revoked. docs/operations.md says how protection-keys renew encrypts everything anew before that.";
+            return IsReadable(key)
+                ? damaged
+                : $"Its Data Protection key {id} was encrypted for another certificate than the present one. Set Pakhouse:DataProtectionCertificateFile to the earlier certificate.";
+        }
+
+        var fault = store.Faults.FirstOrDefault(fault => fault.Key.Contains(id.ToString(), StringComparison.OrdinalIgnoreCase));
+        return fault.Key is not null
+            ? $"Its Data Protection key is in {store.Place} and cannot be read: {fault.Key}: {fault.Value}"
+            : $"Its Data Protection key {id} is missing in {store.Place}. Restore the Data Protection keys from the back-up of the same day as the database.";
+    }
+
+    private static bool IsReadable(IKey key)
+    {
+        try
+        {
+            return key.CreateEncryptor() is not null;
+        }
+        catch (Exception e) when (e is not OutOfMemoryException) // whatever a damaged key or another certificate makes of it
+        {
+            return false;
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Data Protection keys in {Place} are left out, because they cannot be read; the others are used. {Faults}")]
+    private partial void LogLeftOut(string place, string faults);
+
+    [LoggerMessage(Level = LogLevel.Warning,
+        Message = "A new Data Protection key cannot be stored in {Place} ({Reason}). The server goes on with key {Key}, which was to be replaced by {Until:u}; it tries again within a day.")]
+    private partial void LogNotRenewed(string place, string reason, Guid key, DateTimeOffset until);
+}

@@ -1,0 +1,88 @@
+using System.Text;
+using System.Xml;
+using System.Xml.Linq;
+using Dapper;
+using Microsoft.AspNetCore.DataProtection.Repositories;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// Where Data Protection keeps its keys. A key that cannot be read is left out, and the others are used. A revocation that cannot be read
+/// stops the reading: without it, a revoked key would be good again.
+/// </summary>
+public abstract class ProtectionKeyStore : IXmlRepository
+{
+    private volatile IReadOnlyDictionary<string, string> faults = new Dictionary<string, string>(StringComparer.Ordinal);
+
+    /// <summary>Where the keys are, for people.</summary>
+    public abstract string Place { get; }
+
+    /// <summary>What was left out at the last reading, and why.</summary>
+    public IReadOnlyDictionary<string, string> Faults => faults;
+
+    public IReadOnlyCollection<XElement> GetAllElements()
+    {
+        var (elements, ids) = (new List<XElement>(), new HashSet<string>(StringComparer.OrdinalIgnoreCase));
+        var found = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var (name, read) in Entries())
+        {
+            try
+            {
+                var element = XElement.Parse(read());
+                // Two keys with one id would make the framework refuse all of them; a copy that somebody made of a file is one.
+                if (element.Name == "key" && element.Attribute("id")?.Value is { } id && !ids.Add(id)) found[name] = "it repeats another key.";
+                else elements.Add(element);
+            }
+            catch (Exception e) when (e is XmlException or IOException or UnauthorizedAccessException)
+            {
+                if (name.StartsWith("revocation", StringComparison.OrdinalIgnoreCase))
+                    throw new StartupException($"The revocation of Data Protection keys {name} in {Place} cannot be read: {e.Message} Without it, revoked keys would be good again.", e);
+                found[name] = e.Message;
+            }
+        }
+
+        faults = found;
+        return elements;
+    }
+
+    public abstract void StoreElement(XElement element, string friendlyName);
+
+    /// <summary>Each with its name and how its text is read.</summary>
+    protected abstract IEnumerable<(string Name, Func<string> Read)> Entries();
+}
+
+/// <summary>A file for each key (mode 0600), in the data folder. For SQLite.</summary>
+public sealed class ProtectionKeyFiles(string folder) : ProtectionKeyStore
+{
+    public override string Place => folder;
+
+    public override void StoreElement(XElement element, string friendlyName)
+    {
+        if (friendlyName.Length == 0 || !friendlyName.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_')) throw new ArgumentException("It is no name of a file.", nameof(friendlyName));
+        DataFolder.WriteWhole(Path.Combine(folder, friendlyName + ".xml"), Encoding.UTF8.GetBytes(element.ToString()));
+    }
+
+    protected override IEnumerable<(string Name, Func<string> Read)> Entries() =>
+        Directory.Exists(folder)
+            ? Directory.GetFiles(folder, "*.xml").Where(file => !Path.GetFileName(file).StartsWith('.')).Order(StringComparer.Ordinal)
+                .Select(file => (Path.GetFileName(file), (Func<string>)(() => File.ReadAllText(file))))
+            : [];
+}
+
+/// <summary>
+/// A row for each key, in the database that all processes share. The interface of Data Protection is synchronous; it is asked at start and
+/// about once a day.
+/// </summary>
+public sealed class SharedProtectionKeys(Database database) : ProtectionKeyStore
+{
+    public override string Place => "the table data_protection_keys";
+
+    public override void StoreElement(XElement element, string friendlyName) =>
+        database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
+            "INSERT INTO data_protection_keys (id, xml) VALUES (@friendlyName, @xml)",
+            new { friendlyName, xml = element.ToString(SaveOptions.DisableFormatting) }, transaction)).GetAwaiter().GetResult();
+
+    protected override IEnumerable<(string Name, Func<string> Read)> Entries() =>
+        database.ReadAsync(connection => connection.QueryAsync<(string Id, string Xml)>("SELECT id, xml FROM data_protection_keys ORDER BY id"))
+            .GetAwaiter().GetResult().Select(row => (row.Id, (Func<string>)(() => row.Xml)));
+}
