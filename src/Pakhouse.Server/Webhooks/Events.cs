@@ -107,7 +107,7 @@ public static class Events
 
     /// <summary>Whether anybody listens anywhere: what happens to many keys at once asks first.</summary>
     public static async Task<bool> AreHeardAsync(DbTransaction transaction) =>
-        await transaction.Connection!.ExecuteScalarAsync<long?>("SELECT 1 FROM webhooks WHERE disabled_at IS NULL LIMIT 1", transaction: transaction) is not null;
+        await transaction.Connection!.ExecuteScalarAsync<long?>("SELECT 1 FROM webhooks LIMIT 1", transaction: transaction) is not null;
 
     /// <summary>Something else happened in an organization.</summary>
     /// <param name="data">Ids, names, times, numbers; what is null is left out.</param>

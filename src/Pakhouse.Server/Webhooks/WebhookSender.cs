@@ -187,7 +187,8 @@ public sealed partial class WebhookSender(Database database, Webhooks webhooks, 
         tidiedAt = now;
         await database.WriteAloneAsync(transaction => transaction.Connection!.ExecuteAsync(
             """
-            DELETE FROM webhook_attempts WHERE message_id IN (SELECT id FROM webhook_messages WHERE created_at < @before AND due_at IS NULL);
+            DELETE FROM webhook_attempts WHERE (webhook_id, message_id) IN (
+                SELECT webhook_id, id FROM webhook_messages WHERE created_at < @before AND due_at IS NULL);
             DELETE FROM webhook_messages WHERE created_at < @before AND due_at IS NULL;
             """, new { before = now - Kept }, transaction));
     }
