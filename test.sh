@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything the tests need, from the distribution, then the tests. The last line says "N passed, N failed".
-# Needs the .NET 10 SDK. Installs (as root or through sudo, where missing): Chromium, python3-jwt, curl, PostgreSQL, HAProxy, PgBouncer, sqlite3, git, git-secrets, RE2 and Hyperscan.
+# Needs the .NET 10 SDK. Installs (as root or through sudo, where missing): Chromium, python3-jwt, curl, PostgreSQL, HAProxy, PgBouncer, sqlite3, git, git-secrets, RE2, Hyperscan and npm.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1
@@ -20,6 +20,8 @@ command -v git >/dev/null || packages+=(git)
 command -v git-secrets >/dev/null || packages+=(git-secrets)
 perl -Mre::engine::RE2 -e1 2>/dev/null || packages+=(libre-engine-re2-perl)
 ldconfig -p | grep -q 'libhs\.so\.5' || packages+=(libhyperscan5)
+# The libraries with which receivers verify webhooks are from npm: tests/package.json.
+command -v npm >/dev/null || packages+=(nodejs npm)
 if [ ${#packages[@]} -gt 0 ]; then
   as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo)
   echo "Installing ${packages[*]}"
@@ -33,6 +35,7 @@ if [ ${#packages[@]} -gt 0 ]; then
     { echo "Could not install ${packages[*]}; install them by hand and start again."; exit 1; }
 fi
 
+npm ci --prefix tests --no-audit --no-fund --silent || { echo "npm could not restore tests/package-lock.json."; echo "0 passed, 1 failed"; exit 1; }
 dotnet build Pakhouse.slnx -v quiet || { echo "The build failed."; echo "0 passed, 1 failed"; exit 1; }
 
 # An unprivileged PostgreSQL of our own, on a free loopback port, in a temporary folder. fsync is off: what is tested on it is not durability. No statement is long enough for its compiler, no database old enough for its vacuum.

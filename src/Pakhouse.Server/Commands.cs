@@ -18,14 +18,8 @@ public static class Commands
         demo.SetAction((_, stop) => Demo.RunAsync(settings, stop));
         root.Add(demo);
 
-        var signingKeys = new Command("signing-keys", "The keys that sign tokens.");
-        var rotate = new Command("rotate", "Publish a successor of the current signing key. It signs after the publication time; running servers notice it by themselves.");
-        rotate.SetAction((_, _) => RotateAsync(settings));
-        var list = new Command("list", "Show the published signing keys and when each begins to sign.");
-        list.SetAction((_, _) => ListAsync(settings));
-        signingKeys.Add(rotate);
-        signingKeys.Add(list);
-        root.Add(signingKeys);
+        SigningKeyCommands.Add(root, settings);
+        BackupCommands.Add(root, settings);
 
         var keys = new Command("keys", "Personal access keys.");
         var keyId = new Argument<string>("ID") { Description = "the public id, 16 characters: the part between the underscores" };
@@ -127,34 +121,7 @@ public static class Commands
         await using var app = Program.Build(settings);
         await StartAsync(app, stop);
         await app.WaitForShutdownAsync(stop);
-        return 0;
-    }
-
-    private static async Task<int> RotateAsync(string[] settings)
-    {
-        await using var app = Program.Build(settings);
-        var keys = app.Services.GetRequiredService<SigningKeys>();
-        await keys.RefreshAsync();
-        var rotated = await keys.RotateAsync(Actor.Operator);
-        if (rotated.Refusal is { } refusal)
-        {
-            await Console.Error.WriteLineAsync($"pakhouse: {refusal.Description}");
-            return 1;
-        }
-
-        Console.WriteLine($"Published {rotated.Value.Public.Id} ({rotated.Value.Public.Algorithm}). It signs from {rotated.Value.ActivatesAt:u}; until then, and for the life of its tokens, the present key stays.");
-        return 0;
-    }
-
-    private static async Task<int> ListAsync(string[] settings)
-    {
-        await using var app = Program.Build(settings);
-        var keys = app.Services.GetRequiredService<SigningKeys>();
-        await keys.LoadAsync();
-        var current = keys.Current(app.Services.GetRequiredService<TimeProvider>().GetUtcNow());
-        foreach (var key in keys.Published)
-            Console.WriteLine($"{key.Public.Id}  {key.Public.Algorithm}  signs from {key.ActivatesAt:u}{(key == current ? "  (signs now)" : "")}");
-        return 0;
+        return app.Services.GetRequiredService<Fitness>().IsStateAtFault ? 1 : 0;
     }
 
     private static async Task<int> ChangeAsync(string[] settings, Func<IServiceProvider, Task<Outcome<bool>>> change, string done)
@@ -216,7 +183,7 @@ public static class Commands
         });
 
         foreach (var table in tables) Console.WriteLine($"{table.Name,-22} {table.Rows,12:N0} rows  sha256 {table.Checksum}");
-        Console.WriteLine($"Copied and checked: {source.Place} → {target.Place}. The source is as it was.");
+        Console.WriteLine($"Copied and checked: {source.Place} → {target.Place}. The source is as it was; never start a server on it again, it does not know what happens from now on.");
         return 0;
     }
 

@@ -140,6 +140,12 @@ public sealed class PakhouseOptions
     /// <summary>Counts of use are written this often; a crash loses at most this much of them.</summary>
     public required TimeSpan UseFlush { get; init; }
 
+    /// <summary>Rows of the record are deleted at this age. Null: never.</summary>
+    public required TimeSpan? ActivityRetention { get; init; }
+
+    /// <summary>Keys that have ended are forgotten so long after their end. Null: never.</summary>
+    public required TimeSpan? EndedKeyRetention { get; init; }
+
     /// <summary>Between being told to stop and stopping; see <see cref="Draining"/>. As long as a load balancer takes to notice.</summary>
     public required TimeSpan ShutdownDelay { get; init; }
 
@@ -205,6 +211,8 @@ public sealed class PakhouseOptions
             OidcClientSecret = read.Secret("OidcClientSecret"),
             OidcName = read.Text("OidcName", "single sign-on", "1 to 40 characters", text => text.Length <= 40 && !text.Any(char.IsControl))!,
             OidcOnly = read.Flag("OidcOnly", false),
+            ActivityRetention = read.Retention("ActivityRetentionDays", 400),
+            EndedKeyRetention = read.Retention("EndedKeyRetentionDays", 400),
             UseFlush = read.Seconds("UseFlushSeconds", 5, 1, 60),
             LeakGitHubKeys = read.Source("LeakGitHubKeys"),
             LeakGitLabToken = read.Secret("LeakGitLabToken", 32),
@@ -264,6 +272,14 @@ internal sealed class SettingReader(IConfigurationSection section)
         if (int.TryParse(given, out var number) && number >= min && number <= max) return number;
         Fault(name, $"a whole number from {min} to {max}", given);
         return fallback;
+    }
+
+    /// <summary>Days; 0: for ever. Not less than a month: a token lives a day at most, and people must be able to look back.</summary>
+    public TimeSpan? Retention(string name, int fallback)
+    {
+        var days = Number(name, fallback, 0, 36500);
+        if (days is > 0 and < 30) Fault(name, "0, which keeps for ever, or 30 and more", days.ToString());
+        return days == 0 ? null : TimeSpan.FromDays(days);
     }
 
     public TimeSpan Seconds(string name, int fallback, int min, int max) => TimeSpan.FromSeconds(Number(name, fallback, min, max));

@@ -20,8 +20,11 @@ public static class Program
     /// <param name="settings">Settings as on the command line: <c>--Pakhouse:TokenLifetimeSeconds 600</c>.</param>
     /// <param name="clock">The only clock of the process. Null: the system's.</param>
     /// <param name="configure">For tests: the last word on services and logging.</param>
-    /// <exception cref="StartupException">Settings or database are not usable; the message is for the operator.</exception>
-    public static WebApplication Build(string[] settings, TimeProvider? clock = null, Action<WebApplicationBuilder>? configure = null)
+    /// <param name="bounds">What the clock is compared with. Null: the database.</param>
+    /// <param name="acceptsPause">A long time since the database was last written is no fault: it was restored.</param>
+    /// <exception cref="StartupException">Settings, database or clock are not usable; the message is for the operator.</exception>
+    public static WebApplication Build(
+        string[] settings, TimeProvider? clock = null, Action<WebApplicationBuilder>? configure = null, Func<Task<TimeBounds>>? bounds = null, bool acceptsPause = false)
     {
         // Settings are read once. To watch their files for changes, the host would put a watch on every folder below the current one,
         // which of a service is often the root of the machine.
@@ -31,7 +34,13 @@ public static class Program
         var database = Database.Of(options);
         database.Prepare();
 
-        AddServices(builder, options, database, clock ?? TimeProvider.System);
+        var fitness = new Fitness();
+        var guarded = new GuardedClock(clock ?? TimeProvider.System, fitness);
+        bounds ??= database.ReadTimeBoundsAsync;
+        DemandClock(guarded, bounds().GetAwaiter().GetResult(), acceptsPause && database is SqliteDatabase);
+        builder.Services.AddSingleton(fitness).AddSingleton(guarded).AddSingleton(bounds);
+
+        AddServices(builder, options, database, guarded);
         // A start that fails is thrown to Commands, which puts it into words; the host would first log the same with its stack trace.
         var hasStarted = false;
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", level => hasStarted && level >= LogLevel.Warning);
@@ -43,21 +52,33 @@ public static class Program
         return app;
     }
 
+    private static void DemandClock(GuardedClock clock, TimeBounds bounds, bool acceptsPause)
+    {
+        if (acceptsPause) bounds = bounds with { Latest = DateTimeOffset.MaxValue };
+        var now = clock.Unguarded;
+        clock.Believe(now, bounds);
+        if (ClockWatch.FaultOf(now, bounds) is { } fault)
+            throw new StartupException($"{fault} Nothing is signed, rotated, deleted or expired by a wrong clock. Set the clock right; with SQLite, where it is right, run the command \"clock accept\". Nothing was changed.");
+    }
+
     /// <summary>The settings alone, from the same places, for commands that serve nothing.</summary>
     public static IConfiguration Configuration(string[] settings) => WebApplication.CreateBuilder(settings).Configuration;
 
     private static void AddServices(WebApplicationBuilder builder, PakhouseOptions options, Database database, TimeProvider clock)
     {
         var services = builder.Services;
-        services.AddSingleton(options).AddSingleton(database).AddSingleton(clock).AddSingleton<PublicAddress>();
+        // By a function, because the container disposes of what it made: that closes the database.
+        services.AddSingleton(options).AddSingleton(_ => database).AddSingleton(clock).AddSingleton<PublicAddress>();
 
-        services.AddHosted<SigningKeys>(); // first: before the others need the database, it makes its own key and that of Data Protection
+        // Before everything else: on an older state nothing is done.
+        services.AddSingleton<Deployment>().AddSingleton<StateFile>().AddHosted<StateGuard>().AddSingleton<Restore>().AddHosted<ClockWatch>();
+        services.AddHosted<SigningKeys>(); // before the others need the database, it makes its own key and that of Data Protection
         services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
         services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
         services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddHosted<StatusStreams>();
         services.AddSingleton<KeyLifecycle>().AddSingleton<Keys>().AddSingleton<MemberKeys>().AddSingleton<Inventory>().AddSingleton<KeyTickets>().AddHosted<KeyUse>().AddHosted<KeyExpiry>();
-        services.AddSingleton<KeyRotation>().AddHosted<OverlapEnds>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryEnd>();
+        services.AddSingleton<KeyRotation>().AddHosted<OverlapEnds>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryEnd>().AddHosted<EndedKeys>().AddHosted<ActivityRetention>();
         services.AddSingleton<ApiKeys>().AddHosted<ApiKeyNotices>();
         services.AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>().AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<Callers>().AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<ActivityFeed>();

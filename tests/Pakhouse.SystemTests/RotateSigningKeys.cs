@@ -32,7 +32,7 @@ public sealed class RotateSigningKeys
         Assert.Equal(1, again.ExitCode);
         Assert.Contains(successor, again.Errors, StringComparison.Ordinal);
 
-        // The running server looks every 30 s of real time: asked until it knows, and never longer than a minute.
+        // The running server looks every 5 s of real time: asked until it knows, and never longer than a minute.
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(60));
         using var pause = new PeriodicTimer(TimeSpan.FromMilliseconds(200));
         while ((await PublishedAsync(server)).Count == 1) await pause.WaitForNextTickAsync(deadline.Token);

@@ -46,6 +46,14 @@ public sealed record TestDatabase(string Folder, string? Postgres)
         return new(folder, server is null ? null : await CreatePostgresAsync(folder, ""));
     }
 
+    /// <summary>PostgreSQL: another database with all that is in this one.</summary>
+    public async Task<TestDatabase> CopyAsync()
+    {
+        var folder = MakeFolder();
+        NpgsqlConnection.ClearAllPools();
+        return new(folder, await CreatePostgresAsync(folder, $"TEMPLATE {new NpgsqlConnectionStringBuilder(Postgres).Database} STRATEGY FILE_COPY"));
+    }
+
     public async Task DeleteAsync()
     {
         if (Directory.Exists(Path.GetDirectoryName(Folder))) Directory.Delete(Path.GetDirectoryName(Folder)!, recursive: true);

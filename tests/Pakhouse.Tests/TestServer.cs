@@ -74,7 +74,12 @@ public sealed class TestServer : IAsyncDisposable
     public static Task<TestServer> StartAsync(params string[] settings) => StartOnAsync(null, null, settings);
 
     /// <param name="place">Of an earlier server; null: a new one. Either is deleted at the end.</param>
-    public static async Task<TestServer> StartOnAsync(TestDatabase? place, FakeTimeProvider? clock, params string[] settings)
+    public static Task<TestServer> StartOnAsync(TestDatabase? place, FakeTimeProvider? clock, params string[] settings) =>
+        // The test's clock is right, whatever the machine's says; ClockTests has others.
+        StartOnAsync(place, clock, () => Task.FromResult(TimeBounds.Any), settings);
+
+    /// <param name="bounds">What the clock is compared with; null: the database.</param>
+    public static async Task<TestServer> StartOnAsync(TestDatabase? place, FakeTimeProvider? clock, Func<Task<TimeBounds>>? bounds, params string[] settings)
     {
         place ??= await TestDatabase.CreateAsync();
         clock ??= new MovedClock(new DateTimeOffset(2026, 11, 2, 9, 0, 30, TimeSpan.Zero));
@@ -84,7 +89,7 @@ public sealed class TestServer : IAsyncDisposable
             builder.Logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace).AddFilter("", LogLevel.Trace);
             // The same hasher with less work: the tests make hundreds of users.
             builder.Services.Configure<PasswordHasherOptions>(hasher => hasher.IterationCount = 1000);
-        });
+        }, bounds);
         await server.StartAsync();
         return new TestServer(place, server, clock, log);
     }

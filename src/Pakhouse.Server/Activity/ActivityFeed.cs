@@ -127,7 +127,7 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
     /// <summary>In the statement itself: a list as a parameter is another thing on each of the two databases.</summary>
     private static readonly string authSql = string.Join(", ", auth.Select(action => $"'{action}'"));
 
-    private static readonly string[] ofNoOrganization = [Did.SigningKeyCreate, Did.UserCreate, Did.UserDisable, Did.UserEnable, Did.UserDelete];
+    private static readonly string[] ofNoOrganization = [Did.SigningKeyCreate, Did.SigningKeyDelete, Did.DatabaseRestore, Did.UserCreate, Did.UserDisable, Did.UserEnable, Did.UserDelete];
 
     private static readonly string[] ofOrganizations =
         [.. typeof(Did).GetFields().Select(field => (string)field.GetRawConstantValue()!).Except([.. auth, .. ofNoOrganization], StringComparer.Ordinal)];

@@ -13,7 +13,7 @@ public static class Did
     public const string KeyCreate = "PAT Create", KeyRevoke = "PAT Revoke", KeyRotate = "PAT Rotate", KeySuspend = "PAT Suspend", KeyResume = "PAT Resume", KeyLeak = "PAT Leak", KeyExpire = "PAT Expire";
     public const string ApiKeyCreate = "API Key Create", ApiKeyUpdate = "API Key Update", ApiKeyRevoke = "API Key Revoke", ApiKeyRotate = "API Key Rotate", ApiKeyExpire = "API Key Expire";
     public const string WebhookCreate = "Webhook Create", WebhookUpdate = "Webhook Update", WebhookDelete = "Webhook Delete";
-    public const string SigningKeyCreate = "Signing Key Create";
+    public const string SigningKeyCreate = "Signing Key Create", SigningKeyDelete = "Signing Key Delete", DatabaseRestore = "Database Restore";
     public const string UserCreate = "User Create", UserDisable = "User Disable", UserEnable = "User Enable", UserDelete = "User Delete";
 
     // What the page "Auth Activity" shows.
@@ -24,8 +24,8 @@ public static class Did
 
 /// <summary>
 /// The record of what happened: one row for each change that somebody could ask about later, written in the change's own
-/// transaction. If the row cannot be written the change does not happen. Rows are never changed or deleted: the schema
-/// refuses it. A row holds ids, never a secret, a name or an address of mail.
+/// transaction. If the row cannot be written the change does not happen. Rows are never changed, and deleted only when their
+/// retention is over (<see cref="ActivityRetention"/>): the schema refuses everything else. A row holds ids, never a secret, a name or an address of mail.
 /// </summary>
 public static class ActivityLog
 {

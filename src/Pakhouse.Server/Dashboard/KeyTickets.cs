@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// organization. A form that is sent again carries the same id, and <see cref="Keys.GenerateAsync"/> makes no second key for it.
 /// </summary>
 /// <remarks>The framework's time-limited protector was not taken: it does not know TimeProvider.</remarks>
-public sealed class KeyTickets(IDataProtectionProvider protection, TimeProvider clock)
+public sealed class KeyTickets(IDataProtectionProvider protection, Deployment deployment, TimeProvider clock)
 {
     public static readonly TimeSpan Lifetime = TimeSpan.FromHours(1);
 
@@ -29,5 +29,5 @@ public sealed class KeyTickets(IDataProtectionProvider protection, TimeProvider 
         }
     }
 
-    private IDataProtector Protector(Guid userId, Guid organizationId) => protection.CreateProtector("Pakhouse.KeyTickets", userId.ToString(), organizationId.ToString());
+    private IDataProtector Protector(Guid userId, Guid organizationId) => protection.CreateProtector("Pakhouse.KeyTickets", userId.ToString(), organizationId.ToString(), deployment.RestoredAt.ToString());
 }

@@ -52,6 +52,9 @@ public static partial class Edge
                 case BadHttpRequestException bad:
                     await RefuseAsync(context, new Refusal(RefusalCode.InvalidRequest, "The request could not be read whole; send it again.", "bad request"), bad.StatusCode);
                     break;
+                case UnfitException: // said once, where it was found
+                    await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot answer now. Its operator finds the reason in its log.", "process not fit") { RetryAfterSeconds = RetryAfterSeconds });
+                    break;
                 case not null when Database.IsOutOfReach(exception):
                     LogOutOfReach(log, exception, context.TraceIdentifier);
                     await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot reach its database. Try again as Retry-After says.", "database out of reach") { RetryAfterSeconds = RetryAfterSeconds });

@@ -6,9 +6,9 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// For load balancers and orchestrators: <c>/health/live</c> says that the process answers, <c>/health/ready</c> that an exchange would
-/// be decided here: the database answers, a signing key is loaded, and the process is not about to stop. Each is a word, and tells nothing else.
+/// be decided here: the database answers, a signing key is loaded, the process is fit and not about to stop. Each is a word, and tells nothing else.
 /// </summary>
-public sealed class Health(Database database, SigningKeys signingKeys, Draining draining) : IHealthCheck
+public sealed class Health(Database database, SigningKeys signingKeys, GuardedClock clock, Draining draining) : IHealthCheck
 {
     public static void Map(IEndpointRouteBuilder routes)
     {
@@ -18,7 +18,7 @@ public sealed class Health(Database database, SigningKeys signingKeys, Draining 
 
     public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
     {
-        if (draining.IsOn || signingKeys.Published.Count == 0) return HealthCheckResult.Unhealthy();
+        if (draining.IsOn || !clock.IsFit || signingKeys.Published.Count == 0) return HealthCheckResult.Unhealthy();
         try
         {
             await database.ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM signing_keys"));

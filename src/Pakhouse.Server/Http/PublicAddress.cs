@@ -11,8 +11,8 @@ public sealed class PublicAddress(PakhouseOptions options, IServer server)
 {
     private string? value;
 
-    /// <exception cref="InvalidOperationException">Not set, and the server does not listen yet.</exception>
-    public string Value => value ??= (options.PublicAddress?.GetLeftPart(UriPartial.Authority)
-        ?? server.Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault()
-        ?? throw new InvalidOperationException("The server does not listen yet.")).TrimEnd('/');
+    /// <summary>In a command, where nothing listens: the address that the server is set to listen on.</summary>
+    public string Value => value ?? (Known() is { } known ? value = known.TrimEnd('/') : options.Listen.GetLeftPart(UriPartial.Authority));
+
+    private string? Known() => options.PublicAddress?.GetLeftPart(UriPartial.Authority) ?? server.Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault();
 }

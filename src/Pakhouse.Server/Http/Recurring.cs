@@ -4,8 +4,12 @@ namespace Pakhouse.Server;
 /// Work that is done again and again beside the requests, in every process. Where only one may do it, it takes its turn by
 /// <see cref="Database.WriteAloneAsync{T}"/>: there is no leader that could die. A run that fails is logged, and the next one tries again.
 /// </summary>
+/// <remarks>The first run comes soon after the start: a server that is restarted every day does it too. In a process that is not fit
+/// (<see cref="Fitness"/>) nothing runs.</remarks>
 public abstract partial class Recurring(TimeSpan interval, TimeProvider clock, ILogger log) : BackgroundService
 {
+    private static readonly TimeSpan firstRun = TimeSpan.FromSeconds(15);
+
     protected TimeProvider Clock { get; } = clock;
 
     /// <summary>One run. Tests call it; the server does at every tick.</summary>
@@ -13,20 +17,26 @@ public abstract partial class Recurring(TimeSpan interval, TimeProvider clock, I
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        using var timer = new PeriodicTimer(interval, Clock);
         try
         {
-            while (await timer.WaitForNextTickAsync(stoppingToken))
+            await Task.Delay(interval < firstRun ? interval : firstRun, Clock, stoppingToken);
+            using var timer = new PeriodicTimer(interval, Clock);
+            do
             {
                 try
                 {
-                    await RunAsync();
+                    if (Clock is not GuardedClock { IsFit: false }) await RunAsync();
+                }
+                catch (UnfitException)
+                {
+                    // Said where it was found.
                 }
                 catch (Exception e) when (!stoppingToken.IsCancellationRequested) // a request of its own that timed out is cancelled too, and no reason to end
                 {
                     LogFailed(e, GetType().Name);
                 }
             }
+            while (await timer.WaitForNextTickAsync(stoppingToken));
         }
         catch (OperationCanceledException)
         {

@@ -133,6 +133,16 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
             $"UPDATE access_keys AS k SET told_at = @now WHERE {keys.Where}", keys.With(new { now = clock.GetUtcNow() }), transaction);
     }
 
+    /// <summary>Deletes keys that ended long ago, and what is known of their use. Their entries are given to nobody else.</summary>
+    internal static async Task ForgetAsync(DbTransaction transaction, IReadOnlyList<string> keyIds)
+    {
+        var keys = KeySet.Of(keyIds);
+        foreach (var table in (string[])["key_use_hours", "key_networks", "key_late_uses", "key_expiry_notices"])
+            await transaction.Connection!.ExecuteAsync(
+                $"DELETE FROM {table} WHERE key_id IN (SELECT k.id FROM access_keys k WHERE {keys.Where})", keys.With(new { }), transaction);
+        await transaction.Connection!.ExecuteAsync($"DELETE FROM access_keys AS k WHERE {keys.Where}", keys.With(new { }), transaction);
+    }
+
     private async Task<bool> InsertAsync(DbTransaction transaction, NewKeyRow key)
     {
         var statusIndex = await transaction.Connection!.ExecuteScalarAsync<long>(

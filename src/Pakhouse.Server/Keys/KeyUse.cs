@@ -203,6 +203,10 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
             // A thread of its own: SQLite blocks while it writes, and on one core the pool has one thread, which serves the exchanges.
             await Task.Factory.StartNew(FlushAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
         }
+        catch (UnfitException)
+        {
+            // They wait until the process is fit again.
+        }
         catch (Exception e) when (e is not OperationCanceledException)
         {
             // Whatever it is: a count is no reason to stop the server.

@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// <summary>
 /// What lies between two requests of one sign-in: in a cookie that only this server can read and write, for a few minutes, and never a session.
 /// </summary>
-public sealed class StepCookies(Database database, IDataProtectionProvider protection, PakhouseOptions options, TimeProvider clock)
+public sealed class StepCookies(Database database, IDataProtectionProvider protection, PakhouseOptions options, Deployment deployment, TimeProvider clock)
 {
     /// <summary>The password was right; the second factor is to come.</summary>
     public const string Code = "code";
@@ -51,5 +51,7 @@ public sealed class StepCookies(Database database, IDataProtectionProvider prote
 
     private CookieOptions Cookie() => new() { HttpOnly = true, Secure = options.IsHttps, SameSite = SameSiteMode.Strict, Path = "/", IsEssential = true };
 
-    private IDataProtector Protector(string step) => protection.CreateProtector("Pakhouse.SignInStep.v1", step);
+    private IDataProtector Protector(string step) =>
+        // A restored database has forgotten which challenges were used: all of before are void.
+        protection.CreateProtector("Pakhouse.SignInStep.v1", step, deployment.RestoredAt.ToString());
 }

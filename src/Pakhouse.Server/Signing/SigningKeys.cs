@@ -44,11 +44,14 @@ public sealed record SigningKey(PublicKey Public, SigningCredentials Credentials
 /// </summary>
 public sealed partial class SigningKeys(Database database, IDataProtectionProvider protection, PakhouseOptions options, TimeProvider clock, ILogger<SigningKeys> log) : BackgroundService
 {
-    /// <summary>How often a process looks for keys that another has made. Far less than the shortest publication.</summary>
-    public static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(30);
+    /// <summary>How often a process looks for keys that another has made. As soon must all processes sign with another key when one has leaked.</summary>
+    public static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(5);
 
     /// <summary>Clocks of verifiers may lag; the usual allowance.</summary>
     private static readonly TimeSpan clockSkew = TimeSpan.FromMinutes(5);
+
+    private static readonly Refusal notOperator =
+        new(RefusalCode.AccessDenied, "Only the operator of this server can change its signing keys.", "signing keys by no operator");
 
     private readonly IDataProtector protector = protection.CreateProtector("Pakhouse.SigningKeys.v1");
     private readonly CryptoProviderFactory signatures = new();
@@ -69,18 +72,61 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     /// <summary>Makes the successor of the current key. Refused while one is waiting already.</summary>
     public async Task<Outcome<SigningKey>> RotateAsync(Actor actor)
     {
-        if (actor.Credential != Credential.Operator) return new Refusal(RefusalCode.AccessDenied, "Only the operator of this server can rotate its signing keys.", "rotation by no operator");
+        if (actor.Credential != Credential.Operator) return notOperator;
         var rotated = await database.ChangeAsync<string>(async transaction =>
         {
             var now = clock.GetUtcNow();
             var rows = await ReadRowsAsync(transaction.Connection!, transaction);
             return rows.FirstOrDefault(row => row.ActivatesAt > now) is { } waiting
-                ? new Refusal(RefusalCode.Conflict, $"Key {waiting.Id} is waiting already and will sign from {waiting.ActivatesAt:u}: verifiers need that time to fetch it. Nothing was changed.", "a successor waits")
+                ? new Refusal(RefusalCode.Conflict, $"Key {waiting.Id} is waiting already and will sign from {waiting.ActivatesAt:u}: verifiers need that time to fetch it. Nothing was changed. If it should never sign: signing-keys abandon {waiting.Id}", "a successor waits")
                 : await InsertAsync(transaction, actor, now, isFirst: rows.Count == 0);
         });
         if (rotated.Refusal is { } refusal) return refusal;
         await RefreshAsync();
         return ring.Single(key => key.Public.Id == rotated.Value);
+    }
+
+    /// <summary>
+    /// For a key that has leaked: a new key signs at once, and every other one is destroyed and leaves the JWKS. What they signed is refused by
+    /// whoever fetches the JWKS again.
+    /// </summary>
+    public async Task<Outcome<SigningKey>> RotateNowAsync(Actor actor)
+    {
+        if (actor.Credential != Credential.Operator) return notOperator;
+        var id = await database.WriteAloneAsync(transaction => ReplaceAllAsync(transaction, actor));
+        await LoadAsync();
+        return ring.Single(key => key.Public.Id == id);
+    }
+
+    /// <summary>Destroys every key and makes a new one that signs at once.</summary>
+    internal async Task<string> ReplaceAllAsync(DbTransaction transaction, Actor actor)
+    {
+        // No key is read: also those go that nothing can decrypt any more.
+        foreach (var id in await transaction.Connection!.QueryAsync<string>("SELECT id FROM signing_keys ORDER BY id", transaction: transaction))
+            await DestroyAsync(transaction, actor, id, "replaced at once");
+        return await InsertAsync(transaction, actor, clock.GetUtcNow(), isFirst: true);
+    }
+
+    /// <summary>Destroys a key that waits for its time. It has signed nothing.</summary>
+    public async Task<Outcome<bool>> AbandonAsync(Actor actor, string id)
+    {
+        if (actor.Credential != Credential.Operator) return notOperator;
+        return await database.ChangeAsync<bool>(async transaction =>
+        {
+            var rows = await ReadRowsAsync(transaction.Connection!, transaction);
+            if (rows.FirstOrDefault(row => row.Id == id) is not { } row)
+                return new Refusal(RefusalCode.NotFound, "There is no such signing key; signing-keys list names those that are.", "no such signing key");
+            if (row.ActivatesAt <= clock.GetUtcNow())
+                return new Refusal(RefusalCode.Conflict, "This key signs, or has signed, and its tokens are in use. If it has leaked: signing-keys rotate --now.", "the key does not wait");
+            await DestroyAsync(transaction, actor, id, "abandoned");
+            return true;
+        });
+    }
+
+    private async Task DestroyAsync(DbTransaction transaction, Actor actor, string id, string why)
+    {
+        await transaction.Connection!.ExecuteAsync("DELETE FROM signing_keys WHERE id = @id", new { id }, transaction);
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.SigningKeyDelete, null, id, detail: why);
     }
 
     /// <summary>
@@ -132,6 +178,10 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
                 try
                 {
                     await RefreshAsync();
+                }
+                catch (UnfitException)
+                {
+                    // Said where it was found. Nothing is rotated or destroyed.
                 }
                 catch (Exception e) when (e is not OperationCanceledException)
                 {

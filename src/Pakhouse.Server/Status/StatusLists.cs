@@ -44,6 +44,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
     private readonly List<OneList> lists = [];
     private Task? running, waiting;
     private long version; // of the newest change read
+    private long floor; // no list says less: a restored database numbers every list above all that verifiers have seen
     private bool isLoaded;
 
     // Two rows by primary key: what a look costs when nothing has changed.
@@ -53,12 +54,16 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
                COALESCE((SELECT value FROM counters WHERE name = 'access_keys.status_index'), -1)
         """, keptMax: 1); // one look at a time serves all who ask
 
+    /// <summary>Entries of keys that a restored database does not know.</summary>
+    private readonly record struct Gap(long First, long Last, long Version);
+
     private sealed class OneList
     {
         public byte[] Entries { get; } = new byte[EntriesPerList / EntriesPerByte];
         public long Version { get; set; }
         public string? Compressed { get; set; }
         public SignedStatusList? Signed { get; set; }
+        public string? SignedBy { get; set; }
         public long SignedWindow { get; set; }
     }
 
@@ -77,6 +82,9 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
     /// <summary>Told the changes of each look, in order, by the one look that is running; not those of the first, which are all there ever were.</summary>
     public Action<IReadOnlyList<StatusChange>>? OnChanged { get; set; }
 
+    /// <summary>Told that more has changed than is told one by one.</summary>
+    public Action? OnReplaced { get; set; }
+
     /// <summary>The address of a list, which is also its <c>sub</c>.</summary>
     public static string Address(string issuer, int number) => $"{issuer}/status-lists/{number}";
 
@@ -91,7 +99,9 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
             // Signed anew when it has changed, and once in a ttl, at the same moments in every process: so one process knows another's ETag.
             var now = clock.GetUtcNow();
             var window = now.ToUnixTimeSeconds() / (long)options.StatusTtl.TotalSeconds;
-            if (list.Signed is null || list.SignedWindow != window) (list.Signed, list.SignedWindow) = (Sign(list, number, now, window), window);
+            var key = signingKeys.Current(now);
+            if (list.Signed is null || list.SignedWindow != window || list.SignedBy != key.Public.Id)
+                (list.Signed, list.SignedWindow, list.SignedBy) = (Sign(list, number, key, now, window), window, key.Public.Id);
             return list.Signed;
         }
     }
@@ -127,18 +137,31 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
     {
         await Task.Yield(); // not under the lock of the caller
         var (newest, lastIndex) = await counters.SingleAsync(row => (row.GetInt64(0), row.GetInt64(1)));
-        var changes = newest == version ? [] : await ReadChangesAsync(since: newest > version ? version : 0); // smaller: another database was put in place
+        // R12: an older state of the database is nothing to publish. StateGuard ends the process.
+        if (newest < version) throw new UnfitException("The database is older than the status lists that were signed for it.");
+        var changes = newest == version ? [] : await ReadChangesAsync(version);
+        var gaps = newest == version ? [] : await ReadGapsAsync(version);
         lock (turn)
         {
-            if (newest < version) lists.Clear();
-            while (lists.Count <= lastIndex / EntriesPerList && lastIndex >= 0) lists.Add(new OneList());
+            foreach (var gap in gaps) floor = Math.Max(floor, gap.Version);
+            AddLists(lastIndex);
+            foreach (var gap in gaps) Apply(gap);
             foreach (var change in changes) Apply(change);
             version = changes.Count > 0 ? Math.Max(newest, changes[^1].Version) : newest; // a number can be taken for no change
         }
 
         if (changes.Count > 0 && isLoaded) OnChanged?.Invoke(changes);
+        if (gaps.Count > 0 && isLoaded) OnReplaced?.Invoke();
         isLoaded = true;
     }
+
+    private Task<IReadOnlyList<Gap>> ReadGapsAsync(long since) => database.ReadAsync<IReadOnlyList<Gap>>(async connection =>
+        (await connection.QueryAsync<(long First, long Last, long Version)>(
+            "SELECT first_index, last_index, status_version FROM status_gaps WHERE status_version > @since ORDER BY first_index", new { since }))
+        .Select(row => new Gap(row.First, row.Last, row.Version)).ToList());
+
+    /// <summary>Whether the database was restored since: then no list of changes is whole.</summary>
+    public async Task<bool> IsReplacedSinceAsync(long since) => (await ReadGapsAsync(since)).Count > 0;
 
     /// <summary>In the order in which they were made, from one index that holds them whole.</summary>
     public Task<IReadOnlyList<StatusChange>> ReadChangesAsync(long since, int max = int.MaxValue) => database.ReadAsync<IReadOnlyList<StatusChange>>(async connection =>
@@ -150,9 +173,22 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
         return changes;
     });
 
+    private void AddLists(long lastIndex)
+    {
+        while (lastIndex >= 0 && lists.Count <= lastIndex / EntriesPerList) lists.Add(new OneList { Version = floor });
+    }
+
+    /// <summary>Every list is numbered anew, whether it has entries of the gap or not: each was seen with another number.</summary>
+    private void Apply(Gap gap)
+    {
+        AddLists(gap.Last);
+        for (var index = gap.First; index <= gap.Last; index++) Apply(new StatusChange(gap.Version, index, KeyStatus.Invalid));
+        foreach (var list in lists) (list.Version, list.Signed) = (Math.Max(list.Version, gap.Version), null);
+    }
+
     private void Apply(StatusChange change)
     {
-        while (lists.Count <= change.List) lists.Add(new OneList());
+        AddLists(change.Index);
         var list = lists[change.List];
         var shift = change.Entry % EntriesPerByte * Bits; // §4.1: the first entry in the lowest bits
         ref var entries = ref list.Entries[change.Entry / EntriesPerByte];
@@ -160,7 +196,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
         (list.Version, list.Compressed, list.Signed) = (Math.Max(list.Version, change.Version), null, null);
     }
 
-    private SignedStatusList Sign(OneList list, int number, DateTimeOffset now, long window)
+    private SignedStatusList Sign(OneList list, int number, SigningKey key, DateTimeOffset now, long window)
     {
         var issuer = publicAddress.Value;
         list.Compressed ??= Compress(list.Entries);
@@ -178,7 +214,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
                 ["version"] = list.Version, // ours: tells an older list from a newer one where clocks cannot
                 ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal) { ["bits"] = Bits, ["lst"] = list.Compressed, ["aggregation_uri"] = $"{issuer}/status-lists" },
             },
-            SigningCredentials = signingKeys.Current(now).Credentials,
+            SigningCredentials = key.Credentials,
         });
         var jwt = Encoding.ASCII.GetBytes(token);
         return new SignedStatusList(jwt, Gzip(jwt), $"W/\"{list.Version:x}.{window:x}\"");

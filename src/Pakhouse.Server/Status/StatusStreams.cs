@@ -38,6 +38,10 @@ public sealed class StatusStreams : Recurring
         {
             foreach (var listener in listeners.Keys) listener.Tell(changes);
         };
+        lists.OnReplaced = () =>
+        {
+            foreach (var listener in listeners.Keys) listener.End(); // they come back, and are told to reload
+        };
     }
 
     /// <summary>Of this process.</summary>
@@ -59,6 +63,8 @@ public sealed class StatusStreams : Recurring
             foreach (var change in changes)
                 if (change.List == number && !waiting.Writer.TryWrite(change)) waiting.Writer.TryComplete(); // too slow: the stream ends, and nothing was left out silently
         }
+
+        public void End() => waiting.Writer.TryComplete();
 
         public void GiveSign() => waiting.Writer.TryWrite(null);
     }
@@ -121,7 +127,7 @@ public sealed class StatusStreams : Recurring
     {
         // What was missed comes from the database, what happens from the channel, which was opened before: a change can come twice, and none can be lost.
         var missed = await lists.ReadChangesAsync(since, BehindMax + 1);
-        if (missed.Count > BehindMax)
+        if (missed.Count > BehindMax || await lists.IsReplacedSinceAsync(since))
         {
             yield return new SseItem<Data>(new Data(list), "reload") { EventId = lists.Version.ToString() };
         }

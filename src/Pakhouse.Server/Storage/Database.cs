@@ -29,6 +29,16 @@ public abstract class Database : IAsyncDisposable
     /// <exception cref="StartupException">It cannot be used; the message says why and what to do.</exception>
     public abstract void Prepare();
 
+    /// <summary>What tells this database from every copy of it; null: nothing but the file of <see cref="StateFile"/>.</summary>
+    public virtual Task<string?> ReadIdentityAsync() => Task.FromResult<string?>(null);
+
+    /// <summary>Between which times a right clock stands now, as far as this database can tell.</summary>
+    public abstract Task<TimeBounds> ReadTimeBoundsAsync();
+
+    /// <summary>Writes down the time, where the database has no clock of its own.</summary>
+    /// <param name="accept">Also where that is a long time after, or before, the last one.</param>
+    public virtual Task WriteSeenTimeAsync(DateTimeOffset now, bool accept) => Task.CompletedTask;
+
     /// <summary>The one of the two that the settings ask for.</summary>
     public static Database Of(PakhouseOptions options) => options.Postgres is null ? new SqliteDatabase(options) : new PostgresDatabase(options);
 
@@ -47,6 +57,9 @@ public abstract class Database : IAsyncDisposable
 
     /// <summary>As <see cref="WriteAsync{T}"/>, and no two of these run at the same time, in whatever process: for work that one does for all.</summary>
     public abstract Task<T> WriteAloneAsync<T>(Func<DbTransaction, Task<T>> change);
+
+    /// <summary>Runs reads of one unchanging view, beside whoever writes.</summary>
+    public abstract Task<T> SnapshotAsync<T>(Func<DbTransaction, Task<T>> read);
 
     /// <summary>Runs a change that may be refused: committed when it is not, rolled back when it is.</summary>
     public async Task<Outcome<T>> ChangeAsync<T>(Func<DbTransaction, Task<Outcome<T>>> change)

@@ -20,6 +20,9 @@ public sealed class PostgresDatabase : Database
     /// <summary>A change that others keep getting in the way of is given up after this long.</summary>
     private static readonly TimeSpan retryMax = TimeSpan.FromSeconds(5);
 
+    /// <summary>Between this machine's clock and PostgreSQL's.</summary>
+    private static readonly TimeSpan clockDifferenceMax = TimeSpan.FromHours(1);
+
     private readonly NpgsqlDataSource source;
     private readonly NpgsqlConnectionStringBuilder settings;
     private readonly bool isPrepared;
@@ -101,6 +104,26 @@ public sealed class PostgresDatabase : Database
             await transaction.Connection!.ExecuteAsync("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction);
             return await change(transaction);
         });
+
+    public override Task<T> SnapshotAsync<T>(Func<DbTransaction, Task<T>> read) => RunAsync(IsolationLevel.RepeatableRead, read);
+
+    /// <summary>
+    /// The cluster and the table: a dump that was loaded, here or elsewhere, has other numbers, and a standby has the same. A server that may not
+    /// see the cluster's number goes by the table's.
+    /// </summary>
+    public override Task<string?> ReadIdentityAsync() => ReadAsync(async connection =>
+    {
+        var table = await connection.ExecuteScalarAsync<string?>("SELECT CAST(CAST('deployment' AS regclass) AS oid) || '/' || oid FROM pg_database WHERE datname = current_database()");
+        var isAllowed = await connection.ExecuteScalarAsync<bool>("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')");
+        return isAllowed ? $"{await connection.ExecuteScalarAsync<long>("SELECT system_identifier FROM pg_control_system()")}/{table}" : table;
+    });
+
+    public override async Task<TimeBounds> ReadTimeBoundsAsync()
+    {
+        var now = DateTimeOffset.FromUnixTimeMilliseconds(await ReadAsync(connection =>
+            connection.ExecuteScalarAsync<long>("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")));
+        return new TimeBounds(now - clockDifferenceMax, now + clockDifferenceMax, $"the clock of PostgreSQL, {now:u},");
+    }
 
     public override async ValueTask DisposeAsync()
     {

@@ -15,9 +15,21 @@ public sealed class SqliteDatabase : Database
     private readonly string connectionString;
     private readonly SemaphoreSlim writer = new(1, 1);
 
-    public SqliteDatabase(PakhouseOptions options)
+    /// <summary>A right clock is at most so far behind the newest time that was written. (Summer time, a zone set wrong.)</summary>
+    private static readonly TimeSpan behindMax = TimeSpan.FromDays(1);
+
+    /// <summary>And so far ahead: a longer pause of the server cannot be told from a wrong clock, and somebody must say which it is.</summary>
+    private static readonly TimeSpan aheadMax = TimeSpan.FromDays(31);
+
+    private DateTimeOffset seenAt;
+
+    public SqliteDatabase(PakhouseOptions options) : this(options.DataFolder)
     {
-        folder = options.DataFolder;
+    }
+
+    internal SqliteDatabase(string dataFolder)
+    {
+        folder = dataFolder;
         FilePath = Path.Combine(folder, "pakhouse.db");
         connectionString = new SqliteConnectionStringBuilder
         {
@@ -80,11 +92,62 @@ public sealed class SqliteDatabase : Database
 
     public override Task<T> WriteAloneAsync<T>(Func<DbTransaction, Task<T>> change) => WriteAsync(change);
 
+    public override async Task<T> SnapshotAsync<T>(Func<DbTransaction, Task<T>> read)
+    {
+        await using var connection = (SqliteConnection)await OpenOwnAsync();
+        await using var transaction = connection.BeginTransaction(deferred: true);
+        return await read(transaction);
+    }
+
+    /// <summary>Writes a whole copy into a new file, as it stands at one moment, while the server goes on.</summary>
+    internal async Task CopyToAsync(string file)
+    {
+        await using var connection = await OpenOwnAsync();
+        await connection.ExecuteAsync("VACUUM INTO @file", new { file }, commandTimeout: 0);
+    }
+
+    public override async Task<TimeBounds> ReadTimeBoundsAsync()
+    {
+        // The newest time that was written: by the watch, and in a database of an earlier version by whatever happened last.
+        var newest = await ReadAsync(connection => connection.ExecuteScalarAsync<long?>(
+            """
+            SELECT COALESCE((SELECT CAST(value AS BIGINT) FROM deployment WHERE name = 'seen_at'),
+                            (SELECT at FROM activity ORDER BY id DESC LIMIT 1))
+            """));
+        if (newest is null) return TimeBounds.Any;
+        var seen = DateTimeOffset.FromUnixTimeMilliseconds(newest.Value);
+        return new TimeBounds(seen - behindMax, seen + aheadMax, $"the newest time in the database, {seen:u},");
+    }
+
+    /// <summary>Once an hour: an idle server leaves its disk alone.</summary>
+    public override async Task WriteSeenTimeAsync(DateTimeOffset now, bool accept)
+    {
+        if (!accept && (now - seenAt).Duration() < TimeSpan.FromHours(1)) return;
+        await WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
+            """
+            INSERT INTO deployment (name, value) VALUES ('seen_at', @now)
+            ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE @accept = 1 OR CAST(deployment.value AS BIGINT) < @milliseconds
+            """, new { now = now.ToUnixTimeMilliseconds().ToString(), milliseconds = now, accept = accept ? 1L : 0L }, transaction));
+        seenAt = now;
+    }
+
+    /// <summary>Closes every connection and folds the log into the file: after an orderly stop the file alone is whole.</summary>
     public override async ValueTask DisposeAsync()
     {
         await base.DisposeAsync();
         writer.Dispose();
+        await using var last = new SqliteConnection(new SqliteConnectionStringBuilder(connectionString) { Pooling = false }.ToString());
         SqliteConnection.ClearPool(new SqliteConnection(connectionString));
+        if (!File.Exists(FilePath)) return; // a temporary folder that is gone already
+        try
+        {
+            await last.OpenAsync();
+            await last.ExecuteAsync("PRAGMA busy_timeout=1000; PRAGMA wal_checkpoint(TRUNCATE);");
+        }
+        catch (SqliteException)
+        {
+            // Somebody else reads, or the disk is full: the log stays beside the file, and nothing in it is lost.
+        }
     }
 
     internal static bool IsItsAbsence(Exception exception) => exception is SqliteException
@@ -99,7 +162,9 @@ public sealed class SqliteDatabase : Database
 
     protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) => new(OpenAsync, sql, parameters, keptMax, isPrepared: true);
 
-    protected override async Task<DbConnection> OpenAsync()
+    protected override async Task<DbConnection> OpenAsync() => Opened(await OpenOwnAsync());
+
+    private async Task<DbConnection> OpenOwnAsync()
     {
         var connection = new SqliteConnection(connectionString);
         try
@@ -107,7 +172,7 @@ public sealed class SqliteDatabase : Database
             await connection.OpenAsync();
             // FULL: NORMAL lost acknowledged commits in a rehearsed power cut. busy_timeout: another process (a command) may be writing.
             await connection.ExecuteAsync("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;");
-            return Opened(connection);
+            return connection;
         }
         catch
         {

@@ -45,6 +45,8 @@ public static class StorageCopy
         ("password_resets", "hash"),
         ("spent_challenges", "hash"),
         ("activity", "id"),
+        ("deployment", "name"),
+        ("status_gaps", "first_index"),
     ];
 
     /// <summary>What is known of one table after it was copied.</summary>
@@ -53,8 +55,7 @@ public static class StorageCopy
     /// <param name="progress">Told the table, the rows copied and the rows in all.</param>
     /// <exception cref="StartupException">The target is not empty, or holds something else than the source after the copy; nothing was changed there.</exception>
     public static Task<IReadOnlyList<Table>> RunAsync(Database from, Database to, Action<string, long, long> progress) =>
-        // A transaction that changes nothing: while it lasts, the source stays as it is (SQLite) or seems to (PostgreSQL).
-        from.WriteAsync(async source =>
+        from.SnapshotAsync(async source =>
         {
             var copied = await to.WriteAsync<IReadOnlyList<Table>>(async target =>
             {
@@ -64,20 +65,28 @@ public static class StorageCopy
                 var done = new List<Table>();
                 foreach (var (table, orderBy) in tables) done.Add(await CopyAsync(source, target, table, orderBy, progress));
 
-                // Without these, nothing that was encrypted can be read on the other side. Those that an earlier try left are there already.
-                var there = to.ProtectionKeys.GetAllElements().Select(Name).ToHashSet(StringComparer.Ordinal);
-                foreach (var element in from.ProtectionKeys.GetAllElements().Where(element => !there.Contains(Name(element)))) to.ProtectionKeys.StoreElement(element, Name(element));
+                // The first server that starts there writes where it stands.
+                await target.Connection!.ExecuteAsync("DELETE FROM deployment WHERE name = 'place'", transaction: target);
+                CopyProtectionKeys(from, to);
                 return done;
             });
             return copied;
         });
+
+    /// <summary>Without these, nothing that was encrypted can be read on the other side. Those that are there already stay.</summary>
+    internal static void CopyProtectionKeys(Database from, Database to)
+    {
+        var there = to.ProtectionKeys.GetAllElements().Select(Name).ToHashSet(StringComparer.Ordinal);
+        foreach (var element in from.ProtectionKeys.GetAllElements().Where(element => !there.Contains(Name(element))))
+            to.ProtectionKeys.StoreElement(element, Name(element));
+    }
 
     private static async Task<Table> CopyAsync(DbTransaction source, DbTransaction target, string table, string orderBy, Action<string, long, long> progress)
     {
         var (rows, total) = (0L, await CountAsync(source, table));
         progress(table, 0, total);
         using var read = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        await using (var reader = await source.Connection!.ExecuteReaderAsync($"SELECT * FROM {table} ORDER BY {orderBy}", transaction: source))
+        await using (var reader = await source.Connection!.ExecuteReaderAsync($"SELECT * FROM {table} ORDER BY {orderBy}", transaction: source, commandTimeout: 0))
         {
             var columns = Enumerable.Range(0, reader.FieldCount).Select(reader.GetName).ToArray();
             var batch = new List<object[]>(BatchRows);
@@ -100,7 +109,7 @@ public static class StorageCopy
         // Read back from the other side: what is there, not what was sent.
         var back = 0L;
         using var written = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        await using (var reader = await target.Connection!.ExecuteReaderAsync($"SELECT * FROM {table} ORDER BY {orderBy}", transaction: target))
+        await using (var reader = await target.Connection!.ExecuteReaderAsync($"SELECT * FROM {table} ORDER BY {orderBy}", transaction: target, commandTimeout: 0))
         {
             var row = new object[reader.FieldCount];
             for (; await reader.ReadAsync(); back++)
@@ -158,7 +167,7 @@ public static class StorageCopy
     }
 
     private static Task<long> CountAsync(DbTransaction transaction, string table) =>
-        transaction.Connection!.ExecuteScalarAsync<long>($"SELECT COUNT(*) FROM {table}", transaction: transaction);
+        transaction.Connection!.ExecuteScalarAsync<long>($"SELECT COUNT(*) FROM {table}", transaction: transaction, commandTimeout: 0);
 
     /// <summary>As Data Protection itself names them: <c>key-…</c>, <c>revocation-…</c>.</summary>
     private static string Name(XElement element) => $"{element.Name.LocalName}-{element.Attribute("id")?.Value ?? Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(element.ToString())))[..16]}";

@@ -23,7 +23,8 @@ public static class EventTypes
 /// <summary>
 /// What organizations' webhooks are told. A change that somebody may want to hear of writes it here, in its own transaction: there is no message
 /// without the change, and no change whose message is lost. <see cref="WebhookSender"/> sends it afterwards, at least once. A message holds ids and names,
-/// never a secret. A webhook of a root hears of its sub-organizations too. Where nobody listens nothing is written.
+/// never a secret. A webhook of a root hears of its sub-organizations too. What happens while a webhook is off is written too, and not sent: its owners
+/// find it in the list of deliveries. Where nobody listens nothing is written.
 /// </summary>
 public static class Events
 {
@@ -52,7 +53,7 @@ public static class Events
         {
             var read = (await transaction.Connection!.QueryAsync<Key>(
                 $"""
-                SELECT w.id AS webhook_id, k.id, k.status_index, k.name, k.kind, k.expires_at,
+                SELECT w.id AS webhook_id, w.disabled_at, k.id, k.status_index, k.name, k.kind, k.expires_at,
                        u.id AS user_id, u.kind AS user_kind, u.name AS user_name, o.id AS organization_id, o.name AS organization_name
                 FROM (
                     SELECT k.id, k.membership_id, k.status_index, k.name, k.kind, k.expires_at FROM access_keys k
@@ -62,20 +63,20 @@ public static class Events
                 JOIN organizations o ON o.id = m.organization_id
                 LEFT JOIN webhooks w ON w.organization_id IN (o.id, o.root_id) AND {Listens}
                 ORDER BY k.status_index
-                """, keys.With(new { after, pattern = Pattern(type) }), transaction)).AsList();
+                """, keys.With(new { after, pattern = Pattern(type), missedSince = clock.GetUtcNow() - WebhookSender.Kept }), transaction)).AsList();
             if (read.Count == 0) return;
             after = read[^1].StatusIndex;
             var messages = read.Where(key => key.WebhookId is not null).GroupBy(key => key.Id, StringComparer.Ordinal).SelectMany(key =>
             {
                 var (id, body) = (NewId(clock), Body(type, clock.GetUtcNow(), Data(key.First(), more(key.Key))));
-                return key.Select(one => (WebhookId: one.WebhookId!.Value, id, body));
+                return key.Select(one => (WebhookId: one.WebhookId!.Value, id, body, IsOff: one.DisabledAt is not null));
             });
             foreach (var batch in messages.Chunk(InsertRows)) await InsertAsync(transaction, clock, type, batch);
         }
     }
 
     private static Task<int> InsertAsync(
-        DbTransaction transaction, TimeProvider clock, string type, (Guid WebhookId, string Id, string Body)[] messages)
+        DbTransaction transaction, TimeProvider clock, string type, (Guid WebhookId, string Id, string Body, bool IsOff)[] messages)
     {
         var parameters = new DynamicParameters(new { type, now = clock.GetUtcNow() });
         for (var i = 0; i < messages.Length; i++)
@@ -88,7 +89,7 @@ public static class Events
         return transaction.Connection!.ExecuteAsync(
             $"""
             INSERT INTO webhook_messages (webhook_id, id, type, body, created_at, due_at, attempts)
-            VALUES {string.Join(", ", messages.Select((_, i) => $"(@w{i}, @i{i}, @type, @b{i}, @now, @now, 0)"))}
+            VALUES {string.Join(", ", messages.Select((message, i) => $"(@w{i}, @i{i}, @type, @b{i}, @now, {(message.IsOff ? "NULL" : "@now")}, 0)"))}
             """, parameters, transaction);
     }
 
@@ -100,8 +101,9 @@ public static class Events
         ("organizationId", key.OrganizationId), ("organizationName", key.OrganizationName), .. more,
     ];
 
-    /// <summary>A webhook <c>w</c> that wants to be told of the type in <c>@pattern</c>.</summary>
-    private const string Listens = "w.disabled_at IS NULL AND (w.events = '' OR ' ' || w.events || ' ' LIKE @pattern)";
+    /// <summary>A webhook <c>w</c> that wants to be told of the type in <c>@pattern</c>. One that is off for longer than the list goes back is not.</summary>
+    private const string Listens =
+        "(w.disabled_at IS NULL OR w.disabled_at > @missedSince) AND (w.events = '' OR ' ' || w.events || ' ' LIKE @pattern)";
 
     private static string Pattern(string type) => $"% {type} %";
 
@@ -117,10 +119,14 @@ public static class Events
         return transaction.Connection!.ExecuteAsync(
             $"""
             INSERT INTO webhook_messages (webhook_id, id, type, body, created_at, due_at, attempts)
-            SELECT w.id, @id, @type, @body, @now, @now, 0
+            SELECT w.id, @id, @type, @body, @now, CASE WHEN w.disabled_at IS NULL THEN @now END, 0
             FROM organizations o JOIN webhooks w ON w.organization_id IN (o.id, o.root_id)
             WHERE o.id = @organizationId AND {Listens}
-            """, new { id = NewId(clock), type, body = Body(type, now, data), now, organizationId, pattern = Pattern(type) }, transaction);
+            """,
+            new
+            {
+                id = NewId(clock), type, body = Body(type, now, data), now, organizationId, pattern = Pattern(type), missedSince = now - WebhookSender.Kept,
+            }, transaction);
     }
 
     /// <summary>Standard Webhooks: the same for every attempt and every receiver, so that these can tell what they have had.</summary>
@@ -136,6 +142,7 @@ public static class Events
     private sealed record Key
     {
         public Guid? WebhookId { get; init; }
+        public DateTimeOffset? DisabledAt { get; init; }
         public string Id { get; init; } = "";
         public long StatusIndex { get; init; }
         public string Name { get; init; } = "";

@@ -13,6 +13,9 @@ public sealed class WebhookTarget(PakhouseOptions options)
 {
     public const int UrlLengthMax = 500;
 
+    /// <summary>Of one attempt, from the name to the status.</summary>
+    internal TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(10);
+
     /// <summary>IANA's registries of special-purpose addresses: what is not reachable globally, and what carries another address inside.</summary>
     private static readonly IPNetwork[] special =
     [
@@ -52,11 +55,12 @@ public sealed class WebhookTarget(PakhouseOptions options)
         UseCookies = false,
         ConnectCallback = ConnectAsync,
         PooledConnectionLifetime = TimeSpan.FromMinutes(1), // then judged anew
-        MaxConnectionsPerServer = 8,
+        MaxConnectionsPerServer = WebhookSlots.PerHostMax, // so that none waits for a connection within its ten seconds
+        SslOptions = { RemoteCertificateValidationCallback = TlsFault.Accept },
         MaxResponseHeadersLength = 16,
     })
     {
-        Timeout = TimeSpan.FromSeconds(10),
+        Timeout = Timeout,
         DefaultRequestHeaders = { UserAgent = { new ProductInfoHeaderValue("Pakhouse-Webhooks", "1") } },
     };
 

@@ -102,7 +102,7 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
         return new WebhookWithSecret(id, WebhookSignature.Text(secret));
     });
 
-    /// <summary>Enabling one forgives it its failures; what happened meanwhile is not sent.</summary>
+    /// <summary>Enabling one forgives it its failures; what happened meanwhile is in the list, to be sent again.</summary>
     public Task<Outcome<bool>> UpdateAsync(Actor actor, Guid organizationId, Guid id, string url, NameSet events, bool isEnabled) => ChangeAsync<bool>(actor, organizationId, async transaction =>
     {
         if (Check(url, events) is { } refusal) return refusal;
@@ -110,7 +110,8 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
         var updated = await transaction.Connection!.ExecuteAsync(
             """
             UPDATE webhooks SET url = @url, events = @events, disabled_at = CASE WHEN @isEnabled = 1 THEN NULL ELSE COALESCE(disabled_at, @now) END,
-                failing_since = CASE WHEN @isEnabled = 1 AND disabled_at IS NOT NULL THEN NULL ELSE failing_since END
+                failing_since = CASE WHEN @isEnabled = 1 AND disabled_at IS NOT NULL THEN NULL ELSE failing_since END,
+                paused_until = CASE WHEN disabled_at IS NOT NULL OR url <> @url THEN NULL ELSE paused_until END
             WHERE id = @id AND organization_id = @organizationId
             """, new { id, organizationId, url, events, isEnabled = isEnabled ? 1L : 0L, now }, transaction);
         if (updated == 0) return noSuchWebhook;
@@ -177,8 +178,10 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
             if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhooks WHERE id = @id AND organization_id = @organizationId", new { id, organizationId }) == 0) return noSuchWebhook;
             var part = await connection.QueryAsync<WebhookDelivery>(
                 """
-                SELECT m.id, m.type, m.body, m.created_at, m.due_at, m.attempts, a.at AS attempted_at, a.milliseconds, a.status, a.error
-                FROM webhook_messages m LEFT JOIN webhook_attempts a ON a.webhook_id = m.webhook_id AND a.message_id = m.id
+                SELECT m.id, m.type, m.body, m.created_at, CASE WHEN m.due_at < w.paused_until THEN w.paused_until ELSE m.due_at END AS due_at,
+                       m.attempts, a.at AS attempted_at, a.milliseconds, a.status, a.error
+                FROM webhook_messages m JOIN webhooks w ON w.id = m.webhook_id
+                LEFT JOIN webhook_attempts a ON a.webhook_id = m.webhook_id AND a.message_id = m.id
                     AND a.number = (SELECT MAX(number) FROM webhook_attempts WHERE webhook_id = m.webhook_id AND message_id = m.id)
                 WHERE m.webhook_id = @id ORDER BY m.id DESC LIMIT @count OFFSET @first
                 """, new { id, first, count });

@@ -92,6 +92,52 @@ public class SigningKeysTests
     }
 
     [Fact]
+    public async Task A_leaked_key_is_replaced_at_once_in_every_process_and_nothing_it_signed_is_accepted()
+    {
+        var first = await TestServer.StartAsync();
+        await using var second = await TestServer.StartOnAsync(first.Place, first.Clock, $"--Pakhouse:PublicAddress={first.Address}");
+        var leaked = await TokenAsync(first);
+        await first.Get<SigningKeys>().RotateAsync(Actor.Operator); // one that waits goes too
+        var list = (await first.GetAsync("/status-lists/0")).Body;
+        Assert.Equal(Kid(leaked), Kid(list));
+
+        var now = (await second.Get<SigningKeys>().RotateNowAsync(Actor.Operator)).Value.Public.Id;
+        Assert.Equal([now], await PublishedAsync(second));
+        first.Clock.Advance(SigningKeys.RefreshInterval);
+        await Eventually.TrueAsync(async () => (await PublishedAsync(first)) is [var only] && only == now);
+        foreach (var server in (TestServer[])[first, second])
+        {
+            Assert.False(await IsAcceptedAsync(server, leaked));
+            Assert.Equal(now, Kid((await server.GetAsync("/status-lists/0")).Body)); // the lists are not signed by it either
+        }
+
+        var key = await first.ScalarAsync<long>("SELECT COUNT(*) FROM signing_keys");
+        Assert.Equal(1, key);
+        Assert.Equal(2, await first.ScalarAsync<long>("SELECT COUNT(*) FROM activity WHERE action = 'Signing Key Delete'"));
+        await first.StopAsync();
+    }
+
+    [Fact]
+    public async Task A_key_that_waits_can_be_abandoned_and_no_other()
+    {
+        await using var server = await TestServer.StartAsync();
+        var keys = server.Get<SigningKeys>();
+        var signs = (await PublishedAsync(server)).Single();
+        // As a process whose clock is 400 days ahead left it: rotation is blocked until then.
+        var waits = (await keys.RotateAsync(Actor.Operator)).Value.Public.Id;
+        await server.ExecuteAsync($"UPDATE signing_keys SET activates_at = activates_at + 34560000000 WHERE id = '{waits}'");
+        Assert.Contains($"signing-keys abandon {waits}", (await keys.RotateAsync(Actor.Operator)).Refusal!.Description, StringComparison.Ordinal);
+        Assert.Equal(RefusalCode.Conflict, (await keys.AbandonAsync(Actor.Operator, signs)).Refusal!.Code);
+        Assert.Equal(RefusalCode.NotFound, (await keys.AbandonAsync(Actor.Operator, "x")).Refusal!.Code);
+        Assert.Equal(RefusalCode.AccessDenied, (await keys.AbandonAsync(Actor.Session(Guid.Empty), waits)).Refusal!.Code);
+        Assert.Equal(RefusalCode.AccessDenied, (await keys.RotateNowAsync(Actor.Session(Guid.Empty))).Refusal!.Code);
+        Assert.False((await keys.AbandonAsync(Actor.Operator, waits)).IsRefused);
+        await keys.RefreshAsync();
+        Assert.Equal([signs], await PublishedAsync(server));
+        Assert.False((await keys.RotateAsync(Actor.Operator)).IsRefused);
+    }
+
+    [Fact]
     public async Task A_key_is_replaced_by_itself_at_the_age_of_the_setting()
     {
         await using var server = await TestServer.StartAsync("--Pakhouse:SigningKeyRotationDays=2", "--Pakhouse:UseFlushSeconds=60");

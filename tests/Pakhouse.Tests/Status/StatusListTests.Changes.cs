@@ -123,7 +123,7 @@ public static partial class StatusListTests
         }
 
         [Fact]
-        public async Task Versions_grow_with_every_change_and_start_above_the_past_after_a_back_up_was_restored()
+        public async Task Versions_grow_with_every_change_and_are_no_smaller_than_the_time()
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
@@ -136,13 +136,7 @@ public static partial class StatusListTests
             }
 
             Assert.Equal(seen.Distinct().Order(), seen);
-            // The restored database: it knows less than verifiers have seen. The first change in it is numbered above all of that.
-            await server.ExecuteAsync("UPDATE counters SET value = 5 WHERE name = 'access_keys.status_version'");
-            await server.ExecuteAsync("UPDATE access_keys SET status = 0, status_version = 5");
-            Assert.Equal(5, Version(await FetchAsync(server)));
-            server.Clock.Advance(TimeSpan.FromSeconds(1));
-            await server.Users.SetDisabledAsync(Actor.Operator, acme.Owner, true);
-            Assert.True(Version(await FetchAsync(server)) > seen[^1]);
+            Assert.True(seen[^1] >= server.Clock.GetUtcNow().ToUnixTimeMilliseconds());
         }
     }
 }

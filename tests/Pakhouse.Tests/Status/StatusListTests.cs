@@ -202,9 +202,9 @@ public static partial class StatusListTests
 
     private static int StatusIn(string jwt, long index) => Entries(Part(jwt, 1))[index / 4] >> (int)(index % 4 * 2) & 0b11;
 
-    private static long Version(Answer list) => Part(list.Body, 1).GetProperty("version").GetInt64();
+    internal static long Version(Answer list) => Part(list.Body, 1).GetProperty("version").GetInt64();
 
-    private static async Task<Answer> FetchAsync(TestServer server, string? tag = null, string? accept = MediaType, string path = "/status-lists/0")
+    internal static async Task<Answer> FetchAsync(TestServer server, string? tag = null, string? accept = MediaType, string path = "/status-lists/0")
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, path);
         if (accept is not null) request.Headers.TryAddWithoutValidation("Accept", accept);

@@ -28,6 +28,42 @@ public class StorageTests
         foreach (var file in Directory.GetFiles(server.DataFolder)) Assert.Equal(owner, File.GetUnixFileMode(file));
     }
 
+    [Theory, SqliteOnly("PostgreSQL keeps its files itself"), InlineData("set-up"), InlineData("work"), InlineData("two processes")]
+    public async Task After_an_orderly_stop_the_file_alone_is_whole(string what)
+    {
+        var server = await TestServer.StartOnAsync(await TestDatabase.CreateEmptyAsync(), null);
+        var other = what == "two processes" ? await TestServer.StartOnAsync(server.Place, server.Clock) : null;
+        if (what == "set-up")
+        {
+            var code = (await server.Get<SetUp>().NewCodeAsync())!;
+            Assert.False((await server.Get<SetUp>().CompleteAsync(code, "Acme", "Ada", "ada@acme.example", TestServer.Password)).IsRefused);
+        }
+        else
+        {
+            var acme = await server.AddAcmeAsync();
+            Assert.Equal(200, (int)(await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root))).Status);
+        }
+
+        var users = await server.ScalarAsync<long>("SELECT COUNT(*) FROM users");
+        var activity = await server.ScalarAsync<long>("SELECT COUNT(*) FROM activity");
+        await server.StopAsync();
+        if (other is not null) await other.StopAsync();
+
+        Assert.Equal(["pakhouse.db"], Directory.GetFiles(server.DataFolder, "pakhouse.db*").Select(Path.GetFileName));
+        var alone = Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "alone.db");
+        File.Copy(Path.Combine(server.DataFolder, "pakhouse.db"), alone);
+        await using (var copy = new SqliteConnection($"Data Source={alone};Pooling=False"))
+        {
+            Assert.Equal(users, await copy.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM users"));
+            Assert.Equal(activity, await copy.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM activity"));
+            Assert.Equal("ok", await copy.ExecuteScalarAsync<string>("PRAGMA integrity_check"));
+            if (what != "set-up") Assert.Equal(1, await copy.ExecuteScalarAsync<long>("SELECT SUM(count) FROM key_use_hours")); // counted in memory until the stop
+        }
+
+        Directory.Delete(Path.GetDirectoryName(alone)!, recursive: true);
+        await server.Place.DeleteAsync();
+    }
+
     [Fact, SqliteOnly("compares the file byte by byte; PostgreSQL has a test of its own")]
     public async Task A_file_from_a_newer_version_is_refused_and_left_as_it_was()
     {
