@@ -19,6 +19,8 @@ internal static class LargeDatabase
         ["setup_codes"] = "while there is no user",
         ["protection_keys"] = "one in 90 days",
         ["data_protection_keys"] = "one in 90 days",
+        ["deployment"] = "four rows",
+        ["status_gaps"] = "a row for each restore",
         ["SchemaVersions"] = "a row for each schema file",
     };
 

@@ -7,3 +7,5 @@ CREATE INDEX mails_to_nobody ON mails (id) WHERE recipient = '';              --
 CREATE INDEX activity_of_target ON activity (target, id);
 -- The same rows by the same column stand in access_keys_by_time.
 DROP INDEX access_keys_of_membership;
+-- Webhooks whose last attempt failed.
+CREATE INDEX webhooks_failing ON webhooks (failing_since) WHERE failing_since IS NOT NULL;
