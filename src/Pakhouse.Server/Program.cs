@@ -81,6 +81,7 @@ public static class Program
         services.AddSingleton<KeyRotation>().AddHosted<OverlapEnds>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryEnd>().AddHosted<EndedKeys>().AddHosted<ActivityRetention>();
         services.AddSingleton<ApiKeys>().AddHosted<ApiKeyNotices>();
         services.AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>().AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
+        services.AddSingleton<KeyNotices>().AddSingleton<KeyDeeds>().AddSingleton<Senders>();
         services.AddSingleton<Callers>().AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<ActivityFeed>();
         services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
         services.AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddHosted<WebhookSender>();
