@@ -177,14 +177,15 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
             condition += " AND a.action = @action";
         }
 
-        if (isOwnOnly) condition += Concerns("@me");
+        var concerned = isOwnOnly ? "@me" : null;
         if (filter.Person is { } person)
         {
             // An address that nobody has is answered like one of somebody who is not in these rows.
             var id = Guid.TryParse(person, out var known) ? known : await connection.ExecuteScalarAsync<string?>(
                 "SELECT id FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL", new { normalized = normalizer.NormalizeEmail(person) }) is { } found ? Guid.Parse(found) : Guid.Empty;
             parameters.Add("person", id.ToString());
-            condition += Concerns("@person");
+            if (isOwnOnly || filter.IsAuth) condition += Concerns("@person");
+            concerned ??= "@person";
         }
 
         var organizations = "SELECT @organizationId UNION SELECT id FROM organizations WHERE root_id = @organizationId";
@@ -194,7 +195,17 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
             organizations = "SELECT id FROM organizations WHERE id = @only AND (id = @organizationId OR root_id = @organizationId)";
         }
 
-        if (!filter.IsAuth) return $"SELECT a.id FROM activity a WHERE a.organization_id IN ({organizations}) AND a.action NOT IN ({authSql}) AND {condition} ORDER BY a.id DESC LIMIT @limit";
+        if (isOwnOnly && filter.IsAuth) condition += Concerns("@me");
+
+        string Rows(string which) =>
+            $"""
+            SELECT a.id FROM activity a
+            WHERE {which}a.organization_id IN ({organizations}) AND a.action NOT IN ({authSql}) AND {condition} ORDER BY a.id DESC LIMIT @limit
+            """;
+        // Of one person: the newest of each of three indexes, and not the whole record of the organization.
+        string One(string column) => $"SELECT id FROM ({Rows($"a.{column} = {concerned} AND ")}) AS by_{column}";
+        if (!filter.IsAuth)
+            return concerned is null ? Rows("") : $"{One("actor_user_id")} UNION {One("subject_user_id")} UNION {One("target")} ORDER BY id DESC LIMIT @limit";
 
         string By(string column) =>
             $"""

@@ -271,16 +271,14 @@ public sealed partial class WebhookSender(
 
     private Task<int> TidyAsync(DateTimeOffset before) => database.WriteAloneAsync(async transaction =>
     {
-        var old = (await transaction.Connection!.QueryAsync<(string WebhookId, string Id)>(
-            "SELECT webhook_id, id FROM webhook_messages WHERE created_at < @before AND due_at IS NULL ORDER BY created_at LIMIT @TidyMessages",
-            new { before, TidyMessages }, transaction)).AsList();
-        foreach (var webhook in old.GroupBy(message => message.WebhookId, message => message.Id, StringComparer.Ordinal))
-            await transaction.Connection!.ExecuteAsync(
-                """
-                DELETE FROM webhook_attempts WHERE webhook_id = @webhookId AND message_id IN @ids;
-                DELETE FROM webhook_messages WHERE webhook_id = @webhookId AND id IN @ids;
-                """, new { webhookId = webhook.Key, ids = webhook }, transaction);
-        return old.Count;
+        const string old =
+            """
+            SELECT webhook_id, id FROM webhook_messages WHERE created_at < @before AND due_at IS NULL
+            ORDER BY created_at, webhook_id, id LIMIT @TidyMessages
+            """;
+        var parameters = new { before, TidyMessages };
+        await transaction.Connection!.ExecuteAsync($"DELETE FROM webhook_attempts WHERE (webhook_id, message_id) IN ({old})", parameters, transaction);
+        return await transaction.Connection!.ExecuteAsync($"DELETE FROM webhook_messages WHERE (webhook_id, id) IN ({old})", parameters, transaction);
     });
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Webhook {Webhook}: message {Id} was not delivered, attempt {Number}: {Error}")]

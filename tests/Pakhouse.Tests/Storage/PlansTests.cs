@@ -1,0 +1,132 @@
+using System.Collections.Concurrent;
+using System.Data.Common;
+using System.Reflection.Metadata;
+using System.Reflection.Metadata.Ecma335;
+using System.Reflection.PortableExecutable;
+using System.Text.RegularExpressions;
+using Dapper;
+
+namespace Pakhouse.Tests;
+
+/// <summary>
+/// No statement reads a large table from end to end: not a change, not a page, not a job. The statements are those that the server sends when every route,
+/// every change of a key and every job is run, and all that stand as a whole in the program besides. A text that is only part of a statement must have been
+/// part of one that was sent: so a new statement cannot escape.
+/// </summary>
+public sealed partial class PlansTests
+{
+    /// <summary>Statements that may read a whole table, by a part of their text, and why.</summary>
+    private static readonly (string Part, string Why)[] lawful =
+    [
+        ("SELECT 1 FROM webhooks LIMIT 1", "ends at the first row"),
+        ("(SELECT 1 FROM users LIMIT 1)", "ends at the first row"),
+        ("NOT EXISTS (SELECT 1 FROM users)", "ends at the first row"),
+        ("DELETE FROM mails WHERE recipient = ''", "reads the index mails_to_nobody, which holds only such rows: one, and none afterwards"),
+    ];
+
+    /// <summary>Parts of statements that the walk does not send, and why.</summary>
+    private static readonly (string Part, string Why)[] unsent =
+    [
+        ("SELECT * FROM ", "storage copy reads every table whole: that is its work, and servers are stopped"),
+        ("A SELECT of ids", "a comment, which the program carries for its API document"),
+        .. TestDatabase.IsPostgres ? ((string, string)[])[] :
+        [
+            ("pg_advisory_xact_lock", "PostgreSQL alone"),
+            ("data_protection_keys", "PostgreSQL alone"),
+        ],
+    ];
+
+    [Fact]
+    public async Task No_statement_scans_a_large_table()
+    {
+        var started = System.Diagnostics.Stopwatch.StartNew();
+        var sent = await SqlWalk.RunAsync();
+        Console.WriteLine($"walk {started.Elapsed.TotalSeconds:0.0} s, {sent.Count} texts");
+        var place = await TestDatabase.CreateAsync();
+        await using var connection = place.Connect();
+        await connection.OpenAsync();
+        await LargeDatabase.FillAsync(connection, SqlWalk.End);
+        Console.WriteLine($"filled {started.Elapsed.TotalSeconds:0.0} s");
+        var plans = new SqlPlans(connection);
+
+        // The control: the same reader of plans finds the scans that are there.
+        Assert.Equal(["access_keys"], await plans.ScansAsync(new("SELECT id FROM access_keys WHERE name = @name", [])));
+        Assert.Equal(["activity"], await plans.ScansAsync(new("DELETE FROM activity WHERE address = @address", [])));
+        Assert.Equal(["users"], await plans.ScansAsync(new("UPDATE memberships SET ended_at = 1 WHERE id = 'm1' AND EXISTS (SELECT 1 FROM users AS z WHERE z.name = memberships.roles)", [])));
+        Assert.Empty(await plans.ScansAsync(new("SELECT name FROM access_keys WHERE id = @id", [])));
+
+        var faults = new List<string>();
+        var known = sent.ToDictionary(sql => Squeeze(sql.Text), StringComparer.Ordinal);
+        foreach (var sql in known.Values)
+            try
+            {
+                Judge(sql, await plans.ScansAsync(sql));
+            }
+            catch (DbException e) when (IsNoQuery(sql.Text))
+            {
+                _ = e; // PRAGMA, advisory locks and the like: not planned
+            }
+
+        foreach (var literal in Literals().Where(literal => !known.Keys.Any(text => text.Contains(Squeeze(literal), StringComparison.Ordinal))))
+        {
+            if (unsent.Any(one => literal.Contains(one.Part, StringComparison.Ordinal))) continue;
+            try
+            {
+                var whole = new SentSql(literal.Replace("{0}", "1 = 1", StringComparison.Ordinal), []);
+                Judge(whole, await plans.ScansAsync(whole));
+            }
+            catch (Exception e) when (e is DbException or InvalidOperationException)
+            {
+                faults.Add($"never sent by the walk, and no statement of its own, so its plan is unknown: {Squeeze(literal)} ({e.Message})");
+            }
+        }
+
+        await connection.CloseAsync();
+        await place.DeleteAsync();
+        Console.WriteLine($"explained {started.Elapsed.TotalSeconds:0.0} s");
+        Assert.True(faults.Count == 0, string.Join("\n\n", faults));
+
+        void Judge(SentSql sql, IReadOnlyList<string> scans)
+        {
+            if (scans.Count > 0 && !lawful.Any(one => Squeeze(sql.Text).Contains(Squeeze(one.Part), StringComparison.Ordinal)))
+                faults.Add($"scans {string.Join(", ", scans)}: {Squeeze(sql.Text)}");
+        }
+    }
+
+    [Fact]
+    public async Task Every_table_is_filled_or_said_to_stay_small()
+    {
+        var place = await TestDatabase.CreateAsync();
+        await using (var connection = place.Connect())
+        {
+            var tables = await connection.QueryAsync<string>(TestDatabase.IsPostgres
+                ? "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+                : "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'");
+            Assert.Empty(tables.Except([.. LargeDatabase.Large, .. LargeDatabase.Small.Keys], StringComparer.OrdinalIgnoreCase));
+        }
+
+        await place.DeleteAsync();
+    }
+
+    /// <summary>The texts in the program that hold SQL, read off the assembly: whole statements, or the parts between what is filled in.</summary>
+    private static IEnumerable<string> Literals()
+    {
+        using var file = new PEReader(File.OpenRead(typeof(Database).Assembly.Location));
+        var metadata = file.GetMetadataReader();
+        for (var handle = MetadataTokens.UserStringHandle(1); !handle.IsNil; handle = metadata.GetNextHandle(handle))
+        {
+            var text = metadata.GetUserString(handle);
+            if (Sql().IsMatch(text)) yield return text;
+        }
+    }
+
+    private static bool IsNoQuery(string text) => text.StartsWith("PRAGMA", StringComparison.Ordinal);
+
+    private static string Squeeze(string text) => Space().Replace(text, " ").Trim();
+
+    [GeneratedRegex(@"(^|\s)(SELECT|INSERT INTO|UPDATE [a-z_]+|DELETE FROM|JOIN [a-z_]+|WHERE|ORDER BY|GROUP BY|RETURNING|EXISTS \(|UNION( ALL)?|ON CONFLICT|AND [a-z.(_]+|LIMIT)\s", RegexOptions.None, 1000)]
+    private static partial Regex Sql();
+
+    [GeneratedRegex(@"\s+", RegexOptions.None, 1000)]
+    private static partial Regex Space();
+}
