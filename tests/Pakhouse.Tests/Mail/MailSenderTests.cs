@@ -104,6 +104,60 @@ public static class MailSenderTests
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
         }
 
+        /// <summary>Nine that the server is slow about, and a password reset behind them.</summary>
+        [Fact]
+        public async Task Slow_recipients_of_one_domain_hold_up_nobody_else()
+        {
+            var (release, arrived) = (new TaskCompletionSource(), new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously));
+            await using var smtp = new SmtpListener { Held = ("RCPT TO:<ada@slow.example", release.Task), Arrived = to => arrived.TrySetResult(to) };
+            await using var server = await TestServer.StartAsync(smtp.Settings);
+            for (var i = 0; i < 9; i++) await EnqueueAsync(server, $"Slow {i}", "x", "ada@slow.example");
+            await EnqueueAsync(server, "Reset", "x");
+            var sending = server.Get<MailSender>().RunAsync();
+            Assert.Equal(Recipient, await arrived.Task.WaitAsync(TimeSpan.FromMinutes(2)));
+            Assert.False(sending.IsCompleted);
+            release.SetResult();
+            await sending;
+            Assert.Equal(10, smtp.Messages.Count);
+        }
+
+        [Theory]
+        [InlineData("550 no such person", true)]
+        [InlineData("550 5.1.1 no such person", true)]
+        [InlineData("552 5.2.2 mailbox full", true)]
+        [InlineData("550 5.2.1 mailbox disabled", true)]
+        [InlineData("554 5.7.1 relay access denied", false)]
+        [InlineData("550 5.7.1 policy", false)]
+        [InlineData("554 go away", false)]
+        [InlineData("550 5.1.0 sender unknown", false)]
+        [InlineData("553 5.1.8 sender's domain unknown", false)]
+        [InlineData("530 5.7.0 authentication required", false)]
+        [InlineData("450 4.1.1 not now", false)]
+        public async Task Only_what_the_server_says_of_the_recipient_is_final(string answer, bool isFinal)
+        {
+            await using var smtp = new SmtpListener { Answers = { ["RCPT"] = answer } };
+            await using var server = await TestServer.StartAsync(smtp.Settings);
+            await EnqueueAsync(server, "Hello", "x");
+            await server.Get<MailSender>().RunAsync();
+            Assert.Equal(isFinal ? 0 : 1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
+        }
+
+        [Theory]
+        [InlineData("MAIL", "554 5.7.1 sender refused")]
+        [InlineData("AUTH", "535 5.7.8 wrong password")]
+        [InlineData("DATA", "554 5.7.1 policy")]
+        public async Task What_the_server_says_of_us_is_tried_again(string command, string answer)
+        {
+            await using var smtp = new SmtpListener { Answers = { [command] = answer } };
+            await using var server = await TestServer.StartAsync([.. smtp.Settings, "--Pakhouse:SmtpUser=keys", "--Pakhouse:SmtpPassword=s3cret"]);
+            await EnqueueAsync(server, "Hello", "x");
+            await server.Get<MailSender>().RunAsync();
+            smtp.Answers.Clear();
+            server.Clock.Advance(TimeSpan.FromMinutes(1));
+            await server.Get<MailSender>().RunAsync();
+            Assert.Single(smtp.Messages);
+        }
+
         [Fact]
         public async Task A_claim_of_a_process_that_died_is_anothers_after_ten_minutes()
         {
@@ -190,6 +244,12 @@ public static class MailSenderTests
 
         public bool OffersTls { get; init; }
 
+        /// <summary>A line that begins so is answered when the task ends.</summary>
+        public (string Line, Task Until)? Held { get; init; }
+
+        /// <summary>For each message: its recipient.</summary>
+        public Action<string> Arrived { get; init; } = _ => { };
+
         public int Connections { get; private set; }
 
         public IReadOnlyList<(string From, string To, string Data)> Messages { get { lock (gate) return [.. messages]; } }
@@ -230,6 +290,7 @@ public static class MailSenderTests
                 while (await reader.ReadLineAsync() is { } line)
                 {
                     lock (gate) lines.Add(line);
+                    if (Held is { } held && line.StartsWith(held.Line, StringComparison.Ordinal)) await held.Until;
                     if (Answers.FirstOrDefault(answer => line.StartsWith(answer.Key, StringComparison.Ordinal)).Value is { } no) await SayAsync(no);
                     else if (line.StartsWith("EHLO", StringComparison.Ordinal)) await SayAsync(OffersTls ? "250-test\r\n250-STARTTLS\r\n250 AUTH PLAIN" : "250-test\r\n250-8BITMIME\r\n250 AUTH PLAIN");
                     else if (line.StartsWith("AUTH", StringComparison.Ordinal)) await SayAsync("235 welcome");
@@ -247,6 +308,7 @@ public static class MailSenderTests
                         while (await reader.ReadLineAsync() is { } part && part != ".") data.Append(part.StartsWith('.') ? part[1..] : part).Append("\r\n");
                         lock (gate) messages.Add((from, to, data.ToString()));
                         await SayAsync("250 taken");
+                        Arrived(to);
                     }
                     else
                     {
