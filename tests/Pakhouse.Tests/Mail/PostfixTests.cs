@@ -105,7 +105,6 @@ public static class PostfixTests
                 mydestination = here.example
                 mynetworks =
                 relay_domains =
-                access_map_reject_code = 554
                 local_recipient_maps = inline:{ada@here.example=x, grey@here.example=x}
                 local_transport = discard:
                 smtpd_relay_restrictions = reject_unauth_destination
