@@ -37,7 +37,7 @@ internal static class TlsFault
         own.ChainPolicy.CustomTrustStore.AddRange(authorities);
         own.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
         own.ChainPolicy.ApplicationPolicy.Add(new Oid("1.3.6.1.5.5.7.3.1")); // serverAuth, RFC 5280 §4.2.1.12
-        if (chain is not null) own.ChainPolicy.ExtraStore.AddRange(new X509Certificate2Collection([.. chain.ChainElements.Select(one => one.Certificate)]));
+        if (chain is not null) own.ChainPolicy.ExtraStore.AddRange(chain.ChainElements.Select(one => one.Certificate).ToArray());
         if (chain is not null) own.ChainPolicy.ExtraStore.AddRange(chain.ChainPolicy.ExtraStore); // what the other side sent
         return Of(own, own.Build(leaf) ? errors & ~SslPolicyErrors.RemoteCertificateChainErrors : errors);
     }
@@ -46,6 +46,6 @@ internal static class TlsFault
     public static bool Accept(object sender, X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors) =>
         Of(chain, errors) is { } fault ? throw new TlsFaultException(fault) : true;
 
-    /// <summary>The message is what <see cref="Of"/> says.</summary>
+    /// <summary>The message is what <see cref="Of(X509Chain?, SslPolicyErrors)"/> says.</summary>
     internal sealed class TlsFaultException(string message) : AuthenticationException(message);
 }
