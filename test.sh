@@ -14,6 +14,7 @@ command -v curl >/dev/null || packages+=(curl)
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages+=(postgresql)
 [ -x /usr/sbin/haproxy ] || packages+=(haproxy)
 [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
+[ -x /usr/sbin/postfix ] || packages+=(postfix)
 command -v sqlite3 >/dev/null || packages+=(sqlite3)
 # What other scanners search with: git-secrets itself, RE2 (gitleaks), Hyperscan (GitHub).
 command -v git >/dev/null || packages+=(git)

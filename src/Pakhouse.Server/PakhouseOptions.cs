@@ -104,6 +104,9 @@ public sealed class PakhouseOptions
 
     public required MailKit.Security.SecureSocketOptions SmtpTls { get; init; }
 
+    /// <summary>Authorities that the certificate of <see cref="SmtpHost"/> may come from, beside those of the system. Empty: only those.</summary>
+    public required X509Certificate2Collection SmtpAuthorities { get; init; }
+
     public required MimeKit.MailboxAddress MailFrom { get; init; }
 
     public string MailFolder => Path.Combine(DataFolder, "mails");
@@ -204,6 +207,7 @@ public sealed class PakhouseOptions
             SmtpUser = read.Text("SmtpUser", null, "at most 256 characters", text => text.Length <= 256),
             SmtpPassword = read.Text("SmtpPassword", null, "", _ => true), // whatever it is: what is at fault is shown
             SmtpTls = read.SmtpTls("SmtpTls", "SmtpHost", "SmtpPort"),
+            SmtpAuthorities = read.Authorities("SmtpCaFile"),
             MailFrom = MimeKit.MailboxAddress.Parse(read.Text("MailFrom", "Pakhouse <pakhouse@localhost>", "an address of mail, such as Pakhouse <keys@example.com>", text => MimeKit.MailboxAddress.TryParse(text, out _))!),
             SignInAttemptsMax = read.Number("SignInAttemptsMax", 5, 1, 100),
             SignInLockout = TimeSpan.FromMinutes(read.Number("SignInLockoutMinutes", 15, 1, 1440)),
@@ -232,6 +236,8 @@ public sealed class PakhouseOptions
             read.Fault("PublicAddress", "an https address unless the host is loopback: set it to the address that users and machines come by, and let a proxy end TLS", seen.ToString());
 
         if ((options.SmtpUser is null) != (options.SmtpPassword is null)) read.Fault("SmtpUser", "set together with SmtpPassword, or neither", options.SmtpUser ?? "");
+        if (options is { SmtpHost: not null, MailFrom.Address: "pakhouse@localhost" })
+            read.Fault("MailFrom", "set together with SmtpHost: an address that the server may send from", "");
         if (options is { SmtpPassword: not null, SmtpTls: MailKit.Security.SecureSocketOptions.None } && !SettingReader.IsThisMachine(options.SmtpHost))
             read.Fault("SmtpTls", "starttls or implicit: without it the password would travel in clear", "none");
         if (options.OidcAuthority is null != options.OidcClientId is null) read.Fault("OidcAuthority", "set together with OidcClientId, or neither", options.OidcAuthority?.ToString() ?? "");
@@ -345,6 +351,24 @@ internal sealed class SettingReader(IConfigurationSection section)
             "none" => MailKit.Security.SecureSocketOptions.None,
             _ => MailKit.Security.SecureSocketOptions.StartTls,
         };
+    }
+
+    /// <summary>Certificates in PEM, one or many in a file. Without certificates among them a mistake would mean "trust nothing".</summary>
+    public X509Certificate2Collection Authorities(string name)
+    {
+        X509Certificate2Collection authorities = [];
+        if (Given(name, "") is not { } file) return authorities;
+        try
+        {
+            authorities.ImportFromPemFile(file);
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
+        {
+            authorities.Clear();
+        }
+
+        if (authorities.Count == 0) Fault(name, "a readable file with certificates in PEM (-----BEGIN CERTIFICATE-----)", file);
+        return authorities;
     }
 
     public static bool IsThisMachine(string? host) => host == "localhost" || (IPAddress.TryParse(host, out var address) && IPAddress.IsLoopback(address));

@@ -1,5 +1,6 @@
 using System.Net.Security;
 using System.Security.Authentication;
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
 namespace Pakhouse.Server;
@@ -25,10 +26,26 @@ internal static class TlsFault
         return string.Join("; ", faults);
     }
 
+    /// <summary>As the system judges, or by further authorities. Revocation is not checked: a host that may not reach the lists of its authority
+    /// would send nothing.</summary>
+    public static string? Of(X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors, X509Certificate2Collection authorities)
+    {
+        if (Of(chain, errors) is not { } fault) return null;
+        if (authorities.Count == 0 || !errors.HasFlag(SslPolicyErrors.RemoteCertificateChainErrors) || certificate is not X509Certificate2 leaf) return fault;
+        using var own = new X509Chain();
+        own.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+        own.ChainPolicy.CustomTrustStore.AddRange(authorities);
+        own.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        own.ChainPolicy.ApplicationPolicy.Add(new Oid("1.3.6.1.5.5.7.3.1")); // serverAuth, RFC 5280 §4.2.1.12
+        if (chain is not null) own.ChainPolicy.ExtraStore.AddRange(chain.ChainElements.Select(one => one.Certificate).ToArray());
+        if (chain is not null) own.ChainPolicy.ExtraStore.AddRange(chain.ChainPolicy.ExtraStore); // what the other side sent
+        return Of(own, own.Build(leaf) ? errors & ~SslPolicyErrors.RemoteCertificateChainErrors : errors);
+    }
+
     /// <summary>For a client that can be told by an exception only.</summary>
     public static bool Accept(object sender, X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors) =>
         Of(chain, errors) is { } fault ? throw new TlsFaultException(fault) : true;
 
-    /// <summary>The message is what <see cref="Of"/> says.</summary>
+    /// <summary>The message is what <see cref="Of(X509Chain?, SslPolicyErrors)"/> says.</summary>
     internal sealed class TlsFaultException(string message) : AuthenticationException(message);
 }

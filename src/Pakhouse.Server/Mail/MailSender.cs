@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using System.Text.RegularExpressions;
 using Dapper;
 using MailKit;
 using MailKit.Net.Smtp;
@@ -20,26 +21,44 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
     /// <summary>What a process has claimed and not sent is another's after this: longer than a batch can take.</summary>
     private static readonly TimeSpan claim = TimeSpan.FromMinutes(10);
 
-    private const int BatchSize = 10;
     private const int SmtpTimeoutMilliseconds = 20_000;
+
+    /// <summary>Connections of this process at once, and what of them the recipients of one domain can hold, and messages that failed before.</summary>
+    internal const int ConnectionsMax = 8, PerDomainMax = 2, RetriesMax = 4;
+
+    /// <summary>Messages that are looked at for the next free connections.</summary>
+    private const int CandidatesMax = 500;
 
     private readonly SemaphoreSlim turn = new(1, 1);
 
-    /// <summary>Sends everything that is due.</summary>
+    /// <summary>Sends everything that is due. No message waits for another to end: each is claimed when a connection is free.</summary>
     public override async Task RunAsync()
     {
         await turn.WaitAsync();
+        Dictionary<Task, Candidate> underWay = [];
+        using var connections = new SmtpConnections(options, SmtpTimeoutMilliseconds);
         try
         {
-            while (await ClaimAsync() is { Count: > 0 } batch)
+            while (true)
             {
-                if (options.SmtpHost is null) await WriteFilesAsync(batch);
-                else await SendAsync(batch);
-                if (batch.Count < BatchSize) return;
+                foreach (var due in await ClaimAsync([.. underWay.Values])) underWay.Add(DeliverAsync(connections, due), Candidate.Of(due));
+                if (underWay.Count == 0) break;
+                // Or after a while, because something else may have become due.
+                using var done = new CancellationTokenSource();
+                await Task.WhenAny([.. underWay.Keys, Task.Delay(TimeSpan.FromSeconds(2), Clock, done.Token)]);
+                await done.CancelAsync();
+                foreach (var delivery in underWay.Keys.Where(delivery => delivery.IsCompleted).ToList())
+                {
+                    underWay.Remove(delivery);
+                    await delivery; // a database that is away
+                }
             }
+
+            await connections.CloseAsync();
         }
         finally
         {
+            await Task.WhenAll(underWay.Keys).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             turn.Release();
         }
     }
@@ -51,67 +70,92 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
     }
 
     /// <summary>Takes messages for this process: the next attempt of anybody else is after the claim.</summary>
-    private async Task<IReadOnlyList<Due>> ClaimAsync()
+    private async Task<IReadOnlyList<Due>> ClaimAsync(IReadOnlyCollection<Candidate> underWay)
     {
         var now = Clock.GetUtcNow();
         // Asked first: most of the time there is nothing, and this takes no lock.
-        if (await database.ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM (SELECT 1 FROM mails WHERE due_at <= @now LIMIT 1) AS one", new { now })) == 0) return [];
+        var candidates = await database.ReadAsync(connection => connection.QueryAsync<Candidate>(
+            "SELECT id, recipient, attempts FROM mails WHERE due_at <= @now ORDER BY attempts, due_at, id LIMIT @CandidatesMax", new { now, CandidatesMax }));
+        List<Candidate> chosen = [.. underWay];
+        foreach (var one in candidates)
+            if (chosen.Count < ConnectionsMax && chosen.Count(other => other.Domain == one.Domain) < PerDomainMax
+                && (one.Attempts == 0 || chosen.Count(other => other.Attempts > 0) < RetriesMax)) chosen.Add(one);
+        var ids = chosen.Skip(underWay.Count).Select(one => one.Id.ToString()).ToList();
+        if (ids.Count == 0) return [];
         return [.. (await database.WriteAloneAsync(transaction => transaction.Connection!.QueryAsync<Due>(
             """
-            UPDATE mails SET due_at = @until, attempts = attempts + 1 WHERE id IN (SELECT id FROM mails WHERE due_at <= @now ORDER BY due_at, id LIMIT @BatchSize)
+            UPDATE mails SET due_at = @until, attempts = attempts + 1 WHERE id IN @ids AND due_at <= @now
             RETURNING id, recipient, content, created_at, attempts
-            """, new { now, until = now + claim, BatchSize }, transaction))).OrderBy(due => due.Id)];
+            """, new { ids, now, until = now + claim }, transaction))).OrderBy(due => due.Id)];
     }
 
-    private async Task WriteFilesAsync(IReadOnlyList<Due> batch)
+    private Task DeliverAsync(SmtpConnections connections, Due due) => options.SmtpHost is null ? WriteFileAsync(due) : SendAsync(connections, due);
+
+    private async Task WriteFileAsync(Due due)
     {
         DataFolder.Create(options.MailFolder);
-        foreach (var due in batch)
+        if (await MakeAsync(due) is not { } message) return;
+        var path = Path.Combine(options.MailFolder, $"{due.CreatedAt:yyyyMMdd-HHmmss}-{due.Id}.eml");
+        var file = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
+        if (!OperatingSystem.IsWindows()) file.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        // Under another name until it is whole: whoever looks into the folder finds no halves.
+        await using (var stream = new FileStream($"{path}.part", file)) await message.WriteToAsync(stream);
+        File.Move($"{path}.part", path, overwrite: true);
+        await ForgetAsync(due);
+    }
+
+    private async Task SendAsync(SmtpConnections connections, Due due)
+    {
+        if (await MakeAsync(due) is not { } message) return;
+        var connection = connections.Take();
+        try
         {
-            if (await MakeAsync(due) is not { } message) continue;
-            var path = Path.Combine(options.MailFolder, $"{due.CreatedAt:yyyyMMdd-HHmmss}-{due.Id}.eml");
-            var file = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
-            if (!OperatingSystem.IsWindows()) file.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-            // Under another name until it is whole: whoever looks into the folder finds no halves.
-            await using (var stream = new FileStream($"{path}.part", file)) await message.WriteToAsync(stream);
-            File.Move($"{path}.part", path, overwrite: true);
+            await connection.SendAsync(message);
+            connections.Return(connection);
             await ForgetAsync(due);
         }
-    }
-
-    private async Task SendAsync(IReadOnlyList<Due> batch)
-    {
-        using var client = new SmtpClient { Timeout = SmtpTimeoutMilliseconds };
-        foreach (var due in batch)
+        catch (SmtpCommandException e) when (IsFinal(e))
         {
-            if (await MakeAsync(due) is not { } message) continue;
-            try
-            {
-                if (!client.IsConnected)
-                {
-                    await client.ConnectAsync(options.SmtpHost!, options.SmtpPort, options.SmtpTls);
-                    if (options.SmtpUser is not null) await client.AuthenticateAsync(options.SmtpUser, options.SmtpPassword!);
-                }
-
-                await client.SendAsync(message);
-                await ForgetAsync(due);
-            }
-            catch (SmtpCommandException e) when (e.ErrorCode == SmtpErrorCode.RecipientNotAccepted && (int)e.StatusCode >= 500)
-            {
-                await ForgetAsync(due);
-                LogRefused(due.Id, (int)e.StatusCode);
-            }
-            catch (Exception e) when (e is CommandException or ProtocolException or ServiceNotConnectedException or AuthenticationException or SslHandshakeException
-                                          or IOException or SocketException or TimeoutException or NotSupportedException or OperationCanceledException)
-            {
-                await PutOffAsync(due, e is SmtpCommandException command ? $"status {(int)command.StatusCode}" : e.GetType().Name);
-                // A connection in an unknown state is no use to the next message.
-                await client.DisconnectAsync(false);
-            }
+            connections.Return(connection);
+            await ForgetAsync(due);
+            LogRefused(due.Id, (int)e.StatusCode);
         }
-
-        if (client.IsConnected) await client.DisconnectAsync(true);
+        catch (Exception e) when (e is CommandException or ProtocolException or ServiceNotConnectedException or AuthenticationException or SslHandshakeException
+                                      or IOException or SocketException or TimeoutException or NotSupportedException or OperationCanceledException)
+        {
+            // A connection in an unknown state is no use to the next message.
+            connection.Dispose();
+            await PutOffAsync(due, Words(e, connection.TlsFault));
+        }
     }
+
+    /// <summary>
+    /// Whether the server said that this recipient gets nothing, for good. Everything else can be our own wrong login, sender or relay, which the operator
+    /// can put right. RFC 3463: 5.1.0 and 5.1.7 to 5.1.9 speak of the sender, 5.7 of what is allowed. Servers that give no such code mean the recipient
+    /// by 550, 551 and 553 (RFC 5321 §4.2.3).
+    /// </summary>
+    internal static bool IsFinal(SmtpCommandException e)
+    {
+        if (e.ErrorCode != SmtpErrorCode.RecipientNotAccepted || (int)e.StatusCode < 500) return false;
+        return EnhancedStatus().Match(e.Message) is { Success: true } status
+            ? status.Groups["subject"].Value == "2" || (status.Groups["subject"].Value == "1" && status.Groups["detail"].Value is "1" or "2" or "3" or "4" or "5" or "6" or "10")
+            : (int)e.StatusCode is 550 or 551 or 553;
+    }
+
+    /// <summary>What went wrong, for the operator: never the server's own words, which can name the recipient.</summary>
+    private static string Words(Exception e, string? tlsFault) => e switch
+    {
+        SmtpCommandException { ErrorCode: SmtpErrorCode.RecipientNotAccepted } command when (int)command.StatusCode >= 500 =>
+            $"status {(int)command.StatusCode}, which refuses this server's login, sender or address and not the recipient: see SmtpUser, MailFrom and the relay's rules",
+        SmtpCommandException command => $"status {(int)command.StatusCode}",
+        SslHandshakeException => $"TLS: {tlsFault ?? TlsFault.Protocol}",
+        AuthenticationException => "the server does not accept SmtpUser and SmtpPassword",
+        TimeoutException or OperationCanceledException => "no answer in time",
+        _ => e.GetType().Name,
+    };
+
+    [GeneratedRegex(@"^5\.(?<subject>\d)\.(?<detail>\d{1,3})\b", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex EnhancedStatus();
 
     /// <summary>Null: it cannot be made into a message, now or ever, and is gone.</summary>
     private async Task<MimeMessage?> MakeAsync(Due due)
@@ -155,6 +199,17 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
         var dueAt = now + TimeSpan.FromMinutes(Math.Min(60, Math.Pow(2, due.Attempts - 1)));
         await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync("UPDATE mails SET due_at = @dueAt WHERE id = @Id", new { due.Id, dueAt }, transaction));
         LogPutOff(due.Id, due.Attempts, why, dueAt);
+    }
+
+    private sealed record Candidate
+    {
+        public Guid Id { get; init; }
+        public string Recipient { get; init; } = "";
+        public long Attempts { get; init; }
+
+        public string Domain => Recipient[(Recipient.LastIndexOf('@') + 1)..].ToLowerInvariant();
+
+        public static Candidate Of(Due due) => new() { Id = due.Id, Recipient = due.Recipient, Attempts = due.Attempts - 1 };
     }
 
     private sealed record Due

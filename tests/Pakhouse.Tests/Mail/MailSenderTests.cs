@@ -56,16 +56,16 @@ public static class MailSenderTests
         }
 
         [Fact]
-        public async Task Many_due_at_once_use_one_connection_a_batch_and_two_processes_send_none_twice()
+        public async Task Many_due_at_once_share_a_few_connections_and_two_processes_send_none_twice()
         {
             await using var smtp = new SmtpListener();
             await using var server = await TestServer.StartAsync(smtp.Settings);
-            for (var i = 0; i < 25; i++) await EnqueueAsync(server, $"Number {i}", "x");
+            for (var i = 0; i < 25; i++) await EnqueueAsync(server, $"Number {i}", "x", $"ada@elsewhere{i % 5}.example");
             using var second = new MailSender(server.Get<Database>(), server.Get<Mails>(), server.Get<PakhouseOptions>(), server.Get<PublicAddress>(), server.Clock, Microsoft.Extensions.Logging.Abstractions.NullLogger<MailSender>.Instance);
             await Task.WhenAll(server.Get<MailSender>().RunAsync(), second.RunAsync());
             Assert.Equal(25, smtp.Messages.Count);
             Assert.Equal(25, smtp.Messages.Select(message => message.Data).Distinct().Count());
-            Assert.InRange(smtp.Connections, 3, 5);
+            Assert.InRange(smtp.Connections, 1, 2 * MailSender.ConnectionsMax);
         }
 
         [Fact]
@@ -102,6 +102,60 @@ public static class MailSenderTests
             await server.Get<MailSender>().RunAsync();
             Assert.Equal(["bob@elsewhere.example"], smtp.Messages.Select(message => message.To));
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
+        }
+
+        /// <summary>Nine that the server is slow about, and a password reset behind them.</summary>
+        [Fact]
+        public async Task Slow_recipients_of_one_domain_hold_up_nobody_else()
+        {
+            var (release, arrived) = (new TaskCompletionSource(), new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously));
+            await using var smtp = new SmtpListener { Held = ("RCPT TO:<ada@slow.example", release.Task), Arrived = to => arrived.TrySetResult(to) };
+            await using var server = await TestServer.StartAsync(smtp.Settings);
+            for (var i = 0; i < 9; i++) await EnqueueAsync(server, $"Slow {i}", "x", "ada@slow.example");
+            await EnqueueAsync(server, "Reset", "x");
+            var sending = server.Get<MailSender>().RunAsync();
+            Assert.Equal(Recipient, await arrived.Task.WaitAsync(TimeSpan.FromMinutes(2)));
+            Assert.False(sending.IsCompleted);
+            release.SetResult();
+            await sending;
+            Assert.Equal(10, smtp.Messages.Count);
+        }
+
+        [Theory]
+        [InlineData("550 no such person", true)]
+        [InlineData("550 5.1.1 no such person", true)]
+        [InlineData("552 5.2.2 mailbox full", true)]
+        [InlineData("550 5.2.1 mailbox disabled", true)]
+        [InlineData("554 5.7.1 relay access denied", false)]
+        [InlineData("550 5.7.1 policy", false)]
+        [InlineData("554 go away", false)]
+        [InlineData("550 5.1.0 sender unknown", false)]
+        [InlineData("553 5.1.8 sender's domain unknown", false)]
+        [InlineData("530 5.7.0 authentication required", false)]
+        [InlineData("450 4.1.1 not now", false)]
+        public async Task Only_what_the_server_says_of_the_recipient_is_final(string answer, bool isFinal)
+        {
+            await using var smtp = new SmtpListener { Answers = { ["RCPT"] = answer } };
+            await using var server = await TestServer.StartAsync(smtp.Settings);
+            await EnqueueAsync(server, "Hello", "x");
+            await server.Get<MailSender>().RunAsync();
+            Assert.Equal(isFinal ? 0 : 1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
+        }
+
+        [Theory]
+        [InlineData("MAIL", "554 5.7.1 sender refused")]
+        [InlineData("AUTH", "535 5.7.8 wrong password")]
+        [InlineData("DATA", "554 5.7.1 policy")]
+        public async Task What_the_server_says_of_us_is_tried_again(string command, string answer)
+        {
+            await using var smtp = new SmtpListener { Answers = { [command] = answer } };
+            await using var server = await TestServer.StartAsync([.. smtp.Settings, "--Pakhouse:SmtpUser=keys", "--Pakhouse:SmtpPassword=s3cret"]);
+            await EnqueueAsync(server, "Hello", "x");
+            await server.Get<MailSender>().RunAsync();
+            smtp.Answers.Clear();
+            server.Clock.Advance(TimeSpan.FromMinutes(1));
+            await server.Get<MailSender>().RunAsync();
+            Assert.Single(smtp.Messages);
         }
 
         [Fact]
@@ -153,6 +207,8 @@ public static class MailSenderTests
         [InlineData("SmtpUser", "--Pakhouse:SmtpHost=mail.acme.example", "--Pakhouse:SmtpUser=keys")]
         [InlineData("SmtpTls", "--Pakhouse:SmtpHost=mail.acme.example", "--Pakhouse:SmtpUser=keys", "--Pakhouse:SmtpPassword=s3cret", "--Pakhouse:SmtpTls=none")]
         [InlineData("MailFrom", "--Pakhouse:MailFrom=nobody at all <")]
+        [InlineData("MailFrom", "--Pakhouse:SmtpHost=mail.acme.example")]
+        [InlineData("SmtpCaFile", "--Pakhouse:SmtpCaFile=/nowhere/ca.pem")]
         [InlineData("SmtpHost", "--Pakhouse:SmtpHost=https://mail.acme.example")]
         public void What_cannot_work_or_would_tell_a_password_stops_the_start(string setting, params string[] settings)
         {
@@ -187,6 +243,12 @@ public static class MailSenderTests
         public Dictionary<string, string> Answers { get; } = new(StringComparer.Ordinal);
 
         public bool OffersTls { get; init; }
+
+        /// <summary>A line that begins so is answered when the task ends.</summary>
+        public (string Line, Task Until)? Held { get; init; }
+
+        /// <summary>For each message: its recipient.</summary>
+        public Action<string> Arrived { get; init; } = _ => { };
 
         public int Connections { get; private set; }
 
@@ -228,6 +290,7 @@ public static class MailSenderTests
                 while (await reader.ReadLineAsync() is { } line)
                 {
                     lock (gate) lines.Add(line);
+                    if (Held is { } held && line.StartsWith(held.Line, StringComparison.Ordinal)) await held.Until;
                     if (Answers.FirstOrDefault(answer => line.StartsWith(answer.Key, StringComparison.Ordinal)).Value is { } no) await SayAsync(no);
                     else if (line.StartsWith("EHLO", StringComparison.Ordinal)) await SayAsync(OffersTls ? "250-test\r\n250-STARTTLS\r\n250 AUTH PLAIN" : "250-test\r\n250-8BITMIME\r\n250 AUTH PLAIN");
                     else if (line.StartsWith("AUTH", StringComparison.Ordinal)) await SayAsync("235 welcome");
@@ -245,6 +308,7 @@ public static class MailSenderTests
                         while (await reader.ReadLineAsync() is { } part && part != ".") data.Append(part.StartsWith('.') ? part[1..] : part).Append("\r\n");
                         lock (gate) messages.Add((from, to, data.ToString()));
                         await SayAsync("250 taken");
+                        Arrived(to);
                     }
                     else
                     {
