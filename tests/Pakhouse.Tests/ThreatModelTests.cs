@@ -20,7 +20,7 @@ public partial class ThreatModelTests
         var sources = string.Concat(Directory.EnumerateFiles(Path.Combine(Repository.Root, "tests"), "*.cs", SearchOption.AllDirectories).Select(File.ReadAllText));
         var names = lines.SelectMany(line => TestName().Matches(line)).Select(match => match.Groups["name"].Value).ToList();
         Assert.True(names.Count > 40);
-        Assert.Empty(names.Where(name => !sources.Contains($" {name}(", StringComparison.Ordinal)));
+        Assert.DoesNotContain(names, name => !sources.Contains($" {name}(", StringComparison.Ordinal));
     }
 
     [GeneratedRegex(@"\*(?<name>[A-Z][A-Za-z0-9]*(_[A-Za-z0-9]+){2,})\*", RegexOptions.ExplicitCapture, 1000)]

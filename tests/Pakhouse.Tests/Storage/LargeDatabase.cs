@@ -78,7 +78,7 @@ internal static class LargeDatabase
         await using (var transaction = await connection.BeginTransactionAsync())
         {
             foreach (var (table, columns, values) in seeds)
-                await connection.ExecuteAsync($"INSERT INTO {table} ({columns}) SELECT {Bytes(values)} FROM {Number}", new { now = now.ToUnixTimeMilliseconds(), rows = Rows }, transaction, commandTimeout: 120);
+                await connection.ExecuteAsync($"INSERT INTO {table} ({columns}) SELECT {Bytes(values).Replace("@now", "CAST(@now AS BIGINT)", StringComparison.Ordinal)} FROM {Number}", new { now = now.ToUnixTimeMilliseconds(), rows = Rows }, transaction, commandTimeout: 120);
             await transaction.CommitAsync();
         }
 
@@ -87,5 +87,5 @@ internal static class LargeDatabase
     }
 
     private static string Bytes(string values) =>
-        System.Text.RegularExpressions.Regex.Replace(values, @"blob\(([^)]*)\)", TestDatabase.IsPostgres ? "convert_to($1, 'UTF8')" : "CAST($1 AS BLOB)", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1));
+        System.Text.RegularExpressions.Regex.Replace(values, @"blob\((?<text>[^)]*)\)", TestDatabase.IsPostgres ? "convert_to(${text}, 'UTF8')" : "CAST(${text} AS BLOB)", System.Text.RegularExpressions.RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1));
 }
