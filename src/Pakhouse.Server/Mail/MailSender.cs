@@ -120,7 +120,7 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
             await ForgetAsync(due);
             LogRefused(due.Id, (int)e.StatusCode);
         }
-        catch (Exception e) when (e is CommandException or ProtocolException or ServiceNotConnectedException or AuthenticationException or SslHandshakeException
+        catch (Exception e) when (e is CommandException or ProtocolException or ServiceNotConnectedException or ServiceNotAuthenticatedException or AuthenticationException or SslHandshakeException
                                       or IOException or SocketException or TimeoutException or NotSupportedException or OperationCanceledException)
         {
             // A connection in an unknown state is no use to the next message.

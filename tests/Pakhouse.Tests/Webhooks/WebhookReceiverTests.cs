@@ -78,6 +78,9 @@ public static class WebhookReceiverTests
                 server.Clock.Advance(TimeSpan.FromDays(4));
                 await server.Get<KeyExpiry>().RunAsync();
                 await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id);
+                var inviting = Actor.Key(scene.Acme.Owner, TestServer.IdOf(await server.AddKeyAsync(scene.Acme.Owner, scene.Acme.Root)), TestServer.EveryScope);
+                Assert.False((await server.Invitations.InviteAsync(inviting, scene.Acme.Root, "new@acme.example",
+                    [new(scene.Acme.Root, NameSet.Of("builder"))])).IsRefused);
                 var policies = server.Get<Policies>();
                 var shown = (await policies.ViewAsync(scene.Owner, scene.Acme.Root)).Value;
                 Assert.False((await policies.ChangeAsync(scene.Owner, scene.Acme.Root,
