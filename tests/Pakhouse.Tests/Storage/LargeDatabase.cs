@@ -78,7 +78,7 @@ internal static class LargeDatabase
         await using (var transaction = await connection.BeginTransactionAsync())
         {
             foreach (var (table, columns, values) in seeds)
-                await connection.ExecuteAsync($"INSERT INTO {table} ({columns}) SELECT {Bytes(values)} FROM {Number}", new { now = now.ToUnixTimeMilliseconds(), rows = Rows }, transaction, commandTimeout: 120);
+                await connection.ExecuteAsync($"INSERT INTO {table} ({columns}) SELECT {Bytes(values).Replace("@now", "CAST(@now AS BIGINT)", StringComparison.Ordinal)} FROM {Number}", new { now = now.ToUnixTimeMilliseconds(), rows = Rows }, transaction, commandTimeout: 120);
             await transaction.CommitAsync();
         }
 

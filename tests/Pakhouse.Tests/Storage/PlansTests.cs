@@ -21,6 +21,9 @@ public sealed partial class PlansTests
         ("SELECT 1 FROM webhooks LIMIT 1", "ends at the first row"),
         ("(SELECT 1 FROM users LIMIT 1)", "ends at the first row"),
         ("NOT EXISTS (SELECT 1 FROM users)", "ends at the first row"),
+        ("(SELECT at FROM activity ORDER BY id DESC LIMIT 1)", "reads one row, by the primary key"),
+        ("UPDATE authenticators SET last_step = @step WHERE last_step < @step", "the command restore, while nothing is served"),
+        ("SELECT COUNT(*) FROM access_keys WHERE deleted_at IS NULL AND status = 0", "the command restore, while nothing is served"),
         ("DELETE FROM mails WHERE recipient = ''", "reads the index mails_to_nobody, which holds only such rows: one, and none afterwards"),
     ];
 
@@ -29,9 +32,13 @@ public sealed partial class PlansTests
     [
         ("SELECT * FROM ", "storage copy reads every table whole: that is its work, and servers are stopped"),
         ("A SELECT of ids", "a comment, which the program carries for its API document"),
+        ("SELECT COUNT(*) FROM access_keys k WHERE", "the command restore, while nothing is served"),
+        ("WHERE k.deleted_at IS NULL AND k.status = 0 ORDER BY k.created_at DESC, k.id LIMIT", "the command restore, while nothing is served"),
         .. TestDatabase.IsPostgres ? ((string, string)[])[] :
         [
-            ("pg_advisory_xact_lock", "PostgreSQL alone"),
+            ("pg_", "PostgreSQL alone"),
+            ("clock_timestamp()", "PostgreSQL alone"),
+            ("has_function_privilege", "PostgreSQL alone"),
             ("data_protection_keys", "PostgreSQL alone"),
         ],
     ];
@@ -39,36 +46,29 @@ public sealed partial class PlansTests
     [Fact]
     public async Task No_statement_scans_a_large_table()
     {
-        var started = System.Diagnostics.Stopwatch.StartNew();
         var sent = await SqlWalk.RunAsync();
-        Console.WriteLine($"walk {started.Elapsed.TotalSeconds:0.0} s, {sent.Count} texts");
         var place = await TestDatabase.CreateAsync();
         await using var connection = place.Connect();
         await connection.OpenAsync();
         await LargeDatabase.FillAsync(connection, SqlWalk.End);
-        Console.WriteLine($"filled {started.Elapsed.TotalSeconds:0.0} s");
         var plans = new SqlPlans(connection);
 
         // The control: the same reader of plans finds the scans that are there.
         Assert.Equal(["access_keys"], await plans.ScansAsync(new("SELECT id FROM access_keys WHERE name = @name", [])));
         Assert.Equal(["activity"], await plans.ScansAsync(new("DELETE FROM activity WHERE address = @address", [])));
-        Assert.Equal(["users"], await plans.ScansAsync(new("UPDATE memberships SET ended_at = 1 WHERE id = 'm1' AND EXISTS (SELECT 1 FROM users AS z WHERE z.name = memberships.roles)", [])));
+        const string inside =
+            "UPDATE memberships SET ended_at = 1 WHERE id = 'm1' AND EXISTS (SELECT 1 FROM users AS z WHERE z.name = memberships.roles)";
+        Assert.Equal(["users"], await plans.ScansAsync(new(inside, [])));
         Assert.Empty(await plans.ScansAsync(new("SELECT name FROM access_keys WHERE id = @id", [])));
 
         var faults = new List<string>();
         var known = sent.ToDictionary(sql => Squeeze(sql.Text), StringComparer.Ordinal);
-        foreach (var sql in known.Values)
-            try
-            {
-                Judge(sql, await plans.ScansAsync(sql));
-            }
-            catch (DbException e) when (IsNoQuery(sql.Text))
-            {
-                _ = e; // PRAGMA, advisory locks and the like: not planned
-            }
+        foreach (var sql in known.Values.Where(sql => !sql.Text.StartsWith("PRAGMA", StringComparison.Ordinal)))
+            Judge(sql, await plans.ScansAsync(sql));
 
-        foreach (var literal in Literals().Where(literal => !known.Keys.Any(text => text.Contains(Squeeze(literal), StringComparison.Ordinal))))
+        foreach (var literal in Literals())
         {
+            if (known.Keys.Any(text => text.Contains(Squeeze(literal), StringComparison.Ordinal))) continue;
             if (unsent.Any(one => literal.Contains(one.Part, StringComparison.Ordinal))) continue;
             try
             {
@@ -83,7 +83,6 @@ public sealed partial class PlansTests
 
         await connection.CloseAsync();
         await place.DeleteAsync();
-        Console.WriteLine($"explained {started.Elapsed.TotalSeconds:0.0} s");
         Assert.True(faults.Count == 0, string.Join("\n\n", faults));
 
         void Judge(SentSql sql, IReadOnlyList<string> scans)
@@ -120,11 +119,11 @@ public sealed partial class PlansTests
         }
     }
 
-    private static bool IsNoQuery(string text) => text.StartsWith("PRAGMA", StringComparison.Ordinal);
-
     private static string Squeeze(string text) => Space().Replace(text, " ").Trim();
 
-    [GeneratedRegex(@"(^|\s)(SELECT|INSERT INTO|UPDATE [a-z_]+|DELETE FROM|JOIN [a-z_]+|WHERE|ORDER BY|GROUP BY|RETURNING|EXISTS \(|UNION( ALL)?|ON CONFLICT|AND [a-z.(_]+|LIMIT)\s", RegexOptions.None, 1000)]
+    [GeneratedRegex(
+        @"(^|\s)(SELECT|INSERT INTO|UPDATE [a-z_]+|DELETE FROM|JOIN [a-z_]+|WHERE|ORDER BY|GROUP BY|RETURNING|EXISTS \(|UNION( ALL)?|ON CONFLICT|AND [a-z.(_]+|LIMIT)\s",
+        RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Sql();
 
     [GeneratedRegex(@"\s+", RegexOptions.None, 1000)]

@@ -1,4 +1,4 @@
-using System.Text.Json;
+using Microsoft.Extensions.Hosting;
 
 namespace Pakhouse.Tests;
 
@@ -23,6 +23,8 @@ internal static class SqlWalk
 
         await using (var scene = await KeyLifecycleTests.Scene.StartAsync())
         {
+            // Refused before anything is dialled, so that the failures of webhooks are recorded too.
+            await scene.Server.ExecuteAsync("UPDATE webhooks SET url = 'https://127.0.0.1:1/'");
             using var recorder = SqlRecorder.Record(scene.Server.Get<Database>());
             foreach (var (name, way) in KeyLifecycleTests.Ways)
                 if (!last.Contains(name)) await way.Walk(scene);
@@ -82,13 +84,12 @@ internal static class SqlWalk
         var key = await scene.KeyAsync(TimeSpan.FromDays(20));
         await scene.Server.ExchangeAsync(scene.Secrets[key]);
         await scene.Server.Get<KeyUse>().FlushAsync();
-        await scene.Server.Get<KeyExpiry>().RunAsync();
-        await scene.Server.Get<ApiKeyNotices>().RunAsync();
-        await scene.Server.Get<OverlapEnds>().RunAsync();
-        await scene.Server.Get<MailSender>().RunAsync();
-        await scene.Server.Get<KeyHistoryEnd>().RunAsync();
-        scene.Server.Clock.Advance(KeyHistory.Kept + TimeSpan.FromDays(2));
-        await scene.Server.Get<KeyHistoryEnd>().RunAsync();
-        await scene.Server.Get<StatusStreams>().RunAsync();
+        var jobs = scene.Server.Get<IEnumerable<IHostedService>>().OfType<Recurring>().ToList();
+        await scene.Server.Get<WebhookSender>().RunAsync(Guid.Empty);
+        foreach (var pause in (TimeSpan[])[TimeSpan.Zero, KeyHistory.Kept + TimeSpan.FromDays(2), TimeSpan.FromDays(1000)])
+        {
+            scene.Server.Clock.Advance(pause);
+            foreach (var job in jobs) await job.RunAsync();
+        }
     }
 }
