@@ -17,7 +17,8 @@ public sealed record OpenInvitation(Invitation Invitation, string RootName, bool
 /// <para>Invariant: a code is worth one acceptance, before its parts expire, while the organizations work, and for the address that it was sent
 /// to; and of its parts only those count which whoever sent them could still send (<see cref="Senders"/>). Of the code only its hash is stored; 256 bits need no limit on guesses.</para>
 /// </summary>
-public sealed class InvitationAnswers(Database database, Users users, Senders senders, KeyNotices notices, ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
+public sealed class InvitationAnswers(Database database, Users users, PasswordWork work, Senders senders, KeyNotices notices,
+    ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
 {
     private const int CodeLengthMax = 64;
 
@@ -53,7 +54,7 @@ public sealed class InvitationAnswers(Database database, Users users, Senders se
     /// <summary>For somebody new: an account with the invited address, which whoever has the link has shown to be theirs.</summary>
     public async Task<Outcome<User>> SignUpAsync(string code, string name, string password, IPAddress? address)
     {
-        var made = await database.ChangeAsync<Guid>(async transaction =>
+        var made = await work.RunAsync(() => database.ChangeAsync<Guid>(async transaction =>
         {
             var opened = await OpenAsync(transaction.Connection!, transaction, code);
             if (opened.Refusal is { } refused) return refused;
@@ -62,7 +63,7 @@ public sealed class InvitationAnswers(Database database, Users users, Senders se
             if (user.IsRefused) return user;
             var accepted = await AcceptAsync(transaction, Actor.Session(user.Value, address), opened.Value.Invitation);
             return accepted.Refusal is { } refusal ? refusal : user;
-        });
+        }));
         if (made.Refusal is { } refusal) return refusal;
         return (await users.FindAsync(made.Value))!;
     }

@@ -36,6 +36,7 @@ public static class StorageCopy
         ("webhook_attempts", "webhook_id, message_id, number"),
         ("signing_keys", "id"),
         ("sign_in_attempts", "email_hash"),
+        ("sign_in_failures", "hour, network, method"),
         ("setup_codes", "hash"),
         ("sessions", "id"),
         ("authenticators", "user_id"),

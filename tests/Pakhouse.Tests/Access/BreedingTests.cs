@@ -18,7 +18,7 @@ public partial class BreedingTests
     private static readonly string[] open =
     [
         "activity", "counters", "invitation_counts", "invitation_parts", "invitations", "key_networks", "key_use_hours", "mails", "memberships", "schemaversions", "SchemaVersions", "sqlite_sequence", "webhook_attempts", "webhook_messages",
-        "data_protection_keys", "sign_in_attempts",
+        "data_protection_keys", "sign_in_attempts", "sign_in_failures",
     ];
 
     private const string Bred = "bred@acme.example";
