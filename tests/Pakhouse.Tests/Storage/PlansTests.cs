@@ -9,9 +9,9 @@ using Dapper;
 namespace Pakhouse.Tests;
 
 /// <summary>
-/// No statement reads a large table from end to end: not a change, not a page, not a job. The statements are those that the server sends when every route,
-/// every change of a key and every job is run, and all that stand as a whole in the program besides. A text that is only part of a statement must have been
-/// part of one that was sent: so a new statement cannot escape.
+/// No statement reads a large table from end to end: not a change, not a page, not a job. The statements are those that the server sends
+/// when every route, every change of a key and every job is run, and all that stand as a whole in the program besides. A text that is only
+/// part of a statement must have been part of one that was sent: so a new statement cannot escape.
 /// </summary>
 public sealed partial class PlansTests
 {
@@ -87,8 +87,9 @@ public sealed partial class PlansTests
 
         void Judge(SentSql sql, IReadOnlyList<string> scans)
         {
-            if (scans.Count > 0 && !lawful.Any(one => Squeeze(sql.Text).Contains(Squeeze(one.Part), StringComparison.Ordinal)))
-                faults.Add($"scans {string.Join(", ", scans)}: {Squeeze(sql.Text)}");
+            var text = Squeeze(sql.Text);
+            if (scans.Count > 0 && !lawful.Any(one => text.Contains(one.Part, StringComparison.Ordinal)))
+                faults.Add($"scans {string.Join(", ", scans)}: {text}");
         }
     }
 
@@ -107,7 +108,8 @@ public sealed partial class PlansTests
         await place.DeleteAsync();
     }
 
-    /// <summary>The texts in the program that hold SQL, read off the assembly: whole statements, or the parts between what is filled in.</summary>
+    /// <summary>The texts in the program that hold SQL, read off the assembly: whole statements, or the parts between what is filled
+    /// in.</summary>
     private static IEnumerable<string> Literals()
     {
         using var file = new PEReader(File.OpenRead(typeof(Database).Assembly.Location));
