@@ -18,7 +18,8 @@ public static partial class KeyLifecycleTests
 
     /// <summary>What must be found after one way.</summary>
     /// <param name="Walk">Does it, after <see cref="Scene.MarkAsync"/>, and returns the key.</param>
-    internal sealed record Way(KeyCause Cause, long Status, string Action, string Event, string? Reason, Told Told, Func<Scene, Task<string>> Walk);
+    internal sealed record Way(KeyCause Cause, long Status, string Action, string Event, string? Reason, Told Told, Func<Scene,
+        Task<string>> Walk);
 
     private const long Valid = KeyStatus.Valid, Invalid = KeyStatus.Invalid, Suspended = KeyStatus.Suspended;
 
@@ -78,7 +79,8 @@ public static partial class KeyLifecycleTests
             await s.DisableUserAsync(false);
             return key;
         }),
-        ["organization disabled"] = new(KeyCause.OrganizationDisabled, Suspended, "PAT Suspend", "key.suspended", "organization", Told.Nobody,
+        ["organization disabled"] = new(KeyCause.OrganizationDisabled, Suspended, "PAT Suspend", "key.suspended", "organization",
+            Told.Nobody,
             s => s.AfterAsync(_ => s.DisableAsync(true))),
         ["organization enabled"] = new(KeyCause.OrganizationEnabled, Valid, "PAT Resume", "key.resumed", "organization", Told.Nobody,
             async s =>
@@ -148,16 +150,20 @@ public static partial class KeyLifecycleTests
         }),
         ["API key deleted"] = new(KeyCause.DeletedByManager, Invalid, "API Key Revoke", "key.deleted", "manager", Told.Nobody,
             s => s.AfterApiAsync(async key => Good(await s.Server.Get<ApiKeys>().DeleteAsync(s.Owner, s.Acme.Root, key)))),
-        ["API key deleted in the inventory"] = new(KeyCause.DeletedByManager, Invalid, "API Key Revoke", "key.deleted", "manager", Told.Nobody,
+        ["API key deleted in the inventory"] = new(KeyCause.DeletedByManager, Invalid, "API Key Revoke", "key.deleted", "manager",
+            Told.Nobody,
             s => s.AfterApiAsync(key => s.ActAsync(KeyAction.Delete, key))),
 
-                   ["API key deleted by the operator"] = new(KeyCause.DeletedByOperator, Invalid, "API Key Revoke", "key.deleted", "operator", Told.Owners,
+                   ["API key deleted by the operator"] = new(KeyCause.DeletedByOperator, Invalid, "API Key Revoke", "key.deleted",
+                       "operator", Told.Owners,
             s => s.AfterApiAsync(async key => Good(await s.Server.Keys.DeleteByOperatorAsync(Actor.Operator, key)))),
-        ["API key revoked with its secret"] = new(KeyCause.RevokedWithSecret, Invalid, "API Key Revoke", "key.deleted", "secret", Told.Owners,
+        ["API key revoked with its secret"] = new(KeyCause.RevokedWithSecret, Invalid, "API Key Revoke", "key.deleted", "secret",
+            Told.Owners,
             s => s.AfterApiAsync(s.RevokeAsync)),
         ["API key reported as leaked"] = new(KeyCause.Leaked, Invalid, "PAT Leak", "key.leaked", null, Told.Owners,
             s => s.AfterApiAsync(s.ReportAsync)),
-        ["earlier secret of an API key that ended"] = new(KeyCause.ApiKeyEnded, Invalid, "API Key Revoke", "key.deleted", "api_key", Told.Nobody,
+        ["earlier secret of an API key that ended"] = new(KeyCause.ApiKeyEnded, Invalid, "API Key Revoke", "key.deleted", "api_key",
+            Told.Nobody,
             async s =>
         {
             var earlier = await s.ApiKeyAsync();
@@ -167,7 +173,8 @@ public static partial class KeyLifecycleTests
             return earlier;
         }),
 
-                   ["organization of an API key deleted"] = new(KeyCause.OrganizationDeleted, Invalid, "API Key Revoke", "key.deleted", "organization", Told.Nobody,
+                   ["organization of an API key deleted"] = new(KeyCause.OrganizationDeleted, Invalid, "API Key Revoke", "key.deleted",
+                       "organization", Told.Nobody,
             s => s.AfterApiAsync(async _ => Good(await s.Server.Organizations.DeleteAsync(s.Owner, s.Acme.Root, "Acme")))),
         ["API key expired"] = new(KeyCause.Expired, Valid, "API Key Expire", "key.expired", null, Told.Owners, async s =>
         {
@@ -186,7 +193,8 @@ public static partial class KeyLifecycleTests
     public class Duties
     {
         [Fact]
-        public void Every_cause_is_tried_in_a_way() => Assert.Equal(Enum.GetValues<KeyCause>().Order(), Ways.Values.Select(way => way.Cause).Distinct().Order());
+        public void Every_cause_is_tried_in_a_way() => Assert.Equal(Enum.GetValues<KeyCause>().Order(), Ways.Values.Select(way =>
+            way.Cause).Distinct().Order());
 
         [Theory, MemberData(nameof(AllWays), MemberType = typeof(KeyLifecycleTests))]
         public async Task Every_change_of_a_key_sets_its_entry_and_is_recorded_once_and_told_to_webhooks_and_to_whoever_must_learn(string name)
@@ -201,15 +209,21 @@ public static partial class KeyLifecycleTests
             var recorded = await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<string>(
                 "SELECT action FROM activity WHERE target = @key AND at >= @since", new { key, since }));
             Assert.Equal([way.Action], recorded);
-            var told = await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<string>("SELECT body FROM webhook_messages WHERE created_at >= @since", new { since }));
-            var message = Assert.Single(told.Select(body => JsonDocument.Parse(body).RootElement), body => body.GetProperty("data").GetProperty("keyId").GetString() == key);
+            var told = await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<string>(
+                "SELECT body FROM webhook_messages WHERE created_at >= @since", new { since }));
+            var message = Assert.Single(told.Select(body => JsonDocument.Parse(body).RootElement), body => body.GetProperty(
+                "data").GetProperty("keyId").GetString() == key);
             Assert.Equal((way.Event, way.Reason),
-                (message.GetProperty("type").GetString(), message.GetProperty("data").TryGetProperty("reason", out var reason) ? reason.GetString() : null));
-            var mails = await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<(string Recipient, byte[] Content)>("SELECT recipient, content FROM mails"));
-            string[] expected = way.Told switch { Told.Nobody => [], Told.Holder => [scene.HolderEmail], Told.Owners => [scene.OwnerEmail] };
+                (message.GetProperty("type").GetString(), message.GetProperty("data").TryGetProperty("reason",
+                    out var reason) ? reason.GetString() : null));
+            var mails = await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<(string Recipient, byte[] Content)>(
+                "SELECT recipient, content FROM mails"));
+            string[] expected = way.Told switch { Told.Nobody => [], Told.Holder => [scene.HolderEmail], Told.Owners =>
+                [scene.OwnerEmail] };
             Assert.Equal(expected, mails.Select(mail => mail.Recipient));
             // Of a family that was frozen, the mail names the key that was used.
-            if (way.Cause != KeyCause.Frozen) Assert.All(mails, mail => Assert.Contains(key, server.Get<Mails>().Open(mail.Content).Text, StringComparison.Ordinal));
+            if (way.Cause != KeyCause.Frozen) Assert.All(mails, mail => Assert.Contains(key, server.Get<Mails>().Open(mail.Content).Text,
+                StringComparison.Ordinal));
         }
 
         [Theory, InlineData(true), InlineData(false)]
@@ -218,7 +232,8 @@ public static partial class KeyLifecycleTests
             await using var scene = await Scene.StartAsync();
             var key = await scene.KeyAsync();
             await scene.Server.BreakInsertsAsync(isWebhook ? "webhook_messages" : "activity");
-            await Assert.ThrowsAnyAsync<System.Data.Common.DbException>(() => scene.Server.Keys.DeleteAsync(scene.Holder, scene.Acme.Root, key));
+            await Assert.ThrowsAnyAsync<System.Data.Common.DbException>(() => scene.Server.Keys.DeleteAsync(scene.Holder,
+                scene.Acme.Root, key));
             Assert.Equal(HttpStatusCode.OK, (await scene.Server.ExchangeAsync(scene.Secrets[key])).Status);
         }
     }
@@ -238,8 +253,10 @@ public static partial class KeyLifecycleTests
                 "inventory" => scene.ActAsync(KeyAction.Delete, key),
                 _ => scene.Server.Get<ApiKeys>().DeleteAsync(scene.Owner, scene.Acme.Root, key),
             });
-            Assert.Equal(0, await scene.Server.ScalarAsync<long>("SELECT COUNT(*) FROM memberships m JOIN users u ON u.id = m.user_id WHERE u.kind = 'service' AND m.ended_at IS NULL"));
-            Assert.Equal(0, await scene.Server.ScalarAsync<long>("SELECT COUNT(*) FROM users WHERE kind = 'service' AND deleted_at IS NULL"));
+            Assert.Equal(0, await scene.Server.ScalarAsync<long>(
+                "SELECT COUNT(*) FROM memberships m JOIN users u ON u.id = m.user_id WHERE u.kind = 'service' AND m.ended_at IS NULL"));
+            Assert.Equal(0, await scene.Server.ScalarAsync<long>(
+                "SELECT COUNT(*) FROM users WHERE kind = 'service' AND deleted_at IS NULL"));
         }
 
         [Fact]
@@ -249,7 +266,8 @@ public static partial class KeyLifecycleTests
             var earlier = await scene.ApiKeyAsync();
             var key = await scene.RotateApiAsync(earlier, TimeSpan.FromDays(1));
             await scene.ReportAsync(earlier);
-            Assert.Equal(HttpStatusCode.OK, (await scene.Server.PostAsync("/auth/v1/api-key/token", ("name", "Robot 0"), ("secret", scene.Secrets[key]))).Status);
+            Assert.Equal(HttpStatusCode.OK, (await scene.Server.PostAsync("/auth/v1/api-key/token", ("name", "Robot 0"), ("secret",
+                scene.Secrets[key]))).Status);
         }
     }
 
@@ -258,11 +276,13 @@ public static partial class KeyLifecycleTests
         /// <summary>Files of the program that write the table, with white space and case as they may be.</summary>
         private static IEnumerable<string> Writers(string folder) =>
             from file in Directory.EnumerateFiles(folder, "*.cs", SearchOption.AllDirectories)
-            where !file.Contains($"{Path.DirectorySeparatorChar}obj{Path.DirectorySeparatorChar}", StringComparison.Ordinal) && Writing().IsMatch(File.ReadAllText(file))
+            where !file.Contains($"{Path.DirectorySeparatorChar}obj{Path.DirectorySeparatorChar}",
+                StringComparison.Ordinal) && Writing().IsMatch(File.ReadAllText(file))
             select Path.GetFileName(file);
 
         [Fact]
-        public void No_other_file_writes_the_table_of_keys() => Assert.Equal(["KeyLifecycle.cs"], Writers(Path.Combine(Repository.Root, "src")));
+        public void No_other_file_writes_the_table_of_keys() => Assert.Equal(["KeyLifecycle.cs"], Writers(Path.Combine(Repository.Root,
+            "src")));
     }
 
     [GeneratedRegex(@"\b(INSERT\s+(OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE(\s+OR\s+\w+)?|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE)\s+(TABLE\s+|ONLY\s+)?[""\[]?access_keys\b", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture,
@@ -288,7 +308,8 @@ public static partial class KeyLifecycleTests
             var (few, many) = (await CountAsync(100), await CountAsync(10_000));
             // One webhook listens: its messages are written forty at a time, its keys read four hundred at a time.
             Assert.InRange(many - few, 0, 2 * (10_100 / 40 + 10_100 / 400 + 4));
-            Assert.Equal(2 * 10_101, await scene.Server.ScalarAsync<long>("SELECT COUNT(*) FROM activity WHERE action IN ('PAT Suspend', 'PAT Resume')") - 2 * 101);
+            Assert.Equal(2 * 10_101, await scene.Server.ScalarAsync<long>(
+                "SELECT COUNT(*) FROM activity WHERE action IN ('PAT Suspend', 'PAT Resume')") - 2 * 101);
         }
     }
 
@@ -317,9 +338,11 @@ public static partial class KeyLifecycleTests
             await server.Get<ApiKeyNotices>().StopAsync(CancellationToken.None);
             var acme = await server.AddAcmeAsync();
             var holder = await server.AddMemberAsync(acme.Root);
-            Assert.False((await server.Get<Server.Webhooks>().CreateAsync(Actor.Session(acme.Owner), acme.Root, "https://hooks.example.com/pakhouse", NameSet.Empty)).IsRefused);
+            Assert.False((await server.Get<Server.Webhooks>().CreateAsync(Actor.Session(acme.Owner), acme.Root,
+                "https://hooks.example.com/pakhouse", NameSet.Empty)).IsRefused);
             async Task<string> EmailAsync(Guid user) => (await server.Users.FindAsync(user))!.Email;
-            return new Scene { Server = server, Acme = acme, Holder = Actor.Session(holder), HolderEmail = await EmailAsync(holder), OwnerEmail = await EmailAsync(acme.Owner) };
+            return new Scene { Server = server, Acme = acme, Holder = Actor.Session(holder), HolderEmail = await EmailAsync(holder),
+                OwnerEmail = await EmailAsync(acme.Owner) };
         }
 
         /// <summary>What is written from now on counts.</summary>
@@ -330,12 +353,14 @@ public static partial class KeyLifecycleTests
             await Server.ExecuteAsync("DELETE FROM mails");
         }
 
-        public async Task<string> KeyAsync(TimeSpan? lifetime = null) => Keep(await Server.AddKeyAsync(Holder.UserId!.Value, Acme.Root, lifetime));
+        public async Task<string> KeyAsync(TimeSpan? lifetime = null) => Keep(await Server.AddKeyAsync(Holder.UserId!.Value, Acme.Root,
+            lifetime));
 
         public async Task<string> ApiKeyAsync(TimeSpan? lifetime = null)
         {
             using var made = (await Server.Get<ApiKeys>().CreateAsync(Owner, Acme.Root,
-                new NewApiKey(KeyFormat.NewId(), $"Robot {Secrets.Count}", Server.Clock.GetUtcNow() + lifetime, NameSet.Empty, [new(Acme.Root, NameSet.Empty), new(Acme.Sub, NameSet.Empty)]))).Value;
+                new NewApiKey(KeyFormat.NewId(), $"Robot {Secrets.Count}", Server.Clock.GetUtcNow() + lifetime, NameSet.Empty,
+                    [new(Acme.Root, NameSet.Empty), new(Acme.Sub, NameSet.Empty)]))).Value;
             return Keep(made.Reveal());
         }
 
@@ -351,16 +376,21 @@ public static partial class KeyLifecycleTests
             return Keep(rotated.Reveal());
         }
 
-        public async Task RevokeAsync(string key) => Assert.Equal(HttpStatusCode.OK, (await Server.PostAsync("/oauth/revoke", ("token", Secrets[key]))).Status);
+        public async Task RevokeAsync(string key) => Assert.Equal(HttpStatusCode.OK, (await Server.PostAsync("/oauth/revoke", ("token",
+            Secrets[key]))).Status);
 
         public async Task ReportAsync(string key) =>
-            Assert.Equal(HttpStatusCode.Accepted, (await Server.PostBodyAsync("/leaks/revoke", JsonSerializer.Serialize(new { keys = new[] { Secrets[key] } }), "application/json")).Status);
+            Assert.Equal(HttpStatusCode.Accepted, (await Server.PostBodyAsync("/leaks/revoke",
+                JsonSerializer.Serialize(new { keys = new[] { Secrets[key] } }), "application/json")).Status);
 
-        public async Task ActAsync(KeyAction action, string key) => Assert.Equal([key], (await Server.Get<Inventory>().ActAsync(Owner, Acme.Root, action, [key])).Value);
+        public async Task ActAsync(KeyAction action, string key) => Assert.Equal([key], (await Server.Get<Inventory>().ActAsync(Owner,
+            Acme.Root, action, [key])).Value);
 
-        public async Task DisableUserAsync(bool disabled) => Good(await Server.Users.SetDisabledAsync(Actor.Operator, Holder.UserId!.Value, disabled));
+        public async Task DisableUserAsync(bool disabled) => Good(await Server.Users.SetDisabledAsync(Actor.Operator,
+            Holder.UserId!.Value, disabled));
 
-        public async Task DisableAsync(bool disabled) => Good(await Server.Organizations.SetDisabledAsync(Actor.Operator, Acme.Root, disabled));
+        public async Task DisableAsync(bool disabled) => Good(await Server.Organizations.SetDisabledAsync(Actor.Operator, Acme.Root,
+            disabled));
 
         public async Task<string> AfterAsync(Func<string, Task> change) => await AfterAsync(await KeyAsync(), change);
 
@@ -371,7 +401,8 @@ public static partial class KeyLifecycleTests
             $"""
             INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, status_index)
             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
-            SELECT 'c{count}x' || CAST(i AS TEXT), k.membership_id, k.name, k.hash, k.scopes, k.created_at, {count} * 1000 + i FROM n JOIN access_keys k ON k.id = '{key}'
+            SELECT 'c{count}x' || CAST(i AS TEXT), k.membership_id, k.name, k.hash, k.scopes, k.created_at,
+                {count} * 1000 + i FROM n JOIN access_keys k ON k.id = '{key}'
             """);
 
         public ValueTask DisposeAsync() => Server.DisposeAsync();

@@ -9,9 +9,9 @@ using Dapper;
 namespace Pakhouse.Tests;
 
 /// <summary>
-/// No statement reads a large table from end to end: not a change, not a page, not a job. The statements are those that the server sends when every route,
-/// every change of a key and every job is run, and all that stand as a whole in the program besides. A text that is only part of a statement must have been
-/// part of one that was sent: so a new statement cannot escape.
+/// No statement reads a large table from end to end: not a change, not a page, not a job. The statements are those that the server sends
+/// when every route, every change of a key and every job is run, and all that stand as a whole in the program besides. A text that is only
+/// part of a statement must have been part of one that was sent: so a new statement cannot escape.
 /// </summary>
 public sealed partial class PlansTests
 {
@@ -32,6 +32,10 @@ public sealed partial class PlansTests
     [
         ("SELECT * FROM ", "storage copy reads every table whole: that is its work, and servers are stopped"),
         ("A SELECT of ids", "a comment, which the program carries for its API document"),
+<<<<<<< HEAD
+=======
+        ("SELECT COUNT(*) FROM access_keys k WHERE", "the command restore, while nothing is served"),
+>>>>>>> lifecycle
         ("WHERE k.deleted_at IS NULL AND k.status = 0 ORDER BY k.created_at DESC, k.id LIMIT", "the command restore, while nothing is served"),
         .. TestDatabase.IsPostgres ? ((string, string)[])[] :
         [
@@ -45,36 +49,29 @@ public sealed partial class PlansTests
     [Fact]
     public async Task No_statement_scans_a_large_table()
     {
-        var started = System.Diagnostics.Stopwatch.StartNew();
         var sent = await SqlWalk.RunAsync();
-        Console.WriteLine($"walk {started.Elapsed.TotalSeconds:0.0} s, {sent.Count} texts");
         var place = await TestDatabase.CreateAsync();
         await using var connection = place.Connect();
         await connection.OpenAsync();
         await LargeDatabase.FillAsync(connection, SqlWalk.End);
-        Console.WriteLine($"filled {started.Elapsed.TotalSeconds:0.0} s");
         var plans = new SqlPlans(connection);
 
         // The control: the same reader of plans finds the scans that are there.
         Assert.Equal(["access_keys"], await plans.ScansAsync(new("SELECT id FROM access_keys WHERE name = @name", [])));
         Assert.Equal(["activity"], await plans.ScansAsync(new("DELETE FROM activity WHERE address = @address", [])));
-        Assert.Equal(["users"], await plans.ScansAsync(new("UPDATE memberships SET ended_at = 1 WHERE id = 'm1' AND EXISTS (SELECT 1 FROM users AS z WHERE z.name = memberships.roles)", [])));
+        const string inside =
+            "UPDATE memberships SET ended_at = 1 WHERE id = 'm1' AND EXISTS (SELECT 1 FROM users AS z WHERE z.name = memberships.roles)";
+        Assert.Equal(["users"], await plans.ScansAsync(new(inside, [])));
         Assert.Empty(await plans.ScansAsync(new("SELECT name FROM access_keys WHERE id = @id", [])));
 
         var faults = new List<string>();
         var known = sent.ToDictionary(sql => Squeeze(sql.Text), StringComparer.Ordinal);
-        foreach (var sql in known.Values)
-            try
-            {
-                Judge(sql, await plans.ScansAsync(sql));
-            }
-            catch (DbException e) when (IsNoQuery(sql.Text))
-            {
-                _ = e; // PRAGMA, advisory locks and the like: not planned
-            }
+        foreach (var sql in known.Values.Where(sql => !sql.Text.StartsWith("PRAGMA", StringComparison.Ordinal)))
+            Judge(sql, await plans.ScansAsync(sql));
 
-        foreach (var literal in Literals().Where(literal => !known.Keys.Any(text => text.Contains(Squeeze(literal), StringComparison.Ordinal))))
+        foreach (var literal in Literals())
         {
+            if (known.Keys.Any(text => text.Contains(Squeeze(literal), StringComparison.Ordinal))) continue;
             if (unsent.Any(one => literal.Contains(one.Part, StringComparison.Ordinal))) continue;
             try
             {
@@ -89,13 +86,13 @@ public sealed partial class PlansTests
 
         await connection.CloseAsync();
         await place.DeleteAsync();
-        Console.WriteLine($"explained {started.Elapsed.TotalSeconds:0.0} s");
         Assert.True(faults.Count == 0, string.Join("\n\n", faults));
 
         void Judge(SentSql sql, IReadOnlyList<string> scans)
         {
-            if (scans.Count > 0 && !lawful.Any(one => Squeeze(sql.Text).Contains(Squeeze(one.Part), StringComparison.Ordinal)))
-                faults.Add($"scans {string.Join(", ", scans)}: {Squeeze(sql.Text)}");
+            var text = Squeeze(sql.Text);
+            if (scans.Count > 0 && !lawful.Any(one => text.Contains(one.Part, StringComparison.Ordinal)))
+                faults.Add($"scans {string.Join(", ", scans)}: {text}");
         }
     }
 
@@ -114,7 +111,8 @@ public sealed partial class PlansTests
         await place.DeleteAsync();
     }
 
-    /// <summary>The texts in the program that hold SQL, read off the assembly: whole statements, or the parts between what is filled in.</summary>
+    /// <summary>The texts in the program that hold SQL, read off the assembly: whole statements, or the parts between what is filled
+    /// in.</summary>
     private static IEnumerable<string> Literals()
     {
         using var file = new PEReader(File.OpenRead(typeof(Database).Assembly.Location));
@@ -126,11 +124,15 @@ public sealed partial class PlansTests
         }
     }
 
-    private static bool IsNoQuery(string text) => text.StartsWith("PRAGMA", StringComparison.Ordinal);
-
     private static string Squeeze(string text) => Space().Replace(text, " ").Trim();
 
+<<<<<<< HEAD
     [GeneratedRegex(@"(^|\s)(SELECT|INSERT INTO|UPDATE [a-z_]+|DELETE FROM|JOIN [a-z_]+|WHERE|ORDER BY|GROUP BY|RETURNING|EXISTS \(|UNION( ALL)?|ON CONFLICT|AND [a-z.(_]+|LIMIT)\s", RegexOptions.ExplicitCapture, 1000)]
+=======
+    [GeneratedRegex(
+        @"(^|\s)(SELECT|INSERT INTO|UPDATE [a-z_]+|DELETE FROM|JOIN [a-z_]+|WHERE|ORDER BY|GROUP BY|RETURNING|EXISTS \(|UNION( ALL)?|ON CONFLICT|AND [a-z.(_]+|LIMIT)\s",
+        RegexOptions.ExplicitCapture, 1000)]
+>>>>>>> lifecycle
     private static partial Regex Sql();
 
     [GeneratedRegex(@"\s+", RegexOptions.ExplicitCapture, 1000)]

@@ -15,7 +15,12 @@ internal sealed partial class SqlPlans(DbConnection connection)
     {
         var scans = new List<string>();
         foreach (var statement in Statement().Split(sql.Text).Select(part => part.Trim()).Where(part => part.Length > 0))
-            scans.AddRange(TestDatabase.IsPostgres ? await PostgresAsync(statement, sql.Parameters) : await SqliteAsync(statement, sql.Parameters));
+        {
+            scans.AddRange(TestDatabase.IsPostgres
+                ? await PostgresAsync(statement, sql.Parameters)
+                : await SqliteAsync(statement, sql.Parameters));
+        }
+
         return [.. scans.Distinct(StringComparer.Ordinal)];
     }
 
@@ -30,7 +35,8 @@ internal sealed partial class SqlPlans(DbConnection connection)
             while (await rows.ReadAsync()) details.Add(rows.GetString(3));
         var scans = new List<string>();
         // The rows of a subquery are read from end to end, as they should be. One may have the name of a table inside it.
-        var subqueries = details.Where(detail => detail.StartsWith("CO-ROUTINE ", StringComparison.Ordinal) || detail.StartsWith("MATERIALIZE ", StringComparison.Ordinal))
+        var subqueries = details
+            .Where(detail => detail.StartsWith("CO-ROUTINE ", StringComparison.Ordinal) || detail.StartsWith("MATERIALIZE ", StringComparison.Ordinal))
             .Select(detail => detail.Split(' ')[1]).ToList();
         foreach (var detail in details)
         {
@@ -38,8 +44,7 @@ internal sealed partial class SqlPlans(DbConnection connection)
             if (!detail.StartsWith("SCAN ", StringComparison.Ordinal) && !detail.Contains("AUTOMATIC", StringComparison.Ordinal)) continue;
             var name = detail.Split(' ')[1];
             if (detail.StartsWith("SCAN ", StringComparison.Ordinal) && subqueries.Remove(name)) continue;
-            if (name is "CONSTANT" or "1" || detail.EndsWith("CONSTANT ROW", StringComparison.Ordinal)) continue;
-            scans.AddRange(names.TryGetValue(name, out var tables) ? tables.Where(IsLarge) : LargeDatabase.Large.Contains(name) ? [name] : []);
+            scans.AddRange(names.TryGetValue(name, out var tables) ? tables : LargeDatabase.Large.Contains(name) ? [name] : []);
         }
 
         return scans;
@@ -48,7 +53,7 @@ internal sealed partial class SqlPlans(DbConnection connection)
     private async Task<IEnumerable<string>> PostgresAsync(string statement, IReadOnlyList<(string Name, object? Value, DbType Type)> values)
     {
         var names = Parameter().Matches(statement).Select(match => match.Value).Distinct(StringComparer.OrdinalIgnoreCase).ToList();
-        var isKnown = names.TrueForAll(name => values.Any(value => value.Name.TrimStart('@').Equals(name[1..], StringComparison.OrdinalIgnoreCase)));
+        var isKnown = names.TrueForAll(name => values.Any(value => Is(value.Name, name)));
         await using var command = connection.CreateCommand();
         string plan;
         if (isKnown)
@@ -60,10 +65,12 @@ internal sealed partial class SqlPlans(DbConnection connection)
         else
         {
             // Its values are not known: the plan that is good for any.
-            var numbered = Parameter().Replace(statement, match => $"${1 + names.FindIndex(name => name.Equals(match.Value, StringComparison.OrdinalIgnoreCase))}");
+            int NumberOf(string name) => 1 + names.FindIndex(one => one.Equals(name, StringComparison.OrdinalIgnoreCase));
+            var numbered = Parameter().Replace(statement, match => $"${NumberOf(match.Value)}");
+            var nulls = names.Count == 0 ? "" : $"({string.Join(", ", names.Select(_ => "NULL"))})";
             await connection.ExecuteAsync("SET plan_cache_mode = force_generic_plan; DEALLOCATE ALL");
             await connection.ExecuteAsync($"PREPARE any_values AS {numbered}");
-            plan = (await connection.ExecuteScalarAsync<string>($"EXPLAIN (FORMAT JSON) EXECUTE any_values{(names.Count == 0 ? "" : $"({string.Join(", ", names.Select(_ => "NULL"))})")}"))!;
+            plan = (await connection.ExecuteScalarAsync<string>($"EXPLAIN (FORMAT JSON) EXECUTE any_values{nulls}"))!;
         }
 
         var scans = new List<string>();
@@ -90,23 +97,25 @@ internal sealed partial class SqlPlans(DbConnection connection)
         foreach (var name in Parameter().Matches(statement).Select(match => match.Value).Distinct(StringComparer.OrdinalIgnoreCase))
         {
             var parameter = command.CreateParameter();
-            var known = values.FirstOrDefault(value => value.Name.TrimStart('@').Equals(name[1..], StringComparison.OrdinalIgnoreCase));
+            var known = values.FirstOrDefault(value => Is(value.Name, name));
             parameter.ParameterName = name;
-            if (known.Name is not null && known.Value is not null and not DBNull) parameter.DbType = known.Type;
-            else if (known.Name is not null) parameter.DbType = known.Type == DbType.Object ? DbType.String : known.Type;
+            if (known.Name is not null) parameter.DbType = known.Type == DbType.Object ? DbType.String : known.Type;
             parameter.Value = known.Value ?? DBNull.Value;
             command.Parameters.Add(parameter);
         }
     }
 
+    private static bool Is(string recorded, string inText) => recorded.TrimStart('@').Equals(inText[1..], StringComparison.OrdinalIgnoreCase);
+
     private static bool IsLarge(string table) => !LargeDatabase.Small.ContainsKey(table);
 
-    /// <summary>The tables behind each name in the statement; one name can stand for several.</summary>
-    private static ILookup<string, string> Lookup(string statement) => Source().Matches(statement)
-        .SelectMany(match => new[] { (Name: match.Groups["table"].Value, Table: match.Groups["table"].Value), (Name: match.Groups["alias"].Value, Table: match.Groups["table"].Value) })
-        .Where(one => one.Name.Length > 0 && LargeDatabase.Large.Contains(one.Table)).ToLookup(one => one.Name, one => one.Table, StringComparer.Ordinal);
-
-    private static Dictionary<string, string[]> Named(string statement) => Lookup(statement).ToDictionary(group => group.Key, group => group.Distinct().ToArray(), StringComparer.Ordinal);
+    /// <summary>The tables behind each name in the statement. One name can stand for several.</summary>
+    private static Dictionary<string, string[]> Named(string statement) => Source().Matches(statement)
+        .Where(match => LargeDatabase.Large.Contains(match.Groups["table"].Value))
+        .SelectMany(match => new[] { match.Groups["table"].Value, match.Groups["alias"].Value }.Select(name => (Name: name, Table: match.Groups["table"].Value)))
+        .Where(one => one.Name.Length > 0)
+        .GroupBy(one => one.Name, one => one.Table, StringComparer.Ordinal)
+        .ToDictionary(group => group.Key, group => group.Distinct(StringComparer.Ordinal).ToArray(), StringComparer.Ordinal);
 
     [GeneratedRegex(@";\s*(?:\n|$)", RegexOptions.None, 1000)]
     private static partial Regex Statement();

@@ -8,7 +8,8 @@ namespace Pakhouse.Tests;
 /// <summary>A statement as it was sent, with the values of its parameters that time.</summary>
 internal sealed record SentSql(string Text, IReadOnlyList<(string Name, object? Value, DbType Type)> Parameters);
 
-/// <summary>Listens to every statement of a database while it is not disposed. Each text is kept once; nothing is changed or held back.</summary>
+/// <summary>Listens to every statement of a database until it is disposed. Each text is kept once. Nothing is changed or held
+/// back.</summary>
 internal sealed class SqlRecorder : IDisposable
 {
     private readonly Database database;
@@ -34,7 +35,8 @@ internal sealed class SqlRecorder : IDisposable
     private void Add(DbCommand command)
     {
         Interlocked.Increment(ref executed);
-        sent.TryAdd(command.CommandText, new SentSql(command.CommandText,
+        sent.TryAdd(command.CommandText, new SentSql(
+            command.CommandText,
             [.. command.Parameters.Cast<DbParameter>().Select(one => (one.ParameterName, one.Value, one.DbType))]));
     }
 

@@ -9,7 +9,11 @@ internal static class SqlWalk
     public static DateTimeOffset End { get; } = new(2026, 12, 1, 0, 0, 0, TimeSpan.Zero);
 
     /// <summary>Ways that leave nothing to go on with: each has a server of its own.</summary>
-    private static readonly string[] last = ["member removed", "member left", "user deleted", "user disabled", "organization disabled", "organization deleted", "organization of an API key deleted"];
+    private static readonly string[] last =
+    [
+        "member removed", "member left", "user deleted", "user disabled",
+        "organization disabled", "organization deleted", "organization of an API key deleted",
+    ];
 
     public static async Task<IReadOnlyCollection<SentSql>> RunAsync()
     {
@@ -89,7 +93,11 @@ internal static class SqlWalk
         foreach (var pause in (TimeSpan[])[TimeSpan.Zero, KeyHistory.Kept + TimeSpan.FromDays(2), TimeSpan.FromDays(1000)])
         {
             scene.Server.Clock.Advance(pause);
+<<<<<<< HEAD
             foreach (var job in jobs) { var w = System.Diagnostics.Stopwatch.StartNew(); await job.RunAsync(); Console.WriteLine($"{job.GetType().Name} {w.Elapsed.TotalSeconds:0.0}"); }
+=======
+            foreach (var job in jobs) await job.RunAsync();
+>>>>>>> lifecycle
         }
     }
 }

@@ -1,6 +1,4 @@
 -- What a change or a job looks for has an index of its own: none reads a table from end to end.
-DROP INDEX sessions_of_user;
-CREATE INDEX sessions_of_user ON sessions (user_id);                          -- those that have ended too: a deleted user keeps none
 CREATE INDEX password_resets_of_user ON password_resets (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX mails_to_nobody ON mails (id) WHERE recipient = '';              -- written and deleted for an address that nobody has
 -- The record by the person that a row concerns, newest first.
