@@ -49,8 +49,8 @@ public class OptionsTests
     public void An_empty_value_counts_as_not_given() => Assert.Equal(TimeSpan.FromHours(1), Read(("TokenLifetimeSeconds", "")).TokenLifetime);
 
     [Fact]
-    public void Scopes_of_the_platform_stand_beside_the_three_that_are_always_there() =>
-        Assert.Equal("openid profile email orders:read orders:write", Read(("Scopes", "orders:read, orders:write")).Scopes.ToString());
+    public void Scopes_of_the_platform_stand_beside_those_that_are_always_there() =>
+        Assert.Equal("openid profile email organization:read organization:write orders:read orders:write", Read(("Scopes", "orders:read, orders:write")).Scopes.ToString());
 
     [Theory, InlineData("DataFolder"), InlineData("RolesFile"), InlineData("ScopesFile"), InlineData("DataProtectionCertificateFile"), InlineData("LeakGitHubKeys")]
     public void A_path_is_absolute_or_refused(string name) =>

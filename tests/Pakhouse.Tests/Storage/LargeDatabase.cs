@@ -117,10 +117,6 @@ internal static partial class LargeDatabase
             : "PRAGMA foreign_keys = 0; PRAGMA synchronous = 0; PRAGMA journal_mode = MEMORY; PRAGMA cache_size = -200000");
         await using (var transaction = await connection.BeginTransactionAsync())
         {
-<<<<<<< HEAD
-            foreach (var (table, columns, values) in seeds)
-                await connection.ExecuteAsync($"INSERT INTO {table} ({columns}) SELECT {Bytes(values).Replace("@now", "CAST(@now AS BIGINT)", StringComparison.Ordinal)} FROM {Number}", new { now = now.ToUnixTimeMilliseconds(), rows = Rows }, transaction, commandTimeout: 120);
-=======
             foreach (var (table, rows, columns, values) in seeds)
             {
                 var select = Blob().Replace(values, TestDatabase.IsPostgres ? "convert_to($1, 'UTF8')" : "CAST($1 AS BLOB)")
@@ -129,7 +125,6 @@ internal static partial class LargeDatabase
                     new { now = now.ToUnixTimeMilliseconds(), rows }, transaction, commandTimeout: 120);
             }
 
->>>>>>> lifecycle
             await transaction.CommitAsync();
         }
 
@@ -137,11 +132,6 @@ internal static partial class LargeDatabase
         if (TestDatabase.IsPostgres) await connection.ExecuteAsync("ANALYZE;", commandTimeout: 120);
     }
 
-<<<<<<< HEAD
-    private static string Bytes(string values) =>
-        System.Text.RegularExpressions.Regex.Replace(values, @"blob\((?<text>[^)]*)\)", TestDatabase.IsPostgres ? "convert_to(${text}, 'UTF8')" : "CAST(${text} AS BLOB)", System.Text.RegularExpressions.RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1));
-=======
     [GeneratedRegex(@"blob\(([^)]*)\)", RegexOptions.None, 1000)]
     private static partial Regex Blob();
->>>>>>> lifecycle
 }

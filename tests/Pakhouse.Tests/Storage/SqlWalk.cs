@@ -93,11 +93,7 @@ internal static class SqlWalk
         foreach (var pause in (TimeSpan[])[TimeSpan.Zero, KeyHistory.Kept + TimeSpan.FromDays(2), TimeSpan.FromDays(1000)])
         {
             scene.Server.Clock.Advance(pause);
-<<<<<<< HEAD
-            foreach (var job in jobs) { var w = System.Diagnostics.Stopwatch.StartNew(); await job.RunAsync(); Console.WriteLine($"{job.GetType().Name} {w.Elapsed.TotalSeconds:0.0}"); }
-=======
             foreach (var job in jobs) await job.RunAsync();
->>>>>>> lifecycle
         }
     }
 }
