@@ -83,6 +83,7 @@ internal static partial class LargeDatabase
         ("invitation_parts", Some, "invitation_id, organization_id, roles, invited_by, expires_at",
             "'i' || n.i, 'o' || (1 + 10 * (n.i % 5000)), '', 'u' || n.i, @now + n.i"),
         ("invitation_counts", Some, "target, day, count", "'t' || n.i, @now / 86400000, 1"),
+        ("sign_in_failures", Some, "hour, network, method, failed", "n.i, 'n' || n.i, 'password', 1"),
         ("sign_in_attempts", Some, "email_hash, failed, last_at", "blob('e' || n.i), 1, @now - n.i"),
         ("sign_in_failures", Some, "hour, network, method, failed", "@now / 3600000 - n.i % 100, 'net' || n.i, 'password', 1"),
         ("authenticators", Some, "user_id, secret, last_step, created_at", "'u' || n.i, blob('x'), 0, @now"),
@@ -119,7 +120,7 @@ internal static partial class LargeDatabase
         {
             foreach (var (table, rows, columns, values) in seeds)
             {
-                var select = Blob().Replace(values, TestDatabase.IsPostgres ? "convert_to($1, 'UTF8')" : "CAST($1 AS BLOB)")
+                var select = Blob().Replace(values, TestDatabase.IsPostgres ? "convert_to(${text}, 'UTF8')" : "CAST(${text} AS BLOB)")
                     .Replace("@now", "CAST(@now AS BIGINT)", StringComparison.Ordinal);
                 await connection.ExecuteAsync($"INSERT INTO {table} ({columns}) SELECT {select} FROM {Numbers}",
                     new { now = now.ToUnixTimeMilliseconds(), rows }, transaction, commandTimeout: 120);
@@ -132,6 +133,6 @@ internal static partial class LargeDatabase
         if (TestDatabase.IsPostgres) await connection.ExecuteAsync("ANALYZE;", commandTimeout: 120);
     }
 
-    [GeneratedRegex(@"blob\(([^)]*)\)", RegexOptions.None, 1000)]
+    [GeneratedRegex(@"blob\((?<text>[^)]*)\)", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Blob();
 }
