@@ -83,7 +83,6 @@ internal static partial class LargeDatabase
         ("invitation_parts", Some, "invitation_id, organization_id, roles, invited_by, expires_at",
             "'i' || n.i, 'o' || (1 + 10 * (n.i % 5000)), '', 'u' || n.i, @now + n.i"),
         ("invitation_counts", Some, "target, day, count", "'t' || n.i, @now / 86400000, 1"),
-        ("sign_in_failures", Some, "hour, network, method, failed", "n.i, 'n' || n.i, 'password', 1"),
         ("sign_in_attempts", Some, "email_hash, failed, last_at", "blob('e' || n.i), 1, @now - n.i"),
         ("sign_in_failures", Some, "hour, network, method, failed", "@now / 3600000 - n.i % 100, 'net' || n.i, 'password', 1"),
         ("authenticators", Some, "user_id, secret, last_step, created_at", "'u' || n.i, blob('x'), 0, @now"),
