@@ -134,6 +134,9 @@ public sealed class PakhouseOptions
     /// <summary>What people call the provider; stands on the button.</summary>
     public required string OidcName { get; init; }
 
+    /// <summary>Issuers whose addresses of mail are believed although they do not say <c>email_verified</c>. A <c>false</c> is never overruled.</summary>
+    public required IReadOnlyList<string> OidcEmailIssuers { get; init; }
+
     /// <summary>The provider is the only way to sign in: passwords, passkeys and resets are off.</summary>
     public required bool OidcOnly { get; init; }
 
@@ -210,6 +213,9 @@ public sealed class PakhouseOptions
             OidcClientId = read.Text("OidcClientId", null, "at most 256 characters", text => text.Length <= 256),
             OidcClientSecret = read.Secret("OidcClientSecret"),
             OidcName = read.Text("OidcName", "single sign-on", "1 to 40 characters", text => text.Length <= 40 && !text.Any(char.IsControl))!,
+            OidcEmailIssuers = read.List("OidcEmailIssuers", "issuers as their tokens have them, such as https://login.microsoftonline.com/TENANT/v2.0",
+                text => Uri.TryCreate(text, UriKind.Absolute, out var issuer) && issuer is { Query: "", Fragment: "", UserInfo: "" }
+                    && (issuer.Scheme == Uri.UriSchemeHttps || issuer is { IsLoopback: true, Scheme: "http" })),
             OidcOnly = read.Flag("OidcOnly", false),
             ActivityRetention = read.Retention("ActivityRetentionDays", 400),
             EndedKeyRetention = read.Retention("EndedKeyRetentionDays", 400),

@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
+using Microsoft.AspNetCore.Authentication.OpenIdConnect;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.DataProtection.KeyManagement;
@@ -81,6 +82,7 @@ public static class Program
         services.AddSingleton<KeyRotation>().AddHosted<OverlapEnds>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryEnd>().AddHosted<EndedKeys>().AddHosted<ActivityRetention>();
         services.AddSingleton<ApiKeys>().AddHosted<ApiKeyNotices>();
         services.AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>().AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
+        services.AddSingleton<KeyNotices>().AddSingleton<KeyDeeds>().AddSingleton<Senders>();
         services.AddSingleton<Callers>().AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<ActivityFeed>();
         services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
         services.AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddHosted<WebhookSender>();
@@ -89,6 +91,7 @@ public static class Program
 
         services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
         services.AddSingleton<SetUp>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
+        services.AddSingleton<PasswordWork>().AddSingleton<SignInFailures>();
         services.AddSingleton<SessionTable>().AddSingleton<SignInAttempts>().AddSingleton<SecondFactor>().AddSingleton<Passwords>().AddSingleton<StepCookies>();
         services.AddSingleton<Passkeys>().AddSingleton<PasskeyStore>().AddSingleton<PasskeyCeremony>().AddSingleton<ProviderSubjects>();
         services.AddOptions<IdentityPasskeyOptions>().Configure<PublicAddress>(PasskeyCeremony.Configure);
@@ -110,7 +113,13 @@ public static class Program
             (cookie.ExpireTimeSpan, cookie.SlidingExpiration) = (options.SessionIdle, true);
             (cookie.Events.OnValidatePrincipal, cookie.Events.OnCheckSlidingExpiration) = (Sessions.ValidateAsync, Sessions.RenewAsync);
         });
-        if (options.OidcAuthority is not null) authentication.AddOpenIdConnect(ProviderSignIn.Scheme, oidc => ProviderSignIn.Configure(oidc, options, clock));
+        if (options.OidcAuthority is not null)
+        {
+            services.AddSingleton<ProviderMetadata>().AddOptions<OpenIdConnectOptions>(ProviderSignIn.Scheme)
+                .Configure<ProviderMetadata>((oidc, metadata) => ProviderSignIn.Configure(oidc, options, metadata, clock));
+            authentication.AddOpenIdConnect(ProviderSignIn.Scheme, _ => { });
+        }
+
         services.PostConfigure<CookieAuthenticationOptions>(Sessions.Scheme, cookie => cookie.TimeProvider = clock);
         services.AddAuthorization();
         services.AddAntiforgery(antiforgery =>

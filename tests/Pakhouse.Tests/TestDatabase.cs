@@ -58,7 +58,7 @@ public sealed record TestDatabase(string Folder, string? Postgres)
     {
         if (Directory.Exists(Path.GetDirectoryName(Folder))) Directory.Delete(Path.GetDirectoryName(Folder)!, recursive: true);
         if (Postgres is null) return;
-        await AdministerAsync($"DROP DATABASE {new NpgsqlConnectionStringBuilder(Postgres).Database} WITH (FORCE)");
+        await AdministerAsync($"DROP DATABASE IF EXISTS {new NpgsqlConnectionStringBuilder(Postgres).Database} WITH (FORCE)");
     }
 
     /// <summary>A connection from outside the server, as another process would have.</summary>

@@ -116,6 +116,13 @@ public static class Permissions
         Permission.DeleteApiKey          => new(Standing.Role,         leaders,  everything,   true),
     };
 
+    /// <summary>Whether this table gives the role anything: such a role is authority here, and the others are the platform's own (R7).</summary>
+    public static bool IsAuthority(string role) => authority.Contains(role);
+
+    // From the rows, so that a role that enters the table is authority from then on.
+    private static readonly HashSet<string> authority =
+        new(Enum.GetValues<Permission>().SelectMany(permission => Of(permission).Roles).Concat(Own), StringComparer.Ordinal);
+
     /// <summary>R8: an owner alone grants or removes <c>owner</c>.</summary>
     public static bool MayGrantOwner(Standpoint standpoint) => standpoint.IsOperator || standpoint.Roles.Contains(Owner);
 }

@@ -29,7 +29,11 @@ public sealed record Policy
         AllowDuplicateProperties = false,
         DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
         NumberHandling = JsonNumberHandling.Strict,
-        Converters = { new NamesConverter(), new NetworksConverter(), new ZonedTime() },
+        Converters =
+        {
+            new NamesConverter(), new NetworksConverter(), new ZonedTime(),
+            new JsonStringEnumConverter<KeysMayGrant>(JsonNamingPolicy.CamelCase, allowIntegerValues: false),
+        },
     };
 
     public static Policy None { get; } = new();
@@ -59,6 +63,9 @@ public sealed record Policy
     /// <summary>Whether a key may make its own successor. Not set: no.</summary>
     public bool? SelfRotation { get; init; }
 
+    /// <summary>What a caller with a key may give to people here (R7). Not set: <see cref="Server.KeysMayGrant.PlatformRoles"/>.</summary>
+    public KeysMayGrant? KeysMayGrant { get; init; }
+
     [JsonIgnore]
     public bool IsNone => this == None;
 
@@ -80,6 +87,7 @@ public sealed record Policy
         TokenLifetimeSeconds = Less(a.TokenLifetimeSeconds, b.TokenLifetimeSeconds),
         RootKeys = Both(a.RootKeys, b.RootKeys),
         SelfRotation = Both(a.SelfRotation, b.SelfRotation),
+        KeysMayGrant = Less(a.KeysMayGrant, b.KeysMayGrant),
     };
 
     /// <summary>The first rule that a key breaks at a time; null: none. Scopes are not asked here: they narrow, and refuse only where nothing is left.</summary>
@@ -134,6 +142,8 @@ public sealed record Policy
     public override string ToString() => JsonSerializer.Serialize(this, Json);
 
     private static int? Less(int? a, int? b) => a is null ? b : b is null ? a : Math.Min(a.Value, b.Value);
+
+    private static KeysMayGrant? Less(KeysMayGrant? a, KeysMayGrant? b) => a is null || b < a ? b ?? a : a;
 
     private static bool? Both(bool? a, bool? b) => a is null ? b : b is null ? a : a.Value && b.Value;
 

@@ -22,7 +22,15 @@ public static class PolicyWords
         new("tokenLifetimeSeconds", "Token lifetime", policy.TokenLifetime is { } lifetime ? $"At most {When.Words(lifetime)}" : null),
         new("rootKeys", "Keys of the root in sub-organizations", policy.RootKeys switch { null => null, true => "Allowed", false => "Not allowed" }),
         new("selfRotation", "A key may rotate itself", policy.SelfRotation switch { null => null, true => "Yes", false => "No" }),
+        new("keysMayGrant", "What keys may grant to people", policy.KeysMayGrant is { } rule ? GrantWords(rule) : null),
     ];
+
+    private static string GrantWords(KeysMayGrant rule) => rule switch
+    {
+        KeysMayGrant.None => "Nothing",
+        KeysMayGrant.PlatformRoles => "The platform's own roles",
+        KeysMayGrant.All => "All that their user may, owner included: whoever finds a key can stay when it is deleted",
+    };
 
     public static string RuleTitle(PolicyRule rule) => rule switch
     {

@@ -19,6 +19,9 @@ public sealed record BackupManifest(int Format, DateTimeOffset MadeAt, string Pr
 public static class Backup
 {
     private const int Format = 1;
+    /// <summary>No place: a server that starts on what was put back and not made safe refuses.</summary>
+    private const string NotFinished = "restore not finished";
+
     private const string ManifestName = "manifest.json";
 
     private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web) { WriteIndented = true };
@@ -109,7 +112,7 @@ public static class Backup
             await PutAsync(folder, source, temporary.FullName);
             await using var target = new PostgresDatabase(options);
             target.Prepare();
-            await StorageCopy.RunAsync(source, target, progress);
+            await StorageCopy.RunAsync(source, target, progress, NotFinished);
         }
         finally
         {
@@ -126,6 +129,11 @@ public static class Backup
         await using (var source = new SqliteDatabase(folder)) StorageCopy.CopyProtectionKeys(source, target);
         File.Move(temporary, Path.Combine(dataFolder, "pakhouse.db"));
         target.Prepare();
+        await target.WriteAsync(async transaction =>
+        {
+            await DatabaseState.WriteAsync(transaction, "place", NotFinished);
+            return true;
+        });
     }
 
     /// <summary>Opens the file alone, as SQLite checks it, and reads how far it had come.</summary>

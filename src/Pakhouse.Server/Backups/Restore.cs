@@ -137,9 +137,9 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
         return (Math.Max(last, 0) / StatusLists.EntriesPerList + 1) * StatusLists.EntriesPerList;
     }
 
-    private static async Task PlaceAsync(DbTransaction transaction, DatabaseState old, string? identity, long restoredAt)
+    private async Task PlaceAsync(DbTransaction transaction, DatabaseState old, string? identity, long restoredAt)
     {
-        if (old.Deployment.Length == 0) await DatabaseState.WriteAsync(transaction, "id", Guid.CreateVersion7(DateTimeOffset.FromUnixTimeMilliseconds(restoredAt)).ToString());
+        if (old.Deployment.Length == 0) await DatabaseState.WriteAsync(transaction, "id", Ids.New(clock).ToString());
         await DatabaseState.WriteAsync(transaction, "place", identity ?? Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)));
         await DatabaseState.WriteAsync(transaction, "restored_at", restoredAt.ToString());
     }

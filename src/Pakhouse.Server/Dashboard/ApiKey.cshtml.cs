@@ -106,7 +106,9 @@ public sealed class NewApiKeyModel(Organizations organizations, ApiKeys keys, Ke
 }
 
 /// <summary>One API key: what it may do, its rotation and its end.</summary>
-public sealed class ApiKeyModel(Organizations organizations, ApiKeys keys, KeyTickets tickets, PakhouseOptions options, PublicAddress address, TimeProvider clock) : ApiKeyPage(organizations, options)
+public sealed class ApiKeyModel(
+    Organizations organizations, ApiKeys keys, KeyDeeds deeds, KeyTickets tickets, PakhouseOptions options, PublicAddress address, TimeProvider clock)
+    : ApiKeyPage(organizations, options)
 {
     /// <summary>Hours that the form offers for the overlap of a rotation.</summary>
     public static readonly int[] Hours = [0, 1, 24, 168, 720];
@@ -163,7 +165,9 @@ public sealed class ApiKeyModel(Organizations organizations, ApiKeys keys, KeyTi
     public async Task<IActionResult> OnPostDeleteAsync()
     {
         var deleted = await keys.DeleteAsync(Actor, OrganizationId, KeyId);
-        return deleted.Refusal is { } refused ? this.Refuse(refused) : this.SeeOther(BackUrl);
+        if (deleted.Refusal is { } refused) return this.Refuse(refused);
+        var did = await deeds.ListAsync(Actor, OrganizationId, KeyId);
+        return this.SeeOther(did is { IsRefused: false, Value.Count: > 0 } ? $"{KeyChangesModel.PageUrl(OrganizationId, KeyId)}?deleted=true" : BackUrl);
     }
 
     private async Task<IActionResult?> FindAsync()

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>The question before a key ends, as a page: it needs no script.</summary>
-public sealed class DeleteKeyModel(Organizations organizations, Keys keys, PakhouseOptions options, TimeProvider clock) : OrganizationPage(organizations)
+public sealed class DeleteKeyModel(Organizations organizations, Keys keys, KeyDeeds deeds, PakhouseOptions options, TimeProvider clock) : OrganizationPage(organizations)
 {
     [FromRoute]
     public string KeyId { get; set; } = "";
@@ -27,6 +27,11 @@ public sealed class DeleteKeyModel(Organizations organizations, Keys keys, Pakho
     public async Task<IActionResult> OnPostAsync()
     {
         var deleted = await keys.DeleteAsync(Actor, OrganizationId, KeyId);
-        return deleted.Refusal is { } refused ? this.Refuse(refused) : this.SeeOther($"{SecurityUrl(OrganizationId)}?deleted={KeyId}");
+        if (deleted.Refusal is { } refused) return this.Refuse(refused);
+        // Whoever ends a key that others may have had sees what it did.
+        var did = await deeds.ListAsync(Actor, OrganizationId, KeyId);
+        return this.SeeOther(did is { IsRefused: false, Value.Count: > 0 }
+            ? $"{KeyChangesModel.PageUrl(OrganizationId, KeyId)}?deleted=true"
+            : $"{SecurityUrl(OrganizationId)}?deleted={KeyId}");
     }
 }

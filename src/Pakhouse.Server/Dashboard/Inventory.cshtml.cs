@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>All keys of an organization for those who answer for them, and the question before something is done to many.</summary>
-public sealed class InventoryModel(Organizations organizations, Inventory inventory, TimeProvider clock) : OrganizationPage(organizations)
+public sealed class InventoryModel(Organizations organizations, Inventory inventory, KeyDeeds deeds, TimeProvider clock) : OrganizationPage(organizations)
 {
     [FromQuery(Name = "filter")]
     public string? Filter { get; set; }
@@ -18,6 +18,10 @@ public sealed class InventoryModel(Organizations organizations, Inventory invent
     /// <summary>To how many keys something was just done.</summary>
     [FromQuery(Name = "done")]
     public int? Done { get; set; }
+
+    /// <summary>Those of them that had changed something with their rights.</summary>
+    [FromQuery(Name = "changed")]
+    public IReadOnlyList<string> Changed { get; set; } = [];
 
     [BindProperty]
     public IReadOnlyList<string> KeyIds { get; set; } = [];
@@ -82,7 +86,9 @@ public sealed class InventoryModel(Organizations organizations, Inventory invent
         }
 
         var done = await inventory.ActAsync(Actor, OrganizationId, action.Value, KeyIds);
-        return done.Refusal is { } refusal ? this.Refuse(refusal) : this.SeeOther($"/organizations/{OrganizationId}/keys?done={done.Value.Count}");
+        if (done.Refusal is { } refusal) return this.Refuse(refusal);
+        var changed = action == KeyAction.Delete ? await deeds.WhichDidAnythingAsync(Actor, OrganizationId, KeyIds) : [];
+        return this.SeeOther($"/organizations/{OrganizationId}/keys?done={done.Value.Count}{string.Concat(changed.Select(id => $"&changed={id}"))}");
     }
 
     private async Task<IActionResult> ShowAsync()
@@ -91,6 +97,7 @@ public sealed class InventoryModel(Organizations organizations, Inventory invent
         var page = await inventory.ListAsync(Actor, OrganizationId, new(Known, Search ?? "", After ?? ""), Inventory.PageLength);
         if (page.Refusal is { } refused) return this.Refuse(refused);
         Rows = page.Value;
+        Changed = [.. Changed.Where(id => KeyFormat.IsId(id))];
         return Page();
     }
 

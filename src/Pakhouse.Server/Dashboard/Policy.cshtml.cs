@@ -40,6 +40,9 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
     public string? SelfRotation { get; set; }
 
     [BindProperty]
+    public string? KeysMayGrant { get; set; }
+
+    [BindProperty]
     public string? EnforcedFrom { get; set; }
 
     [BindProperty]
@@ -73,7 +76,7 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
         (nameof(Holders), Holders), .. HolderRoles.Select(role => (nameof(HolderRoles), (string?)role)), (nameof(KeysPerMember), KeysPerMember),
         (nameof(LifetimeDefaultDays), LifetimeDefaultDays), (nameof(LifetimeMaxDays), LifetimeMaxDays), .. Scopes.Select(scope => (nameof(Scopes), (string?)scope)),
         (nameof(Networks), Networks), (nameof(TokenLifetimeSeconds), TokenLifetimeSeconds), (nameof(RootKeys), RootKeys), (nameof(SelfRotation), SelfRotation),
-        (nameof(EnforcedFrom), EnforcedFrom), (nameof(Warn), Warn ? "true" : "false"), (nameof(Version), Version),
+        (nameof(KeysMayGrant), KeysMayGrant), (nameof(EnforcedFrom), EnforcedFrom), (nameof(Warn), Warn ? "true" : "false"), (nameof(Version), Version),
     ];
 
     public async Task<IActionResult> OnGetAsync()
@@ -129,7 +132,8 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
         (KeysPerMember, LifetimeDefaultDays, LifetimeMaxDays, TokenLifetimeSeconds) = (policy.KeysPerMember?.ToString(), policy.LifetimeDefaultDays?.ToString(), policy.LifetimeMaxDays?.ToString(), policy.TokenLifetimeSeconds?.ToString());
         Scopes = [.. policy.Scopes ?? options.Scopes];
         Networks = policy.Networks is { } networks ? string.Join('\n', networks) : null;
-        (RootKeys, SelfRotation) = (policy.RootKeys == false ? "false" : "", policy.SelfRotation switch { null => "", true => "true", false => "false" });
+        (RootKeys, SelfRotation) = (policy.RootKeys switch { null => "", true => "true", false => "false" }, policy.SelfRotation switch { null => "", true => "true", false => "false" });
+        KeysMayGrant = policy.KeysMayGrant is { } rule ? PolicyEndpoints.Name(rule) : "";
         Warn = true;
     }
 
@@ -160,8 +164,9 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
             Scopes = scopes.Count == 0 || options.Scopes.IsSubsetOf(scopes) ? null : scopes,
             Networks = set,
             TokenLifetimeSeconds = Number(TokenLifetimeSeconds, "tokenLifetimeSeconds"),
-            RootKeys = RootKeys == "false" ? false : null,
+            RootKeys = RootKeys switch { "true" => true, "false" => false, _ => null },
             SelfRotation = SelfRotation switch { "true" => true, "false" => false, _ => null },
+            KeysMayGrant = Enum.GetValues<KeysMayGrant>().Where(rule => PolicyEndpoints.Name(rule) == KeysMayGrant).Select(rule => (KeysMayGrant?)rule).FirstOrDefault(),
         };
         return Errors.Any ? null : policy;
     }

@@ -75,7 +75,8 @@ public sealed class SignInModel(PasswordSignIn signIn, SecondFactor secondFactor
         Errors.Add(refusal);
         await ShowAsync();
         // 403 would be for somebody known; here nobody is.
-        Response.StatusCode = refusal.Code == RefusalCode.SlowDown ? refusal.Status : StatusCodes.Status400BadRequest;
+        var isLater = refusal.Code is RefusalCode.SlowDown or RefusalCode.TemporarilyUnavailable;
+        Response.StatusCode = isLater ? refusal.Status : StatusCodes.Status400BadRequest;
         if (refusal.RetryAfterSeconds is { } seconds) Response.Headers.RetryAfter = seconds.ToString();
         return Page();
     }

@@ -29,10 +29,10 @@ public static partial class Edge
         }
 
         var draining = app.Services.GetRequiredService<Draining>();
-        var scheme = options.IsHttps ? Uri.UriSchemeHttps : Uri.UriSchemeHttp;
+        var origin = app.Services.GetRequiredService<PublicAddress>();
         app.Use((context, next) =>
         {
-            context.Request.Scheme = scheme;
+            (context.Request.Scheme, context.Request.Host) = (origin.Scheme, origin.Host);
             if (draining.IsOn) context.Response.Headers.Connection = "close"; // the caller's next request goes elsewhere
             // Some clients are configured with a trailing slash and post to //auth/v1/token.
             if (context.Request.Path.Value is { } path && path.Contains("//", StringComparison.Ordinal)) context.Request.Path = CollapseSlashes(path);

@@ -82,7 +82,7 @@ public class FailureLimit(int perMinute, TimeProvider clock)
     }
 
     /// <summary>An IPv6 customer has a /64 at least: counting single addresses would count nothing.</summary>
-    private static IPAddress Network(IPAddress address)
+    internal static IPAddress Network(IPAddress address)
     {
         if (address.IsIPv4MappedToIPv6) return address.MapToIPv4();
         if (address.AddressFamily != AddressFamily.InterNetworkV6) return address;

@@ -10,9 +10,15 @@ namespace Pakhouse.Server;
 public sealed class PublicAddress(PakhouseOptions options, IServer server)
 {
     private string? value;
+    private string? host;
 
     /// <summary>In a command, where nothing listens: the address that the server is set to listen on.</summary>
     public string Value => value ?? (Known() is { } known ? value = known.TrimEnd('/') : options.Listen.GetLeftPart(UriPartial.Authority));
 
     private string? Known() => options.PublicAddress?.GetLeftPart(UriPartial.Authority) ?? server.Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault();
+
+    /// <summary>What stands in for the request's own words, so that no address made from a request leaves this server.</summary>
+    public string Scheme => options.IsHttps ? Uri.UriSchemeHttps : Uri.UriSchemeHttp;
+
+    public HostString Host => new(host ??= new Uri(Value).Authority); // asked by requests, so the server listens
 }

@@ -117,6 +117,7 @@ internal static class KeyMails
             {key.Name} ({key.Id})
               Organization: {key.OrganizationName}
               Found at:     {facts.FoundAt.GetValueOrDefault(key.Id) ?? "not told"}
+              What it did:  {address}{KeyChangesModel.PageUrl(key.OrganizationId, key.Id)}
               {address}{OrganizationPage.SecurityUrl(key.OrganizationId)}
             """);
         var (subject, what) = keys.Count == 1 ? ("A key leaked and was deleted", "A key") : ($"{keys.Count} keys leaked and were deleted", $"{keys.Count} keys");
@@ -127,7 +128,7 @@ internal static class KeyMails
 
             {string.Join("\n\n", each)}
 
-            What to do: generate another key, put it where this one was needed and nowhere else, and look at what this one was last used for.
+            What to do: generate another key, put it where this one was needed and nowhere else, and look at what this one was used for. Invitations that it sent are withdrawn; the page above takes back what else it gave.
             """);
     }
 

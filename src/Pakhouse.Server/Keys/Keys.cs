@@ -135,8 +135,8 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         if (standpoint.Refusal is { } refused) return refused;
 
         // Somebody else's key and no key at all are one answer: ids of others cannot be found out here.
-        if (standpoint.Value.MembershipId is not { } membership) return NoSuchKey; // an inherited member holds none here
-        var own = KeySet.OfMembership(keyId, membership);
+        if (standpoint.Value.MembershipId is not { } membershipId) return NoSuchKey; // an inherited member holds none here (R2)
+        var own = KeySet.OfMembership(keyId, membershipId);
         return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByHolder, own) == 0 ? NoSuchKey : true;
     });
 

@@ -15,14 +15,19 @@ public sealed record OpenInvitation(Invitation Invitation, string RootName, bool
 /// <summary>
 /// Invitations as the invited see them: the link in the message, and the two ways to accept, with the account that the address has or with a new one.
 /// <para>Invariant: a code is worth one acceptance, before its parts expire, while the organizations work, and for the address that it was sent
-/// to. Of the code only its hash is stored; 256 bits need no limit on guesses.</para>
+/// to; and of its parts only those count which whoever sent them could still send (<see cref="Senders"/>). Of the code only its hash is stored; 256 bits need no limit on guesses.</para>
 /// </summary>
-public sealed class InvitationAnswers(Database database, Users users, ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
+public sealed class InvitationAnswers(Database database, Users users, PasswordWork work, Senders senders, KeyNotices notices,
+    ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
 {
     private const int CodeLengthMax = 64;
 
     private static readonly Refusal codeRefused = new(RefusalCode.NotFound,
         "This invitation does not work: it was accepted or withdrawn, it has expired, or a newer message has a newer link. Ask whoever invited you to send it again.", "invitation unknown, ended or expired");
+
+    private static readonly Refusal senderRefused = new(RefusalCode.NotFound,
+        "This invitation does not work: whoever sent it may not invite you any more, or the key that sent it has ended. Ask an owner of the organization to invite you.",
+        "invitation whose sender may not send it now");
 
     private static readonly Refusal suspended = new(RefusalCode.Conflict, "The organization is disabled at present: try again when it works again.", "invitation to a disabled organization");
 
@@ -49,7 +54,7 @@ public sealed class InvitationAnswers(Database database, Users users, ILookupNor
     /// <summary>For somebody new: an account with the invited address, which whoever has the link has shown to be theirs.</summary>
     public async Task<Outcome<User>> SignUpAsync(string code, string name, string password, IPAddress? address)
     {
-        var made = await database.ChangeAsync<Guid>(async transaction =>
+        var made = await work.RunAsync(() => database.ChangeAsync<Guid>(async transaction =>
         {
             var opened = await OpenAsync(transaction.Connection!, transaction, code);
             if (opened.Refusal is { } refused) return refused;
@@ -58,7 +63,7 @@ public sealed class InvitationAnswers(Database database, Users users, ILookupNor
             if (user.IsRefused) return user;
             var accepted = await AcceptAsync(transaction, Actor.Session(user.Value, address), opened.Value.Invitation);
             return accepted.Refusal is { } refusal ? refusal : user;
-        });
+        }));
         if (made.Refusal is { } refusal) return refusal;
         return (await users.FindAsync(made.Value))!;
     }
@@ -67,7 +72,8 @@ public sealed class InvitationAnswers(Database database, Users users, ILookupNor
     {
         if (code.Length > CodeLengthMax) return codeRefused;
         var found = await InvitationRows.SelectAsync(connection, transaction, "i.code_hash = @hash AND p.expires_at > @now", new { hash = Hash(code), now = clock.GetUtcNow() });
-        if (found is not [var invitation, ..]) return codeRefused;
+        if (found is not [var sent, ..]) return codeRefused;
+        if (await senders.KeepValidAsync(connection, transaction, sent) is not { } invitation) return senderRefused;
         var root = await connection.QuerySingleAsync<Root>(
             """
             SELECT o.name, (SELECT COUNT(*) FROM users u WHERE u.email_normalized = i.email_normalized AND u.kind = 'person' AND u.deleted_at IS NULL) AS accounts,
@@ -79,8 +85,9 @@ public sealed class InvitationAnswers(Database database, Users users, ILookupNor
 
     private async Task<Outcome<Guid>> AcceptAsync(DbTransaction transaction, Actor actor, Invitation invitation)
     {
-        foreach (var (id, roles) in invitation.OrganizationsAndRoles)
+        foreach (var part in invitation.OrganizationsAndRoles)
         {
+            var (id, roles) = part;
             await InvitationRows.EndAsync(transaction, invitation.Id, id);
             // Who was added in the meantime keeps the roles that were given then.
             if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM memberships WHERE organization_id = @id AND user_id = @UserId AND ended_at IS NULL", new { id, actor.UserId }, transaction) > 0) continue;
@@ -88,9 +95,11 @@ public sealed class InvitationAnswers(Database database, Users users, ILookupNor
             var living = options.Roles.Living(roles);
             await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteAccept, id, invitation.Id.ToString(), actor.UserId, Members.Shown(living));
             await Members.InsertAsync(transaction, clock, actor, id, actor.UserId!.Value, living);
+            await notices.WriteAsync(transaction, part.KeyId,
+                new KeyChange(id, KeyChange.Accepted, MailContent.Unlinked(invitation.Email), actor.UserId, invitation.Id, NameSet.Empty, living));
         }
 
-        // What had expired is over with it: the code is used.
+        // What had expired, or was sent by somebody who could not send it now, is over with it: the code is used.
         await transaction.Connection!.ExecuteAsync(
             "DELETE FROM invitation_parts WHERE invitation_id = @Id; DELETE FROM invitations WHERE id = @Id", new { invitation.Id }, transaction);
         return invitation.OrganizationsAndRoles[0].OrganizationId;

@@ -10,7 +10,8 @@ internal static class InvitationRows
     public static async Task<IReadOnlyList<Invitation>> SelectAsync(DbConnection connection, DbTransaction? transaction, string which, object parameters) =>
         [.. (await connection.QueryAsync<Row>(
             $"""
-            SELECT i.id, i.root_id, i.email, i.created_at, i.sent_at, p.expires_at, u.name AS invited_by, p.organization_id, o.name AS organization_name, p.roles
+            SELECT i.id, i.root_id, i.email, i.created_at, i.sent_at, p.expires_at, u.name AS invited_by,
+                   p.invited_by AS sender_id, p.key_id, p.organization_id, o.name AS organization_name, p.roles
             FROM invitations i
             JOIN invitation_parts p ON p.invitation_id = i.id
             JOIN organizations o ON o.id = p.organization_id
@@ -28,7 +29,10 @@ internal static class InvitationRows
                 CreatedAt = rows.First().CreatedAt,
                 SentAt = rows.First().SentAt,
                 ExpiresAt = rows.Max(row => row.ExpiresAt),
-                OrganizationsAndRoles = [.. rows.Select(row => new OrganizationRoles(row.OrganizationId, row.Roles) { OrganizationName = row.OrganizationName })],
+                OrganizationsAndRoles = [.. rows.Select(row => new OrganizationRoles(row.OrganizationId, row.Roles)
+                {
+                    OrganizationName = row.OrganizationName, InvitedBy = row.SenderId, KeyId = row.KeyId,
+                })],
             })];
 
     /// <summary>Ends one part, and the invitation with its last.</summary>
@@ -38,12 +42,32 @@ internal static class InvitationRows
         DELETE FROM invitations WHERE id = @invitationId AND NOT EXISTS (SELECT 1 FROM invitation_parts WHERE invitation_id = @invitationId);
         """, new { invitationId, organizationId }, transaction);
 
+    /// <summary>Ends what was sent with keys that have ended: nobody could accept it any more (<see cref="Senders"/>), and nobody shall wait for it.</summary>
+    /// <param name="keys">Those that ended in this transaction.</param>
+    public static async Task WithdrawAsync(DbTransaction transaction, TimeProvider clock, Actor actor, KeySet keys)
+    {
+        var ended = (await transaction.Connection!.QueryAsync<Row>(
+            $"""
+            DELETE FROM invitation_parts WHERE key_id IN (SELECT k.id FROM access_keys k WHERE {keys.Where} AND k.status = {KeyStatus.Invalid})
+            RETURNING invitation_id AS id, organization_id, roles, key_id
+            """, keys.With(new { }), transaction)).AsList();
+        foreach (var part in ended)
+        {
+            await transaction.Connection!.ExecuteAsync(
+                "DELETE FROM invitations WHERE id = @Id AND NOT EXISTS (SELECT 1 FROM invitation_parts WHERE invitation_id = @Id)", new { part.Id }, transaction);
+            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteDelete, part.OrganizationId, part.Id.ToString(), null,
+                $"{Members.Shown(part.Roles)}; key {part.KeyId} ended");
+        }
+    }
+
     private sealed record Row
     {
         public Guid Id { get; init; }
         public Guid RootId { get; init; }
         public string Email { get; init; } = "";
         public string? InvitedBy { get; init; }
+        public Guid? SenderId { get; init; }
+        public string? KeyId { get; init; }
         public DateTimeOffset CreatedAt { get; init; }
         public DateTimeOffset SentAt { get; init; }
         public DateTimeOffset ExpiresAt { get; init; }

@@ -12,6 +12,12 @@ public sealed record OrganizationRoles(Guid OrganizationId, NameSet Roles)
 {
     /// <summary>Empty where a caller only names the organization.</summary>
     public string OrganizationName { get; init; } = "";
+
+    /// <summary>Who sent it last; null: the operator.</summary>
+    internal Guid? InvitedBy { get; init; }
+
+    /// <summary>With which key; null: with a session, or at the machine.</summary>
+    internal string? KeyId { get; init; }
 }
 
 /// <summary>An invitation that waits to be accepted, or has expired.</summary>
@@ -40,7 +46,8 @@ public sealed record Invitation
 /// <para>Invariant: nothing here tells whether an address has an account. Whoever sends a part of an invitation may give what stands in it (R8),
 /// and prolongs no other part.</para>
 /// </summary>
-public sealed class Invitations(Database database, Members members, Mails mails, PublicAddress publicAddress, ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
+public sealed class Invitations(
+    Database database, Members members, KeyNotices notices, Mails mails, PublicAddress publicAddress, ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
 {
     /// <summary>Of one invitation.</summary>
     public const int OrganizationsMax = 100;
@@ -82,7 +89,7 @@ public sealed class Invitations(Database database, Members members, Mails mails,
             INSERT INTO invitations (id, root_id, email, email_normalized, code_hash, created_at, sent_at) VALUES (@id, @rootId, @email, @normalized, @hash, @now, @now)
             ON CONFLICT (root_id, email_normalized) DO UPDATE SET sent_at = excluded.sent_at RETURNING id
             """, new { id = Ids.New(clock), rootId, email, normalized, hash = RandomNumberGenerator.GetBytes(32), now }, transaction);
-        await WriteAsync(transaction, actor, invitation, organizationsAndRoles, Did.InviteCreate);
+        await WriteAsync(transaction, actor, invitation, email, organizationsAndRoles, Did.InviteCreate);
         return await SendAsync(transaction, actor, rootId, invitation) is { } refusal ? refusal : await ReadAsync(transaction, demanded.Value, invitation);
     });
 
@@ -101,7 +108,7 @@ public sealed class Invitations(Database database, Members members, Mails mails,
         if (found.Refusal is { } refused) return refused;
         var demanded = await DemandAsync(transaction, actor, organizationId, found.Value.OrganizationsAndRoles);
         if (demanded.Refusal is { } refusal) return refusal;
-        await WriteAsync(transaction, actor, found.Value.Id, found.Value.OrganizationsAndRoles, Did.InviteAgain);
+        await WriteAsync(transaction, actor, found.Value.Id, found.Value.Email, found.Value.OrganizationsAndRoles, Did.InviteAgain);
         return await SendAsync(transaction, actor, found.Value.RootId, found.Value.Id) is { } tooMany ? tooMany : await ReadAsync(transaction, demanded.Value, found.Value.Id);
     });
 
@@ -116,8 +123,11 @@ public sealed class Invitations(Database database, Members members, Mails mails,
         {
             if (found.Value.OrganizationsAndRoles.FirstOrDefault(one => one.OrganizationId == id) is not { } before)
                 return new Refusal(RefusalCode.NotFound, "organizationsAndRoles: the invitation is not for one of these organizations; invite the address there.", "a part that is not there");
-            await transaction.Connection!.ExecuteAsync("UPDATE invitation_parts SET roles = @roles, invited_by = @UserId WHERE invitation_id = @invitation AND organization_id = @id",
-                new { invitation = found.Value.Id, id, roles, actor.UserId }, transaction);
+            await transaction.Connection!.ExecuteAsync(
+                "UPDATE invitation_parts SET roles = @roles, invited_by = @UserId, key_id = @KeyId WHERE invitation_id = @invitation AND organization_id = @id",
+                new { invitation = found.Value.Id, id, roles, actor.UserId, actor.KeyId }, transaction);
+            await notices.WriteAsync(transaction, actor.KeyId,
+                new KeyChange(id, KeyChange.InvitationChanged, MailContent.Unlinked(found.Value.Email), null, found.Value.Id, before.Roles, roles));
             await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteUpdate, id, found.Value.Id.ToString(), null, $"{Members.Shown(before.Roles)} → {Members.Shown(roles)}");
         }
 
@@ -132,6 +142,8 @@ public sealed class Invitations(Database database, Members members, Mails mails,
         foreach (var (id, roles) in found.Value.OrganizationsAndRoles)
         {
             await InvitationRows.EndAsync(transaction, found.Value.Id, id);
+            await notices.WriteAsync(transaction, actor.KeyId,
+                new KeyChange(id, KeyChange.InvitationWithdrawn, MailContent.Unlinked(found.Value.Email), null, found.Value.Id, roles, NameSet.Empty));
             await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteDelete, id, found.Value.Id.ToString(), null, Members.Shown(roles));
         }
 
@@ -152,7 +164,7 @@ public sealed class Invitations(Database database, Members members, Mails mails,
             if (there.IsRefused) return there;
             if (id != organizationId && there.Value.RootId != organizationId) return Guard.NotFound;
             if (members.CheckRoles(roles, NameSet.Empty) is { } refusal) return refusal;
-            if (roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(there.Value)) return Members.OwnerOnly;
+            if (await Grants.ToNewAsync(transaction.Connection!, transaction, actor, there.Value, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
         }
 
         return here;
@@ -173,17 +185,22 @@ public sealed class Invitations(Database database, Members members, Mails mails,
 
     private static string Seen(Standpoint standpoint) => standpoint.RootId is null ? "1 = 1" : "p.organization_id = @organizationId";
 
-    private async Task WriteAsync(DbTransaction transaction, Actor actor, Guid invitation, IReadOnlyList<OrganizationRoles> parts, string did)
+    private async Task WriteAsync(DbTransaction transaction, Actor actor, Guid invitation, string email, IReadOnlyList<OrganizationRoles> parts, string did)
     {
         foreach (var (id, roles) in parts)
         {
             await transaction.Connection!.ExecuteAsync(
                 """
-                INSERT INTO invitation_parts (invitation_id, organization_id, roles, invited_by, expires_at) VALUES (@invitation, @id, @roles, @UserId, @expiresAt)
-                ON CONFLICT (invitation_id, organization_id) DO UPDATE SET roles = excluded.roles, invited_by = excluded.invited_by, expires_at = excluded.expires_at
-                """, new { invitation, id, roles, actor.UserId, expiresAt = clock.GetUtcNow() + options.InvitationLifetime }, transaction);
+                INSERT INTO invitation_parts (invitation_id, organization_id, roles, invited_by, key_id, expires_at)
+                VALUES (@invitation, @id, @roles, @UserId, @KeyId, @expiresAt)
+                ON CONFLICT (invitation_id, organization_id)
+                DO UPDATE SET roles = excluded.roles, invited_by = excluded.invited_by, key_id = excluded.key_id, expires_at = excluded.expires_at
+                """, new { invitation, id, roles, actor.UserId, actor.KeyId, expiresAt = clock.GetUtcNow() + options.InvitationLifetime }, transaction);
             await ActivityLog.WriteAsync(transaction, clock, actor, did, id, invitation.ToString(), null, Members.Shown(roles));
         }
+
+        await notices.WriteAsync(transaction, actor.KeyId,
+            [.. parts.Select(part => new KeyChange(part.OrganizationId, KeyChange.Invited, MailContent.Unlinked(email), null, invitation, NameSet.Empty, part.Roles))]);
     }
 
     /// <summary>A new code, in a message; of the code only the hash stays.</summary>

@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// <para>Invariant: a membership that ended is never opened again, and its keys ended in the same transaction (R5). A root
 /// always has an owner who can sign in (R8); its sub-organizations have that owner too (R1).</para>
 /// </summary>
-public sealed class Members(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
+public sealed class Members(Database database, PakhouseOptions options, KeyLifecycle lifecycle, KeyNotices notices, TimeProvider clock)
 {
     public const int RolesMax = 32;
     public const int PageSize = 50;
@@ -21,13 +21,14 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.AddMember, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         if (CheckRoles(roles, NameSet.Empty) is { } refusal) return refusal;
-        if (roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return OwnerOnly;
+        if (await Grants.ToNewAsync(transaction.Connection!, transaction, actor, standpoint.Value, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
         // Nobody is made a member without having been asked, and an id opens no way to find out who has an account.
         if (await MemberRows.FindAsync(transaction.Connection!, transaction, standpoint.Value, userId, anybody: actor.Credential == Credential.Operator) is not { } found)
             return new Refusal(RefusalCode.NotFound, "This person is in none of the organizations here: send an invitation.", "nobody, or somebody from elsewhere");
         if (found.MembershipId is not null)
             return new Refusal(RefusalCode.Conflict, "This person is a member of the organization already: change the roles instead.", "already a direct member");
 
+        await TellAsync(transaction, actor, organizationId, KeyChange.Added, userId, NameSet.Empty, roles);
         return await InsertAsync(transaction, clock, actor, organizationId, userId, roles);
     });
 
@@ -37,7 +38,9 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RemoveMember, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
-        if (current.Roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return OwnerOnly;
+        if (await Grants.ToRemoveAsync(transaction, actor, standpoint.Value, current.Roles, current.RootRoles ?? NameSet.Empty, clock.GetUtcNow()) is { } notTheirs)
+            return notTheirs;
+        await TellAsync(transaction, actor, organizationId, KeyChange.Removed, userId, current.Roles, NameSet.Empty);
         return await EndAsync(transaction, actor, current) is { } refusal ? refusal : true;
     });
 
@@ -57,11 +60,12 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
         if (standpoint.Refusal is { } refused) return refused;
         if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
         if (CheckRoles(roles, current.Roles) is { } refusal) return refusal;
-        if (roles.Contains(Permissions.Owner) != current.Roles.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint.Value)) return OwnerOnly;
+        if (await Grants.ToChangeAsync(transaction, actor, standpoint.Value, current.Roles, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
         if (!roles.Contains(Permissions.Owner) && await IsLastOwnerAsync(transaction, current)) return lastOwner;
 
         await transaction.Connection!.ExecuteAsync("UPDATE memberships SET roles = @roles WHERE id = @Id", new { roles, current.Id }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberRoleUpdate, organizationId, userId.ToString(), userId, $"{Shown(current.Roles)} → {Shown(roles)}");
+        if (!roles.Equals(current.Roles)) await TellAsync(transaction, actor, organizationId, KeyChange.RolesChanged, userId, current.Roles, roles);
         return true;
     });
 
@@ -141,9 +145,11 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
         public Guid OrganizationId { get; init; }
         public Guid UserId { get; init; }
         public NameSet Roles { get; init; } = NameSet.Empty;
+
+        /// <summary>Held in the root; null where the organization is one, or the person no member of it.</summary>
+        public NameSet? RootRoles { get; init; }
     }
 
-    internal static readonly Refusal OwnerOnly = new(RefusalCode.AccessDenied, "Only an owner can grant or remove the role owner: ask one of the organization's owners.", "owner granted or removed by no owner (R8)");
     private static readonly Refusal lastOwner = new(RefusalCode.Conflict, "This is the organization's last owner: make somebody else an owner first.", "last owner (R8)");
     private static readonly Refusal notAMember = new(RefusalCode.NotFound, "This person is not a direct member of the organization.", "no current membership");
 
@@ -158,9 +164,22 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
             : null;
     }
 
+    private async Task TellAsync(DbTransaction transaction, Actor actor, Guid organizationId, string change, Guid userId, NameSet before, NameSet after)
+    {
+        if (actor.KeyId is null) return;
+        var name = await transaction.Connection!.QuerySingleAsync<string>("SELECT name FROM users WHERE id = @userId", new { userId }, transaction);
+        await notices.WriteAsync(transaction, actor.KeyId, new KeyChange(organizationId, change, MailContent.Unlinked(name), userId, null, before, after));
+    }
+
     private static Task<Membership?> CurrentAsync(DbTransaction transaction, Guid organizationId, Guid userId) =>
         transaction.Connection!.QuerySingleOrDefaultAsync<Membership>(
-            "SELECT m.id, m.organization_id, m.user_id, m.roles FROM memberships m JOIN users u ON u.id = m.user_id AND u.kind = 'person' WHERE m.organization_id = @organizationId AND m.user_id = @userId AND m.ended_at IS NULL",
+            """
+            SELECT m.id, m.organization_id, m.user_id, m.roles, rm.roles AS root_roles FROM memberships m
+            JOIN users u ON u.id = m.user_id AND u.kind = 'person'
+            JOIN organizations o ON o.id = m.organization_id
+            LEFT JOIN memberships rm ON rm.organization_id = o.root_id AND rm.user_id = m.user_id AND rm.ended_at IS NULL
+            WHERE m.organization_id = @organizationId AND m.user_id = @userId AND m.ended_at IS NULL
+            """,
             new { organizationId, userId }, transaction);
 
     /// <summary>Of a root only: a sub-organization has the owners of its root. A disabled owner cannot act, and does not count.</summary>

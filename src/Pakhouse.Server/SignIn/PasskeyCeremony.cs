@@ -19,15 +19,15 @@ public sealed class PasskeyCeremony : IDisposable
 
     private readonly Passkeys passkeys;
     private readonly StepCookies steps;
-    private readonly Database database;
+    private readonly SignInFailures failures;
     private readonly SignInLimit limit;
-    private readonly TimeProvider clock;
     private readonly UserManager<User> manager;
     private readonly PasskeyHandler<User> handler;
 
-    public PasskeyCeremony(Passkeys passkeys, PasskeyStore store, StepCookies steps, Database database, SignInLimit limit, IOptions<IdentityOptions> identity, IOptions<IdentityPasskeyOptions> options, TimeProvider clock)
+    public PasskeyCeremony(Passkeys passkeys, PasskeyStore store, StepCookies steps, SignInFailures failures, SignInLimit limit,
+        IOptions<IdentityOptions> identity, IOptions<IdentityPasskeyOptions> options)
     {
-        (this.passkeys, this.steps, this.database, this.limit, this.clock) = (passkeys, steps, database, limit, clock);
+        (this.passkeys, this.steps, this.failures, this.limit) = (passkeys, steps, failures, limit);
         // The handler takes the store out of a UserManager and asks nothing else of it.
         manager = new(store, identity, null!, [], [], null!, new IdentityErrorDescriber(), null!, NullLogger<UserManager<User>>.Instance);
         handler = new(manager, options);
@@ -63,7 +63,7 @@ public sealed class PasskeyCeremony : IDisposable
         var result = await handler.PerformAssertionAsync(new PasskeyAssertionContext { HttpContext = context, CredentialJson = credential, AssertionState = state });
         if (!result.Succeeded || result.User.DisabledAt is not null || !result.Passkey.IsUserVerified || !await passkeys.NoteUseAsync(result.Passkey))
         {
-            await PasswordSignIn.RecordFailureAsync(database, clock, null, address, SignInMethod.Passkey);
+            await failures.RecordAsync(null, address, SignInMethod.Passkey);
             return refused with { Reason = result.Failure?.Message ?? "passkey of a disabled user, or a copy of one" };
         }
 

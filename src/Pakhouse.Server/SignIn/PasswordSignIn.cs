@@ -10,7 +10,8 @@ namespace Pakhouse.Server;
 /// words, in the steps taken and in what it writes, so that nobody finds out who has an account.
 /// <para>Invariant: an attempt is counted before the password is looked at (<see cref="SignInAttempts"/>).</para>
 /// </summary>
-public sealed class PasswordSignIn(Database database, Users users, IPasswordHasher<User> hasher, ILookupNormalizer normalizer, SignInAttempts attempts, SignInLimit limit, PakhouseOptions options, TimeProvider clock)
+public sealed class PasswordSignIn(Database database, Users users, IPasswordHasher<User> hasher, PasswordWork work,
+    ILookupNormalizer normalizer, SignInAttempts attempts, SignInFailures failures, SignInLimit limit, PakhouseOptions options)
 {
     // Verified when there is nothing to verify: the answer takes as long. Made by the same hasher, so its work follows the settings.
     private readonly string decoy = hasher.HashPassword(new User(), RandomNumberGenerator.GetHexString(32));
@@ -23,6 +24,14 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
         limit.Count(address); // before the work, so that a burst is limited too; taken back by a success
         if (email.Length > Users.EmailLengthMax || password.Length > PasswordRules.LengthMax || email.Any(char.IsControl)) return Refused("out of bounds");
 
+        var proved = await work.RunAsync(() => VerifyAsync(email, password, address));
+        // Nobody's failure: a server that is busy locks nobody out.
+        if (!proved.IsRefused || proved.Refusal?.Code == RefusalCode.TemporarilyUnavailable) limit.TakeBack(address);
+        return proved;
+    }
+
+    private async Task<Outcome<User>> VerifyAsync(string email, string password, IPAddress? address)
+    {
         var normalized = normalizer.NormalizeEmail(email.Trim());
         var isOpen = await attempts.TakeAsync(normalized);
         var user = await users.FindByEmailAsync(email);
@@ -31,11 +40,10 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
         if (!isOpen || user?.PasswordHash is null || user.DisabledAt is not null || verdict == PasswordVerificationResult.Failed)
         {
             // A locked address adds nothing to the record, so nobody can fill it by asking on.
-            if (isOpen) await RecordFailureAsync(database, clock, user, address, SignInMethod.Password);
+            if (isOpen) await failures.RecordAsync(user, address, SignInMethod.Password);
             return Refused(!isOpen ? "locked" : user is null ? "unknown address" : user.DisabledAt is not null ? "disabled" : "wrong password");
         }
 
-        limit.TakeBack(address);
         await database.WriteAsync(async transaction =>
         {
             await SignInAttempts.ForgetAsync(transaction, normalized);
@@ -45,13 +53,6 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
         });
         return user;
     }
-
-    /// <summary>The same row whether somebody has the address or not; whose it is, only the subject says. Nobody was proved, so nobody is the actor.</summary>
-    internal static Task<bool> RecordFailureAsync(Database database, TimeProvider clock, User? user, IPAddress? address, string method) => database.WriteAsync(async transaction =>
-    {
-        await ActivityLog.WriteAsync(transaction, clock, new Actor(Credential.Session, null, Address: address), Did.LoginFailed, null, user?.Id.ToString() ?? "", user?.Id, method);
-        return true;
-    });
 
     /// <summary>The platform's own provider is the only way in; no page that would say otherwise is believed.</summary>
     internal static readonly Refusal ProviderOnly = new(RefusalCode.NotFound, "On this server people sign in through the identity provider only.", "a way to sign in that is off");

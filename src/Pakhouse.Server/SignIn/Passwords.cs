@@ -13,8 +13,9 @@ namespace Pakhouse.Server;
 /// <para>Invariant: whoever asks for a link learns nothing. For an address that nobody has, the same rows are written in the same transaction, and
 /// the message is taken back.</para>
 /// </summary>
-public sealed class Passwords(Database database, Users users, PasswordSignIn signIn, PasswordRules rules, IPasswordHasher<User> hasher, ILookupNormalizer normalizer, SignInAttempts attempts, SignInLimit limit,
-    Mails mails, PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
+public sealed class Passwords(Database database, Users users, PasswordSignIn signIn, PasswordRules rules, IPasswordHasher<User> hasher,
+    PasswordWork work, ILookupNormalizer normalizer, SignInAttempts attempts, SignInLimit limit, Mails mails,
+    PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
 {
     public static readonly TimeSpan LinkLifetime = TimeSpan.FromHours(1);
 
@@ -32,7 +33,7 @@ public sealed class Passwords(Database database, Users users, PasswordSignIn sig
         var proved = await signIn.SignInAsync(session.Email, old, actor.Address);
         if (proved.Refusal is { } refusal) return refusal.Code == RefusalCode.AccessDenied && refusal.Reason != "locked" ? wrong : refusal;
         if (await rules.CheckAsync(password) is { } badPassword) return badPassword;
-        return await database.ChangeAsync<bool>(async transaction =>
+        return await work.RunAsync(() => database.ChangeAsync<bool>(async transaction =>
         {
             await SetAsync(transaction, proved.Value, password);
             await transaction.Connection!.ExecuteAsync("UPDATE sessions SET security_stamp = (SELECT security_stamp FROM users WHERE id = @UserId) WHERE id = @Id AND ended_at IS NULL", new { actor.UserId, session.Id }, transaction);
@@ -40,7 +41,7 @@ public sealed class Passwords(Database database, Users users, PasswordSignIn sig
             await ActivityLog.WriteAsync(transaction, clock, actor, Did.PasswordChange, null, actor.UserId!.Value.ToString());
             await SignInMails.ChangedAsync(mails, transaction, actor, "Your password was changed", "Every other session of yours has ended.", publicAddress, clock);
             return true;
-        });
+        }));
     }
 
     /// <summary>Sends a link, if somebody who can sign in has the address. The answer does not say.</summary>
@@ -77,7 +78,7 @@ public sealed class Passwords(Database database, Users users, PasswordSignIn sig
         if (options.OidcOnly) return PasswordSignIn.ProviderOnly;
         if (!await IsLinkGoodAsync(code)) return LinkRefused;
         if (await rules.CheckAsync(password) is { } badPassword) return badPassword; // the link stays good for a better one
-        return await database.ChangeAsync<bool>(async transaction =>
+        return await work.RunAsync(() => database.ChangeAsync<bool>(async transaction =>
         {
             // Asked again inside: of two with the link, one is first. Links asked for before go with it.
             if (await FindLinkAsync(transaction.Connection!, transaction, code) is not { } userId) return LinkRefused;
@@ -90,7 +91,7 @@ public sealed class Passwords(Database database, Users users, PasswordSignIn sig
             await ActivityLog.WriteAsync(transaction, clock, actor, Did.PasswordReset, null, userId.ToString());
             await SignInMails.ChangedAsync(mails, transaction, actor, "Your password was reset", "Every session of yours has ended.", publicAddress, clock);
             return true;
-        });
+        }));
     }
 
     private async Task SetAsync(DbTransaction transaction, User user, string password) =>

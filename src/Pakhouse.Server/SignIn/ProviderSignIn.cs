@@ -2,6 +2,7 @@ using System.Security.Claims;
 using System.Text.Json;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.OpenIdConnect;
+using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 using Microsoft.IdentityModel.Tokens;
 
@@ -11,7 +12,7 @@ namespace Pakhouse.Server;
 /// Sign-in through the platform's own OpenID Connect provider: the code flow with PKCE, state and nonce, spoken by ASP.NET Core's handler.
 /// What it ends in is a session of ours, and nothing of the provider's is kept.
 /// </summary>
-public static class ProviderSignIn
+public static partial class ProviderSignIn
 {
     public const string Scheme = "provider";
     public const string Path = "/sign-in/provider";
@@ -20,12 +21,16 @@ public static class ProviderSignIn
     private const string Confirm = "confirm"; // the session whose person is to prove again who they are
 
     /// <summary>What the provider said, as its token and its word about the person have it; the handler's principal drops some of it.</summary>
-    private sealed record Said(string Issuer, string Subject, string? AuthTime, string? Email, bool IsVerified);
+    private sealed record Said(string Issuer, string Subject, string? AuthTime, string? Email, bool? IsVerified);
 
-    public static void Configure(OpenIdConnectOptions oidc, PakhouseOptions options, TimeProvider clock)
+    /// <summary>How far the clocks of two servers may differ.</summary>
+    private static readonly TimeSpan skew = TimeSpan.FromMinutes(5);
+
+    public static void Configure(OpenIdConnectOptions oidc, PakhouseOptions options, ProviderMetadata metadata, TimeProvider clock)
     {
         var prefix = options.IsHttps ? "__Host-" : "";
         oidc.Authority = options.OidcAuthority!.AbsoluteUri;
+        (oidc.ConfigurationManager, oidc.Backchannel) = (metadata, metadata.Backchannel);
         oidc.RequireHttpsMetadata = options.OidcAuthority.Scheme == Uri.UriSchemeHttps; // http is taken on loopback only
         (oidc.ClientId, oidc.ClientSecret) = (options.OidcClientId, options.OidcClientSecret);
         (oidc.ResponseType, oidc.ResponseMode, oidc.UsePkce) = (OpenIdConnectResponseType.Code, OpenIdConnectResponseMode.Query, true);
@@ -46,7 +51,7 @@ public static class ProviderSignIn
             ValidAudience = options.OidcClientId,
             ValidAlgorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"],
             NameClaimType = "name",
-            LifetimeValidator = (from, to, _, _) => to is { } end && end.AddMinutes(5) > clock.GetUtcNow().UtcDateTime && (from is null || from.Value.AddMinutes(-5) < clock.GetUtcNow().UtcDateTime),
+            LifetimeValidator = (from, to, token, _) => IsInTime(from, to, (token as JsonWebToken)?.IssuedAt, clock.GetUtcNow().UtcDateTime),
         };
         oidc.Events = new OpenIdConnectEvents
         {
@@ -55,7 +60,8 @@ public static class ProviderSignIn
                 // The handler takes a token without a signature where it came straight from the provider (OpenID Connect Core §3.1.3.7). Here both are asked for.
                 if (string.IsNullOrEmpty(context.SecurityToken.RawSignature)) context.Fail("no signature");
                 var token = context.Principal!;
-                context.HttpContext.Features.Set(new Said(token.FindFirstValue("iss") ?? "", token.FindFirstValue("sub") ?? "", token.FindFirstValue("auth_time"), token.FindFirstValue("email"), IsTrue(token.FindFirstValue("email_verified"))));
+                context.HttpContext.Features.Set(new Said(token.FindFirstValue("iss") ?? "", token.FindFirstValue("sub") ?? "",
+                    token.FindFirstValue("auth_time"), token.FindFirstValue("email"), Verified(token.FindFirstValue("email_verified"))));
                 return Task.CompletedTask;
             },
             OnUserInformationReceived = context =>
@@ -63,16 +69,28 @@ public static class ProviderSignIn
                 // The address and the word that it is verified come from one place: of two that disagree, one could be the person's own entry.
                 var (said, user) = (context.HttpContext.Features.Get<Said>()!, context.User.RootElement);
                 if (said.Email is null && user.TryGetProperty("email", out var email) && email.ValueKind == JsonValueKind.String)
-                    context.HttpContext.Features.Set(said with { Email = email.GetString(), IsVerified = user.TryGetProperty("email_verified", out var verified) && IsTrue(verified.ToString()) });
+                {
+                    var isVerified = Verified(user.TryGetProperty("email_verified", out var verified) ? verified.ToString() : null);
+                    context.HttpContext.Features.Set(said with { Email = email.GetString(), IsVerified = isVerified });
+                }
+
                 return Task.CompletedTask;
             },
             OnTicketReceived = ReceiveAsync,
-            OnAccessDenied = context => FailAsync(context.HttpContext, context, "the person said no at the provider"),
-            OnRemoteFailure = context => FailAsync(context.HttpContext, context, context.Failure?.GetType().Name ?? "unknown"),
+            OnAccessDenied = context =>
+            {
+                context.HandleResponse();
+                return Edge.RefuseAsync(context.HttpContext, declined);
+            },
+            OnRemoteFailure = context =>
+            {
+                context.HandleResponse();
+                return FailAsync(context.HttpContext, context.Failure);
+            },
         };
     }
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet(Path, (HttpContext context, string? from, bool? confirm) =>
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet(Path, async (HttpContext context, string? from, bool? confirm) =>
     {
         var properties = new OpenIdConnectChallengeProperties { RedirectUri = Safe(from) };
         if (confirm == true && Sessions.Of(context) is { } session)
@@ -81,8 +99,22 @@ public static class ProviderSignIn
             (properties.Prompt, properties.MaxAge) = ("login", TimeSpan.Zero);
         }
 
-        return Results.Challenge(properties, [Scheme]);
+        try
+        {
+            await context.ChallengeAsync(Scheme, properties); // reads the metadata, and pushes the request where the provider takes that (RFC 9126)
+        }
+        catch (Exception e) when (!context.Response.HasStarted && !Database.IsOutOfReach(e) && !context.RequestAborted.IsCancellationRequested)
+        {
+            await FailAsync(context, e);
+        }
     }).ExcludeFromDescription();
+
+    /// <summary>
+    /// Whether a token is good now. A missing <c>nbf</c> and times at the ends of the calendar are no faults of ours: nothing is added to
+    /// what the token says. That <c>exp</c> and <c>iat</c> are there is checked by the protocol's validator too (OpenID Connect Core §2).
+    /// </summary>
+    internal static bool IsInTime(DateTime? notBefore, DateTime? expires, DateTime? issuedAt, DateTime now) =>
+        expires > now - skew && !(notBefore > now + skew) && !(issuedAt > now + skew);
 
     private static async Task ReceiveAsync(TicketReceivedContext context)
     {
@@ -108,7 +140,8 @@ public static class ProviderSignIn
     {
         var now = http.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
         // OpenID Connect Core §3.1.2.1: who was asked for max_age says when the person signed in. Who does not say proves nothing new.
-        var isFresh = long.TryParse(said.AuthTime, out var at) && DateTimeOffset.FromUnixTimeSeconds(at) + TimeSpan.FromMinutes(5) > now;
+        var age = long.TryParse(said.AuthTime, out var at) ? now.ToUnixTimeSeconds() - (decimal)at : decimal.MaxValue; // any number fits
+        var isFresh = Math.Abs(age) < (decimal)skew.TotalSeconds;
         var session = await Sessions.ReadAsync(http); // this request is answered before sessions are looked at
         if (!isFresh || session is null || session.Id.ToString() != sessionId || session.UserId != user.Id)
         {
@@ -120,13 +153,38 @@ public static class ProviderSignIn
         http.Response.Redirect(Safe(from));
     }
 
-    private static Task FailAsync(HttpContext http, HandleRequestContext<RemoteAuthenticationOptions> context, string reason)
+    /// <summary>Nothing of the provider's answer is shown or logged but the kinds of the failure: the answer can hold anything.</summary>
+    private static Task FailAsync(HttpContext http, Exception? failure)
     {
-        context.HandleResponse();
-        return Edge.RefuseAsync(http, new Refusal(RefusalCode.AccessDenied, "Signing in through your identity provider did not work out. Start again from the sign-in page; if that does not help, tell the operator of this server.", reason));
+        var kinds = new List<string>();
+        for (var e = failure; e is not null; e = e.InnerException) kinds.Add(e.GetType().Name);
+        var reason = kinds.Count == 0 ? "unknown" : string.Join(" < ", kinds);
+        // Who could not be asked is out of reach; who answered something unusable is not.
+        var isAway = kinds.Exists(kind => kind is nameof(HttpRequestException) or nameof(TaskCanceledException)
+            or nameof(OperationCanceledException) or nameof(IOException) or nameof(TimeoutException));
+        var log = http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.ProviderSignIn");
+        LogFailed(log, http.TraceIdentifier, isAway ? "out of reach" : "not usable", reason);
+        return Edge.RefuseAsync(http, (isAway ? away : failed) with { Reason = reason });
     }
 
-    private static bool IsTrue(string? text) => string.Equals(text, "true", StringComparison.OrdinalIgnoreCase);
+    private static readonly Refusal declined = new(RefusalCode.AccessDenied,
+        "You were not signed in: your identity provider says that you, or it, declined. Start again from the sign-in page.",
+        "declined at the provider");
+    private static readonly Refusal failed = new(RefusalCode.AccessDenied,
+        "Signing in through your identity provider did not work. Start again from the sign-in page; if that does not help, tell the operator of this server.",
+        "provider's answer refused");
+    private static readonly Refusal away = new(RefusalCode.TemporarilyUnavailable,
+        "This server cannot reach your identity provider now, or it does not answer in time. Try again in a minute; if that does not help, "
+        + "tell the operator of this server.", "provider out of reach")
+    {
+        RetryAfterSeconds = 60,
+    };
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{RequestId}: sign-in through the provider failed: its answer was {What} ({Reason})")]
+    private static partial void LogFailed(ILogger log, string requestId, string what, string reason);
+
+    /// <summary>Null: the provider does not say. Anything but <c>true</c> is a no.</summary>
+    private static bool? Verified(string? text) => text is null ? null : string.Equals(text, "true", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>An address inside this server, or its start.</summary>
     public static string Safe(string? from) =>

@@ -16,7 +16,8 @@ public sealed record SecondFactorState(bool IsOn, DateTimeOffset AddedAt, int Re
 /// <para>Invariant: every code works once. The step of the last one taken is kept, and taking a code moves it on in the same statement that asks
 /// for it; a used recovery code is deleted. Attempts are counted before a code is looked at.</para>
 /// </summary>
-public sealed class SecondFactor(Database database, IDataProtectionProvider protection, SignInAttempts attempts, SignInLimit limit, Mails mails, PublicAddress publicAddress, TimeProvider clock)
+public sealed class SecondFactor(Database database, IDataProtectionProvider protection, SignInAttempts attempts, SignInFailures failures,
+    SignInLimit limit, Mails mails, PublicAddress publicAddress, TimeProvider clock)
 {
     public const int RecoveryCodes = 10;
 
@@ -122,7 +123,7 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
             await SignInAttempts.ForgetAsync(transaction, what);
             return taken;
         });
-        if (method.IsRefused) await PasswordSignIn.RecordFailureAsync(database, clock, user, address, SignInMethod.PasswordAndCode);
+        if (method.IsRefused) await failures.RecordAsync(user, address, SignInMethod.PasswordAndCode);
         else limit.TakeBack(address);
         return method;
     }

@@ -45,7 +45,7 @@ public static class SignInMethod
 /// <para>Invariant: a session is good only while its row says so. It ends with the user's stamp, with the user being disabled or deleted, and by
 /// itself; a copy of its cookie ends with it.</para>
 /// </summary>
-public sealed class SessionTable(Database database, PakhouseOptions options, TimeProvider clock)
+public sealed class SessionTable(Database database, Mails mails, PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
 {
     /// <summary>However often it is used, a session ends this long after its sign-in.</summary>
     public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(30);
@@ -71,6 +71,10 @@ public sealed class SessionTable(Database database, PakhouseOptions options, Tim
         {
             var now = clock.GetUtcNow();
             await transaction.Connection!.ExecuteAsync("DELETE FROM sessions WHERE created_at <= @oldest", new { oldest = now - LifetimeMax }, transaction);
+            var places = (await transaction.Connection!.QueryAsync<string>(
+                "SELECT DISTINCT address FROM sessions WHERE user_id = @Id", new { user.Id }, transaction)).AsList();
+            if (places.Count > 0 && !places.Exists(place => IsSamePlace(place, address)))
+                await mails.EnqueueAsync(transaction, user.Email, SignInMails.NewPlace(method, address, now, publicAddress));
             await transaction.Connection!.ExecuteAsync(
                 """
                 INSERT INTO sessions (id, hash, user_id, security_stamp, method, created_at, proved_at, last_seen_at, address, user_agent)
@@ -148,6 +152,17 @@ public sealed class SessionTable(Database database, PakhouseOptions options, Tim
 
     /// <summary>R7: what touches sign-in is for a person who signed in.</summary>
     internal static readonly Refusal PersonOnly = new(RefusalCode.AccessDenied, "A key cannot do this: sign in to the dashboard.", "sign-in touched by no session (R7)");
+
+    /// <summary>Whether two addresses are of one network (IPv4 /24, IPv6 /48): within it an address changes by itself.</summary>
+    private static bool IsSamePlace(string place, IPAddress? address)
+    {
+        if (address is { IsIPv4MappedToIPv6: true }) address = address.MapToIPv4();
+        if (!IPAddress.TryParse(place, out var known) || address is null) return place == (address?.ToString() ?? "");
+        if (known.IsIPv4MappedToIPv6) known = known.MapToIPv4();
+        var (one, two) = (known.GetAddressBytes(), address.GetAddressBytes());
+        var bytes = two.Length == 4 ? 3 : 6;
+        return one.Length == two.Length && one.AsSpan(0, bytes).SequenceEqual(two.AsSpan(0, bytes));
+    }
 
     private DateTimeOffset Oldest => clock.GetUtcNow() - LifetimeMax;
 

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Net;
 using Dapper;
 
 namespace Pakhouse.Server;
@@ -20,6 +21,19 @@ internal static class SignInMails
             {publicAddress.Value}/account
             """));
     }
+
+    /// <summary>The browser is not named: what it calls itself is the caller's text.</summary>
+    public static MailContent NewPlace(string method, IPAddress? address, DateTimeOffset at, PublicAddress publicAddress) => new(
+        "Pakhouse: a sign-in from a new place",
+        $"""
+        Somebody signed in to your account on {at:d MMM yyyy, HH:mm} UTC, by {method}, from the address {address?.ToString() ?? "of the server itself"}.
+        You have not signed in from that network in the last {SessionTable.LifetimeMax.Days} days.
+
+        If it was you, do nothing. If it was not you: end the session and look through your ways to sign in at
+        {publicAddress.Value}/account
+
+        Then choose another password, which ends every other session: {publicAddress.Value}/forgot-password
+        """);
 
     public static MailContent Reset(string address, TimeSpan lifetime) => new("Pakhouse: choose a new password",
         $"""

@@ -54,6 +54,9 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
 
     public bool IsSubsetOf(NameSet other) => Array.TrueForAll(names, other.Contains);
 
+    /// <summary>The same names, whatever their order.</summary>
+    public bool SetEquals(NameSet other) => IsSubsetOf(other) && other.IsSubsetOf(this);
+
     /// <summary>A name is 1 to 64 of <c>[a-z0-9._:-]</c>, either case.</summary>
     public static bool IsName(string text) =>
         text.Length is > 0 and <= NameLengthMax && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or ':' or '-');

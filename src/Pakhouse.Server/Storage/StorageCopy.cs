@@ -36,6 +36,7 @@ public static class StorageCopy
         ("webhook_attempts", "webhook_id, message_id, number"),
         ("signing_keys", "id"),
         ("sign_in_attempts", "email_hash"),
+        ("sign_in_failures", "hour, network, method"),
         ("setup_codes", "hash"),
         ("sessions", "id"),
         ("authenticators", "user_id"),
@@ -53,8 +54,9 @@ public static class StorageCopy
     public sealed record Table(string Name, long Rows, string Checksum);
 
     /// <param name="progress">Told the table, the rows copied and the rows in all.</param>
+    /// <param name="place">What stands in the target as the place where it is served; null: the first server that starts there writes it.</param>
     /// <exception cref="StartupException">The target is not empty, or holds something else than the source after the copy; nothing was changed there.</exception>
-    public static Task<IReadOnlyList<Table>> RunAsync(Database from, Database to, Action<string, long, long> progress) =>
+    public static Task<IReadOnlyList<Table>> RunAsync(Database from, Database to, Action<string, long, long> progress, string? place = null) =>
         from.SnapshotAsync(async source =>
         {
             var copied = await to.WriteAsync<IReadOnlyList<Table>>(async target =>
@@ -65,8 +67,8 @@ public static class StorageCopy
                 var done = new List<Table>();
                 foreach (var (table, orderBy) in tables) done.Add(await CopyAsync(source, target, table, orderBy, progress));
 
-                // The first server that starts there writes where it stands.
-                await target.Connection!.ExecuteAsync("DELETE FROM deployment WHERE name = 'place'", transaction: target);
+                if (place is null) await target.Connection!.ExecuteAsync("DELETE FROM deployment WHERE name = 'place'", transaction: target);
+                else await DatabaseState.WriteAsync(target, "place", place);
                 CopyProtectionKeys(from, to);
                 return done;
             });

@@ -12,12 +12,16 @@ public static class EventTypes
     public const string KeyRotated = "key.rotated", KeyDeleted = "key.deleted", KeySuspended = "key.suspended", KeyResumed = "key.resumed", KeyLeaked = "key.leaked";
     public const string PolicyChanged = "policy.changed";
 
+    /// <summary>A key invited, added or removed somebody or changed roles, or an invitation that it sent was accepted.</summary>
+    public const string MembershipChangedByKey = "membership.changed_by_key";
+
     /// <summary>Sent only where an owner asks for it, to see whether a webhook works.</summary>
     public const string Test = "webhook.test";
 
     /// <summary>What a webhook can be limited to.</summary>
     public static readonly IReadOnlyList<string> All =
-        [KeyCreated, KeyUsedFirstFromNetwork, KeyExpiring, KeyExpired, KeyRotated, KeyDeleted, KeySuspended, KeyResumed, KeyLeaked, PolicyChanged];
+        [KeyCreated, KeyUsedFirstFromNetwork, KeyExpiring, KeyExpired, KeyRotated, KeyDeleted, KeySuspended, KeyResumed, KeyLeaked, PolicyChanged,
+            MembershipChangedByKey];
 }
 
 /// <summary>

@@ -18,8 +18,10 @@ public partial class BreedingTests
     private static readonly string[] open =
     [
         "activity", "counters", "invitation_counts", "invitation_parts", "invitations", "key_networks", "key_use_hours", "mails", "memberships", "schemaversions", "SchemaVersions", "sqlite_sequence", "webhook_attempts", "webhook_messages",
-        "data_protection_keys", "sign_in_attempts",
+        "data_protection_keys", "sign_in_attempts", "sign_in_failures",
     ];
+
+    private const string Bred = "bred@acme.example";
 
     private sealed record Caller(string Name, Acme Acme, Guid User, string KeyId, string Authorization);
 
@@ -100,7 +102,7 @@ public partial class BreedingTests
         public override string ToString() => Text;
     }
 
-    private static HttpRequestMessage Request(string method, RoutePattern pattern, Caller caller, bool isForm)
+    private static HttpRequestMessage Request(string method, RoutePattern pattern, Caller caller, bool isForm, string role = "owner")
     {
         var path = Parameter().Replace(pattern.Text, parameter => parameter.Groups["name"].Value.ToLowerInvariant() switch
         {
@@ -111,10 +113,10 @@ public partial class BreedingTests
         });
         var fields = new Dictionary<string, object>(StringComparer.Ordinal)
         {
-            ["id"] = KeyFormat.NewId(), ["name"] = "Bred", ["email"] = "bred@acme.example", ["userEmail"] = "bred@acme.example", ["roles"] = new[] { "owner" }, ["scopes"] = Array.Empty<string>(),
+            ["id"] = KeyFormat.NewId(), ["name"] = "Bred", ["email"] = Bred, ["userEmail"] = Bred, ["userId"] = caller.User, ["roles"] = new[] { role }, ["scopes"] = Array.Empty<string>(),
             ["expires"] = "never", ["expiresAt"] = "2027-01-01T00:00:00Z", ["lifetimeDays"] = 30, ["overlapHours"] = 24, ["overlapSeconds"] = 86400, ["url"] = "https://hooks.example.com/", ["enabled"] = true, ["disabled"] = false,
             ["password"] = "correct horse battery", ["newPassword"] = "another horse battery", ["suspended"] = false, ["action"] = "resume", ["policy"] = new { },
-            ["organizationsAndRoles"] = new[] { new { organizationId = caller.Acme.Root, roles = new[] { "owner" } } },
+            ["organizationsAndRoles"] = new[] { new { organizationId = caller.Acme.Root, roles = new[] { role } } },
         };
         HttpContent content = isForm
             ? new FormUrlEncodedContent(fields.Where(field => field.Value is string).Select(field => KeyValuePair.Create(field.Key, (string)field.Value)))
@@ -122,7 +124,7 @@ public partial class BreedingTests
         return new(new HttpMethod(method), $"/{path.TrimStart('/')}?action=invite&organizationId={caller.Acme.Root}&userId={caller.User}") { Content = method is "GET" or "HEAD" ? null : content };
     }
 
-    private static async Task<Caller> AddCallerAsync(TestServer server, string kind)
+    private static async Task<Caller> AddCallerAsync(TestServer server, string kind, string[]? scopes = null)
     {
         var acme = await server.AddAcmeAsync();
         if (kind == "API key's token")
@@ -132,7 +134,7 @@ public partial class BreedingTests
             return new(kind, acme, acme.Owner, made.Id, $"Bearer {answer.Token}");
         }
 
-        var key = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(30), "openid");
+        var key = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(30), scopes ?? ["openid"]);
         return new(kind, acme, acme.Owner, TestServer.IdOf(key), $"Bearer {(kind == "key itself" ? key : (await server.ExchangeAsync(key)).Token)}");
     }
 

@@ -280,6 +280,7 @@ public static class MatrixRows
         Page("/organizations/{organizationId}/keys", Permission.ListMemberKeys, Leaders),
         Page("/organizations/{organizationId}/security/keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),
         Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
+        Page("/organizations/{organizationId}/security/keys/{keyId}/changes", Permission.SeeActivity, Watchers),
     ];
 
     private static MatrixRow Guarded(string method, string path, Permission permission, string cells, string query = "", string? body = null, string? undo = null) => new(method, path, [permission], cells, query, body, undo);

@@ -20,7 +20,7 @@ public static class PolicyTests
     {
         Holders = sets.Item1, Scopes = sets.Item2, Networks = sets.Item3,
         KeysPerMember = numbers.Item1, LifetimeDefaultDays = numbers.Item2, LifetimeMaxDays = numbers.Item3, TokenLifetimeSeconds = numbers.Item4,
-        RootKeys = flags.Item1, SelfRotation = flags.Item2,
+        RootKeys = flags.Item1, SelfRotation = flags.Item2, KeysMayGrant = (KeysMayGrant?)(numbers.Item2 % 3),
     });
 
     public class Stricter

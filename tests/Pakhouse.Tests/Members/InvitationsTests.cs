@@ -93,9 +93,9 @@ public static partial class InvitationsTests
             async Task<RefusalCode?> InviteAsync(Actor actor, Guid from, Guid to, params string[] roles) => (await server.Invitations.InviteAsync(actor, from, New, [new(to, NameSet.Of(roles))])).Refusal?.Code;
 
             Assert.Null(await InviteAsync(Actor.Key(manager, "0000000000000000"), acme.Root, acme.Sub, "builder")); // the command line does
-            Assert.Null(await InviteAsync(Actor.Key(acme.Owner, "0000000000000000"), acme.Sub, acme.Sub, "owner")); // an owner of the root is one below
+            Assert.Null(await InviteAsync(Actor.Session(acme.Owner), acme.Sub, acme.Sub, "owner")); // an owner of the root is one below
             Assert.Equal(RefusalCode.AccessDenied, await InviteAsync(Actor.Session(manager), acme.Root, acme.Sub, "owner"));
-            Assert.Equal(RefusalCode.AccessDenied, await InviteAsync(Actor.Key(manager, "0000000000000000"), acme.Root, acme.Root, "owner"));
+            Assert.Equal(RefusalCode.AccessDenied, await InviteAsync(Actor.Session(manager), acme.Root, acme.Root, "owner"));
             Assert.Equal(RefusalCode.AccessDenied, await InviteAsync(Actor.Session(viewer), acme.Root, acme.Root));
             Assert.Equal(RefusalCode.NotFound, await InviteAsync(Actor.Session(subManager), acme.Sub, acme.Root)); // upwards
             Assert.Equal(RefusalCode.NotFound, await InviteAsync(Actor.Session(acme.Owner), acme.Sub, acme.Root)); // not below where it is done

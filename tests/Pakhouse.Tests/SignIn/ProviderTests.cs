@@ -132,7 +132,7 @@ public static class ProviderTests
             await server.AddAcmeAsync();
             provider.IsEmailVerified = null; // in the token
             provider.UserInfo = new() { ["sub"] = provider.Subject, ["email"] = "own@acme.example", ["email_verified"] = true };
-            await AssertRefusedAsync(server, await SignInAsync(server), "not verified");
+            await AssertRefusedAsync(server, await SignInAsync(server), "does not say");
         }
 
         [Fact]
@@ -145,6 +145,18 @@ public static class ProviderTests
             using var there = await server.Http.GetAsync(away.Header("Location"));
             var victim = new Visitor(server);
             await AssertRefusedAsync(server, (victim, await victim.GetAsync(there.Headers.Location!.PathAndQuery)));
+        }
+
+        [Theory, InlineData(null, true, true), InlineData(null, false, false), InlineData(false, true, false)]
+        public async Task An_issuer_that_is_believed_needs_not_say_that_an_address_is_verified_and_its_no_is_a_no(bool? isVerified, bool isBelieved, bool isOpen)
+        {
+            await using var provider = await Provider.StartAsync();
+            await using var server = await StartAsync(provider, $"--Pakhouse:OidcEmailIssuers={(isBelieved ? provider.Address : "https://login.example/tenant/v2.0")}");
+            await server.AddAcmeAsync();
+            provider.IsEmailVerified = isVerified;
+            var tried = await SignInAsync(server);
+            if (isOpen) Assert.Equal(HttpStatusCode.Redirect, tried.Answer.Status);
+            else await AssertRefusedAsync(server, tried, isVerified is null ? "does not say" : "has not verified");
         }
 
         [Fact]
@@ -345,13 +357,12 @@ public static class ProviderTests
             if (IsEmailInToken) claims["email"] = Email;
             if (IsEmailInToken && IsEmailVerified is { } verified) claims["email_verified"] = verified;
             if (AuthTime is { } at) claims["auth_time"] = at.ToUnixTimeSeconds();
-            return new JsonWebTokenHandler().CreateToken(new SecurityTokenDescriptor
+            return new JsonWebTokenHandler { SetDefaultTimesOnTokenCreation = false }.CreateToken(new SecurityTokenDescriptor
             {
                 Issuer = Fault == "issuer" ? "https://evil.example" : Address,
                 Audience = Fault == "audience" ? "another-client" : ClientId,
                 Claims = claims,
-                IssuedAt = now,
-                NotBefore = now,
+                IssuedAt = now, // no nbf, as real providers have it
                 Expires = now.AddHours(1),
                 SigningCredentials = Fault == "no signature" ? null : new SigningCredentials(Fault == "signature" ? foreign : key, SecurityAlgorithms.RsaSha256),
             });

@@ -1,0 +1,41 @@
+using System.Data.Common;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// Who sent each part of an invitation, and whether they could still send it: authority ends with its giver. A person who was removed, demoted
+/// or disabled, a key that ended, expired, was suspended or narrowed: what they sent is worth nothing from that instant.
+/// </summary>
+public sealed class Senders(KeyExchange exchange, TimeProvider clock)
+{
+    /// <summary>The invitation with those parts that may be accepted now; null: none of them.</summary>
+    public async Task<Invitation?> KeepValidAsync(DbConnection connection, DbTransaction? transaction, Invitation invitation)
+    {
+        var kept = new List<OrganizationRoles>();
+        foreach (var part in invitation.OrganizationsAndRoles)
+            if (await MayGiveAsync(connection, transaction, part)) kept.Add(part);
+        return kept.Count == 0 ? null : invitation with { OrganizationsAndRoles = kept };
+    }
+
+    private async Task<bool> MayGiveAsync(DbConnection connection, DbTransaction? transaction, OrganizationRoles part)
+    {
+        if (await FindAsync(connection, transaction, part) is not { } sender) return false;
+        var standpoint = await Guard.DemandAsync(connection, transaction, sender, Permission.InviteMember, part.OrganizationId);
+        return !standpoint.IsRefused
+            && await Grants.ToNewAsync(connection, transaction, sender, standpoint.Value, part.Roles, clock.GetUtcNow()) is null;
+    }
+
+    /// <summary>The caller who sent it, as they would come today; null: they cannot come any more.</summary>
+    private async Task<Actor?> FindAsync(DbConnection connection, DbTransaction? transaction, OrganizationRoles part)
+    {
+        if (part.InvitedBy is not { } userId) return part.KeyId is null ? Actor.Operator : null;
+        if (part.KeyId is not { } keyId) return Actor.Session(userId);
+        HeldKey? found = null;
+        await foreach (var key in HeldKeys.ReadAsync(connection, transaction, "SELECT id FROM access_keys WHERE id = @keyId", new { keyId })) found = key;
+        // Asked as an exchange would be, from anywhere: networks are asked when a key is used, and it is not used now.
+        if (found is null || exchange.Judge(keyId, found.Facts, null, NameSet.Empty, address: null, clock.GetUtcNow()).IsRefused) return null;
+        var boundTo = Guid.Parse(found.Facts.OrganizationId);
+        return found.Facts.UserId != userId.ToString() ? null
+            : found.IsPerson ? Actor.Key(userId, keyId, boundTo) : Actor.ApiKey(userId, keyId, boundTo);
+    }
+}
