@@ -56,7 +56,7 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
         var id = new Guid(encrypted[4..HeaderLength]);
         if (GetAllKeys().FirstOrDefault(key => key.KeyId == id) is { } key)
         {
-            if (key.IsRevoked) return $"Its Data Protection key {id} was revoked. docs/operations.md says how protection-keys renew encrypts everything anew before that.";
+            if (key.IsRevoked) return $"Its Data Protection key {id} was revoked, and what it encrypted is not believed any more.";
             return IsReadable(key)
                 ? damaged
                 : $"Its Data Protection key {id} was encrypted for another certificate than the present one. Set Pakhouse:DataProtectionCertificateFile to the earlier certificate.";
