@@ -82,11 +82,15 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
                 && (one.Attempts == 0 || chosen.Count(other => other.Attempts > 0) < RetriesMax)) chosen.Add(one);
         var ids = chosen.Skip(underWay.Count).Select(one => one.Id.ToString()).ToList();
         if (ids.Count == 0) return [];
+        // Written out: lists are passed differently on the two databases.
+        var parameters = new DynamicParameters(new { now, until = now + claim });
+        for (var i = 0; i < ids.Count; i++) parameters.Add($"@id{i}", ids[i]);
         return [.. (await database.WriteAloneAsync(transaction => transaction.Connection!.QueryAsync<Due>(
-            """
-            UPDATE mails SET due_at = @until, attempts = attempts + 1 WHERE id IN @ids AND due_at <= @now
+            $"""
+            UPDATE mails SET due_at = @until, attempts = attempts + 1
+            WHERE id IN ({string.Join(", ", Enumerable.Range(0, ids.Count).Select(i => $"@id{i}"))}) AND due_at <= @now
             RETURNING id, recipient, content, created_at, attempts
-            """, new { ids, now, until = now + claim }, transaction))).OrderBy(due => due.Id)];
+            """, parameters, transaction))).OrderBy(due => due.Id)];
     }
 
     private Task DeliverAsync(SmtpConnections connections, Due due) => options.SmtpHost is null ? WriteFileAsync(due) : SendAsync(connections, due);

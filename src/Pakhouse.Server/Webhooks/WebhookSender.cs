@@ -155,7 +155,7 @@ public sealed partial class WebhookSender(
             {ids}
             SELECT w.id, w.organization_id, w.url, w.failing_since, due.due_at,
                    (SELECT COUNT(*) FROM (
-                       SELECT 1 FROM webhook_messages m WHERE m.webhook_id = w.id AND m.due_at <= @now LIMIT {WebhookSlots.PerWebhookMax}) AS some)
+                       SELECT 1 FROM webhook_messages m WHERE m.webhook_id = w.id AND m.due_at <= @now LIMIT {WebhookSlots.PerWebhookMax}) AS few)
                        AS messages
             FROM (SELECT id, (SELECT MIN(m.due_at) FROM webhook_messages m WHERE m.webhook_id = waiting.id AND m.due_at IS NOT NULL) AS due_at
                   FROM waiting WHERE id IS NOT NULL) AS due

@@ -33,7 +33,6 @@ public sealed partial class PlansTests
         ("SELECT * FROM ", "storage copy reads every table whole: that is its work, and servers are stopped"),
         ("A SELECT of ids", "a comment, which the program carries for its API document"),
         ("SELECT COUNT(*) FROM access_keys k WHERE", "the command restore, while nothing is served"),
-        ("UPDATE mails SET due_at = @until, attempts = attempts + 1 WHERE id IN @ids", "sent with the ids written out: by the primary key"),
         ("WHERE k.deleted_at IS NULL AND k.status = 0 ORDER BY k.created_at DESC, k.id LIMIT", "the command restore, while nothing is served"),
         .. TestDatabase.IsPostgres ? ((string, string)[])[] :
         [
