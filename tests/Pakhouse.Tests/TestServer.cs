@@ -94,9 +94,13 @@ public sealed class TestServer : IAsyncDisposable
         return new TestServer(place, server, clock, log);
     }
 
+    private bool isStopped;
+
     /// <summary>Stops the server and leaves its data for the next.</summary>
     public async Task StopAsync()
     {
+        if (isStopped) return; // disposed of after a test that stopped it
+        isStopped = true;
         await app.StopAsync();
         await app.DisposeAsync();
         Http.Dispose();
