@@ -144,12 +144,14 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
         if (filter.Person is { } asked && !Guid.TryParse(asked, out _) && !actor.ShowsAddresses()) return Guard.Narrow(ScopeCatalogue.Email, "person by address");
 
         var parameters = new DynamicParameters(new { organizationId, me = actor.UserId?.ToString() ?? "", isOwnOnly = all.IsRefused ? 1L : 0L, limit = size + 1 });
+        // The page comes first: PostgreSQL keeps the order of so many joins, and would make them for every row before it looks which it needs.
         var entries = (await connection.QueryAsync<ActivityEntry>(
             $"""
             SELECT a.id, a.at, a.action, a.organization_id, o.name AS organization_name, a.actor_user_id AS actor_id, NULLIF(au.name, '') AS actor_name,
                    a.actor_key_id, ak.name AS actor_key_name, CASE WHEN @isOwnOnly = 1 AND COALESCE(a.actor_user_id, '') <> @me THEN NULL ELSE a.address END AS address,
                    a.target, COALESCE(NULLIF(tu.name, ''), tk.name, t.name) AS target_name, a.subject_user_id AS subject_id, NULLIF(su.name, '') AS subject_name, a.detail
-            FROM activity a
+            FROM ({await WhichAsync(connection, parameters, filter, all.IsRefused)}) AS page
+            JOIN activity a ON a.id = page.id
             LEFT JOIN organizations o ON o.id = a.organization_id
             LEFT JOIN users au ON au.id = a.actor_user_id
             LEFT JOIN access_keys ak ON ak.id = a.actor_key_id
@@ -157,7 +159,6 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
             LEFT JOIN users tu ON tu.id = a.target
             LEFT JOIN access_keys tk ON tk.id = a.target
             LEFT JOIN organizations t ON t.id = a.target
-            WHERE a.id IN ({await WhichAsync(connection, parameters, filter, all.IsRefused)})
             ORDER BY a.id DESC
             """, parameters)).AsList();
         return entries.Count <= size ? new ActivityPage(entries, null, all.IsRefused) : new ActivityPage(entries[..size], entries[size - 1].Id, all.IsRefused);

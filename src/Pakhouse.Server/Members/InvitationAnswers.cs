@@ -77,7 +77,8 @@ public sealed class InvitationAnswers(Database database, Users users, PasswordWo
         var root = await connection.QuerySingleAsync<Root>(
             """
             SELECT o.name, (SELECT COUNT(*) FROM users u WHERE u.email_normalized = i.email_normalized AND u.kind = 'person' AND u.deleted_at IS NULL) AS accounts,
-                   (SELECT COUNT(*) FROM organizations d WHERE d.disabled_at IS NOT NULL AND (d.id = i.root_id OR d.id IN (SELECT organization_id FROM invitation_parts WHERE invitation_id = i.id))) AS disabled
+                   (SELECT COUNT(*) FROM organizations d WHERE d.disabled_at IS NOT NULL AND d.id IN (
+                       SELECT i.root_id UNION ALL SELECT organization_id FROM invitation_parts WHERE invitation_id = i.id)) AS disabled
             FROM invitations i JOIN organizations o ON o.id = i.root_id WHERE i.id = @Id
             """, new { invitation.Id }, transaction);
         return root.Disabled > 0 ? suspended : new OpenInvitation(invitation, root.Name, root.Accounts > 0);

@@ -45,7 +45,7 @@ internal static partial class LargeDatabase
             """),
         ("memberships", Many, "id, organization_id, user_id, roles, created_at, ended_at",
             """
-            'm' || n.i, 'o' || (1 + n.i % 5000), 'u' || (1 + n.i * 7 % 100000), 'owner', @now - n.i * 1000,
+            'm' || n.i, 'o' || (1 + n.i % 20000), 'u' || (1 + n.i * 7 % 100000), 'owner', @now - n.i * 1000,
             CASE WHEN n.i % 10 = 0 THEN @now - n.i END
             """),
         ("access_keys", Many,
@@ -61,13 +61,14 @@ internal static partial class LargeDatabase
             CASE WHEN n.i % 50 = 0 THEN @now - n.i END, CASE WHEN n.i % 10 = 0 THEN @now - n.i END
             """),
         ("key_use_hours", Many, "key_id, hour, count, last_used_at, address, user_agent, organization_id",
-            "'k' || (n.i / 4), @now / 3600000 - n.i % 1000, 1, @now - n.i * 1000, '192.0.2.1', 'curl', 'o1'"),
+            "'k' || (n.i / 4), @now / 3600000 - n.i % 1000, 1, @now - n.i * 1000, '192.0.2.1', 'curl', 'o' || (1 + n.i % 5000)"),
         ("key_networks", Some, "key_id, network, first_used_at, last_used_at", "'k' || n.i, '192.0.2.0/24', @now - n.i, @now - n.i"),
         ("key_late_uses", Some, "key_id, count, first_at, last_at, address, user_agent", "'k' || n.i, 1, @now - n.i, @now - n.i, '', ''"),
         ("key_expiry_notices", Some, "key_id, days, told_at", "'k' || n.i, 7, @now - n.i"),
-        ("activity", Many, "id, at, organization_id, actor_user_id, action, target, subject_user_id",
+        ("activity", Many, "id, at, organization_id, actor_user_id, actor_key_id, action, target, subject_user_id",
             """
-            'a' || n.i, @now - n.i * 1000, 'o' || (1 + n.i % 5000), 'u' || (n.i % 10000), 'PAT Create', 'k' || n.i,
+            'a' || n.i, @now - n.i * 1000, 'o' || (1 + n.i % 5000), 'u' || (n.i % 50000),
+            CASE WHEN n.i % 4 = 0 THEN 'k' || (n.i % 3000) END, CASE n.i % 7 WHEN 0 THEN 'Invite Create' WHEN 1 THEN 'Invite Accept' ELSE 'PAT Create' END, 'k' || n.i,
             CASE WHEN n.i % 3 = 0 THEN 'u' || (n.i % 20000) END
             """),
         ("mails", Some, "id, recipient, content, created_at, due_at, attempts",

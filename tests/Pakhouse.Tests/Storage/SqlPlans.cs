@@ -99,7 +99,8 @@ internal sealed partial class SqlPlans(DbConnection connection)
             var parameter = command.CreateParameter();
             var known = values.FirstOrDefault(value => Is(value.Name, name));
             parameter.ParameterName = name;
-            if (known.Name is not null) parameter.DbType = known.Type == DbType.Object ? DbType.String : known.Type;
+            // The database finds the type of a null, as it does when the server sends one.
+            if (known.Value is not null and not DBNull) parameter.DbType = known.Type;
             parameter.Value = known.Value ?? DBNull.Value;
             command.Parameters.Add(parameter);
         }
@@ -107,7 +108,7 @@ internal sealed partial class SqlPlans(DbConnection connection)
 
     private static bool Is(string recorded, string inText) => recorded.TrimStart('@').Equals(inText[1..], StringComparison.OrdinalIgnoreCase);
 
-    private static bool IsLarge(string table) => !LargeDatabase.Small.ContainsKey(table);
+    private static bool IsLarge(string table) => LargeDatabase.Large.Contains(table);
 
     /// <summary>The tables behind each name in the statement. One name can stand for several.</summary>
     private static Dictionary<string, string[]> Named(string statement) => Source().Matches(statement)

@@ -76,6 +76,8 @@ internal static class SqlWalk
 
     private static async Task RunJobsAsync(KeyLifecycleTests.Scene scene)
     {
+        await PoliciesTests.SetAsync(scene.Server, scene.Acme.Owner, scene.Acme.Root, new() { SelfRotation = true });
+        await scene.Server.Get<SignInFailures>().RecordAsync(null, System.Net.IPAddress.Loopback, "password");
         var robot = await scene.ApiKeyAsync(TimeSpan.FromDays(5));
         await scene.Server.Get<ApiKeys>().ChangeAsync(scene.Owner, scene.Acme.Root, robot, "Another name", null);
         await scene.Server.Invitations.InviteAsync(scene.Owner, scene.Acme.Root, "new@acme.example", [new(scene.Acme.Root, NameSet.Empty)]);
