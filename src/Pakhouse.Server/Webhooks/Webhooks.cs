@@ -88,7 +88,7 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
         return list.Value.FirstOrDefault(webhook => webhook.Id == id) is { } found ? found : noSuchWebhook;
     }
 
-    public Task<Outcome<WebhookWithSecret>> CreateAsync(Actor actor, Guid organizationId, string url, NameSet events) => ChangeAsync<WebhookWithSecret>(actor, organizationId, async transaction =>
+    public Task<Outcome<WebhookWithSecret>> CreateAsync(Actor actor, Guid organizationId, string url, NameSet events) => ChangeAsync<WebhookWithSecret>(actor, Permission.MakeWebhookSecret, organizationId, async transaction =>
     {
         if (Check(url, events) is { } refusal) return refusal;
         if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhooks WHERE organization_id = @organizationId", new { organizationId }, transaction) >= PerOrganizationMax)
@@ -103,7 +103,7 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
     });
 
     /// <summary>Enabling one forgives it its failures; what happened meanwhile is in the list, to be sent again.</summary>
-    public Task<Outcome<bool>> UpdateAsync(Actor actor, Guid organizationId, Guid id, string url, NameSet events, bool isEnabled) => ChangeAsync<bool>(actor, organizationId, async transaction =>
+    public Task<Outcome<bool>> UpdateAsync(Actor actor, Guid organizationId, Guid id, string url, NameSet events, bool isEnabled) => ChangeAsync<bool>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
     {
         if (Check(url, events) is { } refusal) return refusal;
         var now = clock.GetUtcNow();
@@ -120,7 +120,7 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
         return true;
     });
 
-    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<bool>(actor, organizationId, async transaction =>
+    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<bool>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
     {
         if (await CountAsync(transaction, organizationId, id) == 0) return noSuchWebhook;
         await transaction.Connection!.ExecuteAsync(
@@ -134,7 +134,7 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
     });
 
     /// <summary>A new secret; the former one signs beside it for <see cref="SecretOverlap"/>.</summary>
-    public Task<Outcome<WebhookWithSecret>> RotateSecretAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<WebhookWithSecret>(actor, organizationId, async transaction =>
+    public Task<Outcome<WebhookWithSecret>> RotateSecretAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<WebhookWithSecret>(actor, Permission.MakeWebhookSecret, organizationId, async transaction =>
     {
         var secret = WebhookSignature.NewSecret();
         var updated = await transaction.Connection!.ExecuteAsync(
@@ -146,7 +146,7 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
     });
 
     /// <summary>A message for this webhook alone, whatever it listens to.</summary>
-    public Task<Outcome<string>> TestAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<string>(actor, organizationId, async transaction =>
+    public Task<Outcome<string>> TestAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<string>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
     {
         var (now, message) = (clock.GetUtcNow(), Events.NewId(clock));
         var inserted = await transaction.Connection!.ExecuteAsync(
@@ -159,7 +159,7 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
     });
 
     /// <summary>Sends a message again that was delivered or given up: at once, and then as if it were new.</summary>
-    public Task<Outcome<bool>> ResendAsync(Actor actor, Guid organizationId, Guid id, string message) => ChangeAsync<bool>(actor, organizationId, async transaction =>
+    public Task<Outcome<bool>> ResendAsync(Actor actor, Guid organizationId, Guid id, string message) => ChangeAsync<bool>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
         await transaction.Connection!.ExecuteAsync(
             """
             UPDATE webhook_messages SET due_at = @now WHERE webhook_id = @id AND id = @message AND due_at IS NULL
@@ -194,9 +194,9 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
 
     internal byte[] Open(byte[] secret) => protector.Unprotect(secret);
 
-    private Task<Outcome<T>> ChangeAsync<T>(Actor actor, Guid organizationId, Func<DbTransaction, Task<Outcome<T>>> change) => database.ChangeAsync<T>(async transaction =>
+    private Task<Outcome<T>> ChangeAsync<T>(Actor actor, Permission permission, Guid organizationId, Func<DbTransaction, Task<Outcome<T>>> change) => database.ChangeAsync<T>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.ManageWebhooks, organizationId);
+        var standpoint = await Guard.DemandAsync(transaction, actor, permission, organizationId);
         return standpoint.Refusal is { } refused ? refused : await change(transaction);
     });
 
