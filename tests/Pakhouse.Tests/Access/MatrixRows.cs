@@ -16,7 +16,13 @@ public sealed record MatrixRow(string Method, string Path, Permission[] Permissi
     /// <summary>A session is nobody here.</summary>
     public bool IsForTokens { get; init; }
 
-    public bool IsPage => Method == "PAGE";
+    /// <summary>The GET of a page, or the POST of one of its forms.</summary>
+    public bool IsPage => Method is "PAGE" or "FORM";
+
+    public bool IsForm => Method == "FORM";
+
+    /// <summary>What a parameter of the path is, where it is not what every row has.</summary>
+    public (string Name, string Value)? Parameter { get; init; }
 
     public override string ToString() => $"{Method} {Path}{Query}";
 }
@@ -280,12 +286,61 @@ public static class MatrixRows
         Page("/organizations/{organizationId}/keys", Permission.ListMemberKeys, Leaders),
         Page("/organizations/{organizationId}/security/keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),
         Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
+
+        // Forms: a row for each handler of a page
+        Public("FORM", "/sign-in"),
+        Public("FORM", "/sign-in?handler=Passkey"),
+        Public("FORM", "/sign-in/code"),
+        Public("FORM", "/forgot-password"),
+        Public("FORM", "/reset-password"),
+        Public("FORM", "/sign-out"), // without a session nothing ends
+        Public("FORM", "/setup"),
+        Public("FORM", "/invitations/{code}"), // who accepts is asked of the session behind the code
+        Known("FORM", "/account/confirm", Permission.ReadSession, "Password=wrong"),
+        Known("FORM", "/account/password", Permission.ChangePassword, "OldPassword=wrong"),
+        Known("FORM", "/account?handler=End", Permission.EndSession, "id=00000000-0000-0000-0000-000000000000"),
+        Known("FORM", "/account?handler=EndOthers", Permission.EndOtherSessions),
+        Known("FORM", "/account/second-factor", Permission.AddSecondFactor),
+        Known("FORM", "/account/second-factor?handler=Renew", Permission.RenewRecoveryCodes),
+        Known("FORM", "/account/second-factor?handler=Remove", Permission.RemoveSecondFactor),
+        Known("FORM", "/account/passkeys/add", Permission.AddPasskey),
+        Known("FORM", "/account/passkeys/{id}/remove", Permission.RemovePasskey),
+        Known("FORM", "/organizations/new", Permission.CreateOrganization, "Name="),
+        Form("/organizations/{organizationId}/team", Permission.CreateSubOrganization, Leaders, "Name="),
+        Form("/organizations/{organizationId}/team/{act}", Permission.RenameOrganization, Leaders, "Name="),
+        Form("/organizations/{organizationId}/team/{act}", Permission.DisableOrganization, OwnersInPerson, "") with { Parameter = ("act", "enable") },
+        Form("/organizations/{organizationId}/team/{act}", Permission.DeleteOrganization, OwnersInPerson, "Name=") with { Parameter = ("act", "delete") },
+        Form("/organizations/{organizationId}/team/{act}", Permission.Leave, DirectMembersInPerson, "") with { Parameter = ("act", "leave"), Undo = MembersAgain },
+        Form("/organizations/{organizationId}/team/invite", Permission.InviteMember, Leaders, "Email="),
+        Form("/organizations/{organizationId}/team/invitations/{invitationId}/{act}", Permission.InviteMember, Leaders, "") with { Parameter = ("act", "withdraw") },
+        Form("/organizations/{organizationId}/team/members/{userId}", Permission.ChangeRoles, Leaders, "roles=no-such-role"),
+        Form("/organizations/{organizationId}/team/members/{userId}/remove", Permission.RemoveMember, Leaders, "") with { Parameter = ("userId", "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70") },
+        Form("/organizations/{organizationId}/security", Permission.GenerateOwnKey, DirectMembersInPerson, "Ticket={ticket}&Name=Matrix&Expires=never&Scopes=no-such-scope"),
+        Form("/organizations/{organizationId}/security/keys/{keyId}", Permission.RotateOwnKey, DirectMembersInPerson, ""),
+        Form("/organizations/{organizationId}/security/keys/{keyId}/rotate", Permission.ListOwnKeys, People, "Ticket={ticket}"), // an inherited member has none to rotate
+        Form("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.DeleteOwnKey, People, ""),
+        Form("/organizations/{organizationId}/security/keys/{keyId}/changes", Permission.SeeActivity, Watchers, ""), // and then ChangeRoles, for a change that is there
+        Form("/organizations/{organizationId}/security/api-keys/new", Permission.CreateApiKey, LeadersInPerson, "Ticket={ticket}&Name="),
+        Form("/organizations/{organizationId}/security/api-keys/{keyId}", Permission.ChangeApiKey, LeadersInPerson, "Name="),
+        Form("/organizations/{organizationId}/security/api-keys/{keyId}?handler=Rotate", Permission.RotateApiKey, LeadersInPerson, "Ticket={ticket}"),
+        Form("/organizations/{organizationId}/security/api-keys/{keyId}?handler=Delete", Permission.DeleteApiKey, Leaders, ""),
+        Form("/organizations/{organizationId}/webhooks", Permission.ManageWebhooks, OwnersInPerson, "Address=&Events=key.created"),
+        Form("/organizations/{organizationId}/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson, "Address=&Events=key.created"),
+        Form("/organizations/{organizationId}/webhooks/{id}?handler=Test", Permission.ManageWebhooks, OwnersInPerson, ""),
+        Form("/organizations/{organizationId}/webhooks/{id}?handler=Resend", Permission.ManageWebhooks, OwnersInPerson, "Message=none"),
+        Form("/organizations/{organizationId}/webhooks/{id}?handler=Secret", Permission.ManageWebhooks, OwnersInPerson, ""),
+        Form("/organizations/{organizationId}/webhooks/{id}?handler=Delete", Permission.ManageWebhooks, OwnersInPerson, ""),
+        Form("/organizations/{organizationId}/policy", Permission.ChangePolicy, OwnersInPerson, "Confirmed=true&Version=none"),
+        Form("/organizations/{organizationId}/keys", Permission.SuspendMemberKey, LeadersInPerson, "Action=Suspend&Confirmed=true&KeyIds=0000000000000000"),
+        Form("/organizations/{organizationId}/keys", Permission.DeleteMemberKey, Leaders, "Action=Delete&Confirmed=true&KeyIds=0000000000000000"),
         Page("/organizations/{organizationId}/security/keys/{keyId}/changes", Permission.SeeActivity, Watchers),
     ];
 
     private static MatrixRow Guarded(string method, string path, Permission permission, string cells, string query = "", string? body = null, string? undo = null) => new(method, path, [permission], cells, query, body, undo);
 
     private static MatrixRow Page(string path, Permission permission, string cells) => new("PAGE", path, [permission], cells);
+
+    private static MatrixRow Form(string path, Permission permission, string cells, string body) => new("FORM", path, [permission], cells, Body: body);
 
     private static MatrixRow Known(string method, string path, Permission permission, string? body = null) => new(method, path, [permission], null, Body: body);
 

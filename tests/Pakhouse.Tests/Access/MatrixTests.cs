@@ -1,6 +1,9 @@
 using System.Collections.Concurrent;
+using System.Net.Http.Headers;
 using System.Text.RegularExpressions;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Mvc.RazorPages;
+using Microsoft.AspNetCore.Mvc.RazorPages.Infrastructure;
 using Microsoft.AspNetCore.Routing;
 
 namespace Pakhouse.Tests;
@@ -17,6 +20,15 @@ public sealed partial class MatrixTests(MatrixWorld world) : IClassFixture<Matri
         var rows = MatrixRows.All.Select(row => $"{row.Method} {row.Path}").ToHashSet(StringComparer.Ordinal);
         Assert.Empty(Routes().Except(rows, StringComparer.Ordinal));
         Assert.Empty(rows.Except(Routes(), StringComparer.Ordinal));
+    }
+
+    /// <summary>A page takes a session and nothing else, whatever it could do with a key's token.</summary>
+    [Fact]
+    public async Task No_page_and_no_form_takes_a_token()
+    {
+        foreach (var row in MatrixRows.All.Where(row => row.IsPage && !row.IsPublic))
+            foreach (var credential in "KT")
+                Assert.Contains("/sign-in?", (await world.SendAsync(row, "acme-owner", credential, "Acme")).Response.Headers.Location?.ToString() ?? "", StringComparison.Ordinal);
     }
 
     [Fact]
@@ -42,9 +54,16 @@ public sealed partial class MatrixTests(MatrixWorld world) : IClassFixture<Matri
     private IEnumerable<string> Routes() => world.Server.Get<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>().SelectMany(endpoint =>
     {
         var path = "/" + Constraint().Replace(endpoint.RoutePattern.RawText!, "}").Trim('/');
-        return endpoint.Metadata.GetMetadata<PageActionDescriptor>() is not null ? [$"PAGE {path}"]
-            : endpoint.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods.Where(method => method is not ("HEAD" or "OPTIONS")).Select(method => $"{method} {path}") ?? [$"ANY {path}"];
+        return endpoint.Metadata.GetMetadata<PageActionDescriptor>() is { } page ? [$"PAGE {path}", .. Forms(page).Select(handler => $"FORM {path}{handler}")]
+            : endpoint.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods.Where(method => method is not ("HEAD" or "OPTIONS"))
+                .Select(method => $"{method} {path}") ?? [$"ANY {path}"];
     }).Distinct(StringComparer.Ordinal);
+
+    /// <summary>The handlers of a page that change something: all but its GET.</summary>
+    private IEnumerable<string> Forms(PageActionDescriptor page) =>
+        from handler in world.Server.Get<PageLoader>().LoadAsync(page, EndpointMetadataCollection.Empty).GetAwaiter().GetResult().HandlerMethods
+        where handler.HttpMethod != "Get"
+        select handler.Name is null ? "" : $"?handler={handler.Name}";
 
     /// <summary>Where a route's pattern constrains a parameter: between its name and the brace.</summary>
     [GeneratedRegex(@"(:[a-z]+(\([^)]*\))?)+\}|\?\}", RegexOptions.ExplicitCapture, 1000)]
@@ -156,14 +175,8 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
     {
         var (row, caller, credential, target) = request;
         var organization = target is null ? Guid.Empty : organizations[target];
-        string Fill(string text) => text.Replace("{organizationId}", organization.ToString(), StringComparison.Ordinal).Replace("{userId}", callers[3].UserId.ToString(), StringComparison.Ordinal)
-            .Replace("{keyId}", "0000000000000000", StringComparison.Ordinal).Replace("{realm}", "acme", StringComparison.Ordinal)
-            .Replace("{id}", Guid.Empty.ToString(), StringComparison.Ordinal).Replace("{message}", "none", StringComparison.Ordinal).Replace("{code}", "none", StringComparison.Ordinal).Replace("{act}", "rename", StringComparison.Ordinal).Replace("{invitationId}", Guid.Empty.ToString(), StringComparison.Ordinal);
         var client = caller?.With[credential] ?? new ApiClient(Server);
-        var answer = row.IsPage
-            ? await client.SendAsync(HttpMethod.Get, Fill(row.Path), accept: "text/html")
-            : await client.SendAsync(row.Method == "ANY" ? "GET" : row.Method, Fill(row.Path + row.Query), row.Body is null ? null : Fill(row.Body));
-
+        var answer = await SendAsync(row, client, caller?.UserId, organization);
         var where = $"{row} at {target ?? "no organization"} by {caller?.Name ?? "anonymous"} with {credential}";
         if ((int)answer.Status >= 500) faults.Enqueue($"{where}: {(int)answer.Status} {answer.Body}");
         if (row.IsPublic)
@@ -176,6 +189,27 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         if (row.Cells is not null && IsByHand(row, caller, credential, target!) != (expected == Verdict.Allowed)) faults.Enqueue($"{where}: the permissions say {expected}, the cell by hand does not");
         if (Read(answer) is var actual && actual != expected && !(row.Cells is null && expected == Verdict.Allowed && actual != Verdict.Nobody))
             faults.Enqueue($"{where}: {expected} was expected, and it is {actual}: {(int)answer.Status} {answer.Body[..Math.Min(answer.Body.Length, 200)]}");
+    }
+
+    /// <summary>As one of the callers with what they have.</summary>
+    public Task<Answer> SendAsync(MatrixRow row, string caller, char credential, string organization)
+    {
+        var found = callers.First(one => one.Name == caller);
+        return SendAsync(row, found.With[credential], found.UserId, organizations[organization]);
+    }
+
+    private Task<Answer> SendAsync(MatrixRow row, ApiClient client, Guid? userId, Guid organization)
+    {
+        string Fill(string text) => (row.Parameter is { } own ? text.Replace($"{{{own.Name}}}", own.Value, StringComparison.Ordinal) : text).Replace("{organizationId}", organization.ToString(), StringComparison.Ordinal).Replace("{userId}", callers[3].UserId.ToString(), StringComparison.Ordinal)
+            
+            .Replace("{ticket}", Uri.EscapeDataString(Server.Get<KeyTickets>().Issue(userId ?? Guid.Empty, organization)), StringComparison.Ordinal).Replace("{keyId}", "0000000000000000", StringComparison.Ordinal).Replace("{realm}", "acme", StringComparison.Ordinal)
+            .Replace("{id}", Guid.Empty.ToString(), StringComparison.Ordinal).Replace("{message}", "none", StringComparison.Ordinal).Replace("{code}", "none", StringComparison.Ordinal).Replace("{act}", "rename", StringComparison.Ordinal).Replace("{invitationId}", Guid.Empty.ToString(), StringComparison.Ordinal);
+        return row.Method switch
+        {
+            "PAGE" => client.SendAsync(HttpMethod.Get, Fill(row.Path), accept: "text/html"),
+            "FORM" => client.SendAsync(HttpMethod.Post, Fill(row.Path), new StringContent(Fill(row.Body ?? ""), new MediaTypeHeaderValue("application/x-www-form-urlencoded")), "text/html"),
+            var method => client.SendAsync(method == "ANY" ? "GET" : method, Fill(row.Path + row.Query), row.Body is null ? null : Fill(row.Body)),
+        };
     }
 
     private static Verdict Read(Answer answer) => (int)answer.Status switch
