@@ -36,7 +36,7 @@ internal sealed partial class Visitor(HttpClient http)
         return visitor;
     }
 
-    public static string Links.Security(Guid organization) => $"/organizations/{organization}/security";
+    public static string SecurityUrl(Guid organization) => $"/organizations/{organization}/security";
 
     public Task<Answer> GetAsync(string path) => SendAsync(HttpMethod.Get, path, null);
 
@@ -53,15 +53,15 @@ internal sealed partial class Visitor(HttpClient http)
     /// <summary>Generates a key by the page's form.</summary>
     public async Task<string> GenerateAsync(Guid organization, string name = "Key 1")
     {
-        var page = await GetAsync(Links.Security(organization));
-        var answer = await SendAsync(page, Links.Security(organization), ("Name", name), ("Expires", "never"), ("Scopes", "openid"), ("Scopes", "profile"), ("Scopes", "email"));
+        var page = await GetAsync(SecurityUrl(organization));
+        var answer = await SendAsync(page, SecurityUrl(organization), ("Name", name), ("Expires", "never"), ("Scopes", "openid"), ("Scopes", "profile"), ("Scopes", "email"));
         Assert.Equal(200, answer.Status);
         return Shown().Match(answer.Body).Groups["key"].Value;
     }
 
     public async Task DeleteAsync(Guid organization, string keyId)
     {
-        var path = $"{Links.Security(organization)}/keys/{keyId}/delete";
+        var path = $"{SecurityUrl(organization)}/keys/{keyId}/delete";
         var answer = await SendAsync(await GetAsync(path), path);
         Assert.Equal(303, answer.Status);
     }
