@@ -6,9 +6,6 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Pakhouse.Server;
 
-/// <summary>On a route: nobody calls it unknown. <see cref="CallerMiddleware.UseCallers"/> finds out who calls and refuses the rest.</summary>
-public sealed class CallerNeeded;
-
 /// <summary>
 /// Who calls an API route: the holder of a token of ours, or a person with a session. It says who, never whether they may; that is
 /// <see cref="Guard"/>'s.
@@ -99,7 +96,7 @@ public static class CallerMiddleware
                 var caller = await callers.IdentifyAsync(context);
                 if (caller.Refusal is { } refusal)
                 {
-                    await Edge.RefuseAsync(context, refusal);
+                    await RefusalWriter.WriteAsync(context, refusal);
                     return;
                 }
 
