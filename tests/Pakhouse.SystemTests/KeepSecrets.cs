@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
+using Dapper;
 
 namespace Pakhouse.SystemTests;
 
@@ -66,8 +67,10 @@ public sealed class KeepSecrets
             await using (var server = await RunningServer.StartInAsync(Path.Combine(folder.FullName, "data")))
             {
                 await using var seed = Seed.Open(server.DataFolder);
-                var person = await seed.AddPersonAsync($"A person named {key}");
-                Assert.NotEqual(Guid.Empty, person.Id);
+                var person = await seed.AddPersonAsync();
+                // Past the check of names, which refuses a secret.
+                await seed.Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
+                    "UPDATE users SET name = @name WHERE id = @id", new { name = $"A person named {key}", id = person.Id }, transaction));
                 Assert.NotEmpty(FindInFiles(finder, server.DataFolder)); // through the database itself, in its -wal
             }
 

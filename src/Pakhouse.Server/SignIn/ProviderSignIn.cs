@@ -80,7 +80,7 @@ public static partial class ProviderSignIn
             OnAccessDenied = context =>
             {
                 context.HandleResponse();
-                return Edge.RefuseAsync(context.HttpContext, declined);
+                return RefusalWriter.WriteAsync(context.HttpContext, declined);
             },
             OnRemoteFailure = context =>
             {
@@ -124,7 +124,7 @@ public static partial class ProviderSignIn
         var found = await http.RequestServices.GetRequiredService<ProviderSubjects>().FindAsync(said.Issuer, said.Subject, said.Email, said.IsVerified, http.Connection.RemoteIpAddress);
         if (found.Refusal is { } refusal)
         {
-            await Edge.RefuseAsync(http, refusal);
+            await RefusalWriter.WriteAsync(http, refusal);
             return;
         }
 
@@ -145,7 +145,7 @@ public static partial class ProviderSignIn
         var session = await Sessions.ReadAsync(http); // this request is answered before sessions are looked at
         if (!isFresh || session is null || session.Id.ToString() != sessionId || session.UserId != user.Id)
         {
-            await Edge.RefuseAsync(http, new Refusal(RefusalCode.AccessDenied, "Your identity provider did not confirm just now that it is you. Try again.", "no fresh sign-in of the same person"));
+            await RefusalWriter.WriteAsync(http, new Refusal(RefusalCode.AccessDenied, "Your identity provider did not confirm just now that it is you. Try again.", "no fresh sign-in of the same person"));
             return;
         }
 
@@ -164,7 +164,7 @@ public static partial class ProviderSignIn
             or nameof(OperationCanceledException) or nameof(IOException) or nameof(TimeoutException));
         var log = http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.ProviderSignIn");
         LogFailed(log, http.TraceIdentifier, isAway ? "out of reach" : "not usable", reason);
-        return Edge.RefuseAsync(http, (isAway ? away : failed) with { Reason = reason });
+        return RefusalWriter.WriteAsync(http, (isAway ? away : failed) with { Reason = reason });
     }
 
     private static readonly Refusal declined = new(RefusalCode.AccessDenied,

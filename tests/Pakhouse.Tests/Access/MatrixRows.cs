@@ -16,12 +16,18 @@ public sealed record MatrixRow(string Method, string Path, Permission[] Permissi
     /// <summary>A session is nobody here.</summary>
     public bool IsForTokens { get; init; }
 
-    public bool IsPage => Method == "PAGE";
+    /// <summary>The GET of a page, or the POST of one of its forms.</summary>
+    public bool IsPage => Method is "PAGE" or "FORM";
+
+    public bool IsForm => Method == "FORM";
+
+    /// <summary>What a parameter of the path is, where it is not what every row has.</summary>
+    public (string Name, string Value)? Parameter { get; init; }
 
     public override string ToString() => $"{Method} {Path}{Query}";
 }
 
-public static class MatrixRows
+public static partial class MatrixRows
 {
     // S: a session; K: a token of the caller's key; T: the same exchanged for Mobile; A: a token of an API key, again T where exchanged for Mobile.
     // The callers of Acme with no direct membership in Mobile and Web are inherited members there.
@@ -242,50 +248,14 @@ public static class MatrixRows
         Public("GET", "/scopes.json"),
         Public("GET", "/openapi.json"),
 
-        // Pages
-        Public("PAGE", "/docs/api"),
-        Public("PAGE", "/sign-in"),
-        Public("PAGE", "/sign-in/code"),
-        Public("PAGE", "/forgot-password"),
-        Public("PAGE", "/reset-password"),
-        Public("PAGE", "/sign-out"),
-        Public("PAGE", "/setup"), // its code is the credential
-        Known("PAGE", "/"),
-        Known("PAGE", "/Index"),
-        Known("PAGE", "/organizations"),
-        Known("PAGE", "/account"),
-        Known("PAGE", "/account/confirm"),
-        Known("PAGE", "/account/second-factor"),
-        Known("PAGE", "/account/password"),
-        Known("PAGE", "/account/passkeys/add"),
-        Known("PAGE", "/account/passkeys/{id}/remove"),
-        Known("PAGE", "/organizations/new"),
-        Page("/organizations/{organizationId}/team", Permission.SeeOrganization, Everybody),
-        Page("/organizations/{organizationId}/team/{act}", Permission.RenameOrganization, Leaders), // rename; the other acts demand what their API calls do
-        Page("/organizations/{organizationId}/team/invite", Permission.InviteMember, Leaders),
-        Page("/organizations/{organizationId}/team/invitations/{invitationId}/{act}", Permission.InviteMember, Leaders),
-        Page("/organizations/{organizationId}/team/members/{userId}", Permission.ChangeRoles, Leaders),
-        Page("/organizations/{organizationId}/team/members/{userId}/remove", Permission.RemoveMember, Leaders),
-        Page("/organizations/{organizationId}/activity", Permission.SeeOrganization, Everybody), // of those who may not see all, their own
-        Page("/organizations/{organizationId}/auth-activity", Permission.SeeOrganization, Everybody),
-        Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
-        Page("/organizations/{organizationId}/security/keys/{keyId}", Permission.ListOwnKeys, People),
-        Page("/organizations/{organizationId}/security/keys/{keyId}/rotate", Permission.ListOwnKeys, People), // shown to the holder; the form demands RotateOwnKey
-        Page("/organizations/{organizationId}/security/api-keys/new", Permission.CreateApiKey, LeadersInPerson),
-        Page("/organizations/{organizationId}/security/api-keys/{keyId}", Permission.ListApiKeys, Leaders),
-        Page("/organizations/{organizationId}/webhooks", Permission.ManageWebhooks, OwnersInPerson),
-        Page("/organizations/{organizationId}/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
-        Public("PAGE", "/invitations/{code}"), // the code is the credential
-        Page("/organizations/{organizationId}/policy", Permission.ChangePolicy, OwnersInPerson), // what holds stands on the Security page
-        Page("/organizations/{organizationId}/keys", Permission.ListMemberKeys, Leaders),
-        Page("/organizations/{organizationId}/security/keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),
-        Page("/organizations/{organizationId}/security/keys/{keyId}/delete", Permission.ListOwnKeys, People),
-        Page("/organizations/{organizationId}/security/keys/{keyId}/changes", Permission.SeeActivity, Watchers),
+        .. Pages(),
     ];
 
     private static MatrixRow Guarded(string method, string path, Permission permission, string cells, string query = "", string? body = null, string? undo = null) => new(method, path, [permission], cells, query, body, undo);
 
     private static MatrixRow Page(string path, Permission permission, string cells) => new("PAGE", path, [permission], cells);
+
+    private static MatrixRow Form(string path, Permission permission, string cells, string body) => new("FORM", path, [permission], cells, Body: body);
 
     private static MatrixRow Known(string method, string path, Permission permission, string? body = null) => new(method, path, [permission], null, Body: body);
 

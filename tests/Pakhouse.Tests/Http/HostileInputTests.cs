@@ -72,7 +72,7 @@ public sealed partial class HostileInputTests : IAsyncLifetime
         {
             await RenewAsync();
             var isPage = endpoint.Metadata.GetMetadata<PageActionDescriptor>() is not null;
-            foreach (var method in (string[])["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "PROPFIND", "QUERY", "POST"])
+            foreach (var method in (string[])["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "PROPFIND", "QUERY", "PAGE", "POST"])
             {
                 var answer = await SendAsync(faults, isPage ? session : token, method, Path(endpoint));
                 if (isPage && method is not ("GET" or "HEAD" or "POST") && answer is not null && (answer.Status != HttpStatusCode.MethodNotAllowed || answer.Response.Content.Headers.Allow.Count == 0))

@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.Filters;
+using Microsoft.AspNetCore.Mvc.RazorPages;
 using Microsoft.AspNetCore.WebUtilities;
 
 namespace Pakhouse.Server;
@@ -23,6 +24,7 @@ public abstract class AccountPage(Organizations organizations) : OrganizationPag
 
     public Session Session => Sessions.Of(HttpContext)!;
 
+    [NonHandler] // the framework reads On… of a page of ours as a handler, of a method named PAGE
     public override async Task OnPageHandlerExecutionAsync(PageHandlerExecutingContext context, PageHandlerExecutionDelegate next)
     {
         if (IsOff) context.Result = this.Refuse(PasswordSignIn.ProviderOnly);

@@ -1,0 +1,207 @@
+namespace Pakhouse.Server;
+
+/// <summary>Everything that somebody can do here: to an organization and what is in it, to their own account, as the operator.</summary>
+public enum Permission
+{
+    ListOrganizations,
+    CreateOrganization,
+    AcceptInvitation,
+    SeeOrganization,
+    CreateSubOrganization,
+    RenameOrganization,
+    DisableOrganization,
+    DeleteOrganization,
+    SeeMembers,
+    AddMember,
+    InviteMember,
+    SeeInvitations,
+    RemoveMember,
+    ChangeRoles,
+    Leave,
+    SeeActivity,
+    SeePolicy,
+    ChangePolicy,
+    ManageWebhooks,
+    MakeWebhookSecret,
+    GenerateOwnKey,
+    ListOwnKeys,
+    DeleteOwnKey,
+    RotateOwnKey,
+    RotateItself,
+    ExplainOwnKey,
+    ListMemberKeys,
+    DeleteMemberKey,
+    SuspendMemberKey,
+    ListApiKeys,
+    CreateApiKey,
+    ChangeApiKey,
+    RotateApiKey,
+    DeleteApiKey,
+    RevokeItself,
+    ReadUserInfo,
+    ReadSession,
+    EndSession,
+    EndOtherSessions,
+    ChangePassword,
+    AddPasskey,
+    RemovePasskey,
+    AddSecondFactor,
+    RemoveSecondFactor,
+    RenewRecoveryCodes,
+    CreateUser,
+    DisableUser,
+    DeleteUser,
+    CreateOrganizationForOther,
+    DeleteAnyKey,
+    /// <summary>Also at once, and taking back one that waits.</summary>
+    RotateSigningKeys,
+}
+
+/// <summary>Who is enough.</summary>
+public enum Standing
+{
+    /// <summary>Whoever comes with such a credential: it is about nobody but the caller, or about the server.</summary>
+    Self,
+
+    /// <summary>Anybody who can sign in: there is no organization yet to be a member of.</summary>
+    Person,
+
+    /// <summary>A role of the caller in the organization, effective ones included (R1).</summary>
+    Role,
+
+    /// <summary>Any effective member, whatever the roles (R9).</summary>
+    Member,
+
+    /// <summary>A member with a membership in just this organization (R2).</summary>
+    DirectMember,
+}
+
+/// <summary>The scope that a token must have been granted (R11). Of a person with a session, and of the operator, none is asked.</summary>
+public enum RequiredScope
+{
+    /// <summary>For what shows something: lists and details.</summary>
+    OrganizationRead,
+
+    /// <summary>For everything that changes something.</summary>
+    OrganizationWrite,
+
+    /// <summary>For who the bearer is.</summary>
+    OpenId,
+
+    /// <summary>For what a key does to itself: its successor is exactly as narrow as it is, and whoever holds it may always end it.</summary>
+    None,
+}
+
+/// <summary>
+/// The table: who may do what, what they must have come with, and what that must have been granted. <see cref="Guard"/> reads it and is
+/// the only place that says yes. A permission without a row is a build error; a role or a credential that is not named has no access.
+/// The operator at the machine may do everything but what belongs to a person alone.
+/// </summary>
+public static class Permissions
+{
+    private static readonly Credential[] everything = [Credential.Session, Credential.Key, Credential.ApiKey];
+    private static readonly Credential[] personAndKey = [Credential.Session, Credential.Key];
+    private static readonly Credential[] personOnly = [Credential.Session];
+    private static readonly Credential[] keyOnly = [Credential.Key];
+    private static readonly Credential[] anyKey = [Credential.Key, Credential.ApiKey];
+    private static readonly Credential[] nobody = []; // but the operator
+
+    private const Freshness any = Freshness.Any, recent = Freshness.Recent, now = Freshness.JustNow;
+    private const RequiredScope read = RequiredScope.OrganizationRead;
+    private const RequiredScope write = RequiredScope.OrganizationWrite;
+
+    private static readonly string[] owners = [BuiltInRoles.Owner];
+    private static readonly string[] leaders = [BuiltInRoles.Owner, BuiltInRoles.Manager];
+    private static readonly string[] watchers = BuiltInRoles.All;
+
+    /// <summary>One line of the table.</summary>
+    /// <param name="Freshness">Asked of sessions. What answers a secret asks for <see cref="Freshness.Recent"/> at least.</param>
+    public sealed record Row(Standing Standing, string[] Roles, Credential[] With, RequiredScope Scope, bool Operator, Freshness Freshness);
+
+    /// <remarks>
+    /// R7 is the column <c>With</c>: what creates, widens or prolongs a key, or could do so in two steps, is for a person only. R11 is the column
+    /// <c>Scope</c>; a row for persons only has one too, for the day on which its column <c>With</c> changes.
+    /// </remarks>
+    public static Row Of(Permission permission) => permission switch
+    {
+        //                                             standing      roles     with          scope                  operator fresh
+        Permission.ListOrganizations          => new(Standing.Self,         [],       everything,   read,                  true,  any),
+        Permission.CreateOrganization         => new(Standing.Person,       [],       personOnly,   write,                 true,  any),
+        Permission.AcceptInvitation           => new(Standing.Person,       [],       personOnly,   write,                 false, any),
+        Permission.SeeOrganization            => new(Standing.Member,       [],       everything,   read,                  true,  any),
+        Permission.CreateSubOrganization      => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.RenameOrganization         => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.DisableOrganization        => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.DeleteOrganization         => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.SeeMembers                 => new(Standing.Member,       [],       everything,   read,                  true,  any),
+        Permission.AddMember                  => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.InviteMember               => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.SeeInvitations             => new(Standing.Role,         watchers, everything,   read,                  true,  any),
+        Permission.RemoveMember               => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.ChangeRoles                => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.Leave                      => new(Standing.DirectMember, [],       personOnly,   write,                 false, any),
+        Permission.SeeActivity                => new(Standing.Role,         watchers, everything,   read,                  true,  any),
+        Permission.SeePolicy                  => new(Standing.Member,       [],       everything,   read,                  true,  any),
+        Permission.ChangePolicy               => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.ManageWebhooks             => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.MakeWebhookSecret          => new(Standing.Role,         owners,   personOnly,   write,                 true,  recent),
+        Permission.GenerateOwnKey             => new(Standing.DirectMember, [],       personOnly,   write,                 false, recent),
+        Permission.ListOwnKeys                => new(Standing.Member,       [],       personAndKey, read,                  false, any),
+        Permission.DeleteOwnKey               => new(Standing.Member,       [],       personAndKey, write,                 false, any),
+        Permission.RotateOwnKey               => new(Standing.DirectMember, [],       personOnly,   write,                 false, recent),
+        // Only where the policy allows it too.
+        Permission.RotateItself               => new(Standing.DirectMember, [],       keyOnly,      RequiredScope.None,    false, any),
+        Permission.ExplainOwnKey              => new(Standing.Member,       [],       personOnly,   read,                  false, any),
+        Permission.ListMemberKeys             => new(Standing.Role,         leaders,  everything,   read,                  true,  any),
+        Permission.DeleteMemberKey            => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.SuspendMemberKey           => new(Standing.Role,         leaders,  personOnly,   write,                 true,  any),
+        Permission.ListApiKeys                => new(Standing.Role,         leaders,  everything,   read,                  true,  any),
+        Permission.CreateApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false, recent),
+        Permission.ChangeApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false, any),
+        Permission.RotateApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false, recent),
+        Permission.DeleteApiKey               => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.RevokeItself               => new(Standing.Self,         [],       anyKey,       RequiredScope.None,    false, any),
+        Permission.ReadUserInfo               => new(Standing.Self,         [],       anyKey,       RequiredScope.OpenId,  false, any),
+        Permission.ReadSession                => new(Standing.Self,         [],       personOnly,   read,                  false, any),
+        Permission.EndSession                 => new(Standing.Self,         [],       personOnly,   write,                 false, any),
+        Permission.EndOtherSessions           => new(Standing.Self,         [],       personOnly,   write,                 false, any),
+        Permission.ChangePassword             => new(Standing.Self,         [],       personOnly,   write,                 false, any),
+        Permission.AddPasskey                 => new(Standing.Self,         [],       personOnly,   write,                 false, now),
+        Permission.RemovePasskey              => new(Standing.Self,         [],       personOnly,   write,                 false, now),
+        Permission.AddSecondFactor            => new(Standing.Self,         [],       personOnly,   write,                 false, now),
+        Permission.RemoveSecondFactor         => new(Standing.Self,         [],       personOnly,   write,                 false, now),
+        Permission.RenewRecoveryCodes         => new(Standing.Self,         [],       personOnly,   write,                 false, now),
+        Permission.CreateUser                 => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.DisableUser                => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.DeleteUser                 => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.CreateOrganizationForOther => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.DeleteAnyKey               => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.RotateSigningKeys          => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+    };
+
+    /// <summary>The scope's name; null: none is asked.</summary>
+    public static string? NameOf(RequiredScope scope) => scope switch
+    {
+        RequiredScope.OrganizationRead => ScopeCatalogue.OrganizationRead,
+        RequiredScope.OrganizationWrite => ScopeCatalogue.OrganizationWrite,
+        RequiredScope.OpenId => ScopeCatalogue.OpenId,
+        RequiredScope.None => null,
+    };
+
+    /// <summary>Whether the addresses of people are shown to this caller, who may see the people themselves (R11).</summary>
+    public static bool ShowsAddresses(this Actor actor) =>
+        actor.Credential is Credential.Session or Credential.Operator || actor.Scopes.Contains(ScopeCatalogue.Email);
+
+    /// <summary>A person's address as this caller is shown it; null: not at all.</summary>
+    public static string? Shown(this Actor actor, string email) => actor.ShowsAddresses() ? email : null;
+
+    /// <summary>Whether this table gives the role anything: such a role is authority here, and the others are the platform's own (R7).</summary>
+    public static bool IsAuthority(string role) => authority.Contains(role);
+
+    // From the rows, so that a role that enters the table is authority from then on.
+    private static readonly HashSet<string> authority =
+        new(Enum.GetValues<Permission>().SelectMany(permission => Of(permission).Roles).Concat(BuiltInRoles.All), StringComparer.Ordinal);
+
+    /// <summary>R8: an owner alone grants or removes <c>owner</c>.</summary>
+    public static bool MayGrantOwner(Standpoint standpoint) => standpoint.IsOperator || standpoint.Roles.Contains(BuiltInRoles.Owner);
+}

@@ -1,0 +1,229 @@
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.Cookies;
+using Microsoft.AspNetCore.Authentication.OpenIdConnect;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.DataProtection;
+using Microsoft.AspNetCore.DataProtection.KeyManagement;
+using Microsoft.AspNetCore.Identity;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.StaticFiles;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.FileProviders;
+
+namespace Pakhouse.Server;
+
+/// <summary>The whole server on one page: services, then middleware and routes in the order that a request meets them.</summary>
+public static class Program
+{
+    public static Task<int> Main(string[] args) => Commands.RunAsync(args);
+
+    /// <summary>Builds the server; nothing listens yet. The database is made and brought up to date.</summary>
+    /// <param name="settings">Settings as on the command line: <c>--Pakhouse:TokenLifetimeSeconds 600</c>.</param>
+    /// <param name="clock">The only clock of the process. Null: the system's.</param>
+    /// <param name="configure">For tests: the last word on services and logging.</param>
+    /// <param name="bounds">What the clock is compared with. Null: the database.</param>
+    /// <param name="acceptsPause">A long time since the database was last written is no fault: it was restored.</param>
+    /// <exception cref="StartupException">Settings, database or clock are not usable; the message is for the operator.</exception>
+    public static WebApplication Build(
+        string[] settings, TimeProvider? clock = null, Action<WebApplicationBuilder>? configure = null, Func<Task<TimeBounds>>? bounds = null, bool acceptsPause = false)
+    {
+        // Settings are read once. To watch their files for changes, the host would put a watch on every folder below the current one,
+        // which of a service is often the root of the machine.
+        settings = ["--hostBuilder:reloadConfigOnChange=false", .. settings];
+        var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = settings, ApplicationName = "Pakhouse.Server" });
+        DemandFormatter(builder.Configuration);
+        var options = PakhouseOptions.Read(builder.Configuration);
+        var database = Database.Of(options);
+        database.Prepare();
+
+        var fitness = new Fitness();
+        var guarded = new GuardedClock(clock ?? TimeProvider.System, fitness);
+        bounds ??= database.ReadTimeBoundsAsync;
+        DemandClock(guarded, bounds().GetAwaiter().GetResult(), acceptsPause && database is SqliteDatabase);
+        builder.Services.AddSingleton(fitness).AddSingleton(guarded).AddSingleton(bounds);
+
+        AddServices(builder, options, database, guarded);
+        // A start that fails is thrown to Commands, which puts it into words; the host would first log the same with its stack trace.
+        var hasStarted = false;
+        builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", level => hasStarted && level >= LogLevel.Warning);
+        configure?.Invoke(builder);
+        var app = builder.Build();
+        app.Lifetime.ApplicationStarted.Register(() => hasStarted = true);
+        UseMiddleware(app, options);
+        MapRoutes(app);
+        return app;
+    }
+
+    /// <summary>The framework takes another formatter, without a word, for one that it does not know.</summary>
+    private static void DemandFormatter(ConfigurationManager configuration)
+    {
+        const string name = "Logging:Console:FormatterName";
+        if (configuration[name] is { Length: > 0 } formatter && formatter.ToLowerInvariant() is not ("simple" or "json" or "systemd"))
+            throw new StartupException($"{name} must be simple, json or systemd.");
+    }
+
+    private static void DemandClock(GuardedClock clock, TimeBounds bounds, bool acceptsPause)
+    {
+        if (acceptsPause) bounds = bounds with { Latest = DateTimeOffset.MaxValue };
+        var now = clock.Unguarded;
+        clock.Believe(now, bounds);
+        if (ClockWatch.FaultOf(now, bounds) is { } fault)
+            throw new StartupException($"{fault} Nothing is signed, rotated, deleted or expired by a wrong clock. Set the clock right; with SQLite, where it is right, run the command \"clock accept\". Nothing was changed.");
+    }
+
+    /// <summary>The settings alone, from the same places, for commands that serve nothing.</summary>
+    public static IConfiguration Configuration(string[] settings) => WebApplication.CreateBuilder(settings).Configuration;
+
+    private static void AddServices(WebApplicationBuilder builder, PakhouseOptions options, Database database, TimeProvider clock)
+    {
+        var services = builder.Services;
+        // By a function, because the container disposes of what it made: that closes the database.
+        services.AddSingleton(options).AddSingleton(_ => database).AddSingleton(clock).AddSingleton<PublicAddress>();
+
+        // Before everything else: on an older state nothing is done.
+        services.AddSingleton<Deployment>().AddSingleton<StateFile>().AddHosted<StateGuard>().AddSingleton<Restore>().AddHosted<ClockWatch>();
+        services.AddHosted<SigningKeys>(); // before the others need the database, it makes its own key and that of Data Protection
+        services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
+        services.AddSingleton<TokenEndpoint>().AddSingleton<ExchangeRead>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
+        services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServers>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
+        services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddHosted<StatusStreams>();
+        services.AddSingleton<KeyLifecycle>().AddSingleton<Keys>().AddSingleton<MemberKeys>().AddSingleton<Inventory>().AddSingleton<KeyTickets>().AddHosted<KeyUse>().AddHosted<KeyExpiry>();
+        services.AddSingleton<KeyRotation>().AddHosted<OverlapEnds>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryEnd>().AddHosted<EndedKeys>().AddHosted<ActivityRetention>();
+        services.AddSingleton<ApiKeys>().AddHosted<ApiKeyNotices>();
+        services.AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>().AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
+        services.AddSingleton<KeyNotices>().AddSingleton<KeyDeeds>().AddSingleton<Senders>();
+        services.AddSingleton<Callers>().AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<ActivityFeed>();
+        services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
+        services.AddSingleton<WebhookSecrets>().AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddHosted<WebhookSender>();
+        services.AddSingleton<Mails>().AddHosted<MailSender>();
+        ApiDocument.Add(services);
+
+        services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
+        services.AddSingleton<SetUp>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
+        services.AddSingleton<PasswordWork>().AddSingleton<SignInFailures>();
+        services.AddSingleton<SessionTable>().AddSingleton<SignInAttempts>().AddSingleton<SecondFactor>().AddSingleton<Passwords>().AddSingleton<StepCookies>();
+        services.AddSingleton<Passkeys>().AddSingleton<PasskeyStore>().AddSingleton<PasskeyCeremony>().AddSingleton<ProviderSubjects>();
+        services.AddOptions<IdentityPasskeyOptions>().Configure<PublicAddress>(PasskeyCeremony.Configure);
+        services.AddSingleton<IPasswordHasher<User>, NormalizingPasswordHasher>().AddSingleton<ILookupNormalizer, LookupNormalizer>();
+        services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
+
+        // Registered after SigningKeys, whose start makes the first of these keys while it holds off every other process.
+        var protection = services.AddDataProtection().SetApplicationName("Pakhouse");
+        services.Configure<KeyManagementOptions>(keys => keys.XmlRepository = database.ProtectionKeys);
+        services.AddSingleton(database.ProtectionKeys).AddSingleton(provider => ActivatorUtilities.CreateInstance<ProtectionKeyRing>(provider, ActivatorUtilities.CreateInstance<XmlKeyManager>(provider)));
+        services.AddSingleton<IKeyManager>(provider => provider.GetRequiredService<ProtectionKeyRing>());
+        if (options.DataProtectionCertificate is { } certificate) protection.ProtectKeysWithCertificate(certificate);
+
+        // __Host-: the browser takes the cookie from this host and by HTTPS only, and no neighbour can plant one.
+        var prefix = options.IsHttps ? "__Host-" : "";
+        var secure = options.IsHttps ? CookieSecurePolicy.Always : CookieSecurePolicy.None;
+        var authentication = services.AddAuthentication(Sessions.Scheme).AddCookie(Sessions.Scheme, cookie =>
+        {
+            (cookie.Cookie.Name, cookie.Cookie.SecurePolicy, cookie.Cookie.SameSite, cookie.Cookie.Path) = ($"{prefix}pakhouse", secure, SameSiteMode.Lax, "/");
+            (cookie.LoginPath, cookie.AccessDeniedPath, cookie.ReturnUrlParameter) = ("/sign-in", "/sign-in", "from");
+            (cookie.ExpireTimeSpan, cookie.SlidingExpiration) = (options.SessionIdle, true);
+            (cookie.Events.OnValidatePrincipal, cookie.Events.OnCheckSlidingExpiration) = (Sessions.ValidateAsync, Sessions.RenewAsync);
+        });
+        if (options.OidcAuthority is not null)
+        {
+            services.AddSingleton<ProviderMetadata>().AddOptions<OpenIdConnectOptions>(ProviderSignIn.Scheme)
+                .Configure<ProviderMetadata>((oidc, metadata) => ProviderSignIn.Configure(oidc, options, metadata, clock));
+            authentication.AddOpenIdConnect(ProviderSignIn.Scheme, _ => { });
+        }
+
+        services.PostConfigure<CookieAuthenticationOptions>(Sessions.Scheme, cookie => cookie.TimeProvider = clock);
+        services.AddAuthorization();
+        services.AddAntiforgery(antiforgery =>
+        {
+            (antiforgery.Cookie.Name, antiforgery.Cookie.SecurePolicy, antiforgery.Cookie.SameSite, antiforgery.Cookie.Path) = ($"{prefix}pakhouse-form", secure, SameSiteMode.Strict, "/");
+            antiforgery.SuppressXFrameOptionsHeader = true; // frame-ancestors says it
+        });
+        services.AddRazorPages(pages =>
+        {
+            pages.RootDirectory = "/Dashboard";
+            pages.Conventions.AuthorizeFolder("/");
+            pages.Conventions.AllowAnonymousToPage("/SignIn");
+            pages.Conventions.AllowAnonymousToPage("/SetUp");
+            pages.Conventions.AllowAnonymousToPage("/SignOut");
+            pages.Conventions.AllowAnonymousToPage("/AcceptInvitation");
+            foreach (var page in (string[])["/SignInCode", "/ForgotPassword", "/ResetPassword"]) pages.Conventions.AllowAnonymousToPage(page);
+            pages.Conventions.AllowAnonymousToPage("/ApiDocs");
+            pages.Conventions.ConfigureFilter(new PageMethods());
+            pages.Conventions.ConfigureFilter(new ResponseCacheAttribute { NoStore = true, Location = ResponseCacheLocation.None });
+        });
+
+        builder.WebHost.UseUrls(options.Listen.GetLeftPart(UriPartial.Authority));
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = 64 * 1024; // forms of pages; the exchange bounds its own
+            kestrel.Limits.MaxRequestLineSize = 8 * 1024;
+            kestrel.Limits.MaxRequestHeadersTotalSize = 32 * 1024;
+        });
+
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning)
+            .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error); // that its keys are protected by the folder's mode stands in docs/operations.md
+        services.PostConfigure<LoggerFilterOptions>(Withhold);
+    }
+
+    /// <summary>
+    /// Below Warning the framework writes addresses, headers and arguments, where a mistaken caller puts a key; its category of
+    /// requests does at any level, as a scope too. No setting turns that on, neither by category nor by provider; Edge has a request log.
+    /// </summary>
+    private static void Withhold(LoggerFilterOptions filters)
+    {
+        // A rule that names a provider beats every rule that names none, so a rule of our own would not do: each rule is narrowed.
+        filters.Rules.Insert(0, new LoggerFilterRule(null, null, filters.MinLevel, null));
+        for (var i = 0; i < filters.Rules.Count; i++)
+        {
+            var rule = filters.Rules[i];
+            filters.Rules[i] = new LoggerFilterRule(rule.ProviderName, rule.CategoryName, rule.LogLevel, (provider, category, level) =>
+                category != "Microsoft.AspNetCore.Hosting.Diagnostics"
+                && (level >= LogLevel.Warning || category?.StartsWith("Microsoft.AspNetCore.", StringComparison.Ordinal) != true)
+                && rule.Filter?.Invoke(provider, category, level) != false);
+        }
+    }
+
+    private static void UseMiddleware(WebApplication app, PakhouseOptions options)
+    {
+        app.UseRequestLog();
+        app.UseOrigin(options);
+        app.UseFaults();
+        app.UseRouting(); // an exchange goes no further: its endpoint short-circuits
+        app.UseStatusAnswers();
+        app.UseReadableRequests(); // endpoints that read a secret out of a body short-circuit before
+        app.UsePageHeaders(options);
+        app.UseAuthentication();
+        app.UseAuthorization();
+        app.UseCallers();
+        app.UseAntiforgery();
+    }
+
+    private static void MapRoutes(WebApplication app)
+    {
+        var routes = app.MapOpenRoutes();
+        TokenEndpoint.Map(app); // not one of those: an exchange takes POST and nothing else, and answers no script of another site
+        Discovery.Map(routes);
+        StatusListEndpoint.Map(routes);
+        Introspection.Map(routes);
+        RevocationEndpoint.Map(routes);
+        UserInfo.Map(routes);
+        LeakEndpoints.Map(routes);
+        SessionEndpoint.Map(routes);
+        OrganizationEndpoints.Map(routes);
+        MemberEndpoints.Map(routes);
+        KeyEndpoints.Map(routes);
+        KeyLifeEndpoints.Map(routes);
+        ApiKeyEndpoints.Map(routes);
+        InventoryEndpoints.Map(routes);
+        PolicyEndpoints.Map(routes);
+        ActivityEndpoints.Map(routes);
+        WebhookEndpoints.Map(routes);
+        CatalogueEndpoints.Map(routes, app.Services.GetRequiredService<PakhouseOptions>().Roles);
+        ApiDocument.Map(routes);
+        Health.Map(routes);
+        Assets.Map(routes);
+        if (app.Services.GetRequiredService<PakhouseOptions>().OidcAuthority is not null) ProviderSignIn.Map(routes);
+        app.MapRazorPages();
+    }
+}

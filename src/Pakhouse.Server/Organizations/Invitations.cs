@@ -1,0 +1,264 @@
+using System.Data.Common;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using Dapper;
+using Microsoft.AspNetCore.Identity;
+
+namespace Pakhouse.Server;
+
+/// <summary>Roles in one organization.</summary>
+public sealed record OrganizationRoles(Guid OrganizationId, NameSet Roles)
+{
+    /// <summary>Empty where a caller only names the organization.</summary>
+    public string OrganizationName { get; init; } = "";
+
+    /// <summary>Who sent it last; null: the operator.</summary>
+    internal Guid? InvitedBy { get; init; }
+
+    /// <summary>With which key; null: with a session, or at the machine.</summary>
+    internal string? KeyId { get; init; }
+}
+
+/// <summary>An invitation that waits to be accepted, or has expired.</summary>
+public sealed record Invitation
+{
+    public Guid Id { get; init; }
+    public Guid RootId { get; init; }
+    public string Email { get; init; } = "";
+
+    /// <summary>Null: the operator. A person's name; the name of an API key's service user.</summary>
+    public string? InvitedBy { get; init; }
+
+    public DateTimeOffset CreatedAt { get; init; }
+    public DateTimeOffset SentAt { get; init; }
+
+    /// <summary>Of the part that lasts longest.</summary>
+    public DateTimeOffset ExpiresAt { get; init; }
+
+    /// <summary>Where to: the root first, then by name. Seen from a sub-organization, that one alone.</summary>
+    public IReadOnlyList<OrganizationRoles> OrganizationsAndRoles { get; init; } = [];
+}
+
+/// <summary>
+/// Invitations as those see them who send them: an address that may become a member of one root and its sub-organizations, with roles given
+/// beforehand. What the invited do with one is <see cref="InvitationAnswers"/>' business.
+/// <para>Invariant: nothing here tells whether an address has an account. Whoever sends a part of an invitation may give what stands in it (R8),
+/// and prolongs no other part.</para>
+/// </summary>
+public sealed class Invitations(
+    Database database, KeyNotices notices, Mails mails, PublicAddress publicAddress, ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
+{
+    /// <summary>Of one invitation.</summary>
+    public const int OrganizationsMax = 100;
+
+    /// <summary>In a day, for one root: enough for whoever looks into the wrong folder, too few to bother somebody.</summary>
+    public const int MessagesPerAddressMax = 20;
+
+    /// <summary>What has expired is shown for this long, and then forgotten with the next invitation.</summary>
+    private static readonly TimeSpan kept = TimeSpan.FromDays(30);
+
+    /// <summary>Invites an address. One that is invited already gets a new message, with what is given here in place of what stood there for the same organizations.</summary>
+    /// <param name="organizationId">Where it is done: a root, for itself and its sub-organizations, or a sub-organization for itself.</param>
+    public Task<Outcome<Invitation>> InviteAsync(Actor actor, Guid organizationId, string email, IReadOnlyList<OrganizationRoles> organizationsAndRoles) => database.ChangeAsync<Invitation>(async transaction =>
+    {
+        var demanded = await DemandAsync(transaction, actor, organizationId, organizationsAndRoles);
+        if (demanded.Refusal is { } refused) return refused;
+        if (!EmailAddress.TryParse(email, out email)) return new Refusal(RefusalCode.InvalidRequest, "userEmail: enter an address such as ada@example.com.", "no e-mail address");
+
+        // Who is a member of these, the caller sees anyway; nothing else about the address is asked.
+        var (rootId, normalized, now) = (demanded.Value.RootId ?? organizationId, normalizer.NormalizeEmail(email), clock.GetUtcNow());
+        foreach (var (id, _) in organizationsAndRoles)
+        {
+            if (await transaction.Connection!.ExecuteScalarAsync<long>(
+                """
+                SELECT COUNT(*) FROM users u JOIN memberships m ON m.user_id = u.id AND m.organization_id = @id AND m.ended_at IS NULL
+                WHERE u.email_normalized = @normalized AND u.kind = 'person' AND u.deleted_at IS NULL
+                """, new { normalized, id }, transaction) > 0)
+                return new Refusal(RefusalCode.Conflict, "userEmail: this person is a member already: change the roles instead.", "already a direct member");
+        }
+
+        await transaction.Connection!.ExecuteAsync(
+            """
+            DELETE FROM invitation_parts WHERE expires_at < @since AND invitation_id IN (SELECT id FROM invitations WHERE root_id = @rootId);
+            DELETE FROM invitations WHERE root_id = @rootId AND NOT EXISTS (SELECT 1 FROM invitation_parts p WHERE p.invitation_id = invitations.id);
+            """, new { rootId, since = now - kept }, transaction);
+
+        var invitation = await transaction.Connection!.QuerySingleAsync<Guid>(
+            """
+            INSERT INTO invitations (id, root_id, email, email_normalized, code_hash, created_at, sent_at) VALUES (@id, @rootId, @email, @normalized, @hash, @now, @now)
+            ON CONFLICT (root_id, email_normalized) DO UPDATE SET sent_at = excluded.sent_at RETURNING id
+            """, new { id = Ids.New(clock), rootId, email, normalized, hash = RandomNumberGenerator.GetBytes(32), now }, transaction);
+        await WriteAsync(transaction, actor, invitation, email, organizationsAndRoles, Did.InviteCreate);
+        return await SendAsync(transaction, actor, rootId, invitation) is { } refusal ? refusal : await ReadAsync(transaction, demanded.Value, invitation);
+    });
+
+    /// <summary>Those that wait or have expired: of a root those of its sub-organizations too. By address.</summary>
+    public Task<Outcome<IReadOnlyList<Invitation>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<Invitation>>>(async connection =>
+    {
+        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeeInvitations, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        return (await InvitationRows.SelectAsync(connection, null, standpoint.Value.RootId is null ? "i.root_id = @organizationId" : "p.organization_id = @organizationId", new { organizationId })).AsList();
+    });
+
+    /// <summary>Sends a new message. The link of the one before works no more, and the time begins anew.</summary>
+    public Task<Outcome<Invitation>> SendAgainAsync(Actor actor, Guid organizationId, string email) => database.ChangeAsync<Invitation>(async transaction =>
+    {
+        var found = await FindAsync(transaction, actor, organizationId, email);
+        if (found.Refusal is { } refused) return refused;
+        var demanded = await DemandAsync(transaction, actor, organizationId, found.Value.OrganizationsAndRoles);
+        if (demanded.Refusal is { } refusal) return refusal;
+        await WriteAsync(transaction, actor, found.Value.Id, found.Value.Email, found.Value.OrganizationsAndRoles, Did.InviteAgain);
+        return await SendAsync(transaction, actor, found.Value.RootId, found.Value.Id) is { } tooMany ? tooMany : await ReadAsync(transaction, demanded.Value, found.Value.Id);
+    });
+
+    /// <summary>Gives what stands here in place of what stood there for the same organizations. No message goes out, and the time does not begin anew.</summary>
+    public Task<Outcome<Invitation>> SetRolesAsync(Actor actor, Guid organizationId, string email, IReadOnlyList<OrganizationRoles> organizationsAndRoles) => database.ChangeAsync<Invitation>(async transaction =>
+    {
+        var found = await FindAsync(transaction, actor, organizationId, email);
+        if (found.Refusal is { } refused) return refused;
+        var demanded = await DemandAsync(transaction, actor, organizationId, organizationsAndRoles);
+        if (demanded.Refusal is { } refusal) return refusal;
+        foreach (var (id, roles) in organizationsAndRoles)
+        {
+            if (found.Value.OrganizationsAndRoles.FirstOrDefault(one => one.OrganizationId == id) is not { } before)
+                return new Refusal(RefusalCode.NotFound, "organizationsAndRoles: the invitation is not for one of these organizations; invite the address there.", "a part that is not there");
+            await transaction.Connection!.ExecuteAsync(
+                "UPDATE invitation_parts SET roles = @roles, invited_by = @UserId, key_id = @KeyId WHERE invitation_id = @invitation AND organization_id = @id",
+                new { invitation = found.Value.Id, id, roles, actor.UserId, actor.KeyId }, transaction);
+            await notices.WriteAsync(transaction, actor.KeyId,
+                new KeyChange(id, KeyChange.InvitationChanged, MailContent.Unlinked(found.Value.Email), null, found.Value.Id, before.Roles, roles));
+            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteUpdate, id, found.Value.Id.ToString(), null, $"{before.Roles.Text} → {roles.Text}");
+        }
+
+        return await ReadAsync(transaction, demanded.Value, found.Value.Id);
+    });
+
+    /// <summary>Ends it: from a root altogether, from a sub-organization as far as it is for that.</summary>
+    public Task<Outcome<bool>> WithdrawAsync(Actor actor, Guid organizationId, string email) => database.ChangeAsync<bool>(async transaction =>
+    {
+        var found = await FindAsync(transaction, actor, organizationId, email);
+        if (found.Refusal is { } refused) return refused;
+        foreach (var (id, roles) in found.Value.OrganizationsAndRoles)
+        {
+            await InvitationRows.EndAsync(transaction, found.Value.Id, id);
+            await notices.WriteAsync(transaction, actor.KeyId,
+                new KeyChange(id, KeyChange.InvitationWithdrawn, MailContent.Unlinked(found.Value.Email), null, found.Value.Id, roles, NameSet.Empty));
+            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteDelete, id, found.Value.Id.ToString(), null, roles.Text);
+        }
+
+        return true;
+    });
+
+    /// <summary>Whether the caller may give these roles in each of these organizations, all of which are the one named or below it.</summary>
+    private async Task<Outcome<Standpoint>> DemandAsync(DbTransaction transaction, Actor actor, Guid organizationId, IReadOnlyList<OrganizationRoles> organizationsAndRoles)
+    {
+        var here = await Guard.DemandAsync(transaction, actor, Permission.InviteMember, organizationId);
+        if (here.IsRefused) return here;
+        if (organizationsAndRoles.Count is 0 or > OrganizationsMax || organizationsAndRoles.DistinctBy(one => one.OrganizationId).Count() < organizationsAndRoles.Count)
+            return new Refusal(RefusalCode.InvalidRequest, $"organizationsAndRoles: give 1 to {OrganizationsMax} organizations, each once.", "no organization, too many, or one twice");
+
+        foreach (var (id, roles) in organizationsAndRoles)
+        {
+            var there = await Guard.DemandAsync(transaction, actor, Permission.InviteMember, id);
+            if (there.IsRefused) return there;
+            if (id != organizationId && there.Value.RootId != organizationId) return Guard.NotFound;
+            if (options.Roles.Check(roles, NameSet.Empty) is { } refusal) return refusal;
+            if (await Grants.ToNewAsync(transaction.Connection!, transaction, actor, there.Value, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
+        }
+
+        return here;
+    }
+
+    /// <summary>As far as it can be seen from this organization.</summary>
+    private async Task<Outcome<Invitation>> FindAsync(DbTransaction transaction, Actor actor, Guid organizationId, string email)
+    {
+        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.InviteMember, organizationId);
+        if (standpoint.Refusal is { } refused) return refused;
+        var found = await InvitationRows.SelectAsync(transaction.Connection!, transaction, $"i.email_normalized = @normalized AND i.root_id = @rootId AND {Seen(standpoint.Value)}",
+            new { normalized = normalizer.NormalizeEmail(email.Trim().Replace((char)0, (char)0xFFFD)), rootId = standpoint.Value.RootId ?? organizationId, organizationId }); // PostgreSQL holds no NUL; nobody has this address
+        return found is [var invitation, ..] ? invitation : new Refusal(RefusalCode.NotFound, "userEmail: there is no invitation to this address here.", "no such invitation");
+    }
+
+    private static async Task<Invitation> ReadAsync(DbTransaction transaction, Standpoint standpoint, Guid id) =>
+        (await InvitationRows.SelectAsync(transaction.Connection!, transaction, $"i.id = @id AND {Seen(standpoint)}", new { id, organizationId = standpoint.OrganizationId })).Single();
+
+    private static string Seen(Standpoint standpoint) => standpoint.RootId is null ? "1 = 1" : "p.organization_id = @organizationId";
+
+    private async Task WriteAsync(DbTransaction transaction, Actor actor, Guid invitation, string email, IReadOnlyList<OrganizationRoles> parts, string did)
+    {
+        foreach (var (id, roles) in parts)
+        {
+            await transaction.Connection!.ExecuteAsync(
+                """
+                INSERT INTO invitation_parts (invitation_id, organization_id, roles, invited_by, key_id, expires_at)
+                VALUES (@invitation, @id, @roles, @UserId, @KeyId, @expiresAt)
+                ON CONFLICT (invitation_id, organization_id)
+                DO UPDATE SET roles = excluded.roles, invited_by = excluded.invited_by, key_id = excluded.key_id, expires_at = excluded.expires_at
+                """, new { invitation, id, roles, actor.UserId, actor.KeyId, expiresAt = clock.GetUtcNow() + options.InvitationLifetime }, transaction);
+            await ActivityLog.WriteAsync(transaction, clock, actor, did, id, invitation.ToString(), null, roles.Text);
+        }
+
+        await notices.WriteAsync(transaction, actor.KeyId,
+            [.. parts.Select(part => new KeyChange(part.OrganizationId, KeyChange.Invited, MailContent.Unlinked(email), null, invitation, NameSet.Empty, part.Roles))]);
+    }
+
+    /// <summary>A new code, in a message; of the code only the hash stays.</summary>
+    private async Task<Refusal?> SendAsync(DbTransaction transaction, Actor actor, Guid rootId, Guid id)
+    {
+        var now = clock.GetUtcNow();
+        var invitation = (await InvitationRows.SelectAsync(transaction.Connection!, transaction, "i.id = @id AND p.expires_at > @now", new { id, now })).Single();
+        if (await CountAsync(transaction, rootId, invitation.Email) is { } refusal) return refusal;
+
+        var code = InvitationCode.Create();
+        await transaction.Connection!.ExecuteAsync("UPDATE invitations SET code_hash = @hash, sent_at = @now WHERE id = @id", new { id, hash = InvitationCode.Hash(code), now }, transaction);
+        var sender = actor.Credential is Credential.Session or Credential.Key
+            ? await transaction.Connection!.QuerySingleAsync<Sender>("SELECT name, email FROM users WHERE id = @UserId", new { actor.UserId }, transaction)
+            : null;
+        var root = MailContent.Unlinked(await transaction.Connection!.QuerySingleAsync<string>("SELECT name FROM organizations WHERE id = @rootId", new { rootId }, transaction));
+        var senderName = sender is null ? null : MailContent.Unlinked(sender.Name);
+        var places = invitation.OrganizationsAndRoles.Select(one => $"  {MailContent.Unlinked(one.OrganizationName)}: {(one.Roles.Count == 0 ? "member" : string.Join(", ", one.Roles.Select(options.Roles.NameOf)))}");
+        await mails.EnqueueAsync(transaction, invitation.Email, new MailContent(
+            sender is null ? $"You are invited to {root}" : $"{senderName} invites you to {root}",
+            $"""
+            {(sender is null ? $"You are invited to join {root}" : $"{senderName} ({sender.Email}) invites you to join {root}")} at {publicAddress.Value}:
+
+            {string.Join('\n', places)}
+
+            To accept, open this link. It works once, until {invitation.ExpiresAt.ToString("d MMMM yyyy, HH:mm", CultureInfo.InvariantCulture)} UTC:
+
+              {publicAddress.Value}/invitations/{code}
+
+            If you did not expect this, do nothing: without the link nothing happens.
+            """));
+        return null;
+    }
+
+    /// <summary>Anybody can make an organization and invite strangers from there; this many times a day.</summary>
+    private async Task<Refusal?> CountAsync(DbTransaction transaction, Guid rootId, string email)
+    {
+        var now = clock.GetUtcNow();
+        var day = now.ToUnixTimeSeconds() / 86400;
+        var address = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(normalizer.NormalizeEmail(email))));
+        foreach (var (target, max) in ((string, int)[])[($"{rootId}", options.InvitationsPerDayMax), ($"{rootId} {address}", MessagesPerAddressMax)])
+        {
+            var count = await transaction.Connection!.QuerySingleOrDefaultAsync<long?>(
+                """
+                INSERT INTO invitation_counts (target, day, count) VALUES (@target, @day, 1)
+                ON CONFLICT (target) DO UPDATE SET count = CASE WHEN invitation_counts.day = excluded.day THEN invitation_counts.count + 1 ELSE 1 END, day = excluded.day
+                WHERE invitation_counts.day <> excluded.day OR invitation_counts.count < @max RETURNING count
+                """, new { target, day, max }, transaction);
+            if (count is null)
+                return new Refusal(RefusalCode.SlowDown, "No more invitations can be sent today: go on tomorrow (UTC).", "too many invitations in one day") { RetryAfterSeconds = (int)((day + 1) * 86400 - now.ToUnixTimeSeconds()) };
+            if (count == 1) await transaction.Connection!.ExecuteAsync("DELETE FROM invitation_counts WHERE day < @day", new { day }, transaction);
+        }
+
+        return null;
+    }
+
+    private sealed record Sender
+    {
+        public string Name { get; init; } = "";
+        public string Email { get; init; } = "";
+    }
+}

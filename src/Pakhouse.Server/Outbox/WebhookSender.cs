@@ -1,0 +1,290 @@
+using System.Collections.Concurrent;
+using System.Data.Common;
+using System.Net;
+using System.Security.Cryptography;
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// Delivers what <see cref="Events"/> wrote, at least once: a message is claimed for a while before it is sent, so that of several processes one sends it,
+/// and after that while again when the claimant has died. The order in which messages arrive is not promised.
+/// <para>No message waits for another to end: as soon as a place of <see cref="WebhookSlots"/> is free, the next is claimed.</para>
+/// </summary>
+public sealed partial class WebhookSender(
+    Database database, WebhookSecrets secrets, WebhookTarget target, Mails mails, PublicAddress address, TimeProvider clock, ILogger<WebhookSender> log)
+    : Recurring(TimeSpan.FromSeconds(2), clock, log)
+{
+    /// <summary>After the first attempt, the second, … as Standard Webhooks suggests. After the last the message is given up.</summary>
+    internal static readonly TimeSpan[] Pauses =
+        [TimeSpan.FromSeconds(5), TimeSpan.FromMinutes(5), TimeSpan.FromMinutes(30), TimeSpan.FromHours(2), TimeSpan.FromHours(5), TimeSpan.FromHours(10), TimeSpan.FromHours(10)];
+
+    /// <summary>A webhook that has failed for so long is disabled. Time in which this server was off does not count.</summary>
+    internal static readonly TimeSpan PatienceMax = TimeSpan.FromDays(5);
+
+    /// <summary>The log of deliveries goes back so far.</summary>
+    internal static readonly TimeSpan Kept = TimeSpan.FromDays(30);
+
+    /// <summary>What Retry-After can ask for at most: the longest pause of our own.</summary>
+    internal static readonly TimeSpan RetryAfterMax = TimeSpan.FromHours(10);
+
+    /// <summary>No process sent anything for so long: the server was off. Longer than a restart.</summary>
+    internal static readonly TimeSpan OffAfter = TimeSpan.FromMinutes(15);
+
+    /// <summary>Longer than a delivery and its record can take.</summary>
+    private static readonly TimeSpan lease = TimeSpan.FromMinutes(2);
+
+    private static readonly TimeSpan beat = TimeSpan.FromMinutes(1);
+
+    /// <summary>Messages that are tidied away in one transaction.</summary>
+    private const int TidyMessages = 500;
+
+    private readonly WebhookPost post = new(target, secrets, clock);
+    private readonly WebhookSlots slots = new();
+    private readonly ConcurrentQueue<(ClaimedMessage Message, WebhookResult Result)> finished = new();
+    private CancellationToken stopping;
+    private DateTimeOffset tidiedAt;
+    private DateTimeOffset beatAt;
+
+    /// <summary>Sends until nothing is due and nothing is under way.</summary>
+    public override Task RunAsync() => SendAsync(null);
+
+    /// <summary>What is due of one webhook, now: for the one who just asked for a test.</summary>
+    public Task RunAsync(Guid webhookId) => SendAsync(webhookId);
+
+    public override void Dispose()
+    {
+        post.Dispose();
+        base.Dispose();
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        stopping = stoppingToken;
+        await base.ExecuteAsync(stoppingToken);
+        stopping = default;
+    }
+
+    private async Task SendAsync(Guid? only)
+    {
+        List<Task> underWay = [];
+        try
+        {
+            while (true)
+            {
+                await KeepTimeAsync();
+                underWay.AddRange((await RecordAndClaimAsync(only)).Select(DeliverAsync));
+                underWay.RemoveAll(delivery => delivery.IsCompleted);
+                if (underWay.Count == 0 && finished.IsEmpty) return;
+                if (underWay.Count == 0) continue;
+                // Or after a while, because something else may have become due.
+                using var done = new CancellationTokenSource();
+                await Task.WhenAny([.. underWay, Task.Delay(TimeSpan.FromSeconds(2), Clock, done.Token)]);
+                await done.CancelAsync();
+            }
+        }
+        finally
+        {
+            await Task.WhenAll(underWay);
+        }
+    }
+
+    private async Task DeliverAsync(ClaimedMessage message)
+    {
+        var result = await post.SendAsync(message);
+        slots.Finished(message.WebhookId, result.IsDelivered, result.Milliseconds);
+        finished.Enqueue((message, result));
+    }
+
+    /// <summary>Records what has ended and claims what is next, together: one transaction for each message would be in the others' way.</summary>
+    private async Task<IReadOnlyList<ClaimedMessage>> RecordAndClaimAsync(Guid? only)
+    {
+        var places = stopping.IsCancellationRequested ? [] : slots.Take(await database.ReadAsync(connection => DueAsync(connection, only)));
+        List<(ClaimedMessage Message, WebhookResult Result)> results = [];
+        while (finished.TryDequeue(out var result)) results.Add(result);
+        if (places.Count == 0 && results.Count == 0) return [];
+        List<ClaimedMessage> claimed = [];
+        try
+        {
+            claimed = await database.WriteAloneAsync(async transaction =>
+            {
+                foreach (var (message, result) in results) await RecordAsync(transaction, message, result);
+                List<ClaimedMessage> rows = [];
+                foreach (var (webhook, count) in places) rows.AddRange(await ClaimAsync(transaction, webhook.Id, count));
+                return rows;
+            });
+        }
+        catch
+        {
+            foreach (var result in results) finished.Enqueue(result); // recorded at the next turn
+            throw;
+        }
+        finally
+        {
+            foreach (var (webhook, count) in places)
+                if (count - claimed.Count(message => message.WebhookId == webhook.Id) is var unused and > 0) slots.Return(webhook.Id, unused);
+        }
+
+        foreach (var (message, result) in results)
+            if (!result.IsDelivered) LogFailed(message.WebhookId, message.Id, message.Attempts + 1, result.Error);
+        return claimed;
+    }
+
+    private async Task<IReadOnlyList<DueWebhook>> DueAsync(DbConnection connection, Guid? only)
+    {
+        var now = Clock.GetUtcNow();
+        if (only is null)
+        {
+            // Most turns end here.
+            const string any = "SELECT 1 FROM webhook_messages WHERE due_at <= @now LIMIT 1";
+            if (await connection.ExecuteScalarAsync<long?>(any, new { now }) is null) return [];
+        }
+
+        // From webhook to webhook by the index, however many messages one has.
+        var ids = only is null
+            ? """
+              WITH RECURSIVE waiting (id) AS (
+                  SELECT MIN(webhook_id) FROM webhook_messages WHERE due_at IS NOT NULL
+                  UNION ALL
+                  SELECT (SELECT MIN(m.webhook_id) FROM webhook_messages m WHERE m.due_at IS NOT NULL AND m.webhook_id > waiting.id)
+                  FROM waiting WHERE waiting.id IS NOT NULL)
+              """
+            : "WITH waiting (id) AS (SELECT id FROM webhooks WHERE id = @only)";
+        return (await connection.QueryAsync<DueWebhook>(
+            $"""
+            {ids}
+            SELECT w.id, w.organization_id, w.url, w.failing_since, due.due_at,
+                   (SELECT COUNT(*) FROM (
+                       SELECT 1 FROM webhook_messages m WHERE m.webhook_id = w.id AND m.due_at <= @now LIMIT {WebhookSlots.PerWebhookMax}) AS few)
+                       AS messages
+            FROM (SELECT id, (SELECT MIN(m.due_at) FROM webhook_messages m WHERE m.webhook_id = waiting.id AND m.due_at IS NOT NULL) AS due_at
+                  FROM waiting WHERE id IS NOT NULL) AS due
+            JOIN webhooks w ON w.id = due.id
+            WHERE due.due_at <= @now {(only is null ? "AND COALESCE(w.paused_until, 0) <= @now" : "")}
+            """, new { now, only })).AsList();
+    }
+
+    private async Task<IEnumerable<ClaimedMessage>> ClaimAsync(DbTransaction transaction, Guid webhookId, int count)
+    {
+        var (now, leaseId) = (Clock.GetUtcNow(), Ids.New(Clock).ToString());
+        var claimed = (await transaction.Connection!.QueryAsync<ClaimedMessage>(
+            """
+            UPDATE webhook_messages SET due_at = @until, lease = @leaseId
+            WHERE webhook_id = @webhookId AND id IN (
+                SELECT m.id FROM webhook_messages m WHERE m.webhook_id = @webhookId AND m.due_at <= @now ORDER BY m.due_at, m.id LIMIT @count)
+            RETURNING webhook_id, id, body, attempts, lease
+            """, new { webhookId, count, now, until = now + lease, leaseId }, transaction)).AsList();
+        if (claimed.Count == 0) return [];
+        var webhook = await transaction.Connection!.QuerySingleAsync<SendingWebhook>(
+            "SELECT organization_id, url, secret, old_secret, old_secret_until FROM webhooks WHERE id = @webhookId", new { webhookId }, transaction);
+        return claimed.Select(message => message with { Webhook = webhook });
+    }
+
+    private async Task RecordAsync(DbTransaction transaction, ClaimedMessage message, WebhookResult result)
+    {
+        var (now, number) = (Clock.GetUtcNow(), message.Attempts + 1);
+        var isGone = result.Status == (int)HttpStatusCode.Gone; // Standard Webhooks: it wants no more
+        var asked = result.RetryAfter > RetryAfterMax ? RetryAfterMax : result.RetryAfter;
+        DateTimeOffset? next = result.IsDelivered || isGone || number > Pauses.Length ? null : now + PauseAfter(number, asked);
+        // Of this claim only: where sending took longer than the claim, another has the word. What was disabled meanwhile stays so.
+        var recorded = await transaction.Connection!.ExecuteAsync(
+            """
+            UPDATE webhook_messages SET due_at = CASE WHEN due_at IS NULL THEN due_at ELSE @next END, lease = NULL, attempts = @number
+            WHERE webhook_id = @WebhookId AND id = @Id AND lease = @Lease
+            """, new { next, message.WebhookId, message.Id, message.Lease, number }, transaction);
+        if (recorded == 0) return; // deleted meanwhile, too
+        await transaction.Connection!.ExecuteAsync(
+            """
+            INSERT INTO webhook_attempts (webhook_id, message_id, number, at, milliseconds, status, error)
+            VALUES (@WebhookId, @Id, @number, @now, @Milliseconds, @Status, @Error)
+            """, new { message.WebhookId, message.Id, number, now, result.Milliseconds, Status = (long?)result.Status, result.Error }, transaction);
+        if (result.IsDelivered)
+        {
+            await transaction.Connection!.ExecuteAsync(
+                "UPDATE webhooks SET failing_since = NULL, paused_until = NULL WHERE id = @WebhookId AND (failing_since IS NOT NULL OR paused_until IS NOT NULL)",
+                new { message.WebhookId }, transaction);
+            return;
+        }
+
+        if (asked is not null)
+            await transaction.Connection!.ExecuteAsync(
+                "UPDATE webhooks SET paused_until = @until WHERE id = @WebhookId", new { message.WebhookId, until = now + asked }, transaction);
+        var since = await transaction.Connection!.ExecuteScalarAsync<long?>(
+            "UPDATE webhooks SET failing_since = COALESCE(failing_since, @now) WHERE id = @WebhookId AND disabled_at IS NULL RETURNING failing_since",
+            new { message.WebhookId, now }, transaction);
+        if (since is { } began && (isGone || DateTimeOffset.FromUnixTimeMilliseconds(began) + PatienceMax <= now))
+            await DisableAsync(transaction, message, result.Error, now);
+    }
+
+    /// <summary>Up to a tenth longer, so that what failed together does not come back together; never sooner than the receiver asked.</summary>
+    private static TimeSpan PauseAfter(long number, TimeSpan? asked)
+    {
+        var pause = Pauses[number - 1] + TimeSpan.FromMilliseconds(RandomNumberGenerator.GetInt32(1 + (int)(Pauses[number - 1].TotalMilliseconds / 10)));
+        return asked > pause ? asked.Value : pause;
+    }
+
+    private async Task DisableAsync(DbTransaction transaction, ClaimedMessage message, string error, DateTimeOffset now)
+    {
+        await transaction.Connection!.ExecuteAsync(
+            "UPDATE webhooks SET disabled_at = @now WHERE id = @WebhookId", new { message.WebhookId, now }, transaction);
+        await StopAsync(transaction, message.WebhookId);
+        var organizationId = message.Webhook.OrganizationId;
+        await ActivityLog.WriteAsync(
+            transaction, Clock, Actor.Operator, Did.WebhookUpdate, organizationId, message.WebhookId.ToString(), detail: "disabled after failures");
+        foreach (var owner in await Owners.EmailsAsync(transaction, organizationId))
+            await mails.EnqueueAsync(transaction, owner, new MailContent("A webhook was disabled",
+                $"""
+                The webhook to {new Uri(message.Webhook.Url).Host} could not be delivered to for a long time, so it was disabled. The last attempt: {error}
+
+                When the receiver works again, enable it here. What was not delivered, and what happens while it is off, stays in the list
+                for {Kept.TotalDays} days and can be sent again:
+                {address.Value}/organizations/{organizationId}/webhooks/{message.WebhookId}
+                """));
+    }
+
+    /// <summary>Nothing that waits is sent any more.</summary>
+    internal static Task StopAsync(DbTransaction transaction, Guid id) =>
+        transaction.Connection!.ExecuteAsync("UPDATE webhook_messages SET due_at = NULL WHERE webhook_id = @id AND due_at IS NOT NULL", new { id }, transaction);
+
+    /// <summary>Once a minute: notes that somebody sends, and makes good the time in which nobody did. Once an hour: tidies.</summary>
+    private async Task KeepTimeAsync()
+    {
+        var now = Clock.GetUtcNow();
+        if (now - beatAt < beat) return;
+        await database.WriteAloneAsync(async transaction =>
+        {
+            const string name = "webhooks.beat";
+            var last = await transaction.Connection!.ExecuteScalarAsync<long?>("SELECT value FROM counters WHERE name = @name", new { name }, transaction);
+            await transaction.Connection!.ExecuteAsync(
+                "INSERT INTO counters (name, value) VALUES (@name, @now) ON CONFLICT (name) DO UPDATE SET value = @now", new { name, now }, transaction);
+            if (last is not { } at || now - DateTimeOffset.FromUnixTimeMilliseconds(at) is var off && off < OffAfter) return 0;
+            // Nobody tried, so no receiver failed.
+            return await transaction.Connection!.ExecuteAsync(
+                """
+                UPDATE webhooks SET failing_since = CASE WHEN failing_since + @off > @now THEN @now ELSE failing_since + @off END
+                WHERE failing_since IS NOT NULL
+                """, new { now, off = (long)off.TotalMilliseconds }, transaction);
+        });
+        beatAt = now;
+        if (now - tidiedAt < TimeSpan.FromHours(1)) return;
+        tidiedAt = now;
+        while (await TidyAsync(now - Kept) == TidyMessages)
+        {
+        }
+    }
+
+    private Task<int> TidyAsync(DateTimeOffset before) => database.WriteAloneAsync(async transaction =>
+    {
+        const string old =
+            """
+            SELECT webhook_id, id FROM webhook_messages WHERE created_at < @before AND due_at IS NULL
+            ORDER BY created_at, webhook_id, id LIMIT @TidyMessages
+            """;
+        var parameters = new { before, TidyMessages };
+        await transaction.Connection!.ExecuteAsync($"DELETE FROM webhook_attempts WHERE (webhook_id, message_id) IN ({old})", parameters, transaction);
+        return await transaction.Connection!.ExecuteAsync($"DELETE FROM webhook_messages WHERE (webhook_id, id) IN ({old})", parameters, transaction);
+    });
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Webhook {Webhook}: message {Id} was not delivered, attempt {Number}: {Error}")]
+    private partial void LogFailed(Guid webhook, string id, long number, string error);
+}
