@@ -10,7 +10,7 @@ public sealed record Webhook
     public Guid Id { get; init; }
     public string Url { get; init; } = "";
 
-    /// <summary>Empty: all.</summary>
+    /// <summary><see cref="NameSet.All"/>: those of later versions too.</summary>
     public NameSet Events { get; init; } = NameSet.Empty;
 
     public DateTimeOffset CreatedAt { get; init; }
@@ -94,8 +94,10 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
 
         var (id, secret) = (Ids.New(clock), WebhookSignature.NewSecret());
         await transaction.Connection!.ExecuteAsync(
-            "INSERT INTO webhooks (id, organization_id, url, events, secret, created_at) VALUES (@id, @organizationId, @url, @events, @secret, @now)",
-            new { id, organizationId, url, events, secret = secrets.Protect(secret), now = clock.GetUtcNow() }, transaction);
+            """
+            INSERT INTO webhooks (id, organization_id, url, events, secret, created_at, maker_id)
+            VALUES (@id, @organizationId, @url, @events, @secret, @now, @UserId)
+            """, new { id, organizationId, url, events, secret = secrets.Protect(secret), now = clock.GetUtcNow(), actor.UserId }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookCreate, organizationId, id.ToString());
         return new WebhookWithSecret(id, WebhookSignature.Text(secret));
     });
@@ -111,8 +113,9 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
                 failing_since = CASE WHEN @isEnabled = 1 AND disabled_at IS NOT NULL THEN NULL ELSE failing_since END,
                 paused_until = CASE WHEN disabled_at IS NOT NULL OR url <> @url THEN NULL ELSE paused_until END
             WHERE id = @id AND organization_id = @organizationId
+              AND (url <> @url OR events <> @events OR (disabled_at IS NULL) <> (@isEnabled = 1))
             """, new { id, organizationId, url, events, isEnabled = isEnabled ? 1L : 0L, now }, transaction);
-        if (updated == 0) return noSuchWebhook;
+        if (updated == 0) return await CountAsync(transaction, organizationId, id) == 0 ? noSuchWebhook : true; // written back as it was read
         if (!isEnabled) await WebhookSender.StopAsync(transaction, id);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookUpdate, organizationId, id.ToString(), detail: isEnabled ? null : "disabled");
         return true;
@@ -197,5 +200,5 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
         transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhooks WHERE id = @id AND organization_id = @organizationId", new { id, organizationId }, transaction);
 
     private Refusal? Check(string url, NameSet events) => target.Check(url)
-        ?? (events.All(EventTypes.All.Contains) ? null : new Refusal(RefusalCode.InvalidRequest, $"events: choose from {string.Join(", ", EventTypes.All)}, or none for all.", "unknown event"));
+        ?? (events.IsAll || events.Count > 0 && events.All(EventTypes.All.Contains) ? null : new Refusal(RefusalCode.InvalidRequest, $"events: choose from {string.Join(", ", EventTypes.All)}, or leave the member out for all of them.", "unknown event"));
 }
