@@ -41,6 +41,7 @@ public enum Permission
     ReadSession,
     EndSession,
     EndOtherSessions,
+    EndSessionsOfProvider,
     ChangePassword,
     AddPasskey,
     RemovePasskey,
@@ -166,6 +167,7 @@ public static class Permissions
         Permission.ReadSession                => new(Standing.Self,         [],       personOnly,   read,                  false),
         Permission.EndSession                 => new(Standing.Self,         [],       personOnly,   write,                 false),
         Permission.EndOtherSessions           => new(Standing.Self,         [],       personOnly,   write,                 false),
+        Permission.EndSessionsOfProvider      => new(Standing.Self,         [],       nobody,       write,                 true), // who brings the provider's logout token
         Permission.ChangePassword             => new(Standing.Self,         [],       personOnly,   write,                 false),
         Permission.AddPasskey                 => new(Standing.Self,         [],       personOnly,   write,                 false),
         Permission.RemovePasskey              => new(Standing.Self,         [],       personOnly,   write,                 false),

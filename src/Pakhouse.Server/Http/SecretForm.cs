@@ -22,7 +22,7 @@ public sealed class SecretForm : IDisposable
 
     private const int PooledMax = 256;
 
-    private static readonly string[] publicNames = [.. TokenEndpoint.FieldNames, "token", "token_type_hint", "client_id", "client_secret", "client_address"];
+    private static readonly string[] publicNames = [.. TokenEndpoint.FieldNames, "token", "token_type_hint", "logout_token", "client_id", "client_secret", "client_address"];
 
     // Pinned: the collector does not move them, so it leaves no copies of a secret behind.
     private static readonly ConcurrentQueue<byte[]> pool = []; // a bag takes all its locks to count

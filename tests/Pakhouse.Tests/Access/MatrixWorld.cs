@@ -40,7 +40,7 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
 
     public async ValueTask InitializeAsync()
     {
-        Server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=100000");
+        Server = await TestServer.StartAsync(["--Pakhouse:FailuresPerMinuteMax=100000", .. TestServer.UnreachableProvider]);
         var acme = await Server.AddAcmeAsync();
         var umbra = await Server.AddUserAsync();
         organizations["Acme"] = acme.Root;
