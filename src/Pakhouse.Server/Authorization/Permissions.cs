@@ -99,13 +99,6 @@ public enum RequiredScope
 /// </summary>
 public static class Permissions
 {
-    public const string Owner = "owner";
-    public const string Manager = "organization-manager";
-    public const string Viewer = "organization-viewer";
-
-    /// <summary>The roles that this table knows; every catalogue has them.</summary>
-    public static readonly string[] Own = [Owner, Manager, Viewer];
-
     private static readonly Credential[] everything = [Credential.Session, Credential.Key, Credential.ApiKey];
     private static readonly Credential[] personAndKey = [Credential.Session, Credential.Key];
     private static readonly Credential[] personOnly = [Credential.Session];
@@ -116,8 +109,9 @@ public static class Permissions
     private const RequiredScope read = RequiredScope.OrganizationRead;
     private const RequiredScope write = RequiredScope.OrganizationWrite;
 
-    private static readonly string[] leaders = [Owner, Manager];
-    private static readonly string[] watchers = [Owner, Manager, Viewer];
+    private static readonly string[] owners = [BuiltInRoles.Owner];
+    private static readonly string[] leaders = [BuiltInRoles.Owner, BuiltInRoles.Manager];
+    private static readonly string[] watchers = BuiltInRoles.All;
 
     /// <summary>One line of the table.</summary>
     public sealed record Row(Standing Standing, string[] Roles, Credential[] With, RequiredScope Scope, bool Operator);
@@ -135,8 +129,8 @@ public static class Permissions
         Permission.SeeOrganization            => new(Standing.Member,       [],       everything,   read,                  true),
         Permission.CreateSubOrganization      => new(Standing.Role,         leaders,  everything,   write,                 true),
         Permission.RenameOrganization         => new(Standing.Role,         leaders,  everything,   write,                 true),
-        Permission.DisableOrganization        => new(Standing.Role,         [Owner],  personOnly,   write,                 true),
-        Permission.DeleteOrganization         => new(Standing.Role,         [Owner],  personOnly,   write,                 true),
+        Permission.DisableOrganization        => new(Standing.Role,         owners,   personOnly,   write,                 true),
+        Permission.DeleteOrganization         => new(Standing.Role,         owners,   personOnly,   write,                 true),
         Permission.SeeMembers                 => new(Standing.Member,       [],       everything,   read,                  true),
         Permission.AddMember                  => new(Standing.Role,         leaders,  everything,   write,                 true),
         Permission.InviteMember               => new(Standing.Role,         leaders,  everything,   write,                 true),
@@ -146,8 +140,8 @@ public static class Permissions
         Permission.Leave                      => new(Standing.DirectMember, [],       personOnly,   write,                 false),
         Permission.SeeActivity                => new(Standing.Role,         watchers, everything,   read,                  true),
         Permission.SeePolicy                  => new(Standing.Member,       [],       everything,   read,                  true),
-        Permission.ChangePolicy               => new(Standing.Role,         [Owner],  personOnly,   write,                 true),
-        Permission.ManageWebhooks             => new(Standing.Role,         [Owner],  personOnly,   write,                 true),
+        Permission.ChangePolicy               => new(Standing.Role,         owners,   personOnly,   write,                 true),
+        Permission.ManageWebhooks             => new(Standing.Role,         owners,   personOnly,   write,                 true),
         Permission.GenerateOwnKey             => new(Standing.DirectMember, [],       personOnly,   write,                 false),
         Permission.ListOwnKeys                => new(Standing.Member,       [],       personAndKey, read,                  false),
         Permission.DeleteOwnKey               => new(Standing.Member,       [],       personAndKey, write,                 false),
@@ -203,8 +197,8 @@ public static class Permissions
 
     // From the rows, so that a role that enters the table is authority from then on.
     private static readonly HashSet<string> authority =
-        new(Enum.GetValues<Permission>().SelectMany(permission => Of(permission).Roles).Concat(Own), StringComparer.Ordinal);
+        new(Enum.GetValues<Permission>().SelectMany(permission => Of(permission).Roles).Concat(BuiltInRoles.All), StringComparer.Ordinal);
 
     /// <summary>R8: an owner alone grants or removes <c>owner</c>.</summary>
-    public static bool MayGrantOwner(Standpoint standpoint) => standpoint.IsOperator || standpoint.Roles.Contains(Owner);
+    public static bool MayGrantOwner(Standpoint standpoint) => standpoint.IsOperator || standpoint.Roles.Contains(BuiltInRoles.Owner);
 }

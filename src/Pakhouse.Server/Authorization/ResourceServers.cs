@@ -8,8 +8,10 @@ namespace Pakhouse.Server;
 /// The APIs and gateways that may introspect, out of the settings: a name and the SHA-256 of a secret that <see cref="NewSecret"/> drew. No slow
 /// hash: 256 random bits cannot be searched.
 /// </summary>
-public sealed class ResourceServers(IReadOnlyDictionary<string, IReadOnlyList<byte[]>> servers)
+public sealed class ResourceServers(PakhouseOptions options)
 {
+    private readonly IReadOnlyDictionary<string, IReadOnlyList<byte[]>> servers = options.ResourceServers;
+
     private const int NameLengthMax = 64;
     private const int SecretLengthMax = 256;
 

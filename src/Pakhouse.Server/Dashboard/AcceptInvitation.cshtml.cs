@@ -52,7 +52,7 @@ public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOpt
         {
             case Visitor.TheInvited:
                 var accepted = await answers.AcceptAsync(Sessions.Actor(HttpContext), Code);
-                return accepted.Refusal is { } refusal ? this.Refuse(refusal) : this.SeeOther(OrganizationPage.SecurityUrl(accepted.Value));
+                return accepted.Refusal is { } refusal ? this.Refuse(refusal) : this.SeeOther(Links.Security(accepted.Value));
             case Visitor.ToSignUp:
                 var signedUp = await answers.SignUpAsync(Code, UserName ?? "", Password ?? "", HttpContext.Connection.RemoteIpAddress);
                 if (signedUp.Refusal is { } fault)
@@ -65,7 +65,7 @@ public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOpt
 
                 // Where the provider is the only way in, the link makes an account and opens none.
                 if (!options.OidcOnly) await Sessions.BeginAsync(HttpContext, signedUp.Value, SignInMethod.Invitation);
-                return this.SeeOther(OrganizationPage.SecurityUrl(Opened.Invitation.OrganizationsAndRoles[0].OrganizationId));
+                return this.SeeOther(Links.Security(Opened.Invitation.OrganizationsAndRoles[0].OrganizationId));
             default:
                 Response.StatusCode = StatusCodes.Status403Forbidden;
                 return Page();

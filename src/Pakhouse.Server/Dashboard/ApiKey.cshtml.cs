@@ -20,9 +20,9 @@ public abstract class ApiKeyPage(Organizations organizations, PakhouseOptions op
 
     public RolePicker SubPicker { get; private set; } = null!;
 
-    public static string KeysUrl(Guid organizationId) => $"{SecurityUrl(organizationId)}/api-keys";
+    public static string KeysUrl(Guid organizationId) => $"{Links.Security(organizationId)}/api-keys";
 
-    public string BackUrl => $"{SecurityUrl(OrganizationId)}#api-keys";
+    public string BackUrl => $"{Links.Security(OrganizationId)}#api-keys";
 
     /// <summary>What the form chose: roles here, and the same roles in each chosen sub-organization.</summary>
     protected IReadOnlyList<ApiKeyRoles> Chosen()
@@ -167,7 +167,7 @@ public sealed class ApiKeyModel(
         var deleted = await keys.DeleteAsync(Actor, OrganizationId, KeyId);
         if (deleted.Refusal is { } refused) return this.Refuse(refused);
         var did = await deeds.ListAsync(Actor, OrganizationId, KeyId);
-        return this.SeeOther(did is { IsRefused: false, Value.Count: > 0 } ? $"{KeyChangesModel.PageUrl(OrganizationId, KeyId)}?deleted=true" : BackUrl);
+        return this.SeeOther(did is { IsRefused: false, Value.Count: > 0 } ? $"{Links.KeyChanges(OrganizationId, KeyId)}?deleted=true" : BackUrl);
     }
 
     private async Task<IActionResult?> FindAsync()

@@ -31,7 +31,7 @@ public sealed class DeleteKeyModel(Organizations organizations, Keys keys, KeyDe
         // Whoever ends a key that others may have had sees what it did.
         var did = await deeds.ListAsync(Actor, OrganizationId, KeyId);
         return this.SeeOther(did is { IsRefused: false, Value.Count: > 0 }
-            ? $"{KeyChangesModel.PageUrl(OrganizationId, KeyId)}?deleted=true"
-            : $"{SecurityUrl(OrganizationId)}?deleted={KeyId}");
+            ? $"{Links.KeyChanges(OrganizationId, KeyId)}?deleted=true"
+            : $"{Links.Security(OrganizationId)}?deleted={KeyId}");
     }
 }

@@ -9,6 +9,6 @@ public sealed class IndexModel(Organizations organizations) : PageModel
     public async Task<IActionResult> OnGetAsync()
     {
         var visible = await organizations.ListAsync(Sessions.Actor(HttpContext));
-        return visible.Count > 0 ? Redirect(OrganizationPage.SecurityUrl(visible[0].Id)) : Page();
+        return visible.Count > 0 ? Redirect(Links.Security(visible[0].Id)) : Page();
     }
 }

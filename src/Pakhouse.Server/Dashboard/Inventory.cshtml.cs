@@ -104,7 +104,7 @@ public sealed class InventoryModel(Organizations organizations, Inventory invent
     private string Query(string? after)
     {
         var query = new QueryBuilder();
-        if (Known != KeyFilter.All) query.Add("filter", PolicyEndpoints.Name(Known));
+        if (Known != KeyFilter.All) query.Add("filter", Api.Name(Known));
         if (!string.IsNullOrWhiteSpace(Search)) query.Add("search", Search);
         if (after is not null) query.Add("after", after);
         return query.ToQueryString().ToString() is { Length: > 0 } text ? text : after is null ? "" : "?";

@@ -38,6 +38,6 @@ public sealed class KeyModel(Organizations organizations, KeyHistory history, Ke
     public async Task<IActionResult> OnPostAsync()
     {
         var finished = await rotation.FinishAsync(Actor, OrganizationId, KeyId);
-        return finished.Refusal is { } refused ? this.Refuse(refused) : this.SeeOther(KeyUrl(OrganizationId, KeyId));
+        return finished.Refusal is { } refused ? this.Refuse(refused) : this.SeeOther(Links.Key(OrganizationId, KeyId));
     }
 }

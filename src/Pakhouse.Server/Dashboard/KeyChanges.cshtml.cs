@@ -16,7 +16,7 @@ public sealed class KeyChangesModel(Organizations organizations, KeyDeeds deeds)
 
     public IReadOnlyList<KeyDeed> Deeds { get; private set; } = [];
 
-    public static string PageUrl(Guid organizationId, string keyId) => $"{KeyUrl(organizationId, keyId)}/changes";
+    public static string PageUrl(Guid organizationId, string keyId) => $"{Links.Key(organizationId, keyId)}/changes";
 
     /// <summary>The page that asks, and then takes it back; null: a form of this page does.</summary>
     public string? UndoUrl(KeyDeed deed) => deed.Undo switch

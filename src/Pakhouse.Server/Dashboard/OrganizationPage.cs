@@ -24,8 +24,6 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
     /// <summary>Says so when its keys are suspended. Whether a root that the user does not see is disabled is not told (R9).</summary>
     public bool IsDisabled => Organizations.Any(one => one.DisabledAt is not null && (one.Id == OrganizationId || one.Id == Standpoint.RootId));
 
-    public static string SecurityUrl(Guid organizationId) => $"/organizations/{organizationId}/security";
-
     public string TeamUrl => $"/organizations/{OrganizationId}/team";
 
     /// <summary>Whether to offer something at all. No yes: the operation asks <see cref="Guard"/>, whatever was offered.</summary>
@@ -35,8 +33,6 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         Standing.DirectMember => !Standpoint.IsInherited,
         Standing.Member or Standing.Person or Standing.Self => true,
     };
-
-    public static string KeyUrl(Guid organizationId, string keyId) => $"{SecurityUrl(organizationId)}/keys/{keyId}";
 
     protected Actor Actor => Sessions.Actor(HttpContext);
 

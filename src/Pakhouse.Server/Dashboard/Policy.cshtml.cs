@@ -133,7 +133,7 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
         Scopes = [.. policy.Scopes ?? options.Scopes];
         Networks = policy.Networks is { } networks ? string.Join('\n', networks) : null;
         (RootKeys, SelfRotation) = (policy.RootKeys switch { null => "", true => "true", false => "false" }, policy.SelfRotation switch { null => "", true => "true", false => "false" });
-        KeysMayGrant = policy.KeysMayGrant is { } rule ? PolicyEndpoints.Name(rule) : "";
+        KeysMayGrant = policy.KeysMayGrant is { } rule ? Api.Name(rule) : "";
         Warn = true;
     }
 
@@ -166,7 +166,7 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
             TokenLifetimeSeconds = Number(TokenLifetimeSeconds, "tokenLifetimeSeconds"),
             RootKeys = RootKeys switch { "true" => true, "false" => false, _ => null },
             SelfRotation = SelfRotation switch { "true" => true, "false" => false, _ => null },
-            KeysMayGrant = Enum.GetValues<KeysMayGrant>().Where(rule => PolicyEndpoints.Name(rule) == KeysMayGrant).Select(rule => (KeysMayGrant?)rule).FirstOrDefault(),
+            KeysMayGrant = Enum.GetValues<KeysMayGrant>().Where(rule => Api.Name(rule) == KeysMayGrant).Select(rule => (KeysMayGrant?)rule).FirstOrDefault(),
         };
         return Errors.Any ? null : policy;
     }

@@ -37,7 +37,7 @@ public sealed class RotateKeyModel(Organizations organizations, KeyHistory histo
         }
 
         var rotated = await rotation.RotateAsync(Actor, OrganizationId, KeyId, id, TimeSpan.FromSeconds(Math.Clamp(Overlap, -1, int.MaxValue)));
-        if (rotated.Refusal == Keys.UsedBefore) return this.SeeOther($"{SecurityUrl(OrganizationId)}?repeated=true");
+        if (rotated.Refusal == Keys.UsedBefore) return this.SeeOther($"{Links.Security(OrganizationId)}?repeated=true");
         if (rotated.Refusal is { } refusal)
         {
             Errors.Add(refusal, ("overlap", "overlap", "Overlap"));

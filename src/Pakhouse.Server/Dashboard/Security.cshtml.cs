@@ -129,7 +129,7 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         if (options.Scopes.IsSubsetOf(scopes) && scopes.IsSubsetOf(options.Scopes)) scopes = NameSet.Empty;
 
         var generated = await keys.GenerateAsync(Actor, OrganizationId, new NewKey(id, Name ?? "", expiry.Value, scopes));
-        if (generated.Refusal == Server.Keys.UsedBefore) return this.SeeOther($"{SecurityUrl(OrganizationId)}?repeated=true");
+        if (generated.Refusal == Server.Keys.UsedBefore) return this.SeeOther($"{Links.Security(OrganizationId)}?repeated=true");
         if (generated.Refusal is { } refusal)
         {
             AddError(refusal);
@@ -176,7 +176,7 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         if (Standpoint.IsInherited)
         {
             var everybody = await members.ListAsync(Actor, OrganizationId);
-            Owners = everybody.IsRefused ? [] : [.. everybody.Value.Where(member => member.EffectiveRoles.Contains(Permissions.Owner))];
+            Owners = everybody.IsRefused ? [] : [.. everybody.Value.Where(member => member.EffectiveRoles.Contains(BuiltInRoles.Owner))];
         }
 
         Response.StatusCode = status;

@@ -43,7 +43,7 @@ public sealed class SetUpModel(SetUp setUp, Organizations organizations, Pakhous
         }
 
         await Sessions.BeginAsync(HttpContext, completed.Value, SignInMethod.SetUp);
-        return this.SeeOther(OrganizationPage.SecurityUrl((await organizations.ListAsync(Actor.Session(completed.Value.Id)))[0].Id));
+        return this.SeeOther(Links.Security((await organizations.ListAsync(Actor.Session(completed.Value.Id)))[0].Id));
     }
 
     private async Task<IActionResult> AgainAsync()

@@ -71,7 +71,7 @@ public sealed record TokenGrant
 /// <para>Invariant: what says yes was read after the exchange began.</para>
 /// <para>A description begins with our word for what is at fault (<c>key</c>, <c>organization</c>, <c>scope</c>); the endpoint puts the caller's in its place.</para>
 /// </summary>
-public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider clock)
+public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, TimeProvider clock)
 {
     // Compared with when there is no such key. A hash of nothing that anybody has.
     private static readonly byte[] noHash = RandomNumberGenerator.GetBytes(SHA256.HashSizeInBytes);
@@ -86,7 +86,7 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
 
         // 2. The one read.
         var target = request.SubOrganization?.ToString();
-        var facts = await keys.FindForExchangeAsync(keyId, target);
+        var facts = await read.FindAsync(keyId, target);
 
         // 3. The secret. Until here every answer is one and the same: it tells nothing to who has proved nothing.
         var isProven = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
@@ -100,7 +100,7 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
     {
         if (!KeyFormat.TryParse(key.Span, out _, out var keyId)) return Unproven("malformed");
         var hash = SHA256.HashData(key.Span);
-        var facts = await keys.FindForExchangeAsync(keyId, null);
+        var facts = await read.FindAsync(keyId, null);
         var isProven = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
         return facts is not null && isProven ? Judge(keyId, facts, null, ScopeRequest.Everything, address ?? IPAddress.None, clock.GetUtcNow()) : Unproven("unknown id or wrong secret");
     }
@@ -109,7 +109,7 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
     /// <param name="scopes">Those of the token.</param>
     /// <param name="address">Of who came with the token; null where somebody else asks about it, who may be anywhere.</param>
     public async ValueTask<Outcome<TokenGrant>> ResumeAsync(string keyId, string organizationId, NameSet scopes, IPAddress? address = null) =>
-        await keys.FindForExchangeAsync(keyId, organizationId) is { } facts
+        await read.FindAsync(keyId, organizationId) is { } facts
             ? Judge(keyId, facts, organizationId, ScopeRequest.Exactly(scopes), address, clock.GetUtcNow())
             : Unproven("unknown id");
 
@@ -179,6 +179,17 @@ public sealed class KeyExchange(Keys keys, PakhouseOptions options, TimeProvider
     }
 
     private static DateTimeOffset? Earlier(DateTimeOffset? a, DateTimeOffset? b) => a is null || b < a ? b : a;
+
+    /// <summary>The rule of a policy that a step of an exchange asks; null: another reason.</summary>
+    public static PolicyRule? RuleOf(ExchangeStep step) => step switch
+    {
+        ExchangeStep.Holders => PolicyRule.Holders,
+        ExchangeStep.Lifetime => PolicyRule.Lifetime,
+        ExchangeStep.RootKeys => PolicyRule.RootKeys,
+        ExchangeStep.Networks => PolicyRule.Networks,
+        ExchangeStep.Scopes => PolicyRule.Scopes,
+        ExchangeStep.NotDeleted or ExchangeStep.NotExpired or ExchangeStep.NotReplaced or ExchangeStep.NotSuspended or ExchangeStep.HolderActive or ExchangeStep.OrganizationOpen or ExchangeStep.Target => null,
+    };
 
     private static ExchangeStep StepOf(PolicyRule rule) => rule switch
     {

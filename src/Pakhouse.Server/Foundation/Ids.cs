@@ -14,6 +14,9 @@ public static class Ids
 /// <summary>A set of role or scope names, kept as one text separated by spaces: one column, one row, on every database.</summary>
 public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
 {
+    /// <summary>For the record and for people: an empty set is the word "none".</summary>
+    public string Text => Count == 0 ? "none" : ToString();
+
     /// <summary>Characters of one name.</summary>
     public const int NameLengthMax = 64;
 

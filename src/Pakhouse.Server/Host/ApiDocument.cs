@@ -10,8 +10,6 @@ namespace Pakhouse.Server;
 /// </summary>
 public static class ApiDocument
 {
-    public const string Name = "v1";
-
     /// <summary>What a parameter means and how far it goes, wherever it stands: one word is one thing all over the API.</summary>
     private static readonly Dictionary<string, (string Description, Action<OpenApiSchema> Bound)> parameters = new(StringComparer.Ordinal)
     {
@@ -51,7 +49,7 @@ public static class ApiDocument
         ("Unavailable", 503, "The database is out of reach; Retry-After says when to try again."),
     ];
 
-    public static void Add(IServiceCollection services) => services.AddOpenApi(Name, options =>
+    public static void Add(IServiceCollection services) => services.AddOpenApi(ApiDescription.Name, options =>
     {
         options.ShouldInclude = route => route.HttpMethod != "HEAD"; // wherever GET is
         options.OpenApiVersion = OpenApiSpecVersion.OpenApi3_1;
@@ -68,7 +66,7 @@ public static class ApiDocument
 
     public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/openapi.json", async (HttpContext context, ApiDescription description) =>
     {
-        Edge.SetPageHeaders(context.Response);
+        SecurityHeaders.Set(context.Response);
         context.Response.Headers.CacheControl = "public, max-age=300";
         return Results.Text(await description.Json, "application/json");
     }).ExcludeFromDescription().ShortCircuit();
@@ -78,7 +76,7 @@ public static class ApiDocument
         document.Info = new OpenApiInfo
         {
             Title = "Pakhouse",
-            Version = Name,
+            Version = ApiDescription.Name,
             Summary = "Personal access keys: exchange, verification, and the organizations behind them.",
             Description = "docs/protocol.md is the contract in words. Unknown members of a body are ignored; a client ignores unknown members of an answer.",
             License = new OpenApiLicense { Name = "MIT", Identifier = "MIT" },
@@ -88,7 +86,7 @@ public static class ApiDocument
         document.AddComponent("session", new OpenApiSecurityScheme { Type = SecuritySchemeType.ApiKey, In = ParameterLocation.Header, Name = "RequestVerificationToken", Description = "With the session's cookie, for changes: what GET /identity/v1/session gives." });
         document.AddComponent("Problem", Problem());
         foreach (var (id, _, description) in problems)
-            document.AddComponent(id, new OpenApiResponse { Description = description, Content = Json("application/problem+json", new OpenApiSchemaReference("Problem", document)) });
+            document.AddComponent(id, new OpenApiResponse { Description = description, Content = ApiDescription.Content("application/problem+json", new OpenApiSchemaReference("Problem", document)) });
         TokenRoutes.Describe(document);
         document.Tags = new HashSet<OpenApiTag>(document.Paths.SelectMany(path => path.Value.Operations!.Values).SelectMany(operation => operation.Tags ?? new HashSet<OpenApiTagReference>())
             .Select(tag => tag.Name!).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).Select(name => new OpenApiTag { Name = name }));
@@ -118,8 +116,6 @@ public static class ApiDocument
         return Task.CompletedTask;
     }
 
-    internal static Dictionary<string, OpenApiMediaType> Json(string type, IOpenApiSchema schema) => new(StringComparer.Ordinal) { [type] = new OpenApiMediaType { Schema = schema } };
-
     private static void Uuid(OpenApiSchema schema)
     {
         schema.Format = null; // braces are no uuid
@@ -141,21 +137,4 @@ public static class ApiDocument
             ["message"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "The same as detail." },
         },
     };
-}
-
-/// <summary>The description, made once: the routes do not change while the process runs, and whoever asks is nobody we know.</summary>
-public sealed class ApiDescription
-{
-    private readonly Lazy<Task<OpenApiDocument>> document;
-    private readonly Lazy<Task<string>> json;
-
-    public ApiDescription([FromKeyedServices(ApiDocument.Name)] IOpenApiDocumentProvider provider)
-    {
-        document = new(() => provider.GetOpenApiDocumentAsync());
-        json = new(async () => await (await Document).SerializeAsJsonAsync(OpenApiSpecVersion.OpenApi3_1));
-    }
-
-    public Task<OpenApiDocument> Document => document.Value;
-
-    public Task<string> Json => json.Value;
 }

@@ -51,31 +51,31 @@ public static partial class Edge
             switch (exception)
             {
                 case BadHttpRequestException bad:
-                    await RefuseAsync(context, new Refusal(RefusalCode.InvalidRequest, "The request could not be read whole; send it again.", "bad request"), bad.StatusCode);
+                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.InvalidRequest, "The request could not be read whole; send it again.", "bad request"), bad.StatusCode);
                     break;
                 case DiskFullException:
-                    await RefuseAsync(context, new Refusal(RefusalCode.DiskFull, "The disk of this server is full. Nothing can be changed until its operator frees space; keys can still be deleted.", "disk full") { RetryAfterSeconds = RetryAfterSeconds });
+                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.DiskFull, "The disk of this server is full. Nothing can be changed until its operator frees space; keys can still be deleted.", "disk full") { RetryAfterSeconds = RetryAfterSeconds });
                     break;
                 case UnfitException: // said once, where it was found
-                    await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot answer now. Its operator finds the reason in its log.", "process not fit") { RetryAfterSeconds = RetryAfterSeconds });
+                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot answer now. Its operator finds the reason in its log.", "process not fit") { RetryAfterSeconds = RetryAfterSeconds });
                     break;
                 case not null when Database.IsUnstorableText(exception):
-                    await RefuseAsync(context, new Refusal(RefusalCode.InvalidRequest, "A text holds a character that cannot be stored; leave it out.", "text that the database refuses"));
+                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.InvalidRequest, "A text holds a character that cannot be stored; leave it out.", "text that the database refuses"));
                     break;
                 case not null when Database.IsOutOfReach(exception):
                     LogOutOfReach(log, exception, context.TraceIdentifier);
-                    await RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot reach its database. Try again as Retry-After says.", "database out of reach") { RetryAfterSeconds = RetryAfterSeconds });
+                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot reach its database. Try again as Retry-After says.", "database out of reach") { RetryAfterSeconds = RetryAfterSeconds });
                     break;
                 default:
                     LogFault(log, exception!, context.TraceIdentifier);
-                    await RefuseAsync(context, new Refusal(RefusalCode.ServerError, $"Something went wrong on our side. Tell the operator the request id {context.TraceIdentifier}.", "fault"));
+                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.ServerError, $"Something went wrong on our side. Tell the operator the request id {context.TraceIdentifier}.", "fault"));
                     break;
             }
         },
     });
 
     /// <summary>For answers that have a status and no body yet: a page's refusal, a missing page, a wrong method.</summary>
-    public static void UseStatusAnswers(this WebApplication app) => app.UseStatusCodePages(context => RefuseAsync(context.HttpContext, context.HttpContext.Features.Get<Refusal>() ?? context.HttpContext.Response.StatusCode switch
+    public static void UseStatusAnswers(this WebApplication app) => app.UseStatusCodePages(context => RefusalWriter.WriteAsync(context.HttpContext, context.HttpContext.Features.Get<Refusal>() ?? context.HttpContext.Response.StatusCode switch
     {
         StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "There is nothing at this address.", "no route"),
         StatusCodes.Status405MethodNotAllowed => new Refusal(RefusalCode.InvalidRequest, "This address does not take that method; the Allow header names those it takes.", "wrong method"),
@@ -89,21 +89,10 @@ public static partial class Edge
     {
         app.Use((context, next) =>
         {
-            SetPageHeaders(context.Response);
+            SecurityHeaders.Set(context.Response);
             if (options.IsHttps) context.Response.Headers.StrictTransportSecurity = "max-age=31536000";
             return next(context);
         });
-    }
-
-    public static void SetPageHeaders(HttpResponse response)
-    {
-        var headers = response.Headers;
-        headers.ContentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-        headers.XContentTypeOptions = "nosniff";
-        headers["Referrer-Policy"] = "no-referrer"; // the set-up address carries a code
-        headers["Cross-Origin-Opener-Policy"] = "same-origin";
-        headers["Cross-Origin-Resource-Policy"] = "same-origin";
-        headers["Permissions-Policy"] = "clipboard-write=(self)";
     }
 
     /// <summary>
@@ -135,29 +124,6 @@ public static partial class Edge
         });
     }
 
-    /// <summary>The refusal on the wire, as this caller expects it: OAuth JSON for machines at <c>/auth</c> and <c>/oauth</c>, a page for people, problem details for the rest.</summary>
-    /// <param name="status">Instead of the refusal's own, for answers that HTTP itself decides (405, 500).</param>
-    public static Task RefuseAsync(HttpContext context, Refusal refusal, int? status = null)
-    {
-        var response = context.Response;
-        var request = context.Request;
-        if (refusal.Scope is { } scope) response.Headers.WWWAuthenticate = $"Bearer error=\"insufficient_scope\", scope=\"{scope}\"";
-        if (refusal.Code == RefusalCode.InvalidToken) response.Headers.WWWAuthenticate = request.Headers.Authorization.Count == 0 ? "Bearer" : OAuthErrors.Challenge(refusal); // RFC 6750 §3.1
-        OpenRoutes.AddOrigin(context, context.GetEndpoint() ?? context.Features.Get<IExceptionHandlerFeature>()?.Endpoint);
-        if (request.Path.StartsWithSegments("/auth", StringComparison.OrdinalIgnoreCase) || request.Path.StartsWithSegments("/oauth", StringComparison.OrdinalIgnoreCase))
-        {
-            return OAuthErrors.WriteAsync(response, refusal, status);
-        }
-
-        response.StatusCode = status ?? refusal.Status;
-        if (response.StatusCode == StatusCodes.Status401Unauthorized && response.Headers.WWWAuthenticate.Count == 0) response.Headers.WWWAuthenticate = OAuthErrors.Challenge(refusal);
-        if (refusal.RetryAfterSeconds is { } seconds) response.Headers.RetryAfter = seconds.ToString();
-        response.Headers.CacheControl = "no-store";
-        if (request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal)) return FaultPage.WriteAsync(response, refusal.Description);
-        return Results.Problem(statusCode: response.StatusCode, detail: refusal.Description,
-            extensions: new Dictionary<string, object?>(StringComparer.Ordinal) { ["error"] = refusal.Error, ["message"] = refusal.Description }).ExecuteAsync(context);
-    }
-
     private static string CollapseSlashes(string path)
     {
         Span<char> collapsed = path.Length <= 2048 ? stackalloc char[path.Length] : new char[path.Length];
@@ -175,39 +141,4 @@ public static partial class Edge
 
     [LoggerMessage(Level = LogLevel.Error, Message = "{RequestId}: a fault; answered 500")]
     private static partial void LogFault(ILogger log, Exception exception, string requestId);
-}
-
-/// <summary>The page for a person when no page could be made. Needs nothing: no session, no database, no view.</summary>
-internal static class FaultPage
-{
-    public static Task WriteAsync(HttpResponse response, string message)
-    {
-        Edge.SetPageHeaders(response);
-        response.ContentType = "text/html; charset=utf-8";
-        var text = System.Text.Encodings.Web.HtmlEncoder.Default.Encode(message);
-        return response.WriteAsync(
-            $"""
-            <!doctype html>
-            <html lang="en">
-            <head>
-              <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-              <title>{Title(response.StatusCode)} · Pakhouse</title>
-              <link rel="stylesheet" href="{Assets.Url("app.css")}"><link rel="icon" href="{Assets.Url("icon.svg")}" type="image/svg+xml">
-            </head>
-            <body class="alone">
-              <header class="alone-head"><a class="mark" href="/"><img src="{Assets.Url("icon.svg")}" alt="" width="28" height="28">Pakhouse</a></header>
-              <main class="card"><h1>{Title(response.StatusCode)}</h1><p>{text}</p><p class="actions"><a class="button" href="/">Back to the start</a></p></main>
-            </body>
-            </html>
-            """);
-    }
-
-    private static string Title(int status) => status switch
-    {
-        StatusCodes.Status403Forbidden => "Not allowed",
-        StatusCodes.Status404NotFound => "Not found",
-        StatusCodes.Status503ServiceUnavailable => "Try again in a moment",
-        StatusCodes.Status507InsufficientStorage => "The disk is full",
-        _ => "That did not work",
-    };
 }

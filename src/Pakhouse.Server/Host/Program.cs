@@ -84,8 +84,8 @@ public static class Program
         services.AddSingleton<Deployment>().AddSingleton<StateFile>().AddHosted<StateGuard>().AddSingleton<Restore>().AddHosted<ClockWatch>();
         services.AddHosted<SigningKeys>(); // before the others need the database, it makes its own key and that of Data Protection
         services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
-        services.AddSingleton<TokenEndpoint>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
-        services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
+        services.AddSingleton<TokenEndpoint>().AddSingleton<ExchangeRead>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
+        services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServers>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
         services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddHosted<StatusStreams>();
         services.AddSingleton<KeyLifecycle>().AddSingleton<Keys>().AddSingleton<MemberKeys>().AddSingleton<Inventory>().AddSingleton<KeyTickets>().AddHosted<KeyUse>().AddHosted<KeyExpiry>();
         services.AddSingleton<KeyRotation>().AddHosted<OverlapEnds>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryEnd>().AddHosted<EndedKeys>().AddHosted<ActivityRetention>();
@@ -94,7 +94,7 @@ public static class Program
         services.AddSingleton<KeyNotices>().AddSingleton<KeyDeeds>().AddSingleton<Senders>();
         services.AddSingleton<Callers>().AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<ActivityFeed>();
         services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
-        services.AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddHosted<WebhookSender>();
+        services.AddSingleton<WebhookSecrets>().AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddHosted<WebhookSender>();
         services.AddSingleton<Mails>().AddHosted<MailSender>();
         ApiDocument.Add(services);
 
@@ -220,8 +220,7 @@ public static class Program
         PolicyEndpoints.Map(routes);
         ActivityEndpoints.Map(routes);
         WebhookEndpoints.Map(routes);
-        RoleCatalogue.Map(routes, app.Services.GetRequiredService<PakhouseOptions>().Roles);
-        ScopeCatalogue.Map(routes);
+        CatalogueEndpoints.Map(routes, app.Services.GetRequiredService<PakhouseOptions>().Roles);
         ApiDocument.Map(routes);
         Health.Map(routes);
         Assets.Map(routes);

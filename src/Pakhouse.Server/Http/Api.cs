@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace Pakhouse.Server;
 
 /// <summary>How operations become answers of the JSON API: an <see cref="Outcome{T}"/> is either its value or its refusal on the wire.</summary>
@@ -40,10 +42,16 @@ public static class Api
     /// <summary>204, or the refusal.</summary>
     public static IResult ToEmpty<T>(this Outcome<T> outcome) => outcome.Refusal is { } refusal ? new RefusalResult(refusal) : Results.NoContent();
 
+    /// <summary>A value of an enum as JSON has it: <c>platformRoles</c>.</summary>
+    internal static string Name<T>(T value) where T : struct, Enum => JsonNamingPolicy.CamelCase.ConvertName(value.ToString());
+
     public static IResult ToResult(this Refusal refusal) => new RefusalResult(refusal);
 
     private sealed class RefusalResult(Refusal refusal) : IResult
     {
-        public Task ExecuteAsync(HttpContext httpContext) => Edge.RefuseAsync(httpContext, refusal);
+        public Task ExecuteAsync(HttpContext httpContext) => RefusalWriter.WriteAsync(httpContext, refusal);
     }
 }
+
+/// <summary>Marks a route that requires an authenticated caller; the middleware of <c>Callers</c> finds out who calls and refuses everybody else.</summary>
+public sealed class CallerNeeded;

@@ -56,13 +56,13 @@ public static class RequestBodies
     {
         if (context.Request.QueryString.Value is { } query && query.Contains("%00", StringComparison.Ordinal) && FindNul(context.Request.Query) is { } nul)
         {
-            await Edge.RefuseAsync(context, nul);
+            await RefusalWriter.WriteAsync(context, nul);
             return;
         }
 
         if (IsForm(context.Request.ContentType) && await ReadFormAsync(context) is (var refusal, var status))
         {
-            await Edge.RefuseAsync(context, refusal, status);
+            await RefusalWriter.WriteAsync(context, refusal, status);
             return;
         }
 

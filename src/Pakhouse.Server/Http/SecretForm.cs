@@ -22,28 +22,28 @@ public sealed class SecretForm : IDisposable
 
     private const int PooledMax = 256;
 
-    private static readonly string[] publicNames = [.. TokenEndpoint.FieldNames, "token", "token_type_hint", "logout_token", "client_id", "client_secret", "client_address"];
-
     // Pinned: the collector does not move them, so it leaves no copies of a secret behind.
     private static readonly ConcurrentQueue<byte[]> pool = []; // a bag takes all its locks to count
 
     private readonly Field[] fields = new Field[FieldsMax];
     private byte[] buffer;
+    private readonly string[] names;
     private readonly int valueLengthMax;
     private int length;
     private int count;
 
-    private SecretForm(int valueLengthMax) => (this.valueLengthMax, buffer) = (valueLengthMax, pool.TryDequeue(out var pooled) ? pooled : GC.AllocateUninitializedArray<byte>(BodyLengthMax, pinned: true));
+    private SecretForm(string[] names, int valueLengthMax) => (this.names, this.valueLengthMax, buffer) = (names, valueLengthMax, pool.TryDequeue(out var pooled) ? pooled : GC.AllocateUninitializedArray<byte>(BodyLengthMax, pinned: true));
 
     private readonly record struct Field(Range Name, Range Value);
 
     /// <summary>Reads, bounds and decodes the body. A refusal has wiped what was read.</summary>
-    public static async ValueTask<Outcome<SecretForm>> ReadAsync(HttpRequest request, int valueLengthMax = ValueLengthMax)
+    /// <param name="names">The fields of the endpoint: a refusal repeats these names and no other.</param>
+    public static async ValueTask<Outcome<SecretForm>> ReadAsync(HttpRequest request, string[] names, int valueLengthMax = ValueLengthMax)
     {
         if (!IsForm(request.ContentType)) return wrongType;
         if (request.ContentLength > BodyLengthMax) return tooLong;
 
-        var form = new SecretForm(valueLengthMax);
+        var form = new SecretForm(names, valueLengthMax);
         try
         {
             var refusal = await form.FillAsync(request.BodyReader) ?? form.Parse();
@@ -154,9 +154,9 @@ public sealed class SecretForm : IDisposable
     }
 
     /// <summary>A name is the caller's own text, and could be a key in the wrong place: only names of ours are repeated.</summary>
-    private static string Public(ReadOnlySpan<byte> name)
+    private string Public(ReadOnlySpan<byte> name)
     {
-        foreach (var known in publicNames)
+        foreach (var known in names)
             if (Is(name, known)) return known;
         return "A field";
     }

@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// name, and a key that hangs on the one in its home organization. So its format, hash, exchange, roles (R1) and end (R5) are those of every other key.
 /// <para>Invariant: what an API key may do, its makers could have done themselves at that moment: an owner alone gives it <c>owner</c> (R8).</para>
 /// </summary>
-public sealed class ApiKeys(Database database, Members members, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
+public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public static readonly TimeSpan LifetimeDefault = TimeSpan.FromDays(183);
     public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(366);
@@ -31,7 +31,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         if (!KeyFormat.IsId(wanted.Id)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
         if (CheckExpiry(wanted.ExpiresAt, now) is { } badExpiry) return badExpiry;
         if (!wanted.Scopes.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
-        var policy = (await Policies.OfAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
+        var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
         var expiresAt = wanted.ExpiresAt ?? now + Shorter(LifetimeDefault, policy.LifetimeMax);
         if (policy.Forbids(expiresAt, wanted.Scopes, now, roles: null) is { } forbidden) return forbidden;
         if (await CheckRolesAsync(transaction, standpoint.Value, wanted.Roles) is { } badRoles) return badRoles;
@@ -132,7 +132,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             "SELECT membership_id, family_id FROM access_keys WHERE id = @keyId", new { keyId }, transaction);
         // One earlier secret at a time: what an earlier rotation left ends with this one.
         await lifecycle.EndAsync(transaction, actor, KeyCause.Replaced, KeySet.EarlierSecrets(row.MembershipId));
-        var policy = (await Policies.OfAsync(connection, transaction, organizationId)).Strictest(now);
+        var policy = (await StoredPolicy.TimelineAsync(connection, transaction, organizationId)).Strictest(now);
         var key = PersonalAccessKey.Generate(options.Brand, newId, KeyKind.Organization);
         var expiresAt = now + Shorter(lifetime, policy.LifetimeMax);
         var successor = new NewKeyRow(key.Id, KeyKind.Organization, row.MembershipId, old.Name, key.Hash(), old.Scopes, expiresAt)
@@ -165,8 +165,8 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
         if (roles.Select(one => one.OrganizationId).Distinct().Count() != roles.Count) return new Refusal(RefusalCode.InvalidRequest, "roles: an organization is named twice.", "organization twice");
         foreach (var (organizationId, held) in roles)
         {
-            if (members.CheckRoles(held, NameSet.Empty) is { } refusal) return refusal;
-            if (held.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint)) return ownerOnly;
+            if (options.Roles.Check(held, NameSet.Empty) is { } refusal) return refusal;
+            if (held.Contains(BuiltInRoles.Owner) && !Permissions.MayGrantOwner(standpoint)) return ownerOnly;
             if (organizationId == standpoint.OrganizationId) continue;
             // Of a root only: its sub-organizations. Anything else is one and the same answer (R9).
             if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM organizations WHERE id = @organizationId AND root_id = @home AND deleted_at IS NULL",
@@ -188,7 +188,7 @@ public sealed class ApiKeys(Database database, Members members, PakhouseOptions 
             """, new { organizationId, name, except }, transaction) > 0 ? nameTaken : name;
     }
 
-    private static bool IsOwner(ApiKeyEntry key) => key.Roles.Any(one => one.Roles.Contains(Permissions.Owner));
+    private static bool IsOwner(ApiKeyEntry key) => key.Roles.Any(one => one.Roles.Contains(BuiltInRoles.Owner));
 
     private static IEnumerable<ApiKeyRoles> WithHome(Guid organizationId, IReadOnlyList<ApiKeyRoles> roles) =>
         roles.Any(one => one.OrganizationId == organizationId) ? roles : roles.Prepend(new ApiKeyRoles(organizationId, NameSet.Empty));

@@ -47,7 +47,7 @@ internal static class HeldKeys
     {
         var sql =
             $"""
-            SELECT {Keys.FactsColumns}, k.id, k.name, o.name, s.last_used_at, s.address, CASE WHEN t.id IS NULL THEN NULL ELSE s.organization_id END
+            SELECT {ExchangeRead.FactsColumns}, k.id, k.name, o.name, s.last_used_at, s.address, CASE WHEN t.id IS NULL THEN NULL ELSE s.organization_id END
             FROM ({which}) AS page
             JOIN access_keys k ON k.id = page.id
             JOIN memberships m ON m.id = k.membership_id
@@ -60,12 +60,12 @@ internal static class HeldKeys
             ORDER BY k.created_at DESC, k.id
             """;
         await using var row = await connection.ExecuteReaderAsync(sql, parameters, transaction);
-        const int own = Keys.FactsColumnCount;
+        const int own = ExchangeRead.FactsColumnCount;
         while (await row.ReadAsync())
         {
             yield return new HeldKey
             {
-                Facts = Keys.ReadFacts(row),
+                Facts = ExchangeRead.ReadFacts(row),
                 Id = row.GetString(own),
                 Name = row.GetString(own + 1),
                 OrganizationName = row.GetString(own + 2),

@@ -135,7 +135,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
         if (found.Count == 0) return found.ConvertAll(key => key.Id);
         // R8: what an owner's API key may do, a manager could not give, and so does not give back.
         if (!Permissions.MayGrantOwner(standpoint.Value)
-            && found.Exists(key => key.Kind == "oak" && (key.Roles.Contains(Permissions.Owner) || key.RootRoles?.Contains(Permissions.Owner) == true)))
+            && found.Exists(key => key.Kind == "oak" && (key.Roles.Contains(BuiltInRoles.Owner) || key.RootRoles?.Contains(BuiltInRoles.Owner) == true)))
             return new Refusal(RefusalCode.AccessDenied, "keyIds: only an owner does this to an API key that has the role owner.", "API key with owner by no owner (R8)");
 
         // In the order in which they were named.
@@ -156,7 +156,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
     private PolicyRule? Breach(HeldKey key, DateTimeOffset now)
     {
         var steps = new List<ExchangeStep>();
-        return key.Judge(exchange, key.Facts, now, steps).IsRefused ? Policies.RuleOf(steps[^1]) : null;
+        return key.Judge(exchange, key.Facts, now, steps).IsRefused ? KeyExchange.RuleOf(steps[^1]) : null;
     }
 
     internal static string Where(KeyFilter filter) => filter switch

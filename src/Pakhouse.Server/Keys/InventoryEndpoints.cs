@@ -19,7 +19,7 @@ public static class InventoryEndpoints
 
     private sealed record ShownPage(IEnumerable<object> Data, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Next);
 
-    private static readonly Refusal badFilter = new(RefusalCode.InvalidRequest, $"filter: choose from {string.Join(", ", Enum.GetValues<KeyFilter>().Select(PolicyEndpoints.Name))}.", "unknown filter");
+    private static readonly Refusal badFilter = new(RefusalCode.InvalidRequest, $"filter: choose from {string.Join(", ", Enum.GetValues<KeyFilter>().Select(Api.Name))}.", "unknown filter");
     private static readonly Refusal badAction = new(RefusalCode.InvalidRequest, "action: choose delete, suspend or resume.", "unknown action");
     private static readonly Refusal badBody = new(RefusalCode.InvalidRequest, "The body is not a JSON object with action and keyIds.", "body out of form");
 
@@ -33,7 +33,7 @@ public static class InventoryEndpoints
 
     /// <summary>Null: no filter of that name.</summary>
     public static KeyFilter? ReadFilter(string? text) => string.IsNullOrEmpty(text) ? KeyFilter.All
-        : Enum.GetValues<KeyFilter>().Where(filter => PolicyEndpoints.Name(filter) == text).Select(filter => (KeyFilter?)filter).FirstOrDefault();
+        : Enum.GetValues<KeyFilter>().Where(filter => Api.Name(filter) == text).Select(filter => (KeyFilter?)filter).FirstOrDefault();
 
     private static async Task<IResult> ListAsync(HttpContext context, Inventory inventory, Guid organizationId, string? filter, string? search, string? after, int? limit)
     {
@@ -47,7 +47,7 @@ public static class InventoryEndpoints
     {
         if (ReadFilter(filter) is not { } known)
         {
-            await Edge.RefuseAsync(context, badFilter);
+            await RefusalWriter.WriteAsync(context, badFilter);
             return;
         }
 
@@ -58,7 +58,7 @@ public static class InventoryEndpoints
             var page = await inventory.ListAsync(context.Caller(), organizationId, new(known, search ?? "", after), Inventory.PageLengthMax);
             if (page.Refusal is { } refusal)
             {
-                if (number == 0) await Edge.RefuseAsync(context, refusal);
+                if (number == 0) await RefusalWriter.WriteAsync(context, refusal);
                 else context.Abort(); // cut off, and not a file that looks whole
                 return;
             }
@@ -75,7 +75,7 @@ public static class InventoryEndpoints
             {
                 var (key, facts) = (row.Key, row.Key.Facts);
                 Csv.AppendRow(text, key.Id, key.Name, facts.IsApiKey ? "API key" : "Personal access key", key.IsPerson ? facts.UserName : "", key.IsPerson ? context.Caller().Shown(facts.UserEmail) : "", Yes(facts.IsUserGone), key.OrganizationName,
-                    When.Machine(facts.CreatedAt), Time(facts.ExpiresAt), Time(key.LastUsedAt), key.LastUsedAddress, Yes(facts.IsSuspended), row.BeyondPolicy is { } rule ? PolicyWords.RuleTitle(rule) : "");
+                    When.Machine(facts.CreatedAt), Time(facts.ExpiresAt), Time(key.LastUsedAt), key.LastUsedAddress, Yes(facts.IsSuspended), row.BeyondPolicy is { } rule ? rule.Title() : "");
             }
 
             await context.Response.WriteAsync(text.ToString(), context.RequestAborted);
@@ -113,6 +113,6 @@ public static class InventoryEndpoints
         LastUsedDate = row.Key.LastUsedAt,
         row.Key.LastUsedAddress,
         Suspended = row.Key.Facts.IsSuspended,
-        BeyondPolicy = row.BeyondPolicy is { } rule ? PolicyEndpoints.Name(rule) : null,
+        BeyondPolicy = row.BeyondPolicy is { } rule ? Api.Name(rule) : null,
     };
 }

@@ -92,7 +92,7 @@ public sealed class KeyExpiry(Database database, KeyLifecycle lifecycle, Mails m
 
         If it is still needed, rotate it: you get a new key, and this one works on while you put the new one in its place.
 
-        {address.Value}{OrganizationPage.KeyUrl(key.OrganizationId, key.Id)}
+        {address.Value}{Links.Key(key.OrganizationId, key.Id)}
         """);
 
     private sealed record Due

@@ -25,7 +25,7 @@ public static class KeyLifeEndpoints
     private static async Task<IResult> RotateSelfAsync(HttpContext context, KeyExchange exchange, KeyRotation rotation, ExchangeLimit limit)
     {
         context.Response.Headers.CacheControl = "no-store";
-        var read = await SecretForm.ReadAsync(context.Request);
+        var read = await SecretForm.ReadAsync(context.Request, [.. keyNames, .. overlapNames]);
         if (read.Refusal is { } unreadable) return unreadable.ToResult();
         using var form = read.Value;
         if (!form.TryGet(keyNames, out var key, out _)) return keyMissing.ToResult();

@@ -186,7 +186,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
         if (count == 0) return 0;
         await announcements.WriteAsync(transaction, actor, cause, KeySet.ChangedBy(version), facts ?? KeyFacts.None);
         // What ends with a key that has ended, in the same transaction.
-        await InvitationRows.WithdrawAsync(transaction, clock, actor, KeySet.ChangedBy(version));
+        await SentInvitations.WithdrawAsync(transaction, clock, actor, KeySet.ChangedBy(version));
         await EndApiKeysAsync(transaction, actor, version, now);
         return count;
     }

@@ -33,7 +33,7 @@ internal static class KeyMails
             {LastUse(keys[0])}
 
             The services that hold it get no tokens any more. If they are needed, create a new API key:
-            {address}{OrganizationPage.SecurityUrl(keys[0].OrganizationId)}
+            {address}{Links.Security(keys[0].OrganizationId)}
 
             You get this message because you are an owner of {MailContent.Unlinked(keys[0].OrganizationName)}.
             """),
@@ -61,7 +61,7 @@ internal static class KeyMails
             {List(keys)}
             {then}
 
-            {address}{OrganizationPage.SecurityUrl(keys[0].OrganizationId)}
+            {address}{Links.Security(keys[0].OrganizationId)}
             """);
     }
 
@@ -87,7 +87,7 @@ internal static class KeyMails
 
         Programs that still hold it get no tokens any more. If they are needed, generate a new key:
 
-        {address}{OrganizationPage.SecurityUrl(key.OrganizationId)}
+        {address}{Links.Security(key.OrganizationId)}
         """);
 
     private static MailContent? Frozen(IReadOnlyList<MailedKey> family, KeyFacts facts, string address, DateTimeOffset now)
@@ -106,7 +106,7 @@ internal static class KeyMails
             If you know the program: give it the new key. An owner or organization manager of {key.OrganizationName} can then resume it.
             If you do not: delete both keys, generate a new one, and look at what the old one was used for:
 
-            {address}{OrganizationPage.KeyUrl(key.OrganizationId, key.Id)}
+            {address}{Links.Key(key.OrganizationId, key.Id)}
             """);
     }
 
@@ -117,8 +117,8 @@ internal static class KeyMails
             {key.Name} ({key.Id})
               Organization: {key.OrganizationName}
               Found at:     {facts.FoundAt.GetValueOrDefault(key.Id) ?? "not told"}
-              What it did:  {address}{KeyChangesModel.PageUrl(key.OrganizationId, key.Id)}
-              {address}{OrganizationPage.SecurityUrl(key.OrganizationId)}
+              What it did:  {address}{Links.KeyChanges(key.OrganizationId, key.Id)}
+              {address}{Links.Security(key.OrganizationId)}
             """);
         var (subject, what) = keys.Count == 1 ? ("A key leaked and was deleted", "A key") : ($"{keys.Count} keys leaked and were deleted", $"{keys.Count} keys");
         return new MailContent(subject,

@@ -48,7 +48,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RotateItself, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        if ((await Policies.OfAsync(transaction.Connection!, transaction, organizationId)).At(clock.GetUtcNow()).SelfRotation != true) return notByItself;
+        if ((await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).At(clock.GetUtcNow()).SelfRotation != true) return notByItself;
         return await ReplaceAsync(transaction, actor, standpoint.Value, actor.KeyId!, newId, overlap);
     });
 
@@ -113,7 +113,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         if (await connection.ExecuteScalarAsync<long>(
             "SELECT COUNT(*) FROM access_keys WHERE family_id = @FamilyId AND successor_id = @keyId AND overlap_ends_at > @now AND deleted_at IS NULL", new { FamilyId = old.FamilyId ?? "", keyId, now }, transaction) > 0) return oneAtATime;
 
-        var policy = (await Policies.OfAsync(connection, transaction, standpoint.OrganizationId)).Strictest(now);
+        var policy = (await StoredPolicy.TimelineAsync(connection, transaction, standpoint.OrganizationId)).Strictest(now);
         var expiresAt = Expiry(old, policy, now, isByItself: actor.Credential == Credential.Key);
         if (policy.Forbids(expiresAt, Allowed(old.Scopes, policy), now, standpoint.Roles) is { } forbidden) return forbidden;
 

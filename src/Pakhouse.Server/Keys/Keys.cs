@@ -26,41 +26,6 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
 
     internal static readonly Refusal NoSuchKey = new(RefusalCode.NotFound, "You have no such key in this organization; it may have been deleted already.", "no such key of the caller");
 
-    /// <summary>What <see cref="ReadFacts"/> reads, in its order: key, membership, user, organization, root, target, other membership.</summary>
-    internal const string FactsColumns =
-        """
-        k.hash, k.scopes, k.expires_at, k.deleted_at,
-        u.id, u.name, u.email, COALESCE(u.disabled_at, u.deleted_at),
-        m.ended_at, m.roles,
-        o.id, o.root_id, COALESCE(o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at),
-        t.root_id, om.roles,
-        k.kind, k.suspended_at, k.overlap_ends_at, k.status_index, k.created_at, o.policy, r.policy, t.policy
-        """;
-
-    internal const int FactsColumnCount = 23;
-
-    // The one read of an exchange (R6). Every join is to one row by a unique index. The target is joined only when it is asked
-    // for and is another organization than the key's.
-    internal const string ExchangeSql =
-        $"""
-        SELECT {FactsColumns}
-        FROM access_keys k
-        JOIN memberships m ON m.id = k.membership_id
-        JOIN users u ON u.id = m.user_id
-        JOIN organizations o ON o.id = m.organization_id
-        LEFT JOIN organizations r ON r.id = o.root_id
-        LEFT JOIN organizations t ON t.id = @target AND t.id <> o.id AND t.disabled_at IS NULL AND t.deleted_at IS NULL
-        LEFT JOIN memberships om ON om.user_id = u.id AND om.organization_id = COALESCE(t.id, o.root_id) AND om.ended_at IS NULL
-        WHERE k.id = @id
-        """;
-
-    private readonly PreparedRead exchange = database.PrepareRead(ExchangeSql, keptMax: int.MaxValue, "@id", "@target");
-
-    /// <summary>Everything about a key and the organization asked for, at this moment; null when there is no such key.</summary>
-    /// <param name="keyId">The public id.</param>
-    /// <param name="target">Lower-case UUID of the organization asked for; null: the key's own.</param>
-    public ValueTask<ExchangeFacts?> FindForExchangeAsync(string keyId, string? target) => exchange.SingleAsync(ReadFacts, keyId, target);
-
     /// <summary>
     /// Makes a key for the caller's own membership (R2, R7). The only answer that ever carries the secret.
     /// </summary>
@@ -77,7 +42,7 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
             return new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most ten years ahead, or no expiry.", "expiry out of bounds");
         if (!wanted.Scopes.IsSubsetOf(options.Scopes))
             return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
-        var policy = (await Policies.OfAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
+        var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
         if (policy.Forbids(wanted.ExpiresAt, wanted.Scopes, now, standpoint.Value.Roles) is { } forbidden) return forbidden;
 
         var connection = transaction.Connection!;
@@ -191,31 +156,4 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         while (keys.Any(key => key.Name == $"Key {number}")) number++;
         return $"Key {number}";
     }
-
-    internal static readonly Func<DbDataReader, ExchangeFacts> ReadFacts = row => new ExchangeFacts
-    {
-        Hash = row.GetFieldValue<byte[]>(0),
-        KeyScopes = NameSet.Parse(row.GetString(1)),
-        ExpiresAt = row.IsDBNull(2) ? null : DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(2)),
-        IsDeleted = !row.IsDBNull(3),
-        UserId = row.GetString(4),
-        UserName = row.GetString(5),
-        UserEmail = row.GetString(6),
-        IsUserGone = !row.IsDBNull(7),
-        IsMembershipOver = !row.IsDBNull(8),
-        Roles = NameSet.Parse(row.GetString(9)),
-        OrganizationId = row.GetString(10),
-        RootId = row.IsDBNull(11) ? null : row.GetString(11),
-        IsOrganizationClosed = !row.IsDBNull(12),
-        TargetRootId = row.IsDBNull(13) ? null : row.GetString(13),
-        OtherRoles = row.IsDBNull(14) ? null : NameSet.Parse(row.GetString(14)),
-        IsApiKey = row.GetString(15) == "oak",
-        IsSuspended = !row.IsDBNull(16),
-        OverlapEndsAt = row.IsDBNull(17) ? null : DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(17)),
-        StatusIndex = row.GetInt64(18),
-        CreatedAt = DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(19)),
-        Policy = row.IsDBNull(20) ? null : row.GetString(20),
-        RootPolicy = row.IsDBNull(21) ? null : row.GetString(21),
-        TargetPolicy = row.IsDBNull(22) ? null : row.GetString(22),
-    };
 }

@@ -40,7 +40,7 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
         var from = context.Connection.RemoteIpAddress;
         if (limit.Check(from) is { } slowDown)
         {
-            await Edge.RefuseAsync(context, slowDown with { Description = $"Too many reports from this address. Wait as long as Retry-After says; a report takes up to {KeysPerCallMax} keys." });
+            await RefusalWriter.WriteAsync(context, slowDown with { Description = $"Too many reports from this address. Wait as long as Retry-After says; a report takes up to {KeysPerCallMax} keys." });
             return;
         }
 
@@ -48,7 +48,7 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
         var read = await SecretBody.ReadAsync(context.Request, BodyLengthMax);
         if (read.Refusal is { } unreadable)
         {
-            await Edge.RefuseAsync(context, unreadable);
+            await RefusalWriter.WriteAsync(context, unreadable);
             return;
         }
 
@@ -56,7 +56,7 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
         using (var body = read.Value) matches = LeakReport.ReadKeys(body.Bytes, KeysPerCallMax);
         if (matches is null)
         {
-            await Edge.RefuseAsync(context, new Refusal(RefusalCode.InvalidRequest, $"keys: send JSON such as {{\"keys\":[\"…\"]}}, with at most {KeysPerCallMax} keys.", "no list of keys"));
+            await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.InvalidRequest, $"keys: send JSON such as {{\"keys\":[\"…\"]}}, with at most {KeysPerCallMax} keys.", "no list of keys"));
             return;
         }
 
@@ -74,7 +74,7 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
     {
         if (!gitHubKeys.IsOn)
         {
-            await Edge.RefuseAsync(context, notHere);
+            await RefusalWriter.WriteAsync(context, notHere);
             return;
         }
 
@@ -88,20 +88,20 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
         catch (IOException e)
         {
             LogNoKeys(e);
-            await Edge.RefuseAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "GitHub's public keys cannot be had at the moment. Try again as Retry-After says.", "no GitHub keys") { RetryAfterSeconds = 60 });
+            await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "GitHub's public keys cannot be had at the moment. Try again as Retry-After says.", "no GitHub keys") { RetryAfterSeconds = 60 });
             return;
         }
 
         if (!isSigned)
         {
             limit.Count(context.Connection.RemoteIpAddress);
-            await Edge.RefuseAsync(context, new Refusal(RefusalCode.InvalidClient, "Github-Public-Key-Signature: it does not fit this body and a key of GitHub's secret scanning.", "GitHub signature"));
+            await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.InvalidClient, "Github-Public-Key-Signature: it does not fit this body and a key of GitHub's secret scanning.", "GitHub signature"));
             return;
         }
 
         if (LeakReport.ReadMatches(body.Bytes) is not { } matches)
         {
-            await Edge.RefuseAsync(context, noMatches);
+            await RefusalWriter.WriteAsync(context, noMatches);
             return;
         }
 
@@ -128,7 +128,7 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
         using (body) matches = LeakReport.ReadMatches(body.Bytes);
         if (matches is null)
         {
-            await Edge.RefuseAsync(context, noMatches);
+            await RefusalWriter.WriteAsync(context, noMatches);
             return;
         }
 
@@ -148,7 +148,7 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
     {
         if (options.LeakGitLabToken is not { } expected)
         {
-            await Edge.RefuseAsync(context, notHere);
+            await RefusalWriter.WriteAsync(context, notHere);
             return false;
         }
 
@@ -159,12 +159,12 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
         if (CryptographicOperations.FixedTimeEquals(SHA256.HashData(Encoding.UTF8.GetBytes(given)), SHA256.HashData(Encoding.UTF8.GetBytes(expected)))) return true;
         if (limit.Check(from) is { } slowDown)
         {
-            await Edge.RefuseAsync(context, slowDown);
+            await RefusalWriter.WriteAsync(context, slowDown);
             return false;
         }
 
         limit.Count(from);
-        await Edge.RefuseAsync(context, new Refusal(RefusalCode.InvalidClient, "Authorization: send the token that was agreed on.", "GitLab token"));
+        await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.InvalidClient, "Authorization: send the token that was agreed on.", "GitLab token"));
         return false;
     }
 
@@ -173,13 +173,13 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
     {
         if (limit.Check(context.Connection.RemoteIpAddress) is { } slowDown)
         {
-            await Edge.RefuseAsync(context, slowDown);
+            await RefusalWriter.WriteAsync(context, slowDown);
             return null;
         }
 
         var read = await SecretBody.ReadAsync(context.Request, PartnerBodyLengthMax);
         if (!read.IsRefused) return read.Value;
-        await Edge.RefuseAsync(context, read.Refusal!);
+        await RefusalWriter.WriteAsync(context, read.Refusal!);
         return null;
     }
 

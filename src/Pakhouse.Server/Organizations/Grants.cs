@@ -2,19 +2,6 @@ using System.Data.Common;
 
 namespace Pakhouse.Server;
 
-/// <summary>What keys may give to people, by the policy of the organization.</summary>
-public enum KeysMayGrant
-{
-    /// <summary>Nothing: no invitation, no membership, no role.</summary>
-    None,
-
-    /// <summary>Memberships and the platform's own roles, and not those that <see cref="Permissions"/> names.</summary>
-    PlatformRoles,
-
-    /// <summary>All that its user may give. Whoever finds such a key can make themselves an owner who stays when the key has ended.</summary>
-    All,
-}
-
 /// <summary>
 /// The one place that decides which roles a caller may give and take. Invitations, when they are sent, sent again, changed and accepted, and
 /// memberships, when they are added, changed and removed, all ask here, after <see cref="Guard"/>.
@@ -27,7 +14,7 @@ public static class Grants
         "Only an owner can grant or remove the role owner: ask one of the organization's owners.", "owner granted or removed by no owner (R8)");
 
     private static readonly Refusal notWithKey = new(RefusalCode.AccessDenied,
-        $"roles: a key cannot grant or remove {string.Join(", ", Permissions.Own)}, or remove a member who holds one: sign in to the dashboard. "
+        $"roles: a key cannot grant or remove {string.Join(", ", BuiltInRoles.All)}, or remove a member who holds one: sign in to the dashboard. "
         + "An owner can change this in the policy (keysMayGrant).",
         "authority granted or removed with a key (R7)");
 
@@ -57,7 +44,7 @@ public static class Grants
         OwnerNeeded(standpoint, changed) ?? await CheckKeyAsync(connection, transaction, actor, standpoint, changed, isGift, now);
 
     private static Refusal? OwnerNeeded(Standpoint standpoint, NameSet changed) =>
-        changed.Contains(Permissions.Owner) && !Permissions.MayGrantOwner(standpoint) ? ownerOnly : null;
+        changed.Contains(BuiltInRoles.Owner) && !Permissions.MayGrantOwner(standpoint) ? ownerOnly : null;
 
     /// <param name="changed">Roles that somebody gets or loses.</param>
     /// <param name="isGift">Somebody has more than before.</param>
@@ -67,7 +54,7 @@ public static class Grants
         if (actor.Credential is Credential.Session or Credential.Operator) return null;
         var isAuthority = changed.Any(Permissions.IsAuthority);
         if (!isAuthority && !isGift) return null;
-        var rule = (await Policies.OfAsync(connection, transaction, standpoint.OrganizationId)).At(now).KeysMayGrant ?? KeysMayGrant.PlatformRoles;
+        var rule = (await StoredPolicy.TimelineAsync(connection, transaction, standpoint.OrganizationId)).At(now).KeysMayGrant ?? KeysMayGrant.PlatformRoles;
         return rule switch
         {
             KeysMayGrant.All => null,

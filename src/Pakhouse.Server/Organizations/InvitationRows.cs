@@ -42,24 +42,6 @@ internal static class InvitationRows
         DELETE FROM invitations WHERE id = @invitationId AND NOT EXISTS (SELECT 1 FROM invitation_parts WHERE invitation_id = @invitationId);
         """, new { invitationId, organizationId }, transaction);
 
-    /// <summary>Ends what was sent with keys that have ended: nobody could accept it any more (<see cref="Senders"/>), and nobody shall wait for it.</summary>
-    /// <param name="keys">Those that ended in this transaction.</param>
-    public static async Task WithdrawAsync(DbTransaction transaction, TimeProvider clock, Actor actor, KeySet keys)
-    {
-        var ended = (await transaction.Connection!.QueryAsync<Row>(
-            $"""
-            DELETE FROM invitation_parts WHERE key_id IN (SELECT k.id FROM access_keys k WHERE {keys.Where} AND k.status = {KeyStatus.Invalid})
-            RETURNING invitation_id AS id, organization_id, roles, key_id
-            """, keys.With(new { }), transaction)).AsList();
-        foreach (var part in ended)
-        {
-            await transaction.Connection!.ExecuteAsync(
-                "DELETE FROM invitations WHERE id = @Id AND NOT EXISTS (SELECT 1 FROM invitation_parts WHERE invitation_id = @Id)", new { part.Id }, transaction);
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteDelete, part.OrganizationId, part.Id.ToString(), null,
-                $"{Members.Shown(part.Roles)}; key {part.KeyId} ended");
-        }
-    }
-
     private sealed record Row
     {
         public Guid Id { get; init; }

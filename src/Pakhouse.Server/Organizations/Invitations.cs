@@ -47,7 +47,7 @@ public sealed record Invitation
 /// and prolongs no other part.</para>
 /// </summary>
 public sealed class Invitations(
-    Database database, Members members, KeyNotices notices, Mails mails, PublicAddress publicAddress, ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
+    Database database, KeyNotices notices, Mails mails, PublicAddress publicAddress, ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
 {
     /// <summary>Of one invitation.</summary>
     public const int OrganizationsMax = 100;
@@ -128,7 +128,7 @@ public sealed class Invitations(
                 new { invitation = found.Value.Id, id, roles, actor.UserId, actor.KeyId }, transaction);
             await notices.WriteAsync(transaction, actor.KeyId,
                 new KeyChange(id, KeyChange.InvitationChanged, MailContent.Unlinked(found.Value.Email), null, found.Value.Id, before.Roles, roles));
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteUpdate, id, found.Value.Id.ToString(), null, $"{Members.Shown(before.Roles)} → {Members.Shown(roles)}");
+            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteUpdate, id, found.Value.Id.ToString(), null, $"{before.Roles.Text} → {roles.Text}");
         }
 
         return await ReadAsync(transaction, demanded.Value, found.Value.Id);
@@ -144,7 +144,7 @@ public sealed class Invitations(
             await InvitationRows.EndAsync(transaction, found.Value.Id, id);
             await notices.WriteAsync(transaction, actor.KeyId,
                 new KeyChange(id, KeyChange.InvitationWithdrawn, MailContent.Unlinked(found.Value.Email), null, found.Value.Id, roles, NameSet.Empty));
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteDelete, id, found.Value.Id.ToString(), null, Members.Shown(roles));
+            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteDelete, id, found.Value.Id.ToString(), null, roles.Text);
         }
 
         return true;
@@ -163,7 +163,7 @@ public sealed class Invitations(
             var there = await Guard.DemandAsync(transaction, actor, Permission.InviteMember, id);
             if (there.IsRefused) return there;
             if (id != organizationId && there.Value.RootId != organizationId) return Guard.NotFound;
-            if (members.CheckRoles(roles, NameSet.Empty) is { } refusal) return refusal;
+            if (options.Roles.Check(roles, NameSet.Empty) is { } refusal) return refusal;
             if (await Grants.ToNewAsync(transaction.Connection!, transaction, actor, there.Value, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
         }
 
@@ -196,7 +196,7 @@ public sealed class Invitations(
                 ON CONFLICT (invitation_id, organization_id)
                 DO UPDATE SET roles = excluded.roles, invited_by = excluded.invited_by, key_id = excluded.key_id, expires_at = excluded.expires_at
                 """, new { invitation, id, roles, actor.UserId, actor.KeyId, expiresAt = clock.GetUtcNow() + options.InvitationLifetime }, transaction);
-            await ActivityLog.WriteAsync(transaction, clock, actor, did, id, invitation.ToString(), null, Members.Shown(roles));
+            await ActivityLog.WriteAsync(transaction, clock, actor, did, id, invitation.ToString(), null, roles.Text);
         }
 
         await notices.WriteAsync(transaction, actor.KeyId,
@@ -210,10 +210,10 @@ public sealed class Invitations(
         var invitation = (await InvitationRows.SelectAsync(transaction.Connection!, transaction, "i.id = @id AND p.expires_at > @now", new { id, now })).Single();
         if (await CountAsync(transaction, rootId, invitation.Email) is { } refusal) return refusal;
 
-        var code = InvitationAnswers.NewCode();
-        await transaction.Connection!.ExecuteAsync("UPDATE invitations SET code_hash = @hash, sent_at = @now WHERE id = @id", new { id, hash = InvitationAnswers.Hash(code), now }, transaction);
+        var code = InvitationCode.Create();
+        await transaction.Connection!.ExecuteAsync("UPDATE invitations SET code_hash = @hash, sent_at = @now WHERE id = @id", new { id, hash = InvitationCode.Hash(code), now }, transaction);
         var sender = actor.Credential is Credential.Session or Credential.Key
-            ? await transaction.Connection!.QuerySingleAsync<User>("SELECT name, email FROM users WHERE id = @UserId", new { actor.UserId }, transaction)
+            ? await transaction.Connection!.QuerySingleAsync<Sender>("SELECT name, email FROM users WHERE id = @UserId", new { actor.UserId }, transaction)
             : null;
         var root = MailContent.Unlinked(await transaction.Connection!.QuerySingleAsync<string>("SELECT name FROM organizations WHERE id = @rootId", new { rootId }, transaction));
         var senderName = sender is null ? null : MailContent.Unlinked(sender.Name);
@@ -254,5 +254,11 @@ public sealed class Invitations(
         }
 
         return null;
+    }
+
+    private sealed record Sender
+    {
+        public string Name { get; init; } = "";
+        public string Email { get; init; } = "";
     }
 }

@@ -65,7 +65,7 @@ public sealed class KeyNotices(Mails mails, PublicAddress address, TimeProvider 
 
         If a program of yours does this, there is nothing to do. If not, somebody may have found the key: delete it. This page lists all that it did, and takes back what it gave:
 
-        {address.Value}{OrganizationPage.KeyUrl(changes[0].Organization, keyId)}/changes
+        {address.Value}{Links.Key(changes[0].Organization, keyId)}/changes
         """);
 
     private sealed record Key

@@ -211,7 +211,7 @@ public static class MemberEndpoints
 
     private static Outcome<NameSet> ReadRoles(IReadOnlyList<string?>? roles) =>
         roles is null ? new Refusal(RefusalCode.InvalidRequest, "roles: give a list of role keys; it may be empty.", "no roles")
-            : roles.Count > Members.RolesMax || !roles.All(role => role is not null && NameSet.IsName(role)) ? new Refusal(RefusalCode.InvalidRequest, $"roles: give at most {Members.RolesMax} role keys, as GET /roles.json lists them.", "roles out of form")
+            : roles.Count > RoleCatalogue.RolesMax || !roles.All(role => role is not null && NameSet.IsName(role)) ? new Refusal(RefusalCode.InvalidRequest, $"roles: give at most {RoleCatalogue.RolesMax} role keys, as GET /roles.json lists them.", "roles out of form")
             : NameSet.Of(roles!);
 
     private static Outcome<IReadOnlyList<OrganizationRoles>> ReadWanted(IReadOnlyList<RolesSomewhere?>? wanted)

@@ -10,7 +10,6 @@ namespace Pakhouse.Server;
 /// </summary>
 public sealed class Members(Database database, PakhouseOptions options, KeyLifecycle lifecycle, KeyNotices notices, TimeProvider clock)
 {
-    public const int RolesMax = 32;
     public const int PageSize = 50;
     public const int SearchLengthMax = 254;
 
@@ -20,7 +19,7 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
     {
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.AddMember, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        if (CheckRoles(roles, NameSet.Empty) is { } refusal) return refusal;
+        if (options.Roles.Check(roles, NameSet.Empty) is { } refusal) return refusal;
         if (await Grants.ToNewAsync(transaction.Connection!, transaction, actor, standpoint.Value, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
         // Nobody is made a member without having been asked, and an id opens no way to find out who has an account.
         if (await MemberRows.FindAsync(transaction.Connection!, transaction, standpoint.Value, userId, anybody: actor.Credential == Credential.Operator) is not { } found)
@@ -59,12 +58,12 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.ChangeRoles, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
-        if (CheckRoles(roles, current.Roles) is { } refusal) return refusal;
+        if (options.Roles.Check(roles, current.Roles) is { } refusal) return refusal;
         if (await Grants.ToChangeAsync(transaction, actor, standpoint.Value, current.Roles, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
-        if (!roles.Contains(Permissions.Owner) && await IsLastOwnerAsync(transaction, current)) return lastOwner;
+        if (!roles.Contains(BuiltInRoles.Owner) && await IsLastOwnerAsync(transaction, current)) return lastOwner;
 
         await transaction.Connection!.ExecuteAsync("UPDATE memberships SET roles = @roles WHERE id = @Id", new { roles, current.Id }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberRoleUpdate, organizationId, userId.ToString(), userId, $"{Shown(current.Roles)} → {Shown(roles)}");
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberRoleUpdate, organizationId, userId.ToString(), userId, $"{current.Roles.Text} → {roles.Text}");
         if (!roles.Equals(current.Roles)) await TellAsync(transaction, actor, organizationId, KeyChange.RolesChanged, userId, current.Roles, roles);
         return true;
     });
@@ -115,15 +114,13 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
             """, new { organizationId, userId })).AsList();
     });
 
-    internal static string Shown(NameSet roles) => roles.Count == 0 ? "none" : roles.ToString();
-
     internal static async Task<Guid> InsertAsync(DbTransaction transaction, TimeProvider clock, Actor actor, Guid organizationId, Guid userId, NameSet roles)
     {
         var id = Ids.New(clock);
         await transaction.Connection!.ExecuteAsync(
             "INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@id, @organizationId, @userId, @roles, @at)",
             new { id, organizationId, userId, roles, at = clock.GetUtcNow() }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberAssign, organizationId, userId.ToString(), userId, Shown(roles));
+        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberAssign, organizationId, userId.ToString(), userId, roles.Text);
         return id;
     }
 
@@ -136,7 +133,7 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
         await lifecycle.EndAsync(transaction, actor, cause, KeySet.OfMembership(membership.Id));
         await transaction.Connection!.ExecuteAsync(
             "UPDATE memberships SET ended_at = @at WHERE id = @Id", new { membership.Id, at = clock.GetUtcNow() }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, did, membership.OrganizationId, membership.UserId.ToString(), membership.UserId, Shown(membership.Roles));
+        await ActivityLog.WriteAsync(transaction, clock, actor, did, membership.OrganizationId, membership.UserId.ToString(), membership.UserId, membership.Roles.Text);
         return null;
     }
 
@@ -153,17 +150,6 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
 
     private static readonly Refusal lastOwner = new(RefusalCode.Conflict, "This is the organization's last owner: make somebody else an owner first.", "last owner (R8)");
     private static readonly Refusal notAMember = new(RefusalCode.NotFound, "This person is not a direct member of the organization.", "no current membership");
-
-    /// <param name="held">What the member holds already: a role that has left the catalogue may stay, and not come anew.</param>
-    internal Refusal? CheckRoles(NameSet roles, NameSet held)
-    {
-        if (roles.Count > RolesMax) return new Refusal(RefusalCode.InvalidRequest, $"roles: give at most {RolesMax}.", "too many roles");
-        if (!roles.All(role => options.Roles.Contains(role) || held.Contains(role)))
-            return new Refusal(RefusalCode.InvalidRequest, "roles: one of them is not in the catalogue; GET /roles.json lists those that are.", "unknown role");
-        return options.Roles.Modules.FirstOrDefault(module => module.Multi == false && module.Roles.Count(role => roles.Contains(role.Key)) > 1) is { } module
-            ? new Refusal(RefusalCode.InvalidRequest, $"roles: of {module.Title}, give one role at most.", "two roles of a module that allows one")
-            : null;
-    }
 
     private async Task TellAsync(DbTransaction transaction, Actor actor, Guid organizationId, string change, Guid userId, NameSet before, NameSet after)
     {
@@ -185,12 +171,12 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
 
     /// <summary>Of a root only: a sub-organization has the owners of its root. A disabled owner cannot act, and does not count.</summary>
     private static async Task<bool> IsLastOwnerAsync(DbTransaction transaction, Membership membership) =>
-        membership.Roles.Contains(Permissions.Owner) && await transaction.Connection!.ExecuteScalarAsync<long>(
+        membership.Roles.Contains(BuiltInRoles.Owner) && await transaction.Connection!.ExecuteScalarAsync<long>(
             """
             SELECT COUNT(*) FROM organizations o
             WHERE o.id = @OrganizationId AND o.root_id IS NULL AND NOT EXISTS (
                 SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                 WHERE m.organization_id = o.id AND m.ended_at IS NULL AND m.user_id <> @UserId
                   AND u.kind = 'person' AND u.disabled_at IS NULL AND u.deleted_at IS NULL AND (' ' || m.roles || ' ') <> REPLACE(' ' || m.roles || ' ', @owner, ''))
-            """, new { membership.OrganizationId, membership.UserId, owner = $" {Permissions.Owner} " }, transaction) > 0;
+            """, new { membership.OrganizationId, membership.UserId, owner = $" {BuiltInRoles.Owner} " }, transaction) > 0;
 }

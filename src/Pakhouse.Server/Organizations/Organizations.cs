@@ -62,7 +62,7 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
     {
         var id = await InsertAsync(transaction, actor, name, rootId: null);
         if (id.IsRefused) return id;
-        await Members.InsertAsync(transaction, clock, actor, id.Value, ownerId, NameSet.Of(Permissions.Owner));
+        await Members.InsertAsync(transaction, clock, actor, id.Value, ownerId, NameSet.Of(BuiltInRoles.Owner));
         return id;
     }
 

@@ -13,5 +13,5 @@ internal static class Owners
         JOIN memberships m ON m.organization_id IN (o.id, o.root_id) AND m.ended_at IS NULL
         JOIN users u ON u.id = m.user_id AND u.kind = 'person' AND u.disabled_at IS NULL AND u.deleted_at IS NULL
         WHERE o.id = @organizationId AND ' ' || m.roles || ' ' LIKE @pattern
-        """, new { organizationId, pattern = $"% {Permissions.Owner} %" }, transaction);
+        """, new { organizationId, pattern = $"% {BuiltInRoles.Owner} %" }, transaction);
 }

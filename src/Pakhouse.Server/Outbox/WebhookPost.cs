@@ -41,7 +41,7 @@ internal readonly record struct WebhookResult(int? Status, string Error, long Mi
 }
 
 /// <summary>One attempt to deliver one message, as Standard Webhooks says. It never throws.</summary>
-internal sealed class WebhookPost(WebhookTarget target, Webhooks webhooks, TimeProvider clock) : IDisposable
+internal sealed class WebhookPost(WebhookTarget target, WebhookSecrets secrets, TimeProvider clock) : IDisposable
 {
     private readonly HttpClient http = target.CreateClient();
 
@@ -54,14 +54,14 @@ internal sealed class WebhookPost(WebhookTarget target, Webhooks webhooks, TimeP
         {
             var now = clock.GetUtcNow();
             var webhook = message.Webhook;
-            byte[][] secrets = webhook.OldSecretUntil > now
-                ? [webhooks.Open(webhook.Secret), webhooks.Open(webhook.OldSecret!)]
-                : [webhooks.Open(webhook.Secret)];
+            byte[][] keys = webhook.OldSecretUntil > now
+                ? [secrets.Unprotect(webhook.Secret), secrets.Unprotect(webhook.OldSecret!)]
+                : [secrets.Unprotect(webhook.Secret)];
             using var request = new HttpRequestMessage(HttpMethod.Post, webhook.Url) { Content = new ByteArrayContent(Encoding.UTF8.GetBytes(message.Body)) };
             request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
             request.Headers.Add("webhook-id", message.Id);
             request.Headers.Add("webhook-timestamp", now.ToUnixTimeSeconds().ToString());
-            request.Headers.TryAddWithoutValidation("webhook-signature", WebhookSignature.Of(secrets, message.Id, now.ToUnixTimeSeconds(), message.Body));
+            request.Headers.TryAddWithoutValidation("webhook-signature", WebhookSignature.Of(keys, message.Id, now.ToUnixTimeSeconds(), message.Body));
             // What else the receiver says is not read: nothing can be found out through it.
             using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
             var error = (int)response.StatusCode switch

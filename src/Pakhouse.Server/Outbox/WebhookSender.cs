@@ -12,7 +12,7 @@ namespace Pakhouse.Server;
 /// <para>No message waits for another to end: as soon as a place of <see cref="WebhookSlots"/> is free, the next is claimed.</para>
 /// </summary>
 public sealed partial class WebhookSender(
-    Database database, Webhooks webhooks, WebhookTarget target, Mails mails, PublicAddress address, TimeProvider clock, ILogger<WebhookSender> log)
+    Database database, WebhookSecrets secrets, WebhookTarget target, Mails mails, PublicAddress address, TimeProvider clock, ILogger<WebhookSender> log)
     : Recurring(TimeSpan.FromSeconds(2), clock, log)
 {
     /// <summary>After the first attempt, the second, … as Standard Webhooks suggests. After the last the message is given up.</summary>
@@ -39,7 +39,7 @@ public sealed partial class WebhookSender(
     /// <summary>Messages that are tidied away in one transaction.</summary>
     private const int TidyMessages = 500;
 
-    private readonly WebhookPost post = new(target, webhooks, clock);
+    private readonly WebhookPost post = new(target, secrets, clock);
     private readonly WebhookSlots slots = new();
     private readonly ConcurrentQueue<(ClaimedMessage Message, WebhookResult Result)> finished = new();
     private CancellationToken stopping;
@@ -227,7 +227,7 @@ public sealed partial class WebhookSender(
     {
         await transaction.Connection!.ExecuteAsync(
             "UPDATE webhooks SET disabled_at = @now WHERE id = @WebhookId", new { message.WebhookId, now }, transaction);
-        await Webhooks.StopAsync(transaction, message.WebhookId);
+        await StopAsync(transaction, message.WebhookId);
         var organizationId = message.Webhook.OrganizationId;
         await ActivityLog.WriteAsync(
             transaction, Clock, Actor.Operator, Did.WebhookUpdate, organizationId, message.WebhookId.ToString(), detail: "disabled after failures");
@@ -241,6 +241,10 @@ public sealed partial class WebhookSender(
                 {address.Value}/organizations/{organizationId}/webhooks/{message.WebhookId}
                 """));
     }
+
+    /// <summary>Nothing that waits is sent any more.</summary>
+    internal static Task StopAsync(DbTransaction transaction, Guid id) =>
+        transaction.Connection!.ExecuteAsync("UPDATE webhook_messages SET due_at = NULL WHERE webhook_id = @id AND due_at IS NOT NULL", new { id }, transaction);
 
     /// <summary>Once a minute: notes that somebody sends, and makes good the time in which nobody did. Once an hour: tidies.</summary>
     private async Task KeepTimeAsync()

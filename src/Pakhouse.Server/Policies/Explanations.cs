@@ -16,7 +16,7 @@ public sealed record Explanation(string KeyId, string KeyName, Guid Target, Outc
 /// Why a key gets what it gets: the judgement of the exchange itself, asked by a person. The holder asks for own keys, owners and managers for those of
 /// their organization.
 /// </summary>
-public sealed class Explanations(Database database, Keys keys, KeyExchange exchange, PakhouseOptions options, TimeProvider clock)
+public sealed class Explanations(Database database, ExchangeRead read, KeyExchange exchange, PakhouseOptions options, TimeProvider clock)
 {
     /// <param name="organizationId">The key's own.</param>
     /// <param name="target">The organization that a token is to be for; null: the key's own.</param>
@@ -38,7 +38,7 @@ public sealed class Explanations(Database database, Keys keys, KeyExchange excha
         if (key.Refusal is { } refusal) return refusal;
 
         var asked = target == organizationId ? null : target?.ToString();
-        if (await keys.FindForExchangeAsync(keyId, asked) is not { } facts) return Keys.NoSuchKey;
+        if (await read.FindAsync(keyId, asked) is not { } facts) return Keys.NoSuchKey;
         var now = clock.GetUtcNow();
         var steps = new List<ExchangeStep>();
         var outcome = exchange.Judge(keyId, facts, asked, scopes, address, now, steps);

@@ -71,18 +71,11 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
 
     private static readonly Refusal outdated = new(RefusalCode.Conflict, "version: the policy was changed by somebody else meanwhile; look at it again and repeat your change.", "policy changed meanwhile");
 
-    /// <summary>What holds for keys of an organization: its own policy and its root's.</summary>
-    public static async Task<PolicyTimeline> OfAsync(DbConnection connection, DbTransaction? transaction, Guid organizationId)
-    {
-        var (own, root) = await ReadStoredAsync(connection, transaction, organizationId);
-        return PolicyTimeline.Of(own, root);
-    }
-
     public Task<Outcome<PolicyView>> ViewAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<PolicyView>>(async connection =>
     {
         var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeePolicy, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        var (own, root) = await ReadStoredAsync(connection, null, organizationId);
+        var (own, root) = await StoredPolicy.ReadAsync(connection, null, organizationId);
         var now = clock.GetUtcNow();
         return new PolicyView(standpoint.Value, PolicyPlan.Parse(own).At(now), PolicyPlan.Parse(root).At(now), PolicyTimeline.Of(own, root), now, VersionOf(own));
     });
@@ -103,7 +96,7 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
         var standpoint = await Guard.DemandAsync(transaction, actor, Permission.ChangePolicy, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
         if (Check(change, options, clock.GetUtcNow()) is { } refusal) return refusal;
-        var (stored, _) = await ReadStoredAsync(transaction.Connection!, transaction, organizationId);
+        var (stored, _) = await StoredPolicy.ReadAsync(transaction.Connection!, transaction, organizationId);
         if (change.Version != VersionOf(stored)) return outdated;
 
         var preview = await PreviewAsync(transaction.Connection!, transaction, organizationId, change, change.Warn ? int.MaxValue : 0);
@@ -129,7 +122,7 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
     {
         var now = clock.GetUtcNow();
         var at = change.EnforcedFrom ?? now;
-        var (stored, _) = await ReadStoredAsync(connection, transaction, organizationId);
+        var (stored, _) = await StoredPolicy.ReadAsync(connection, transaction, organizationId);
         var (id, text) = (organizationId.ToString(), Plan(stored, change));
         var counts = new Dictionary<(PolicyRule, PolicyEffect), PolicyCount>();
         var affected = new List<AffectedKey>();
@@ -169,24 +162,13 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
         var after = key.Judge(exchange, changed, at, steps);
         if (after.IsRefused)
         {
-            yield return new(key, RuleOf(steps[^1])!.Value, PolicyEffect.Stops, null);
+            yield return new(key, KeyExchange.RuleOf(steps[^1])!.Value, PolicyEffect.Stops, null);
             yield break;
         }
 
         if (after.Value.KeyExpiresAt is { } end && !(before.Value.KeyExpiresAt <= end)) yield return new(key, PolicyRule.Lifetime, PolicyEffect.EndsEarlier, end);
         if (!before.Value.Scopes.IsSubsetOf(after.Value.Scopes)) yield return new(key, PolicyRule.Scopes, PolicyEffect.Narrowed, null);
     }
-
-    /// <summary>The rule of a policy that a step of an exchange asks; null: another reason.</summary>
-    public static PolicyRule? RuleOf(ExchangeStep step) => step switch
-    {
-        ExchangeStep.Holders => PolicyRule.Holders,
-        ExchangeStep.Lifetime => PolicyRule.Lifetime,
-        ExchangeStep.RootKeys => PolicyRule.RootKeys,
-        ExchangeStep.Networks => PolicyRule.Networks,
-        ExchangeStep.Scopes => PolicyRule.Scopes,
-        ExchangeStep.NotDeleted or ExchangeStep.NotExpired or ExchangeStep.NotReplaced or ExchangeStep.NotSuspended or ExchangeStep.HolderActive or ExchangeStep.OrganizationOpen or ExchangeStep.Target => null,
-    };
 
     /// <summary>What is stored after the change; null: nothing is asked any more.</summary>
     private string? Plan(string? stored, PolicyChange change)
@@ -196,17 +178,4 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
     }
 
     private static string VersionOf(string? stored) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(stored ?? "")).AsSpan(0, 8));
-
-    private static async Task<(string? Own, string? Root)> ReadStoredAsync(DbConnection connection, DbTransaction? transaction, Guid organizationId)
-    {
-        var stored = await connection.QuerySingleAsync<Stored>(
-            "SELECT o.policy AS own, r.policy AS root FROM organizations o LEFT JOIN organizations r ON r.id = o.root_id WHERE o.id = @organizationId", new { organizationId }, transaction);
-        return (stored.Own, stored.Root);
-    }
-
-    private sealed record Stored
-    {
-        public string? Own { get; init; }
-        public string? Root { get; init; }
-    }
 }

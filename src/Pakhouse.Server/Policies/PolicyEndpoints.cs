@@ -91,7 +91,7 @@ public static class PolicyEndpoints
             Granted = !explained.Outcome.IsRefused,
             explained.Outcome.Refusal?.Error,
             Message = explained.Outcome.Refusal?.Description,
-            Steps = explained.Steps.Select(step => new { Step = Name(step.Step), Passed = step.IsPassed, step.Text }),
+            Steps = explained.Steps.Select(step => new { Step = Api.Name(step.Step), Passed = step.IsPassed, step.Text }),
             Roles = explained.Outcome.IsRefused ? null : new { Granted = explained.Outcome.Value.Roles, OfMembership = explained.OwnRoles, Besides = explained.OtherRoles },
             Scopes = explained.Outcome.IsRefused ? null : explained.Outcome.Value.Scopes,
         });
@@ -119,7 +119,7 @@ public static class PolicyEndpoints
         preview.Checked,
         preview.Affected,
         preview.UsedInLastDay,
-        Rules = preview.Counts.Select(count => new { Rule = Name(count.Rule), Effect = Name(count.Effect), count.Keys, count.UsedInLastDay, count.UsedInLast30Days }),
+        Rules = preview.Counts.Select(count => new { Rule = Api.Name(count.Rule), Effect = Api.Name(count.Effect), count.Keys, count.UsedInLastDay, count.UsedInLast30Days }),
         Keys = preview.Keys.Select(key => new
         {
             key.Key.Id,
@@ -127,14 +127,14 @@ public static class PolicyEndpoints
             UserId = key.Key.IsPerson ? key.Key.Facts.UserId : null,
             UserName = key.Key.IsPerson ? key.Key.Facts.UserName : null,
             OrganizationId = key.Key.Facts.OrganizationId,
-            Rule = Name(key.Rule),
-            Effect = Name(key.Effect),
+            Rule = Api.Name(key.Rule),
+            Effect = Api.Name(key.Effect),
             EndsDate = key.EndsAt,
             LastUsedDate = key.Key.LastUsedAt,
         }),
     };
 
-    internal static string Name<T>(T value) where T : struct, Enum => JsonNamingPolicy.CamelCase.ConvertName(value.ToString());
+
 
     private static IResult Json(object value) => Results.Json(value, Policy.Json);
 

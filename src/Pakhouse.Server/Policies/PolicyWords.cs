@@ -32,15 +32,6 @@ public static class PolicyWords
         KeysMayGrant.All => "All that their user may, owner included: whoever finds a key can stay when it is deleted",
     };
 
-    public static string RuleTitle(PolicyRule rule) => rule switch
-    {
-        PolicyRule.Holders => "Who may hold keys",
-        PolicyRule.Lifetime => "Longest lifetime",
-        PolicyRule.RootKeys => "Keys of the root in sub-organizations",
-        PolicyRule.Networks => "Networks",
-        PolicyRule.Scopes => "Scopes",
-    };
-
     public static string EffectWords(PolicyEffect effect) => effect switch
     {
         PolicyEffect.Stops => "stops",
@@ -65,7 +56,7 @@ public static class PolicyWords
         const int listed = 50;
         var text = new StringBuilder($"The policy for personal access keys of {organization.OrganizationName} changes on {When.Exact(at)}. It affects {When.Count(keys.Count, "key")} of yours:\n\n");
         foreach (var key in keys.Take(listed))
-            text.Append($"- {key.Key.Name} ({key.Key.Id}) in {key.Key.OrganizationName}: {EffectWords(key.Effect)}{(key.EndsAt is { } end ? $", on {When.Exact(end)}" : "")}. Rule: {RuleTitle(key.Rule)}.\n");
+            text.Append($"- {key.Key.Name} ({key.Key.Id}) in {key.Key.OrganizationName}: {EffectWords(key.Effect)}{(key.EndsAt is { } end ? $", on {When.Exact(end)}" : "")}. Rule: {key.Rule.Title()}.\n");
         if (keys.Count > listed) text.Append($"- and {keys.Count - listed} more\n");
         text.Append("\nThe Security page of the dashboard shows the policy. Generate keys that keep to it, and give them to your programs before that time; ask an owner of the organization if you cannot.\n");
         return new($"{organization.OrganizationName}: {When.Count(keys.Count, "key")} of yours {(keys.Count == 1 ? "is" : "are")} affected by a change of policy", text.ToString());

@@ -25,7 +25,7 @@ public sealed class PakhouseOptions
     /// <summary>Folder of the database and of the Data Protection keys. Absolute; made with mode 0700 where it is missing.</summary>
     public required string DataFolder { get; init; }
 
-    /// <summary>PostgreSQL instead of SQLite; null: SQLite. Completed by <see cref="PostgresDatabase.ReadSettings"/>. Holds a password.</summary>
+    /// <summary>PostgreSQL instead of SQLite; null: SQLite. Completed by <see cref="PostgresConnection.Parse"/>. Holds a password.</summary>
     public required Npgsql.NpgsqlConnectionStringBuilder? Postgres { get; init; }
 
     /// <summary>Whether statements are prepared on PostgreSQL. Off behind a pooler that gives a connection away between transactions and does not know prepared statements (PgBouncer before 1.21).</summary>
@@ -46,7 +46,7 @@ public sealed class PakhouseOptions
     public required TimeSpan StatusTtl { get; init; }
 
     /// <summary>APIs and gateways that may introspect tokens and keys.</summary>
-    public required ResourceServers ResourceServers { get; init; }
+    public required IReadOnlyDictionary<string, IReadOnlyList<byte[]>> ResourceServers { get; init; }
 
     /// <summary><c>ES256</c>, or <c>RS256</c> for verifiers that know nothing newer (a sixth of the rate).</summary>
     public required string SigningAlgorithm { get; init; }
@@ -397,7 +397,7 @@ internal sealed class SettingReader(IConfigurationSection section)
         if (given is null) return null;
         try
         {
-            return PostgresDatabase.ReadSettings(given);
+            return PostgresConnection.Parse(given);
         }
         catch (Exception e) when (e is ArgumentException or FormatException or InvalidCastException or OverflowException)
         {
@@ -454,7 +454,7 @@ internal sealed class SettingReader(IConfigurationSection section)
     }
 
     /// <summary>Entries <c>NAME:SecretHash</c>; two hashes while a secret is being replaced.</summary>
-    public ResourceServers ResourceServers(string name)
+    public IReadOnlyDictionary<string, IReadOnlyList<byte[]>> ResourceServers(string name)
     {
         defaults[name] = "";
         var servers = new Dictionary<string, IReadOnlyList<byte[]>>(StringComparer.Ordinal);
@@ -469,7 +469,7 @@ internal sealed class SettingReader(IConfigurationSection section)
                 faults.Add($"{Full(name)}:{entry.Key}:SecretHash must be one or two SHA-256 hashes of 64 hexadecimal digits, under a name of 1 to 64 characters of [A-Za-z0-9._-]; the command resource-servers new NAME makes a secret and prints the setting. What was given is not shown, because it can be a secret");
         }
 
-        return new ResourceServers(servers);
+        return servers;
     }
 
     public X509Certificate2? Certificate(string name, string passwordName)

@@ -22,3 +22,14 @@ public sealed class PublicAddress(PakhouseOptions options, IServer server)
 
     public HostString Host => new(host ??= new Uri(Value).Authority); // asked by requests, so the server listens
 }
+
+/// <summary>Pages that mails and other rooms link to, as paths; <see cref="PublicAddress"/> stands before them.</summary>
+public static class Links
+{
+    public static string Security(Guid organizationId) => $"/organizations/{organizationId}/security";
+
+    public static string Key(Guid organizationId, string keyId) => $"{Security(organizationId)}/keys/{keyId}";
+
+    /// <summary>What a key did, with an undo for each thing that it gave.</summary>
+    public static string KeyChanges(Guid organizationId, string keyId) => $"{Key(organizationId, keyId)}/changes";
+}

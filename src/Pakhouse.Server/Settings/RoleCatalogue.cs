@@ -36,6 +36,9 @@ public sealed record RoleEntry(string Key, string Name);
 /// </summary>
 public sealed class RoleCatalogue
 {
+    /// <summary>Roles of one member in one organization.</summary>
+    public const int RolesMax = 32;
+
     private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web) { UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
 
     private readonly FrozenDictionary<string, string> names;
@@ -48,14 +51,6 @@ public sealed class RoleCatalogue
 
     public IReadOnlyList<RoleModule> Modules { get; }
 
-    /// <summary><c>GET /roles.json</c>: public, for clients that offer roles to choose from.</summary>
-    public static void Map(IEndpointRouteBuilder routes, RoleCatalogue catalogue) => routes.MapGet("/roles.json", (HttpContext context) =>
-    {
-        Edge.SetPageHeaders(context.Response);
-        context.Response.Headers.CacheControl = "public, max-age=300";
-        return Results.Json(catalogue.Modules);
-    }).Describe<IReadOnlyList<RoleModule>>("getRoleCatalogue", "The roles that a member can hold").WithTags("Members").ShortCircuit();
-
     /// <summary>What a deployment has that sets no file of its own.</summary>
     public static RoleCatalogue Default { get; } = Parse(ReadDefault());
 
@@ -66,6 +61,18 @@ public sealed class RoleCatalogue
 
     /// <summary>The roles without the retired ones.</summary>
     public NameSet Living(NameSet roles) => roles.All(Contains) ? roles : NameSet.Of(roles.Where(Contains));
+
+    /// <summary>Whether a member may hold these roles; null: yes.</summary>
+    /// <param name="held">What the member holds already: a role that has left the catalogue may stay, and not come anew.</param>
+    public Refusal? Check(NameSet roles, NameSet held)
+    {
+        if (roles.Count > RolesMax) return new Refusal(RefusalCode.InvalidRequest, $"roles: give at most {RolesMax}.", "too many roles");
+        if (!roles.All(role => Contains(role) || held.Contains(role)))
+            return new Refusal(RefusalCode.InvalidRequest, "roles: one of them is not in the catalogue; GET /roles.json lists those that are.", "unknown role");
+        return Modules.FirstOrDefault(module => module.Multi == false && module.Roles.Count(role => roles.Contains(role.Key)) > 1) is { } module
+            ? new Refusal(RefusalCode.InvalidRequest, $"roles: of {module.Title}, give one role at most.", "two roles of a module that allows one")
+            : null;
+    }
 
     /// <exception cref="FormatException">It is no catalogue; the message says where.</exception>
     public static RoleCatalogue Parse(ReadOnlySpan<byte> utf8)
@@ -92,7 +99,7 @@ public sealed class RoleCatalogue
             if (module.DefaultRoles?.FirstOrDefault(role => module.Roles.All(entry => entry.Key != role)) is { } stray) throw new FormatException($"module {module.Module}: its default role {stray} is not one of its roles");
         }
 
-        return Permissions.Own.FirstOrDefault(role => !seen.Contains(role)) is { } missing ? throw new FormatException($"the role {missing} is missing: Pakhouse's own permissions hang on it") : new RoleCatalogue(modules);
+        return BuiltInRoles.All.FirstOrDefault(role => !seen.Contains(role)) is { } missing ? throw new FormatException($"the role {missing} is missing: Pakhouse's own permissions hang on it") : new RoleCatalogue(modules);
     }
 
     private static byte[] ReadDefault()

@@ -59,9 +59,4 @@ public static class ScopeCatalogue
 
     public static string? DescriptionOf(PakhouseOptions options, string name) => Of(options).FirstOrDefault(entry => entry.Name == name)?.Description;
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/scopes.json", (HttpContext context, PakhouseOptions options) =>
-    {
-        context.Response.Headers.CacheControl = "public, max-age=300";
-        return Results.Ok(Of(options));
-    }).WithName("listScopes").WithSummary("The scopes of the platform").WithTags("Catalogues");
 }

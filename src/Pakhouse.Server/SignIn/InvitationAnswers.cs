@@ -31,9 +31,7 @@ public sealed class InvitationAnswers(Database database, Users users, PasswordWo
 
     private static readonly Refusal suspended = new(RefusalCode.Conflict, "The organization is disabled at present: try again when it works again.", "invitation to a disabled organization");
 
-    internal static string NewCode() => Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32));
 
-    internal static byte[] Hash(string code) => SHA256.HashData(Encoding.UTF8.GetBytes(code));
 
     /// <summary>Changes nothing: programs that look at links in messages before people do can open this too.</summary>
     public Task<Outcome<OpenInvitation>> OpenAsync(string code) => database.ReadAsync(connection => OpenAsync(connection, null, code));
@@ -59,7 +57,7 @@ public sealed class InvitationAnswers(Database database, Users users, PasswordWo
             var opened = await OpenAsync(transaction.Connection!, transaction, code);
             if (opened.Refusal is { } refused) return refused;
             // Where the provider is the only way in, there is no password to choose: nobody learns this one.
-            var user = await users.CreateAsync(transaction, Actor.Operator with { Address = address }, opened.Value.Invitation.Email, name, options.OidcOnly ? NewCode() : password);
+            var user = await users.CreateAsync(transaction, Actor.Operator with { Address = address }, opened.Value.Invitation.Email, name, options.OidcOnly ? InvitationCode.Create() : password);
             if (user.IsRefused) return user;
             var accepted = await AcceptAsync(transaction, Actor.Session(user.Value, address), opened.Value.Invitation);
             return accepted.Refusal is { } refusal ? refusal : user;
@@ -71,7 +69,7 @@ public sealed class InvitationAnswers(Database database, Users users, PasswordWo
     private async Task<Outcome<OpenInvitation>> OpenAsync(DbConnection connection, DbTransaction? transaction, string code)
     {
         if (code.Length > CodeLengthMax) return codeRefused;
-        var found = await InvitationRows.SelectAsync(connection, transaction, "i.code_hash = @hash AND p.expires_at > @now", new { hash = Hash(code), now = clock.GetUtcNow() });
+        var found = await InvitationRows.SelectAsync(connection, transaction, "i.code_hash = @hash AND p.expires_at > @now", new { hash = InvitationCode.Hash(code), now = clock.GetUtcNow() });
         if (found is not [var sent, ..]) return codeRefused;
         if (await senders.KeepValidAsync(connection, transaction, sent) is not { } invitation) return senderRefused;
         var root = await connection.QuerySingleAsync<Root>(
@@ -94,7 +92,7 @@ public sealed class InvitationAnswers(Database database, Users users, PasswordWo
             if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM memberships WHERE organization_id = @id AND user_id = @UserId AND ended_at IS NULL", new { id, actor.UserId }, transaction) > 0) continue;
             // A role that has left the catalogue since does not come anew.
             var living = options.Roles.Living(roles);
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteAccept, id, invitation.Id.ToString(), actor.UserId, Members.Shown(living));
+            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteAccept, id, invitation.Id.ToString(), actor.UserId, living.Text);
             await Members.InsertAsync(transaction, clock, actor, id, actor.UserId!.Value, living);
             await notices.WriteAsync(transaction, part.KeyId,
                 new KeyChange(id, KeyChange.Accepted, MailContent.Unlinked(invitation.Email), actor.UserId, invitation.Id, NameSet.Empty, living));

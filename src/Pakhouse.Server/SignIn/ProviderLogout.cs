@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using Dapper;
 using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 using Microsoft.IdentityModel.Tokens;
 
 namespace Pakhouse.Server;
@@ -16,6 +17,7 @@ public sealed class ProviderLogout(Database database, ProviderMetadata metadata,
 {
     public const string Path = "/sign-in/provider/backchannel-logout";
 
+    private static readonly string[] fieldNames = ["logout_token"];
     private const int TokenLengthMax = 8 * 1024;
     private const string Event = "http://schemas.openid.net/event/backchannel-logout";
 
@@ -51,7 +53,7 @@ public sealed class ProviderLogout(Database database, ProviderMetadata metadata,
     {
         var address = context.Connection.RemoteIpAddress;
         if (limit.Check(address) is { } slowDown) return slowDown; // before a signature is computed
-        var read = await SecretForm.ReadAsync(context.Request, TokenLengthMax);
+        var read = await SecretForm.ReadAsync(context.Request, fieldNames, TokenLengthMax);
         if (read.Refusal is { } unreadable) return unreadable;
         string token;
         using (var form = read.Value)
@@ -76,7 +78,7 @@ public sealed class ProviderLogout(Database database, ProviderMetadata metadata,
     }
 
     /// <summary>§2.6, in its order.</summary>
-    private async Task<Outcome<Said>> ValidateAsync(string token, Microsoft.IdentityModel.Protocols.OpenIdConnect.OpenIdConnectConfiguration provider)
+    private async Task<Outcome<Said>> ValidateAsync(string token, OpenIdConnectConfiguration provider)
     {
         if (!handler.CanReadToken(token) || token.Count(c => c == '.') != 2) return bad with { Reason = "no signed token" };
         var checks = parameters.Clone();
@@ -90,8 +92,9 @@ public sealed class ProviderLogout(Database database, ProviderMetadata metadata,
         var claims = payload.RootElement;
         if (Time(claims, "exp") is not { } expires || Time(claims, "iat") is not { } issued) return bad with { Reason = "no exp or iat" };
         var now = clock.GetUtcNow();
-        if (expires <= now - ProviderSignIn.Skew || issued > now + ProviderSignIn.Skew || expires > now + LifetimeMax) return bad with { Reason = "not of this time" };
-        if (Time(claims, "nbf") > now + ProviderSignIn.Skew) return bad with { Reason = "not yet good" };
+        var isInTime = expires > now - ProviderSignIn.Skew && expires <= now + LifetimeMax
+            && issued <= now + ProviderSignIn.Skew && !(Time(claims, "nbf") > now + ProviderSignIn.Skew);
+        if (!isInTime) return bad with { Reason = "not of this time" };
         var (subject, sessionId, tokenId) = (Text(claims, "sub"), Text(claims, "sid"), Text(claims, "jti"));
         if (subject is null && sessionId is null) return bad with { Reason = "neither sub nor sid" };
         var isLogout = claims.TryGetProperty("events", out var events) && events.ValueKind == JsonValueKind.Object
@@ -119,7 +122,8 @@ public sealed class ProviderLogout(Database database, ProviderMetadata metadata,
         var ended = new List<Ended>();
         if (session is not null)
             ended.AddRange(await connection.QueryAsync<Ended>(
-                "UPDATE sessions SET ended_at = @now WHERE provider_session = @session AND ended_at IS NULL RETURNING id, user_id", new { session, now }, transaction));
+                "UPDATE sessions SET ended_at = @now WHERE provider_session = @session AND ended_at IS NULL RETURNING id, user_id",
+                new { session, now }, transaction));
         if (said.Subject is not null)
         {
             // Of a session whose sid is not known nobody can say that it is another one.
@@ -132,7 +136,8 @@ public sealed class ProviderLogout(Database database, ProviderMetadata metadata,
                 """, new { said.Issuer, said.Subject, now }, transaction));
         }
 
-        foreach (var one in ended) await ActivityLog.WriteAsync(transaction, clock, actor, Did.SessionEnd, null, one.Id.ToString(), one.UserId, SignInMethod.Provider);
+        foreach (var one in ended)
+            await ActivityLog.WriteAsync(transaction, clock, actor, Did.SessionEnd, null, one.Id.ToString(), one.UserId, SignInMethod.Provider);
         return null; // also where there was none: the provider tells of every logout
     });
 
@@ -151,9 +156,11 @@ public sealed class ProviderLogout(Database database, ProviderMetadata metadata,
 
     private static byte[] Hash(string issuer, string kind, string value) => SHA256.HashData(Encoding.UTF8.GetBytes($"{issuer}\n{kind}\n{value}"));
 
-    private static readonly Refusal missing = new(RefusalCode.InvalidRequest, "logout_token: the field is missing or empty; send the logout token in it.", "no logout token");
+    private static readonly Refusal missing = new(RefusalCode.InvalidRequest,
+        "logout_token: the field is missing or empty; send the logout token in it.", "no logout token");
     private static readonly Refusal bad = new(RefusalCode.InvalidRequest,
-        "logout_token: it is not a logout token of this server's provider for this client, or it is out of date or was sent before. Nothing was ended.", "bad logout token");
+        "logout_token: it is not a logout token of this server's provider for this client, or it is out of date or was sent before. "
+        + "Nothing was ended.", "bad logout token");
     private static readonly Refusal away = new(RefusalCode.TemporarilyUnavailable,
         "The keys of the provider cannot be read now. Send the logout token again later.", "provider out of reach") { RetryAfterSeconds = 10 };
 }

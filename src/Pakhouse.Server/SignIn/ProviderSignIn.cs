@@ -82,7 +82,7 @@ public static partial class ProviderSignIn
             OnAccessDenied = context =>
             {
                 context.HandleResponse();
-                return Edge.RefuseAsync(context.HttpContext, declined);
+                return RefusalWriter.WriteAsync(context.HttpContext, declined);
             },
             OnRemoteFailure = context =>
             {
@@ -126,7 +126,7 @@ public static partial class ProviderSignIn
         var found = await http.RequestServices.GetRequiredService<ProviderSubjects>().FindAsync(said.Issuer, said.Subject, said.Email, said.IsVerified, http.Connection.RemoteIpAddress);
         if (found.Refusal is { } refusal)
         {
-            await Edge.RefuseAsync(http, refusal);
+            await RefusalWriter.WriteAsync(http, refusal);
             return;
         }
 
@@ -135,7 +135,7 @@ public static partial class ProviderSignIn
         {
             var begun = await Sessions.BeginAsync(http, found.Value, SignInMethod.Provider, ProviderLogout.SessionHash(said.Issuer, said.SessionId));
             if (begun) http.Response.Redirect(Safe(context.ReturnUri));
-            else await Edge.RefuseAsync(http, over);
+            else await RefusalWriter.WriteAsync(http, over);
         }
     }
 
@@ -148,7 +148,7 @@ public static partial class ProviderSignIn
         var session = await Sessions.ReadAsync(http); // this request is answered before sessions are looked at
         if (!isFresh || session is null || session.Id.ToString() != sessionId || session.UserId != user.Id)
         {
-            await Edge.RefuseAsync(http, new Refusal(RefusalCode.AccessDenied, "Your identity provider did not confirm just now that it is you. Try again.", "no fresh sign-in of the same person"));
+            await RefusalWriter.WriteAsync(http, new Refusal(RefusalCode.AccessDenied, "Your identity provider did not confirm just now that it is you. Try again.", "no fresh sign-in of the same person"));
             return;
         }
 
@@ -167,7 +167,7 @@ public static partial class ProviderSignIn
             or nameof(OperationCanceledException) or nameof(IOException) or nameof(TimeoutException));
         var log = http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.ProviderSignIn");
         LogFailed(log, http.TraceIdentifier, isAway ? "out of reach" : "not usable", reason);
-        return Edge.RefuseAsync(http, (isAway ? Away : failed) with { Reason = reason });
+        return RefusalWriter.WriteAsync(http, (isAway ? Away : failed) with { Reason = reason });
     }
 
     private static readonly Refusal declined = new(RefusalCode.AccessDenied,

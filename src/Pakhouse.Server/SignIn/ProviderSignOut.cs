@@ -37,14 +37,14 @@ public sealed class ProviderSignOut(ProviderMetadata metadata, IDataProtectionPr
         }
         catch (InvalidOperationException)
         {
-            await Edge.RefuseAsync(context, ProviderSignIn.Away);
+            await RefusalWriter.WriteAsync(context, ProviderSignIn.Away);
             return;
         }
 
         var isUsable = Uri.TryCreate(address, UriKind.Absolute, out var there) && (there.Scheme == Uri.UriSchemeHttps || there is { IsLoopback: true, Scheme: "http" });
         if (!isUsable)
         {
-            await Edge.RefuseAsync(context, none);
+            await RefusalWriter.WriteAsync(context, none);
             return;
         }
 

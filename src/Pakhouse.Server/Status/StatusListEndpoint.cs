@@ -44,7 +44,7 @@ public sealed class StatusListEndpoint(StatusLists lists, StatusStreams streams,
 
         if (await lists.GetAsync(number) is not { } list)
         {
-            await Edge.RefuseAsync(context, NoSuchList);
+            await RefusalWriter.WriteAsync(context, NoSuchList);
             return;
         }
 

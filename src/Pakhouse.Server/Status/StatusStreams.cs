@@ -96,14 +96,14 @@ public sealed class StatusStreams : Recurring
         {
             if (!listeners.ContainsKey(listener))
             {
-                await Edge.RefuseAsync(context, tooMany);
+                await RefusalWriter.WriteAsync(context, tooMany);
                 return;
             }
 
             await lists.RefreshAsync();
             if (number >= lists.Count)
             {
-                await Edge.RefuseAsync(context, StatusListEndpoint.NoSuchList);
+                await RefusalWriter.WriteAsync(context, StatusListEndpoint.NoSuchList);
                 return;
             }
 

@@ -43,28 +43,6 @@ public sealed class PostgresDatabase : Database
 
     public override ProtectionKeyStore ProtectionKeys { get; }
 
-    /// <summary>
-    /// Reads a connection string and fills in what it leaves open: TLS with a verified certificate and name unless the host is this machine,
-    /// bounds on waiting, no session state to reset.
-    /// </summary>
-    /// <exception cref="ArgumentException">It is no connection string, or names no host or database.</exception>
-    public static NpgsqlConnectionStringBuilder ReadSettings(string connectionString)
-    {
-        var given = new DbConnectionStringBuilder { ConnectionString = connectionString };
-        var read = new NpgsqlConnectionStringBuilder(connectionString);
-        if (string.IsNullOrEmpty(read.Host) || string.IsNullOrEmpty(read.Database)) throw new ArgumentException("Host or database is missing.", nameof(connectionString));
-
-        bool IsOpen(params string[] names) => !names.Any(given.ContainsKey);
-        if (IsOpen("SSL Mode", "SslMode") && !read.Host.Split(',').All(IsThisMachine)) read.SslMode = SslMode.VerifyFull;
-        if (IsOpen("Timeout")) read.Timeout = 3; // to connect, and to wait for a free connection
-        if (IsOpen("Command Timeout", "CommandTimeout")) read.CommandTimeout = 3;
-        if (IsOpen("Host Recheck Seconds", "HostRecheckSeconds")) read.HostRecheckSeconds = 1; // a promoted standby is found within this
-        if (IsOpen("Application Name", "ApplicationName")) read.ApplicationName = "pakhouse";
-        read.NoResetOnClose = true; // nothing here changes a session, and the reset would travel with every exchange
-        read.PersistSecurityInfo = false;
-        return read;
-    }
-
     public override bool IsMade
     {
         get
@@ -208,10 +186,6 @@ public sealed class PostgresDatabase : Database
         NpgsqlException or IOException => IsNotThereYet(e.InnerException),
         _ => false,
     };
-
-    private static bool IsThisMachine(string host) =>
-        host.StartsWith('/') || host is "localhost" || host.StartsWith("localhost:", StringComparison.Ordinal)
-        || (System.Net.IPEndPoint.TryParse(host, out var address) && System.Net.IPAddress.IsLoopback(address.Address));
 
     /// <summary>The server's words. Npgsql's own messages name hosts and never a password.</summary>
     private static string Words(Exception e) => e is PostgresException { SqlState: PostgresErrorCodes.InsufficientPrivilege } refused

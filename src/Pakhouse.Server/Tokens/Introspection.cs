@@ -10,7 +10,7 @@ namespace Pakhouse.Server;
 /// are. The same that decides an exchange decides here, on the same one read; nothing is cached.
 /// <para>Invariant: of what is not good the answer is <c>{"active":false}</c> and nothing else, whatever the reason.</para>
 /// </summary>
-public sealed partial class Introspection(Callers callers, KeyExchange exchange, KeyUse use, KeyRotation rotation, ResourceServerLimit limit, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock, ILogger<Introspection> log)
+public sealed partial class Introspection(Callers callers, KeyExchange exchange, KeyUse use, KeyRotation rotation, ResourceServers servers, ResourceServerLimit limit, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock, ILogger<Introspection> log)
 {
     /// <summary>A token is longer than what <see cref="SecretForm"/> expects of a value.</summary>
     private const int TokenLengthMax = 8 * 1024;
@@ -46,14 +46,16 @@ public sealed partial class Introspection(Callers callers, KeyExchange exchange,
         await context.Response.Body.WriteAsync(answer.Value);
     }
 
+    private static readonly string[] fieldNames = ["token", "token_type_hint", "client_id", "client_secret", "client_address"];
+
     /// <summary>The steps, in order. Nothing is looked up for a caller who is not known.</summary>
     private async ValueTask<Outcome<ReadOnlyMemory<byte>>> AnswerAsync(HttpContext context)
     {
-        var read = await SecretForm.ReadAsync(context.Request, TokenLengthMax);
+        var read = await SecretForm.ReadAsync(context.Request, fieldNames, TokenLengthMax);
         if (read.Refusal is { } unreadable) return unreadable;
         using var form = read.Value;
 
-        var caller = options.ResourceServers.Authenticate(context.Request, form);
+        var caller = servers.Authenticate(context.Request, form);
         if (caller.Refusal is { } unknown) return unknown;
         if (!form.TryGet(["token"], out var token, out _)) return tokenMissing;
 

@@ -21,10 +21,12 @@ public sealed class RevocationEndpoint(Keys keys, RevocationLimit limit)
         if (await RevokeAsync(context) is { } refusal) await OAuthErrors.WriteAsync(context.Response, refusal);
     }
 
+    private static readonly string[] fieldNames = ["token", "token_type_hint", "client_id", "client_secret"];
+
     private async ValueTask<Refusal?> RevokeAsync(HttpContext context)
     {
         var address = context.Connection.RemoteIpAddress;
-        var read = await SecretForm.ReadAsync(context.Request, TokenLengthMax);
+        var read = await SecretForm.ReadAsync(context.Request, fieldNames, TokenLengthMax);
         if (read.Refusal is { } unreadable) return unreadable;
         using var form = read.Value;
         if (!form.TryGet(["token"], out var token, out _)) return tokenMissing;

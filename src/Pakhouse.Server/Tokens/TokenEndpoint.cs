@@ -74,7 +74,7 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     {
         if (HasKeyInQuery(context.Request.QueryString)) return keyInQuery;
 
-        var read = await SecretForm.ReadAsync(context.Request);
+        var read = await SecretForm.ReadAsync(context.Request, FieldNames);
         if (read.Refusal is { } unreadable) return unreadable;
         using var form = read.Value;
 

@@ -38,10 +38,10 @@ internal static class TokenRoutes
             OperationId = id,
             Summary = summary,
             Deprecated = isOld,
-            RequestBody = new OpenApiRequestBody { Required = true, Content = ApiDocument.Json("application/x-www-form-urlencoded", Object(null, required, fields)) },
+            RequestBody = new OpenApiRequestBody { Required = true, Content = ApiDescription.Content("application/x-www-form-urlencoded", Object(null, required, fields)) },
             Responses = new OpenApiResponses
             {
-                ["200"] = new OpenApiResponse { Description = "The token. If the key has an expiry, the header Personal-Access-Key-Expires says when.", Content = ApiDocument.Json("application/json", new OpenApiSchemaReference("Token", document)) },
+                ["200"] = new OpenApiResponse { Description = "The token. If the key has an expiry, the header Personal-Access-Key-Expires says when.", Content = ApiDescription.Content("application/json", new OpenApiSchemaReference("Token", document)) },
             },
         };
         foreach (var (status, description) in (ReadOnlySpan<(string, string)>)[
@@ -51,7 +51,7 @@ internal static class TokenRoutes
             ("429", "slow_down: too many failures from this address; Retry-After says when to try again."),
             ("503", "temporarily_unavailable: the database is out of reach; Retry-After says when to try again.")])
         {
-            operation.Responses[status] = new OpenApiResponse { Description = description, Content = ApiDocument.Json("application/json", new OpenApiSchemaReference("OAuthError", document)) };
+            operation.Responses[status] = new OpenApiResponse { Description = description, Content = ApiDescription.Content("application/json", new OpenApiSchemaReference("OAuthError", document)) };
         }
 
         return operation;
@@ -61,7 +61,7 @@ internal static class TokenRoutes
     {
         OperationId = id,
         Summary = summary,
-        Responses = new OpenApiResponses { ["200"] = new OpenApiResponse { Description = "The document; cacheable for two minutes.", Content = ApiDocument.Json(type, new OpenApiSchema { Type = JsonSchemaType.Object }) } },
+        Responses = new OpenApiResponses { ["200"] = new OpenApiResponse { Description = "The document; cacheable for two minutes.", Content = ApiDescription.Content(type, new OpenApiSchema { Type = JsonSchemaType.Object }) } },
     };
 
     private static void Add(OpenApiDocument document, string path, HttpMethod method, OpenApiOperation operation)

@@ -61,7 +61,7 @@ public sealed record WebhookDelivery
 /// <para>Invariant: a secret is returned once, by what makes it, and stored encrypted; what a receiver answers is never stored, so that nothing of a
 /// network can be read through here.</para>
 /// </summary>
-public sealed class Webhooks(Database database, IDataProtectionProvider protection, WebhookTarget target, TimeProvider clock)
+public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookTarget target, TimeProvider clock)
 {
     public const int PerOrganizationMax = 10;
 
@@ -71,8 +71,6 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
     private const string Columns = "id, url, events, created_at, failing_since, disabled_at, CASE WHEN old_secret_until > @now THEN old_secret_until END AS old_secret_until";
 
     private static readonly Refusal noSuchWebhook = new(RefusalCode.NotFound, "There is no such webhook in this organization; it may have been deleted already.", "no such webhook");
-
-    private readonly IDataProtector protector = protection.CreateProtector("Pakhouse.Webhooks.v1");
 
     public Task<Outcome<IReadOnlyList<Webhook>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<Webhook>>>(async connection =>
     {
@@ -97,7 +95,7 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
         var (id, secret) = (Ids.New(clock), WebhookSignature.NewSecret());
         await transaction.Connection!.ExecuteAsync(
             "INSERT INTO webhooks (id, organization_id, url, events, secret, created_at) VALUES (@id, @organizationId, @url, @events, @secret, @now)",
-            new { id, organizationId, url, events, secret = protector.Protect(secret), now = clock.GetUtcNow() }, transaction);
+            new { id, organizationId, url, events, secret = secrets.Protect(secret), now = clock.GetUtcNow() }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookCreate, organizationId, id.ToString());
         return new WebhookWithSecret(id, WebhookSignature.Text(secret));
     });
@@ -115,7 +113,7 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
             WHERE id = @id AND organization_id = @organizationId
             """, new { id, organizationId, url, events, isEnabled = isEnabled ? 1L : 0L, now }, transaction);
         if (updated == 0) return noSuchWebhook;
-        if (!isEnabled) await StopAsync(transaction, id);
+        if (!isEnabled) await WebhookSender.StopAsync(transaction, id);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookUpdate, organizationId, id.ToString(), detail: isEnabled ? null : "disabled");
         return true;
     });
@@ -139,7 +137,7 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
         var secret = WebhookSignature.NewSecret();
         var updated = await transaction.Connection!.ExecuteAsync(
             "UPDATE webhooks SET old_secret = secret, old_secret_until = @until, secret = @secret WHERE id = @id AND organization_id = @organizationId",
-            new { id, organizationId, secret = protector.Protect(secret), until = clock.GetUtcNow() + SecretOverlap }, transaction);
+            new { id, organizationId, secret = secrets.Protect(secret), until = clock.GetUtcNow() + SecretOverlap }, transaction);
         if (updated == 0) return noSuchWebhook;
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookUpdate, organizationId, id.ToString(), detail: "secret");
         return new WebhookWithSecret(id, WebhookSignature.Text(secret));
@@ -187,12 +185,6 @@ public sealed class Webhooks(Database database, IDataProtectionProvider protecti
                 """, new { id, first, count });
             return (part.AsList(), await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhook_messages WHERE webhook_id = @id", new { id }));
         });
-
-    /// <summary>Nothing that waits is sent any more.</summary>
-    internal static Task StopAsync(DbTransaction transaction, Guid id) =>
-        transaction.Connection!.ExecuteAsync("UPDATE webhook_messages SET due_at = NULL WHERE webhook_id = @id AND due_at IS NOT NULL", new { id }, transaction);
-
-    internal byte[] Open(byte[] secret) => protector.Unprotect(secret);
 
     private Task<Outcome<T>> ChangeAsync<T>(Actor actor, Guid organizationId, Func<DbTransaction, Task<Outcome<T>>> change) => database.ChangeAsync<T>(async transaction =>
     {

@@ -89,7 +89,7 @@ public static partial class GrantsTests
         public void Every_role_that_the_permission_table_names_is_authority()
         {
             foreach (var permission in Enum.GetValues<Permission>()) Assert.All(Permissions.Of(permission).Roles, role => Assert.True(Permissions.IsAuthority(role)));
-            Assert.All(Permissions.Own, role => Assert.True(Permissions.IsAuthority(role)));
+            Assert.All(BuiltInRoles.All, role => Assert.True(Permissions.IsAuthority(role)));
             Assert.False(Permissions.IsAuthority("builder"));
         }
 

@@ -16,7 +16,7 @@ public static class RoleCatalogueTests
 
     [Fact]
     public static void The_catalogue_of_a_deployment_that_sets_none_has_our_own_roles() =>
-        Assert.All(Permissions.Own, role => Assert.True(RoleCatalogue.Default.Contains(role)));
+        Assert.All(BuiltInRoles.All, role => Assert.True(RoleCatalogue.Default.Contains(role)));
 
     [Fact]
     public static async Task An_unknown_role_is_refused()

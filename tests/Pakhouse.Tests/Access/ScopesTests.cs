@@ -271,7 +271,7 @@ public static class ScopesTests
     private static async Task<string> ApiKeyTokenAsync(TestServer server, Acme acme, string scopes)
     {
         var name = KeyFormat.NewId();
-        var wanted = new NewApiKey(KeyFormat.NewId(), name, null, NameSet.Parse(scopes), [new ApiKeyRoles(acme.Root, NameSet.Of(Permissions.Owner))]);
+        var wanted = new NewApiKey(KeyFormat.NewId(), name, null, NameSet.Parse(scopes), [new ApiKeyRoles(acme.Root, NameSet.Of(BuiltInRoles.Owner))]);
         using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, wanted)).Value;
         return (await server.PostAsync("/auth/v1/api-key/token", ("name", name), ("secret", made.Reveal()))).Token;
     }

@@ -59,7 +59,7 @@ public sealed class ActivityTests : IAsyncLifetime
         public async Task Reader_of_a_sub_organization_sees_nothing_of_its_root_or_siblings()
         {
             var sibling = (await given.server.Organizations.CreateSubAsync(Actor.Session(given.acme.Owner), given.acme.Root, "Sibling")).Value;
-            var viewer = await given.server.AddMemberAsync(given.acme.Sub, Permissions.Viewer);
+            var viewer = await given.server.AddMemberAsync(given.acme.Sub, BuiltInRoles.Viewer);
             Assert.All(await given.SeenByAsync(viewer, given.acme.Sub), row => Assert.Equal(given.acme.Sub, row.OrganizationId));
             Assert.Empty(await given.SeenByAsync(viewer, given.acme.Sub, new() { OrganizationId = sibling }));
             Assert.Empty(await given.SeenByAsync(viewer, given.acme.Sub, new() { OrganizationId = given.acme.Root }));

@@ -146,7 +146,7 @@ public static class SessionsTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var eve = await server.AddMemberAsync(acme.Root, Permissions.Owner);
+            var eve = await server.AddMemberAsync(acme.Root, BuiltInRoles.Owner);
             var visitor = await Visitor.SignInAsync(server, Email);
             var (table, id) = (server.Get<SessionTable>(), (await server.Get<SessionTable>().ListAsync(acme.Owner)).Single().Id);
             Assert.Equal(RefusalCode.NotFound, (await table.EndAsync(Actor.Session(eve), id, Did.SessionEnd)).Refusal!.Code);

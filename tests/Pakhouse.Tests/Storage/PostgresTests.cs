@@ -187,7 +187,7 @@ public class PostgresTests
     [InlineData("Host=127.0.0.1:5432,db.example.com;Database=p", SslMode.VerifyFull)]
     [InlineData("Host=localhost.example.com;Database=p", SslMode.VerifyFull)]
     public void The_certificate_and_name_of_another_machine_are_verified_unless_told_otherwise(string connectionString, SslMode expected) =>
-        Assert.Equal(expected, PostgresDatabase.ReadSettings(connectionString).SslMode);
+        Assert.Equal(expected, PostgresConnection.Parse(connectionString).SslMode);
 
     [Theory, InlineData("Host=x;Password=hunter2"), InlineData("hunter2"), InlineData("Hots=x;Database=p;Password=hunter2"), InlineData("Host=x;Database=p;Port=hunter2")]
     public void A_connection_string_at_fault_is_refused_without_being_shown(string connectionString)

@@ -54,7 +54,7 @@ public sealed class WebhookFairnessTests
 
     /// <summary>A sender that waits ten minutes for an answer: what arrives beside a tarpit did not wait for it.</summary>
     private static WebhookSender PatientSender(TestServer server) => new(
-        server.Get<Database>(), server.Get<Server.Webhooks>(), new WebhookTarget(server.Get<PakhouseOptions>()) { Timeout = TimeSpan.FromMinutes(10) },
+        server.Get<Database>(), server.Get<WebhookSecrets>(), new WebhookTarget(server.Get<PakhouseOptions>()) { Timeout = TimeSpan.FromMinutes(10) },
         server.Get<Mails>(), server.Get<PublicAddress>(), server.Clock, NullLogger<WebhookSender>.Instance);
 
     private static readonly TimeSpan patience = TimeSpan.FromMinutes(2);

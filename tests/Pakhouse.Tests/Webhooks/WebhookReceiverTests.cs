@@ -189,7 +189,7 @@ public static class WebhookReceiverTests
             await scene.SendAsync();
             var began = (await scene.FindAsync()).FailingSince!.Value;
             scene.Server.Clock.Advance(WebhookSender.PatienceMax * 2); // nobody runs the sender
-            using (var started = new WebhookSender(scene.Server.Get<Database>(), scene.Webhooks, scene.Server.Get<WebhookTarget>(), scene.Server.Get<Mails>(),
+            using (var started = new WebhookSender(scene.Server.Get<Database>(), scene.Server.Get<WebhookSecrets>(), scene.Server.Get<WebhookTarget>(), scene.Server.Get<Mails>(),
                 scene.Server.Get<PublicAddress>(), scene.Server.Clock, Microsoft.Extensions.Logging.Abstractions.NullLogger<WebhookSender>.Instance))
                 await started.RunAsync();
             var webhook = await scene.FindAsync();

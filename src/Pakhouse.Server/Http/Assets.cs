@@ -13,7 +13,7 @@ public static class Assets
 
     public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/assets/{name}", (string name, HttpContext context) =>
     {
-        Edge.SetPageHeaders(context.Response);
+        SecurityHeaders.Set(context.Response);
         if (!files.TryGetValue(name, out var file)) return Results.NotFound();
         context.Response.Headers.CacheControl = context.Request.Query["v"] == file.Version ? "public, max-age=31536000, immutable" : "no-cache";
         return Results.Bytes(file.Content, file.ContentType);

@@ -1,0 +1,26 @@
+using Microsoft.AspNetCore.OpenApi;
+using Microsoft.OpenApi;
+
+namespace Pakhouse.Server;
+
+/// <summary>The description, made once: the routes do not change while the process runs, and whoever asks is nobody we know.</summary>
+public sealed class ApiDescription
+{
+    /// <summary>Of the API, in its address too.</summary>
+    public const string Name = "v1";
+
+    private readonly Lazy<Task<OpenApiDocument>> document;
+    private readonly Lazy<Task<string>> json;
+
+    public ApiDescription([FromKeyedServices(Name)] IOpenApiDocumentProvider provider)
+    {
+        document = new(() => provider.GetOpenApiDocumentAsync());
+        json = new(async () => await (await Document).SerializeAsJsonAsync(OpenApiSpecVersion.OpenApi3_1));
+    }
+
+    public Task<OpenApiDocument> Document => document.Value;
+
+    public Task<string> Json => json.Value;
+
+    internal static Dictionary<string, OpenApiMediaType> Content(string type, IOpenApiSchema schema) => new(StringComparer.Ordinal) { [type] = new OpenApiMediaType { Schema = schema } };
+}
