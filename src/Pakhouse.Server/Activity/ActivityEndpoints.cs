@@ -1,12 +1,13 @@
-using System.Text;
-
 namespace Pakhouse.Server;
 
 /// <summary>The record over HTTP: as JSON in pages, and as one CSV file.</summary>
 public static class ActivityEndpoints
 {
-    /// <summary>Rows of one CSV file: filters cut what is longer into pieces.</summary>
-    public const int CsvRowsMax = 50_000;
+    private static readonly string[] csvTitles =
+    [
+        "time", "action", "organization id", "organization", "actor id", "actor", "key id", "key", "address", "target id", "target", "subject id", "subject",
+        "detail", "id",
+    ];
 
     /// <summary>Somebody or something in a row: its id and the name it has today; null: none any more.</summary>
     private sealed record ShownParty(string Id, string? Name);
@@ -46,7 +47,7 @@ public static class ActivityEndpoints
     {
         var group = routes.MapApi("/identity/v1/organizations/{organizationId:guid}").WithTags("Activity");
         group.MapGet("/activity", ListAsync).Describe<ShownActivities>("listActivity", "Lists what happened in an organization, newest first; without the permission to see it, what the caller did and what was done to them.");
-        group.MapGet("/activity.csv", ExportAsync).WithName("exportActivity").WithSummary("The same as one CSV file of at most 50,000 rows.").Produces<string>(StatusCodes.Status200OK, "text/csv");
+        group.MapGet("/activity.csv", ExportAsync).WithName("exportActivity").WithSummary("The same as one CSV file, from the first row to the last.").Produces<string>(StatusCodes.Status200OK, "text/csv");
     }
 
     private static async Task<IResult> ListAsync(Guid organizationId, string? kind, string? from, string? to, string? organization, string? action, string? person, string? before, HttpContext context, ActivityFeed feed)
@@ -56,14 +57,29 @@ public static class ActivityEndpoints
         return (await feed.PageAsync(context.Caller(), organizationId, filter.Value)).ToResult(page => new ShownActivities(page.Entries.Select(Show), page.Next));
     }
 
-    private static async Task<IResult> ExportAsync(Guid organizationId, string? kind, string? from, string? to, string? organization, string? action, string? person, HttpContext context, ActivityFeed feed)
+    private static async Task ExportAsync(
+        Guid organizationId, string? kind, string? from, string? to, string? organization, string? action, string? person, HttpContext context, ActivityFeed feed)
     {
         var filter = Filter(kind, from, to, organization, action, person, null);
-        if (filter.Refusal is { } refusal) return refusal.ToResult();
-        var first = await feed.PageAsync(context.Caller(), organizationId, filter.Value, ActivityFeed.PageSizeMax);
-        if (first.Refusal is { } refused) return refused.ToResult();
-        return Results.Stream(stream => WriteAsync(stream, feed, context.Caller(), organizationId, filter.Value, first.Value), Csv.ContentType, $"activity-{organizationId}.csv");
+        if (filter.Refusal is { } refusal)
+        {
+            await RefusalWriter.WriteAsync(context, refusal);
+            return;
+        }
+
+        await CsvExport.WriteAsync(context, $"activity-{organizationId}.csv", csvTitles, async after =>
+        {
+            var before = after is null ? (Guid?)null : Guid.Parse(after);
+            var page = await feed.PageAsync(context.Caller(), organizationId, filter.Value with { Before = before }, CsvExport.PageLength);
+            return page.Refusal is { } refused ? refused : new CsvPage(page.Value.Entries.Select(Cells), page.Value.Next?.ToString());
+        });
     }
+
+    private static string?[] Cells(ActivityEntry one) =>
+    [
+        When.Machine(one.At), one.Action, one.OrganizationId?.ToString(), one.OrganizationName, one.ActorId?.ToString(), one.ActorName, one.ActorKeyId,
+        one.ActorKeyName, one.Address, one.Target, one.TargetName, one.SubjectId?.ToString(), one.SubjectName, one.Detail, one.Id.ToString(),
+    ];
 
     private static Outcome<ActivityFilter> Filter(string? kind, string? from, string? to, string? organization, string? action, string? person, string? before) => kind is null or "" or "organization" or "auth"
         ? ActivityFilter.Read(kind == "auth", from, to, organization, action, person, before)
@@ -76,29 +92,4 @@ public static class ActivityEndpoints
     };
 
     private static ShownParty? Party(string? id, string? name) => string.IsNullOrEmpty(id) ? null : new(id, name);
-
-    /// <summary>Page by page, so that neither this process nor the database holds it all; the right to it is asked for anew with each.</summary>
-    private static async Task WriteAsync(Stream stream, ActivityFeed feed, Actor actor, Guid id, ActivityFilter filter, ActivityPage page)
-    {
-        await using var writer = new StreamWriter(stream, new UTF8Encoding(encoderShouldEmitUTF8Identifier: true)); // without the mark, Excel guesses
-        var rows = 0;
-        var text = new StringBuilder();
-        Csv.AppendRow(text, "time", "action", "organization id", "organization", "actor id", "actor", "key id", "key", "address", "target id", "target", "subject id", "subject", "detail", "id");
-        while (true)
-        {
-            foreach (var one in page.Entries.Take(CsvRowsMax - rows))
-            {
-                Csv.AppendRow(text, When.Machine(one.At), one.Action, one.OrganizationId?.ToString(), one.OrganizationName, one.ActorId?.ToString(), one.ActorName, one.ActorKeyId, one.ActorKeyName,
-                    one.Address, one.Target, one.TargetName, one.SubjectId?.ToString(), one.SubjectName, one.Detail, one.Id.ToString());
-            }
-
-            await writer.WriteAsync(text);
-            text.Clear();
-            rows += page.Entries.Count;
-            if (rows >= CsvRowsMax || page.Next is not { } next) return;
-            var more = await feed.PageAsync(actor, id, filter with { Before = next }, ActivityFeed.PageSizeMax);
-            if (more.IsRefused) return;
-            page = more.Value;
-        }
-    }
 }

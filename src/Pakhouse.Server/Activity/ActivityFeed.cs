@@ -116,7 +116,6 @@ public sealed record ActivityPage(IReadOnlyList<ActivityEntry> Entries, Guid? Ne
 public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer)
 {
     public const int PageSize = 50;
-    public const int PageSizeMax = 500;
 
     private static readonly string[] auth =
     [

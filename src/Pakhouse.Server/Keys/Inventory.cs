@@ -77,12 +77,12 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
     private static readonly Refusal badAfter = new(RefusalCode.InvalidRequest, "after: give the value of next in the page before.", "cursor out of form");
 
     /// <summary>One page, the newest keys first.</summary>
-    /// <param name="limit">Rows at most, 1 to <see cref="PageLengthMax"/>.</param>
+    /// <param name="limit">Rows at most; see <see cref="PageLengthMax"/>. An export takes longer pages.</param>
     public Task<Outcome<IReadOnlyList<InventoryKey>>> ListAsync(Actor actor, Guid organizationId, InventoryQuery query, int limit) => database.ReadAsync<Outcome<IReadOnlyList<InventoryKey>>>(async connection =>
     {
         var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
         if (standpoint.Refusal is { } refused) return refused;
-        if (limit is < 1 or > PageLengthMax) return new Refusal(RefusalCode.InvalidRequest, $"limit: give a number from 1 to {PageLengthMax}.", "limit out of bounds");
+        if (limit is < 1 or (> PageLengthMax and not CsvExport.PageLength)) return new Refusal(RefusalCode.InvalidRequest, $"limit: give a number from 1 to {PageLengthMax}.", "limit out of bounds");
         if (query.Search.Length > SearchLengthMax) return new Refusal(RefusalCode.InvalidRequest, $"search: give at most {SearchLengthMax} characters.", "search too long");
         if (ReadCursor(query.After) is not { } after) return badAfter;
 

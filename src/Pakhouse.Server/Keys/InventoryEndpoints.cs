@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json.Serialization;
 
 namespace Pakhouse.Server;
@@ -6,8 +5,11 @@ namespace Pakhouse.Server;
 /// <summary>The inventory over HTTP: pages of JSON, everything as CSV, and what is done to many keys at once.</summary>
 public static class InventoryEndpoints
 {
-    /// <summary>Rows of one CSV.</summary>
-    private const int CsvRowsMax = 100_000;
+    private static readonly string[] csvTitles =
+    [
+        "Key", "Name", "Kind", "Holder", "E-mail", "Holder inactive", "Organization", "Created", "Expires", "Last used", "Last address", "Suspended",
+        "Beyond policy",
+    ];
 
     internal sealed record WantedAction
     {
@@ -51,38 +53,23 @@ public static class InventoryEndpoints
             return;
         }
 
-        var after = "";
-        for (var number = 0; number < CsvRowsMax;)
+        await CsvExport.WriteAsync(context, "keys.csv", csvTitles, async after =>
         {
-            // A page at a time: a slow reader holds no connection of the database.
-            var page = await inventory.ListAsync(context.Caller(), organizationId, new(known, search ?? "", after), Inventory.PageLengthMax);
-            if (page.Refusal is { } refusal)
-            {
-                if (number == 0) await RefusalWriter.WriteAsync(context, refusal);
-                else context.Abort(); // cut off, and not a file that looks whole
-                return;
-            }
+            var page = await inventory.ListAsync(context.Caller(), organizationId, new(known, search ?? "", after ?? ""), CsvExport.PageLength);
+            if (page.Refusal is { } refusal) return refusal;
+            return new CsvPage(page.Value.Select(row => Cells(row, context.Caller())), page.Value.Count < CsvExport.PageLength ? null : page.Value[^1].Cursor);
+        });
+    }
 
-            var text = new StringBuilder();
-            if (number == 0)
-            {
-                context.Response.ContentType = Csv.ContentType;
-                context.Response.Headers.ContentDisposition = "attachment; filename=\"keys.csv\"";
-                Csv.AppendRow(text, "Key", "Name", "Kind", "Holder", "E-mail", "Holder inactive", "Organization", "Created", "Expires", "Last used", "Last address", "Suspended", "Beyond policy");
-            }
-
-            foreach (var row in page.Value)
-            {
-                var (key, facts) = (row.Key, row.Key.Facts);
-                Csv.AppendRow(text, key.Id, key.Name, facts.IsApiKey ? "API key" : "Personal access key", key.IsPerson ? facts.UserName : "", key.IsPerson ? context.Caller().Shown(facts.UserEmail) : "", Yes(facts.IsUserGone), key.OrganizationName,
-                    When.Machine(facts.CreatedAt), Time(facts.ExpiresAt), Time(key.LastUsedAt), key.LastUsedAddress, Yes(facts.IsSuspended), row.BeyondPolicy is { } rule ? rule.Title() : "");
-            }
-
-            await context.Response.WriteAsync(text.ToString(), context.RequestAborted);
-            number += page.Value.Count;
-            if (page.Value.Count < Inventory.PageLengthMax) return;
-            after = page.Value[^1].Cursor;
-        }
+    private static string?[] Cells(InventoryKey row, Actor caller)
+    {
+        var (key, facts) = (row.Key, row.Key.Facts);
+        return
+        [
+            key.Id, key.Name, facts.IsApiKey ? "API key" : "Personal access key", key.IsPerson ? facts.UserName : "",
+            key.IsPerson ? caller.Shown(facts.UserEmail) : "", Yes(facts.IsUserGone), key.OrganizationName, When.Machine(facts.CreatedAt),
+            Time(facts.ExpiresAt), Time(key.LastUsedAt), key.LastUsedAddress, Yes(facts.IsSuspended), row.BeyondPolicy is { } rule ? rule.Title() : "",
+        ];
 
         static string Time(DateTimeOffset? time) => time is { } at ? When.Machine(at) : "";
         static string Yes(bool value) => value ? "yes" : "";
