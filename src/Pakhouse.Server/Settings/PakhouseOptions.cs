@@ -259,7 +259,8 @@ public sealed class PakhouseOptions
         if (options.OidcAuthority is { } many && (many.AbsoluteUri.Contains("%7B", StringComparison.OrdinalIgnoreCase)
             || many.Host.StartsWith("login.microsoftonline.", StringComparison.OrdinalIgnoreCase)
             && many.Segments.Length > 1 && many.Segments[1].Trim('/').ToLowerInvariant() is "common" or "organizations" or "consumers"))
-            read.Fault("OidcAuthority", "the issuer of one tenant, such as https://login.microsoftonline.com/TENANT/v2.0: an address for many tenants is not taken", many.ToString());
+            read.Fault("OidcAuthority", "the issuer of one tenant, such as https://login.microsoftonline.com/TENANT/v2.0: an address for many tenants is not taken",
+                many.ToString());
         if (options.OidcOnly && options.OidcAuthority is null) read.Fault("OidcOnly", "false as long as OidcAuthority is not set: nobody could sign in", "true");
 
         read.ThrowIfFaulty();

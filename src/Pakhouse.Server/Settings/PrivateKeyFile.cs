@@ -3,7 +3,10 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Pakhouse.Server;
 
-/// <summary>A private key in a PEM file that no password guards: EC on P-256, or RSA of 2048 bits and more. Its id is its thumbprint (RFC 7638): the same in every process.</summary>
+/// <summary>
+/// A private key in a PEM file that no password guards: EC on P-256, or RSA of 2048 bits and more. Its id is its thumbprint (RFC 7638): the
+/// same in every process.
+/// </summary>
 internal static class PrivateKeyFile
 {
     private const int LengthMax = 64 * 1024;
@@ -42,7 +45,8 @@ internal static class PrivateKeyFile
         var key = ECDsa.Create();
         key.ImportFromPem(pem);
         var curve = key.ExportParameters(includePrivateParameters: true).Curve; // throws for a public key
-        return key.KeySize == 256 && curve.Oid is { Value: "1.2.840.10045.3.1.7" } or { FriendlyName: "nistP256" or "ECDSA_P256" } ? new ECDsaSecurityKey(key) : null;
+        var isP256 = key.KeySize == 256 && curve.Oid is { Value: "1.2.840.10045.3.1.7" } or { FriendlyName: "nistP256" or "ECDSA_P256" };
+        return isP256 ? new ECDsaSecurityKey(key) : null;
     }
 
     private static RsaSecurityKey? Rsa(string pem)

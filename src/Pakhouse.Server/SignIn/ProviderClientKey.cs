@@ -5,8 +5,8 @@ using Microsoft.IdentityModel.Tokens;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// How this server proves itself to the provider without a shared secret: <c>private_key_jwt</c> (RFC 7523, OpenID Connect Core §9). The provider
-/// reads the public key from <see cref="JwksPath"/>.
+/// How this server proves itself to the provider without a shared secret: <c>private_key_jwt</c> (RFC 7523, OpenID Connect Core §9). The
+/// provider reads the public key from <see cref="JwksPath"/>.
 /// </summary>
 public sealed class ProviderClientKey(PakhouseOptions options, TimeProvider clock)
 {
@@ -18,7 +18,8 @@ public sealed class ProviderClientKey(PakhouseOptions options, TimeProvider cloc
 
     private static readonly JsonWebTokenHandler handler = new() { SetDefaultTimesOnTokenCreation = false };
 
-    private static string Algorithm(SecurityKey key) => key is ECDsaSecurityKey ? SecurityAlgorithms.EcdsaSha256 : SecurityAlgorithms.RsaSha256;
+    private static string Algorithm(SecurityKey key) =>
+        key is ECDsaSecurityKey ? SecurityAlgorithms.EcdsaSha256 : SecurityAlgorithms.RsaSha256;
 
     public static void Map(IEndpointRouteBuilder routes) => routes.MapGet(JwksPath, (HttpContext context, PakhouseOptions options) =>
     {
@@ -46,16 +47,21 @@ public sealed class ProviderClientKey(PakhouseOptions options, TimeProvider cloc
 
     private static Dictionary<string, string> Public(SecurityKey key)
     {
-        var shown = new Dictionary<string, string>(StringComparer.Ordinal) { ["use"] = "sig", ["alg"] = Algorithm(key), ["kid"] = key.KeyId };
+        var shown = new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["use"] = "sig", ["alg"] = Algorithm(key), ["kid"] = key.KeyId,
+        };
         if (key is ECDsaSecurityKey { ECDsa: var ec })
         {
             var point = ec.ExportParameters(includePrivateParameters: false).Q;
-            (shown["kty"], shown["crv"], shown["x"], shown["y"]) = ("EC", "P-256", Base64UrlEncoder.Encode(point.X), Base64UrlEncoder.Encode(point.Y));
+            (shown["kty"], shown["crv"]) = ("EC", "P-256");
+            (shown["x"], shown["y"]) = (Base64UrlEncoder.Encode(point.X), Base64UrlEncoder.Encode(point.Y));
         }
         else
         {
             var numbers = ((RsaSecurityKey)key).Rsa.ExportParameters(includePrivateParameters: false);
-            (shown["kty"], shown["n"], shown["e"]) = ("RSA", Base64UrlEncoder.Encode(numbers.Modulus), Base64UrlEncoder.Encode(numbers.Exponent));
+            shown["kty"] = "RSA";
+            (shown["n"], shown["e"]) = (Base64UrlEncoder.Encode(numbers.Modulus), Base64UrlEncoder.Encode(numbers.Exponent));
         }
 
         return shown;

@@ -82,11 +82,13 @@ public sealed class ProviderSubjects(
         if (Guard.Demand(actor, Permission.BindProviderSubject) is { } refused) return refused;
         if (await users.FindByEmailAsync(email) is not { } user) return nobody;
         var (connection, now) = (transaction.Connection!, clock.GetUtcNow());
-        if (await connection.ExecuteAsync("DELETE FROM provider_subjects WHERE user_id = @Id", new { user.Id }, transaction) == 0) return unbound;
+        var deleted = await connection.ExecuteAsync("DELETE FROM provider_subjects WHERE user_id = @Id", new { user.Id }, transaction);
+        if (deleted == 0) return unbound;
         var ended = await connection.QueryAsync<Guid>(
             $"UPDATE sessions SET ended_at = @now WHERE user_id = @Id AND method = '{SignInMethod.Provider}' AND ended_at IS NULL RETURNING id",
             new { user.Id, now }, transaction);
-        foreach (var id in ended.AsList()) await ActivityLog.WriteAsync(transaction, clock, actor, Did.SessionEnd, null, id.ToString(), user.Id, SignInMethod.Provider);
+        foreach (var id in ended.AsList())
+            await ActivityLog.WriteAsync(transaction, clock, actor, Did.SessionEnd, null, id.ToString(), user.Id, SignInMethod.Provider);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.ProviderUnbind, null, user.Id.ToString(), user.Id);
         await mails.EnqueueAsync(transaction, user.Email, SignInMails.Subject(isBound: false, now, publicAddress));
         return true;
@@ -95,7 +97,8 @@ public sealed class ProviderSubjects(
     private static readonly Refusal nobody = new(RefusalCode.NotFound, "EMAIL: nobody here has this address.", "no such user");
     private static readonly Refusal unbound = new(RefusalCode.NotFound, "EMAIL: no account of the identity provider is bound to this person.", "no subject");
     private static readonly Refusal badSubject = new(RefusalCode.InvalidRequest, $"SUBJECT: give the sub of the account, 1 to {LengthMax} characters.", "bad subject");
-    private static readonly Refusal badIssuer = new(RefusalCode.InvalidRequest, "--issuer: give the issuer as its tokens have it, such as https://id.example.com.", "bad issuer");
+    private static readonly Refusal badIssuer = new(RefusalCode.InvalidRequest,
+        "--issuer: give the issuer as its tokens have it, such as https://id.example.com.", "bad issuer");
     private static readonly Refusal taken = new(RefusalCode.Conflict,
         "This account is bound to somebody already, or this person to another account of the provider. The command users unbind undoes it.", "subject or person bound");
 }
