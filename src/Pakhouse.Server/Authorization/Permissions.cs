@@ -51,6 +51,7 @@ public enum Permission
     CreateUser,
     DisableUser,
     DeleteUser,
+    BindProviderSubject,
     CreateOrganizationForOther,
     DeleteAnyKey,
     /// <summary>Also at once, and taking back one that waits.</summary>
@@ -171,6 +172,7 @@ public static class Permissions
         Permission.CreateUser                 => new(Standing.Self,         [],       nobody,       write,                 true),
         Permission.DisableUser                => new(Standing.Self,         [],       nobody,       write,                 true),
         Permission.DeleteUser                 => new(Standing.Self,         [],       nobody,       write,                 true),
+        Permission.BindProviderSubject        => new(Standing.Self,         [],       nobody,       write,                 true),
         Permission.CreateOrganizationForOther => new(Standing.Self,         [],       nobody,       write,                 true),
         Permission.DeleteAnyKey               => new(Standing.Self,         [],       nobody,       write,                 true),
         Permission.RotateSigningKeys          => new(Standing.Self,         [],       nobody,       write,                 true),

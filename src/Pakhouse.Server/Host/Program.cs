@@ -126,9 +126,9 @@ public static class Program
         });
         if (options.OidcAuthority is not null)
         {
-            services.AddSingleton<ProviderLogout>().AddSingleton<ProviderLogoutLimit>().AddSingleton<ProviderSignOut>();
+            services.AddSingleton<ProviderClientKey>().AddSingleton<ProviderLogout>().AddSingleton<ProviderLogoutLimit>().AddSingleton<ProviderSignOut>();
             services.AddSingleton<ProviderMetadata>().AddOptions<OpenIdConnectOptions>(ProviderSignIn.Scheme)
-                .Configure<ProviderMetadata>((oidc, metadata) => ProviderSignIn.Configure(oidc, options, metadata, clock));
+                .Configure<ProviderMetadata, ProviderClientKey>((oidc, metadata, clientKey) => ProviderSignIn.Configure(oidc, options, metadata, clientKey, clock));
             authentication.AddOpenIdConnect(ProviderSignIn.Scheme, _ => { });
         }
 
@@ -228,6 +228,7 @@ public static class Program
         {
             ProviderSignIn.Map(routes);
             ProviderLogout.Map(routes);
+            ProviderClientKey.Map(routes);
             ProviderSignOut.Map(routes);
         }
 

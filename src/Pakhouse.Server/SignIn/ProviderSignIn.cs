@@ -28,7 +28,7 @@ public static partial class ProviderSignIn
 
     internal static readonly string[] Algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"];
 
-    public static void Configure(OpenIdConnectOptions oidc, PakhouseOptions options, ProviderMetadata metadata, TimeProvider clock)
+    public static void Configure(OpenIdConnectOptions oidc, PakhouseOptions options, ProviderMetadata metadata, ProviderClientKey clientKey, TimeProvider clock)
     {
         var prefix = options.IsHttps ? "__Host-" : "";
         oidc.Authority = options.OidcAuthority!.AbsoluteUri;
@@ -57,6 +57,13 @@ public static partial class ProviderSignIn
         };
         oidc.Events = new OpenIdConnectEvents
         {
+            OnAuthorizationCodeReceived = async context =>
+                clientKey.Prove(context.TokenEndpointRequest!, await metadata.GetConfigurationAsync(context.HttpContext.RequestAborted)),
+            OnPushAuthorization = async context =>
+            {
+                if (clientKey.Prove(context.ProtocolMessage, await metadata.GetConfigurationAsync(context.HttpContext.RequestAborted)))
+                    context.HandleClientAuthentication();
+            },
             OnTokenValidated = context =>
             {
                 // The handler takes a token without a signature where it came straight from the provider (OpenID Connect Core §3.1.3.7). Here both are asked for.

@@ -74,6 +74,7 @@ public sealed class DoorsTests : IAsyncLifetime
         ["POST /oauth/revoke"] = "answers every key alike and can only end one",
         ["POST /sign-in/provider/backchannel-logout"] = "opened by the provider's signature, and can only end sessions",
         ["GET /sign-in/provider"] = "leads to the provider", ["GET /sign-in/provider/sign-out"] = "leads to the provider",
+        ["GET /sign-in/provider/jwks.json"] = "public",
         ["GET /sign-in/provider/signed-out"] = "leads to the sign-in page",
         ["POST /leaks/revoke"] = "answers every key alike and can only end one",
         ["POST /leaks/github"] = "opened by GitHub's signature",

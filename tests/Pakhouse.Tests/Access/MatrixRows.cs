@@ -237,6 +237,7 @@ public static partial class MatrixRows
         Public("POST", "/oauth/introspect"), // the token in the body, or the caller's, is the credential
         Public("POST", "/oauth/revoke"),
         Public("GET", "/sign-in/provider"),
+        Public("GET", "/sign-in/provider/jwks.json"),
         Public("GET", "/sign-in/provider/sign-out"),
         Public("GET", "/sign-in/provider/signed-out"),
         Public("POST", "/sign-in/provider/backchannel-logout"), // the provider's signed token in the body is the credential
