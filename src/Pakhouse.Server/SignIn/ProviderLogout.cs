@@ -128,12 +128,12 @@ public sealed class ProviderLogout(Database database, ProviderMetadata metadata,
         {
             // Of a session whose sid is not known nobody can say that it is another one.
             ended.AddRange(await connection.QueryAsync<Ended>(
-                $"""
+                """
                 UPDATE sessions SET ended_at = @now
                 WHERE user_id = (SELECT user_id FROM provider_subjects WHERE issuer = @Issuer AND subject = @Subject)
-                AND method = '{SignInMethod.Provider}' AND ended_at IS NULL {(session is null ? "" : "AND provider_session IS NULL")}
+                AND method = @method AND ended_at IS NULL AND (@isWhole = 1 OR provider_session IS NULL)
                 RETURNING id, user_id
-                """, new { said.Issuer, said.Subject, now }, transaction));
+                """, new { said.Issuer, said.Subject, method = SignInMethod.Provider, isWhole = session is null ? 1 : 0, now }, transaction));
         }
 
         foreach (var one in ended)

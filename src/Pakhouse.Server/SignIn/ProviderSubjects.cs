@@ -85,8 +85,8 @@ public sealed class ProviderSubjects(
         var deleted = await connection.ExecuteAsync("DELETE FROM provider_subjects WHERE user_id = @Id", new { user.Id }, transaction);
         if (deleted == 0) return unbound;
         var ended = await connection.QueryAsync<Guid>(
-            $"UPDATE sessions SET ended_at = @now WHERE user_id = @Id AND method = '{SignInMethod.Provider}' AND ended_at IS NULL RETURNING id",
-            new { user.Id, now }, transaction);
+            "UPDATE sessions SET ended_at = @now WHERE user_id = @Id AND method = @method AND ended_at IS NULL RETURNING id",
+            new { user.Id, method = SignInMethod.Provider, now }, transaction);
         foreach (var id in ended.AsList())
             await ActivityLog.WriteAsync(transaction, clock, actor, Did.SessionEnd, null, id.ToString(), user.Id, SignInMethod.Provider);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.ProviderUnbind, null, user.Id.ToString(), user.Id);
