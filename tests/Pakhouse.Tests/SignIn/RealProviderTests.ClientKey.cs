@@ -9,7 +9,7 @@ public static partial class RealProviderTests
         [Theory, InlineData("ES256", "issuer", false), InlineData("RS256", "issuer", true), InlineData("ES256", "token-endpoint", true)]
         public async Task A_key_proves_this_server_to_the_provider_which_reads_it_at_our_address(string algorithm, string audience, bool pushes)
         {
-            var file = Path.Combine(Path.GetTempPath(), $"pakhouse-{Guid.NewGuid()}.pem");
+            var file = Path.Combine(Path.GetTempPath(), $"pakhouse-{KeyFormat.NewId()}.pem");
             await File.WriteAllTextAsync(file, Pem(algorithm));
             try
             {
@@ -49,7 +49,7 @@ public static partial class RealProviderTests
         [Theory, InlineData("missing"), InlineData("a public key"), InlineData("P-384"), InlineData("RSA 1024"), InlineData("noise"), InlineData("a folder")]
         public void A_file_without_a_usable_key_is_one_line_at_the_start(string what)
         {
-            var file = Path.Combine(Path.GetTempPath(), $"pakhouse-{Guid.NewGuid()}.pem");
+            var file = Path.Combine(Path.GetTempPath(), $"pakhouse-{KeyFormat.NewId()}.pem");
             using var ec = ECDsa.Create(what == "P-384" ? ECCurve.NamedCurves.nistP384 : ECCurve.NamedCurves.nistP256);
             using var rsa = RSA.Create(1024);
             var text = what switch { "a public key" => ec.ExportSubjectPublicKeyInfoPem(), "P-384" => ec.ExportPkcs8PrivateKeyPem(), "RSA 1024" => rsa.ExportPkcs8PrivateKeyPem(), _ => "noise" };
@@ -65,7 +65,7 @@ public static partial class RealProviderTests
         [Fact]
         public void A_key_and_a_secret_are_not_both_taken_nor_an_authority_for_many_tenants()
         {
-            var file = Path.Combine(Path.GetTempPath(), $"pakhouse-{Guid.NewGuid()}.pem");
+            var file = Path.Combine(Path.GetTempPath(), $"pakhouse-{KeyFormat.NewId()}.pem");
             File.WriteAllText(file, Pem("ES256"));
             var both = Faults($"--Pakhouse:OidcClientKeyFile={file}", "--Pakhouse:OidcClientSecret=secret");
             File.Delete(file);
