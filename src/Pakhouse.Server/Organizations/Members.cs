@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// <para>Invariant: a membership that ended is never opened again, and its keys ended in the same transaction (R5). A root
 /// always has an owner who can sign in (R8); its sub-organizations have that owner too (R1).</para>
 /// </summary>
-public sealed class Members(Database database, PakhouseOptions options, KeyLifecycle lifecycle, KeyNotices notices, TimeProvider clock)
+public sealed class Members(Database database, PakhouseOptions options, KeyLifecycle lifecycle, KeyNotices notices, WebhookMakers makers, TimeProvider clock)
 {
     public const int PageSize = 50;
     public const int SearchLengthMax = 254;
@@ -134,6 +134,7 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
         await transaction.Connection!.ExecuteAsync(
             "UPDATE memberships SET ended_at = @at WHERE id = @Id", new { membership.Id, at = clock.GetUtcNow() }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, did, membership.OrganizationId, membership.UserId.ToString(), membership.UserId, membership.Roles.Text);
+        await makers.TellAsync(transaction, actor, membership.UserId, membership.OrganizationId);
         return null;
     }
 

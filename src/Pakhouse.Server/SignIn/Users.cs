@@ -22,7 +22,7 @@ public sealed record User
 /// People: their rows, their passwords and their end. Hashing, the rules for passwords and the normal form of
 /// addresses are ASP.NET Core Identity's. Which organization a person belongs to is <see cref="Members"/>' business.
 /// </summary>
-public sealed class Users(Database database, Members members, KeyLifecycle lifecycle, IPasswordHasher<User> hasher, PasswordRules rules, ILookupNormalizer normalizer, TimeProvider clock)
+public sealed class Users(Database database, Members members, WebhookMakers makers, KeyLifecycle lifecycle, IPasswordHasher<User> hasher, PasswordRules rules, ILookupNormalizer normalizer, TimeProvider clock)
 {
     public const int EmailLengthMax = EmailAddress.LengthMax;
     public const int NameLengthMax = 100;
@@ -72,6 +72,7 @@ public sealed class Users(Database database, Members members, KeyLifecycle lifec
         if (changed == 0) return notFound;
         await lifecycle.FollowAsync(transaction, actor, disabled ? KeyCause.UserDisabled : KeyCause.UserEnabled, KeySet.OfUser(id));
         await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? Did.UserDisable : Did.UserEnable, null, id.ToString());
+        if (disabled) await makers.TellAsync(transaction, actor, id);
         return true;
     });
 
