@@ -155,7 +155,7 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
     {
         if (actor.KeyId is null) return;
         var name = await transaction.Connection!.QuerySingleAsync<string>("SELECT name FROM users WHERE id = @userId", new { userId }, transaction);
-        await notices.WriteAsync(transaction, actor.KeyId, new KeyChange(organizationId, change, MailContent.Unlinked(name), userId, null, before, after));
+        await notices.WriteAsync(transaction, actor.KeyId, new KeyChange(organizationId, change, name, userId, null, before, after));
     }
 
     private static Task<Membership?> CurrentAsync(DbTransaction transaction, Guid organizationId, Guid userId) =>

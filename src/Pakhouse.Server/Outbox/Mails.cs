@@ -1,23 +1,9 @@
 using System.Data.Common;
 using System.Text.Json;
-using System.Text.RegularExpressions;
 using Dapper;
 using Microsoft.AspNetCore.DataProtection;
 
 namespace Pakhouse.Server;
-
-/// <summary>A message as it will be sent: plain text.</summary>
-public sealed partial record MailContent(string Subject, string Text)
-{
-    /// <summary>
-    /// A name that one stranger chose, in a message to another: what a mail program would make a link of is broken apart, so that our messages carry
-    /// nobody's address but ours.
-    /// </summary>
-    public static string Unlinked(string name) => Joint().Replace(name, "$0 ");
-
-    [GeneratedRegex(@"[.:/@](?=\S)", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
-    private static partial Regex Joint();
-}
 
 /// <summary>
 /// What Pakhouse writes to people. A change that wants a message sent writes it here in its own transaction, so that there is no message without

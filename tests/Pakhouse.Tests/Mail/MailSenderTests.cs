@@ -220,9 +220,16 @@ public static class MailSenderTests
 
     private static Task<bool> EnqueueAsync(TestServer server, string subject, string text, string recipient = Recipient) => server.Get<Database>().WriteAsync(async transaction =>
     {
-        await server.Get<Mails>().EnqueueAsync(transaction, recipient, new MailContent(subject, text));
+        await server.Get<Mails>().EnqueueAsync(transaction, recipient, new MailContent(Literal(subject), Literal(text)));
         return true;
     });
+
+    private static MailText Literal(string words)
+    {
+        var text = new MailText(0, 0);
+        text.AppendLiteral(words);
+        return text;
+    }
 
     /// <summary>The receiving side of RFC 5321, as far as a sender sees it, on a port of its own.</summary>
     private sealed class SmtpListener : IAsyncDisposable

@@ -63,7 +63,7 @@ public static class PostfixTests
     {
         await server.Get<Database>().WriteAsync(async transaction =>
         {
-            await server.Get<Mails>().EnqueueAsync(transaction, recipient, new MailContent("Hello", "A text"));
+            await server.Get<Mails>().EnqueueAsync(transaction, recipient, new MailContent($"Hello", $"A text"));
             return true;
         });
         await server.Get<MailSender>().RunAsync();
