@@ -18,6 +18,7 @@ public sealed record ActivityWords(string Verb, NamedBy Named = NamedBy.Nothing)
         Did.InviteUpdate => new("changed the roles of an invitation"),
         Did.InviteDelete => new("withdrew an invitation"),
         Did.InviteAccept => new("accepted an invitation"),
+        Did.InviteUndelivered => new("could not deliver an invitation"),
         Did.MemberAssign => new("added", NamedBy.Person),
         Did.MemberRemove => new("removed", NamedBy.Person),
         Did.MemberLeave => new("left"),
@@ -48,6 +49,7 @@ public sealed record ActivityWords(string Verb, NamedBy Named = NamedBy.Nothing)
         Did.RecoveryCodes => new("made new recovery codes"),
         Did.PasskeyAdd => new("added a passkey"),
         Did.PasskeyRemove => new("removed a passkey"),
+        Did.MailUndelivered => new("could not deliver a mail to", NamedBy.Subject),
         Did.SessionEnd => new("ended a session"),
         _ => new($"did: {action}"), // the record may hold what a newer program wrote
     };

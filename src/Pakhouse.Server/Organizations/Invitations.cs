@@ -32,6 +32,9 @@ public sealed record Invitation
     public DateTimeOffset CreatedAt { get; init; }
     public DateTimeOffset SentAt { get; init; }
 
+    /// <summary>When the message of <see cref="SentAt"/> was given up; null: it arrived, or is under way.</summary>
+    public DateTimeOffset? UndeliveredAt { get; init; }
+
     /// <summary>Of the part that lasts longest.</summary>
     public DateTimeOffset ExpiresAt { get; init; }
 
@@ -210,7 +213,7 @@ public sealed class Invitations(
         if (await CountAsync(transaction, rootId, invitation.Email) is { } refusal) return refusal;
 
         var code = InvitationCode.Create();
-        await transaction.Connection!.ExecuteAsync("UPDATE invitations SET code_hash = @hash, sent_at = @now WHERE id = @id", new { id, hash = InvitationCode.Hash(code), now }, transaction);
+        await transaction.Connection!.ExecuteAsync("UPDATE invitations SET code_hash = @hash, sent_at = @now, undelivered_at = NULL WHERE id = @id", new { id, hash = InvitationCode.Hash(code), now }, transaction);
         var sender = actor.Credential is Credential.Session or Credential.Key
             ? await transaction.Connection!.QuerySingleAsync<Sender>("SELECT name, email FROM users WHERE id = @UserId", new { actor.UserId }, transaction)
             : null;
@@ -230,7 +233,7 @@ public sealed class Invitations(
               {MailText.Link(publicAddress, $"/invitations/{code}")}
 
             If you did not expect this, do nothing: without the link nothing happens.
-            """));
+            """), id);
         return null;
     }
 

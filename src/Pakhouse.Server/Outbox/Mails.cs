@@ -13,12 +13,16 @@ public sealed class Mails(IDataProtectionProvider protection, TimeProvider clock
 {
     private readonly IDataProtector protector = protection.CreateProtector("Pakhouse.Mails.v1");
 
-    public async Task EnqueueAsync(DbTransaction transaction, string recipient, MailContent content)
+    /// <param name="invitationId">The invitation that the message carries: its sender learns when the message is given up.</param>
+    public async Task EnqueueAsync(DbTransaction transaction, string recipient, MailContent content, Guid? invitationId = null)
     {
         var now = clock.GetUtcNow();
         await transaction.Connection!.ExecuteAsync(
-            "INSERT INTO mails (id, recipient, content, created_at, due_at, attempts) VALUES (@id, @recipient, @content, @now, @now, 0)",
-            new { id = Ids.New(clock), recipient, content = protector.Protect(JsonSerializer.SerializeToUtf8Bytes(content)), now }, transaction);
+            """
+            INSERT INTO mails (id, recipient, content, created_at, due_at, attempts, invitation_id)
+            VALUES (@id, @recipient, @content, @now, @now, 0, @invitationId)
+            """,
+            new { id = Ids.New(clock), recipient, content = protector.Protect(JsonSerializer.SerializeToUtf8Bytes(content)), now, invitationId }, transaction);
     }
 
     internal MailContent Open(byte[] content) => JsonSerializer.Deserialize<MailContent>(protector.Unprotect(content))!;
