@@ -61,6 +61,7 @@ public static class PakhouseExtensions
         var wanted = jwt.TokenValidationParameters;
         (wanted.ValidIssuer, wanted.ValidAudience) = (options.Issuer, options.Audience.Length > 0 ? options.Audience : options.Issuer);
         (wanted.ValidTypes, wanted.ValidAlgorithms) = (["at+jwt"], algorithms); // RFC 9068 §4; no "none", no HMAC with a public key
+        wanted.IgnoreTrailingSlashWhenValidatingAudience = false;
         (wanted.NameClaimType, wanted.RoleClaimType) = ("name", "roles");
         wanted.LifetimeValidator = (_, expires, _, _) => expires is { } end && end > (clock.GetUtcNow() - options.ClockSkew).UtcDateTime;
         jwt.Events = new JwtBearerEvents { OnTokenValidated = CheckStatusAsync, OnAuthenticationFailed = DoubtAsync, OnChallenge = ChallengeAsync };
@@ -68,7 +69,15 @@ public static class PakhouseExtensions
 
     private static async Task CheckStatusAsync(TokenValidatedContext context)
     {
-        switch (await context.HttpContext.RequestServices.GetRequiredService<StatusLists>().FindAsync((JsonWebToken)context.SecurityToken))
+        var token = (JsonWebToken)context.SecurityToken;
+        var clock = context.HttpContext.RequestServices.GetRequiredService<IOptions<PakhouseBearerOptions>>().Value.TimeProvider;
+        if (!CompactToken.IsWellFormed(token.EncodedToken, clock.GetUtcNow()))
+        {
+            context.Fail("The token is not in the form of an access token of Pakhouse.");
+            return;
+        }
+
+        switch (await context.HttpContext.RequestServices.GetRequiredService<StatusLists>().FindAsync(token))
         {
             case KeyStanding.Good:
                 return;

@@ -32,11 +32,13 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
         if (token.Length is 0 or > TokenLengthMax) return NotValid("no token, or too long");
         if (KeyFormat.MayHoldKey(token)) return new Refusal(RefusalCode.InvalidToken, "Authorization: this is a key, and a token is needed. Exchange the key at /auth/v3/token and send what you get.", "a key where a token belongs");
 
+        if (!CompactToken.IsWellFormed(token, clock.GetUtcNow())) return NotValid("no signed token by its form");
         var keys = signingKeys.Published;
         var validated = await handler.ValidateTokenAsync(token, new TokenValidationParameters
         {
             ValidIssuer = publicAddress.Value,
             ValidAudience = options.Audience ?? publicAddress.Value,
+            IgnoreTrailingSlashWhenValidatingAudience = false,
             ValidTypes = ["at+jwt"],
             ValidAlgorithms = keys.Select(key => key.Public.Algorithm).Distinct(),
             IssuerSigningKeys = keys.Select(key => key.Credentials.Key),

@@ -24,7 +24,8 @@ public static partial class MatrixRows
         Known("PAGE", "/account/passkeys/{id}/remove"),
         Known("PAGE", "/organizations/new"),
         Page("/organizations/{organizationId}/team", Permission.SeeOrganization, Everybody),
-        Page("/organizations/{organizationId}/team/{act}", Permission.RenameOrganization, Leaders), // rename; the other acts demand what their API calls do
+        // rename; the other acts demand what their API calls do
+        Page("/organizations/{organizationId}/team/{act}", Permission.RenameOrganization, Leaders),
         Page("/organizations/{organizationId}/team/invite", Permission.InviteMember, Leaders),
         Page("/organizations/{organizationId}/team/invitations/{invitationId}/{act}", Permission.InviteMember, Leaders),
         Page("/organizations/{organizationId}/team/members/{userId}", Permission.ChangeRoles, Leaders),
@@ -33,7 +34,8 @@ public static partial class MatrixRows
         Page("/organizations/{organizationId}/auth-activity", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security", Permission.SeeOrganization, Everybody),
         Page("/organizations/{organizationId}/security/keys/{keyId}", Permission.ListOwnKeys, People),
-        Page("/organizations/{organizationId}/security/keys/{keyId}/rotate", Permission.ListOwnKeys, People), // shown to the holder; the form demands RotateOwnKey
+        // shown to the holder; the form demands RotateOwnKey
+        Page("/organizations/{organizationId}/security/keys/{keyId}/rotate", Permission.ListOwnKeys, People),
         Page("/organizations/{organizationId}/security/api-keys/new", Permission.CreateApiKey, LeadersInPerson),
         Page("/organizations/{organizationId}/security/api-keys/{keyId}", Permission.ListApiKeys, Leaders),
         Page("/organizations/{organizationId}/webhooks", Permission.ManageWebhooks, OwnersInPerson),

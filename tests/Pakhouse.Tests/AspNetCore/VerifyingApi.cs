@@ -47,6 +47,14 @@ internal sealed class VerifyingApi : IAsyncDisposable
         return await Answer.OfAsync(await http.SendAsync(request));
     }
 
+    /// <summary>The header as it is: the class of the framework refuses some of what a forger sends.</summary>
+    public async Task<Answer> AskRawAsync(string token)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/who");
+        request.Headers.TryAddWithoutValidation("Authorization", $"Bearer {token}");
+        return await Answer.OfAsync(await http.SendAsync(request));
+    }
+
     public async Task<HttpStatusCode> StatusAsync(string? token, string path = "/who") => (await AskAsync(token, path)).Status;
 
     public async ValueTask DisposeAsync()

@@ -83,6 +83,17 @@ public sealed partial class HostileInputTests : IAsyncLifetime
         Assert.True(faults.Count == 0, string.Join(Environment.NewLine, faults.Take(40)));
     }
 
+    /// <summary>The same way of asking finds a route that fails: one whose table is gone.</summary>
+    [Fact]
+    public async Task Control_a_route_that_fails_is_found()
+    {
+        await server.ExecuteAsync("ALTER TABLE webhooks RENAME TO webhooks_gone");
+        var faults = new List<string>();
+        foreach (var endpoint in Endpoints().Where(endpoint => Path(endpoint).EndsWith("/webhooks", StringComparison.Ordinal) && Methods(endpoint).Contains("GET")))
+            await SendAsync(faults, session, "GET", Path(endpoint));
+        Assert.Equal(2, faults.Count); // of the API and of the dashboard
+    }
+
     [Fact]
     public async Task No_query_makes_a_fault()
     {

@@ -285,6 +285,33 @@ public static partial class KeyLifecycleTests
         [Fact]
         public void No_other_file_writes_the_table_of_keys() => Assert.Equal(["KeyLifecycle.cs"], Writers(Path.Combine(Repository.Root,
             "src")));
+
+        [Theory]
+        [InlineData("UPDATE access_keys SET status = 1")]
+        [InlineData("update  access_keys\n   set status = 1")]
+        [InlineData("INSERT INTO\n    access_keys (id) VALUES (1)")]
+        [InlineData("INSERT OR REPLACE INTO access_keys VALUES (1)")]
+        [InlineData("DELETE FROM access_keys WHERE 1 = 1")]
+        [InlineData("DELETE FROM ONLY \"access_keys\"")]
+        [InlineData("UPDATE [access_keys] SET name = ''")]
+        [InlineData("MERGE INTO access_keys USING x ON 1 = 1")]
+        [InlineData("WITH x AS (SELECT 1) UPDATE access_keys SET name = ''")]
+        public void Control_a_file_that_writes_it_is_found(string sql)
+        {
+            var folder = Directory.CreateTempSubdirectory("pakhouse-writers-");
+            try
+            {
+                File.WriteAllText(Path.Combine(folder.CreateSubdirectory("Keys").FullName, "Planted.cs"),
+                    $"class Planted {{ const string Sql = @\"{sql}\"; }}");
+                File.WriteAllText(Path.Combine(folder.FullName, "Reader.cs"),
+                    "class Reader { const string Sql = \"SELECT id FROM access_keys FOR UPDATE\"; }");
+                Assert.Equal(["Planted.cs"], Writers(folder.FullName));
+            }
+            finally
+            {
+                folder.Delete(recursive: true);
+            }
+        }
     }
 
     [GeneratedRegex(@"\b(INSERT\s+(OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE(\s+OR\s+\w+)?|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE)\s+(TABLE\s+|ONLY\s+)?[""\[]?access_keys\b", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture,
