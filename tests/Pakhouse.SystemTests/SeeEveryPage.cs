@@ -6,8 +6,17 @@ using static Microsoft.Playwright.Assertions;
 namespace Pakhouse.SystemTests;
 
 /// <summary>Every page, light and dark, narrow and wide: no finding of axe-core, nothing to scroll sideways, no breach of the content security policy.</summary>
-public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassFixture<Dashboard>
+public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<EveryPage>
 {
+    private readonly Browser browser;
+    private readonly Dashboard dashboard;
+
+    public SeeEveryPage(Browser browser, Dashboard dashboard, EveryPage pages)
+    {
+        (this.browser, this.dashboard) = (browser, dashboard);
+        pages.Begin();
+    }
+
     // Run in the page itself: the package's own call opens another page for each run, which takes longer than the run.
     private static readonly string axe = $"{new BundledAxeScriptProvider().GetScript()}; null";
     private const string Violations = "only => axe.run(document, { resultTypes: ['violations'], ...(only ? { runOnly: [only] } : {}) }).then(found => found.violations.map(one => `${one.id}, ${one.help}: ${one.nodes.map(node => node.html).join(' | ')}`))";
@@ -153,6 +162,7 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
         await tab.Page.GetByRole(AriaRole.Link, new() { Name = "Change iii" }).ClickAsync();
         await AuditAsync(tab);
         await tab.GoAsync("/organizations/new");
+        await AuditAsync(tab);
         await tab.Page.EvaluateAsync("document.querySelector('form[action=\"/organizations/new\"]').noValidate = true");
         await tab.Button("Create organization").ClickAsync();
         await Expect(tab.Alert).ToBeVisibleAsync();
@@ -179,7 +189,8 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
         await using var tab = await browser.OpenAsync(dashboard.Server);
         await tab.SignInAsync(owner);
         var organization = $"/organizations/{root}";
-        foreach (var page in (string[])["security", "security/api-keys/new", $"security/api-keys/{apiKey}", $"security/keys/{key}/explain", "keys", "keys?filter=neverUsed", "webhooks", $"webhooks/{webhook}", "policy"])
+        foreach (var page in (string[])["security", "security/api-keys/new", $"security/api-keys/{apiKey}", $"security/keys/{key}/explain",
+            $"security/keys/{key}/changes", "keys", "keys?filter=neverUsed", "webhooks", $"webhooks/{webhook}", "policy"])
         {
             await tab.GoAsync($"{organization}/{page}");
             await AuditAsync(tab);
@@ -208,10 +219,17 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
             }
         }
 
+        var person = await dashboard.AddMemberAsync(new string('W', 100));
+        await using (var forgetful = await browser.OpenAsync(dashboard.Server))
+        {
+            await forgetful.GoAsync(await ResetLinkAsync(person));
+            await AuditAsync(forgetful);
+        }
+
         await using var account = await browser.OpenAsync(dashboard.Server);
-        await account.SignInAsync(await dashboard.AddMemberAsync(new string('W', 100)));
+        await account.SignInAsync(person);
         await Expect(account.Page.GetByRole(AriaRole.Heading, new() { Level = 1 })).ToBeVisibleAsync();
-        foreach (var page in (string[])["/account", "/account/password", "/account/second-factor", "/account/passkeys/add"])
+        foreach (var page in (string[])["/account", "/account/password", "/account/second-factor", "/account/passkeys/add", "/account/confirm"])
         {
             await account.GoAsync(page);
             await AuditAsync(account);
@@ -248,6 +266,18 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
         Assert.False(await FitsAsync(tab));
     }
 
+    /// <summary>Of the message that the person gets.</summary>
+    private async Task<string> ResetLinkAsync(Person person)
+    {
+        await using var seed = Seed.Open(dashboard.Server.DataFolder);
+        Assert.False((await seed.Get<Passwords>().RequestResetAsync(person.Email, null)).IsRefused);
+        await seed.Get<MailSender>().RunAsync(); // or the server has sent it
+        var texts = Directory.GetFiles(Path.Combine(dashboard.Server.DataFolder, "mails"), "*.eml").Select(file => MimeKit.MimeMessage.Load(file))
+            .Where(mail => mail.To.Mailboxes.Single().Address == person.Email).Select(mail => mail.TextBody!);
+        return texts.SelectMany(text => text.Split()).Select(word => word.IndexOf("/reset-password?", StringComparison.Ordinal) is var at and >= 0 ? word[at..] : null)
+            .First(link => link is not null)!;
+    }
+
     /// <summary>A folder to which every page that is audited is drawn, for people to look at; none: nothing is.</summary>
     private static readonly string? pictures = Environment.GetEnvironmentVariable("PAKHOUSE_PICTURES");
 
@@ -271,6 +301,8 @@ public sealed class SeeEveryPage(Browser browser, Dashboard dashboard) : IClassF
             }
         }
 
+        // What the server answered with an error is that page, and not the one at this address.
+        if (await tab.Page.EvaluateAsync<int>("performance.getEntriesByType('navigation')[0].responseStatus") < 400) EveryPage.Seen(tab.Page.Url);
         Assert.True(faults.Count == 0, $"{tab.Page.Url}{Environment.NewLine}{string.Join(Environment.NewLine, faults)}");
     }
 

@@ -28,6 +28,7 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
         await tab.SignInAsync(acme.Owner);
         await Expect(tab.Page).Not.ToHaveURLAsync(new System.Text.RegularExpressions.Regex("/sign-in", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)));
         await tab.GoAsync("/account/passkeys/add");
+        await SeeEveryPage.AuditAsync(tab);
         await tab.Field("Name").FillAsync("Laptop");
         await tab.Button("Add a passkey").ClickAsync();
         await Expect(tab.Page.GetByText("The passkey was added.")).ToBeVisibleAsync();
@@ -40,6 +41,7 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
         await Expect(tab.Page.GetByText("by passkey")).ToBeVisibleAsync();
 
         await tab.Page.GetByRole(AriaRole.Link, new() { Name = "Remove Laptop" }).ClickAsync();
+        await SeeEveryPage.AuditAsync(tab);
         await tab.Button("Remove").ClickAsync();
         await Expect(tab.Page.GetByText("The passkey was removed.")).ToBeVisibleAsync();
         await SignOutAsync(tab);
@@ -100,6 +102,7 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
         await SignOutAsync(tab);
 
         await tab.SignInAsync(acme.Owner);
+        await SeeEveryPage.AuditAsync(tab);
         await ShootAsync(tab, "code");
         await tab.Field("Code").FillAsync(recovery[3]);
         await tab.Button("Sign in").ClickAsync();

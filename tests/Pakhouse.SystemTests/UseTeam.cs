@@ -28,6 +28,7 @@ public sealed partial class UseTeam(Browser browser, Dashboard dashboard) : ICla
 
         await using var developer = await browser.OpenAsync(Server);
         await developer.GoAsync(await LinkAsync(email));
+        await SeeEveryPage.AuditAsync(developer);
         await developer.Field("Your name").FillAsync("Devin Developer");
         await developer.Field("Choose a password").FillAsync(Seed.Password);
         await developer.Button("Create account and join").ClickAsync();
