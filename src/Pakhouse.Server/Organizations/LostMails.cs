@@ -28,8 +28,8 @@ public sealed class LostMails(Mails mails, PublicAddress address, ILookupNormali
     private async Task OfInvitationAsync(DbTransaction transaction, LostMail lost, Guid id)
     {
         // Withdrawn or accepted since, or sent once more: nobody waits for this message.
-        var found = await InvitationRows.SelectAsync(transaction.Connection!, transaction, "i.id = @id AND i.sent_at <= @SentAt", new { id, lost.SentAt });
-        if (found is not [var invitation, ..]) return;
+        var found = await InvitationRows.SelectAsync(transaction.Connection!, transaction, "i.id = @id", new { id });
+        if (found is not [var invitation, ..] || invitation.SentAt > lost.SentAt) return;
         await transaction.Connection!.ExecuteAsync("UPDATE invitations SET undelivered_at = @now WHERE id = @id", new { id, now = clock.GetUtcNow() }, transaction);
         var told = new HashSet<string>(StringComparer.Ordinal);
         foreach (var part in invitation.OrganizationsAndRoles)
