@@ -128,7 +128,7 @@ internal static class Status
             PRAGMA synchronous=OFF;
             INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, status_index)
             WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < @keys)
-            SELECT printf('%016d', n), '', 'Key 1', zeroblob(32), '', 0, n FROM numbers;
+            SELECT printf('%016d', n), '', 'Key 1', zeroblob(32), '*', 0, n FROM numbers;
             INSERT INTO counters (name, value) VALUES ('access_keys.status_index', @keys - 1);
             PRAGMA wal_checkpoint(TRUNCATE);
             """, new { keys = (long)keys }, commandTimeout: 3600);

@@ -181,8 +181,8 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
             root = (await seed.Organizations.CreateRootAsync(Actor.Operator, new string('R', 100), owner.Id)).Value;
             var actor = Actor.Session(owner.Id);
             key = Seed.IdOf(await seed.AddKeyAsync(owner, root, new string('K', 100)));
-            (await seed.Get<ApiKeys>().CreateAsync(actor, root, new NewApiKey(apiKey, new string('A', 100), null, NameSet.Empty, [new(root, NameSet.Of("build-operator"))]))).Value.Dispose();
-            webhook = (await seed.Get<Webhooks>().CreateAsync(actor, root, $"https://hooks.example/{new string('w', 100)}", NameSet.Empty)).Value.Id;
+            (await seed.Get<ApiKeys>().CreateAsync(actor, root, new NewApiKey(apiKey, new string('A', 100), null, NameSet.All, [new(root, NameSet.Of("build-operator"))]))).Value.Dispose();
+            webhook = (await seed.Get<Webhooks>().CreateAsync(actor, root, $"https://hooks.example/{new string('w', 100)}", NameSet.All)).Value.Id;
             await seed.Get<Webhooks>().TestAsync(actor, root, webhook);
         }
 

@@ -47,7 +47,7 @@ internal sealed class Seed : IAsyncDisposable
     /// <summary>The key as text.</summary>
     public async Task<string> AddKeyAsync(Person person, Guid organization, string name = "Key 1")
     {
-        var outcome = await Keys.GenerateAsync(Actor.Session(person.Id), organization, new NewKey(KeyFormat.NewId(), name, null, NameSet.Empty));
+        var outcome = await Keys.GenerateAsync(Actor.Session(person.Id), organization, new NewKey(KeyFormat.NewId(), name, null, NameSet.All));
         Assert.Null(outcome.Refusal);
         using var key = outcome.Value;
         return key.Reveal();

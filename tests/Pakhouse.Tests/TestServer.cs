@@ -145,7 +145,7 @@ public sealed class TestServer : IAsyncDisposable
     /// <summary>The key as text.</summary>
     public async Task<string> AddKeyAsync(Guid user, Guid organization, TimeSpan? lifetime = null, params string[] scopes)
     {
-        var outcome = await Keys.GenerateAsync(Actor.Session(user), organization, new NewKey(KeyFormat.NewId(), "Key 1", Clock.GetUtcNow() + lifetime, NameSet.Of(scopes)));
+        var outcome = await Keys.GenerateAsync(Actor.Session(user), organization, new NewKey(KeyFormat.NewId(), "Key 1", Clock.GetUtcNow() + lifetime, scopes.Length == 0 ? NameSet.All : NameSet.Of(scopes)));
         using var key = outcome.Value;
         return key.Reveal();
     }

@@ -13,7 +13,7 @@ public static class Did
     public const string MemberAssign = "Member Assign", MemberRemove = "Member Remove", MemberLeave = "Member Leave", MemberRoleUpdate = "Member Role Update";
     public const string KeyCreate = "PAT Create", KeyRevoke = "PAT Revoke", KeyRotate = "PAT Rotate", KeySuspend = "PAT Suspend", KeyResume = "PAT Resume", KeyLeak = "PAT Leak", KeyExpire = "PAT Expire";
     public const string ApiKeyCreate = "API Key Create", ApiKeyUpdate = "API Key Update", ApiKeyRevoke = "API Key Revoke", ApiKeyRotate = "API Key Rotate", ApiKeyExpire = "API Key Expire";
-    public const string WebhookCreate = "Webhook Create", WebhookUpdate = "Webhook Update", WebhookDelete = "Webhook Delete";
+    public const string WebhookCreate = "Webhook Create", WebhookUpdate = "Webhook Update", WebhookDelete = "Webhook Delete", WebhookMakerLeft = "Webhook Maker Left";
     public const string SigningKeyCreate = "Signing Key Create", SigningKeyDelete = "Signing Key Delete", DatabaseRestore = "Database Restore";
     public const string UserCreate = "User Create", UserDisable = "User Disable", UserEnable = "User Enable", UserDelete = "User Delete";
 

@@ -78,7 +78,7 @@ public static class Guard
         if (CheckCredential(row, actor, permission) is { } refusal) return refusal;
         if (isOperator) return standpoint;
 
-        return row.Standing switch
+        Outcome<Standpoint> stands = row.Standing switch
         {
             Standing.Self or Standing.Person or Standing.Member => standpoint,
             Standing.DirectMember when standpoint.MembershipId is not null => standpoint,
@@ -86,6 +86,8 @@ public static class Guard
             Standing.Role when row.Roles.Any(standpoint.Roles.Contains) => standpoint,
             Standing.Role => new Refusal(RefusalCode.AccessDenied, $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners.", $"{permission} without the role"),
         };
+        // Asked last: who may not do it is not sent to sign in for it.
+        return stands.Refusal is null && CheckFreshness(row, actor, permission) is { } stale ? stale : stands;
     }
 
     /// <summary>For what is done in no organization: null, where the caller is a person who can sign in and came with what the table asks for.</summary>
@@ -93,7 +95,7 @@ public static class Guard
     {
         var row = Permissions.Of(permission);
         if (row.Standing != Standing.Person) throw new ArgumentException("This permission is one in an organization.", nameof(permission));
-        if ((CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission)) is { } refusal) return refusal;
+        if ((CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission) ?? CheckFreshness(row, actor, permission)) is { } refusal) return refusal;
         return actor.Credential == Credential.Operator || await transaction.Connection!.ExecuteScalarAsync<long>(
             "SELECT COUNT(*) FROM users WHERE id = @UserId AND kind = 'person' AND disabled_at IS NULL AND deleted_at IS NULL", new { actor.UserId }, transaction) > 0
             ? null
@@ -105,7 +107,7 @@ public static class Guard
     {
         var row = Permissions.Of(permission);
         if (row.Standing != Standing.Self) throw new ArgumentException("This permission asks more than the caller's credential.", nameof(permission));
-        return CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission);
+        return CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission) ?? CheckFreshness(row, actor, permission);
     }
 
     /// <summary>
@@ -123,6 +125,12 @@ public static class Guard
     internal static Refusal Narrow(string scope, string what) => new(RefusalCode.InsufficientScope,
         $"scope: this needs the scope {scope}. Exchange the key again without the field scope, or with {scope} in it; a key that is limited to other scopes cannot do this.",
         $"{what} without {scope} (R11)") { Scope = scope };
+
+    /// <summary>The refusal of RFC 9470 §3, for a session in place of a token.</summary>
+    private static Refusal? CheckFreshness(Permissions.Row row, Actor actor, Permission permission) =>
+        actor.Credential != Credential.Session || actor.Freshness >= row.Freshness ? null : new Refusal(RefusalCode.SignInNotFresh,
+            "This needs a fresh sign-in: open /account/confirm in the browser of this session, confirm that it is you, and send the request again.",
+            $"{permission} with a sign-in that is too old");
 
     private static Refusal? CheckCredential(Permissions.Row row, Actor actor, Permission permission)
     {

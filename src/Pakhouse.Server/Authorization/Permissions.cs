@@ -22,6 +22,7 @@ public enum Permission
     SeePolicy,
     ChangePolicy,
     ManageWebhooks,
+    MakeWebhookSecret,
     GenerateOwnKey,
     ListOwnKeys,
     DeleteOwnKey,
@@ -105,6 +106,7 @@ public static class Permissions
     private static readonly Credential[] anyKey = [Credential.Key, Credential.ApiKey];
     private static readonly Credential[] nobody = []; // but the operator
 
+    private const Freshness any = Freshness.Any, recent = Freshness.Recent, now = Freshness.JustNow;
     private const RequiredScope read = RequiredScope.OrganizationRead;
     private const RequiredScope write = RequiredScope.OrganizationWrite;
 
@@ -113,7 +115,8 @@ public static class Permissions
     private static readonly string[] watchers = BuiltInRoles.All;
 
     /// <summary>One line of the table.</summary>
-    public sealed record Row(Standing Standing, string[] Roles, Credential[] With, RequiredScope Scope, bool Operator);
+    /// <param name="Freshness">Asked of sessions. What answers a secret asks for <see cref="Freshness.Recent"/> at least.</param>
+    public sealed record Row(Standing Standing, string[] Roles, Credential[] With, RequiredScope Scope, bool Operator, Freshness Freshness);
 
     /// <remarks>
     /// R7 is the column <c>With</c>: what creates, widens or prolongs a key, or could do so in two steps, is for a person only. R11 is the column
@@ -121,57 +124,59 @@ public static class Permissions
     /// </remarks>
     public static Row Of(Permission permission) => permission switch
     {
-        //                                             standing      roles     with          scope                  operator
-        Permission.ListOrganizations          => new(Standing.Self,         [],       everything,   read,                  true),
-        Permission.CreateOrganization         => new(Standing.Person,       [],       personOnly,   write,                 true),
-        Permission.AcceptInvitation           => new(Standing.Person,       [],       personOnly,   write,                 false),
-        Permission.SeeOrganization            => new(Standing.Member,       [],       everything,   read,                  true),
-        Permission.CreateSubOrganization      => new(Standing.Role,         leaders,  everything,   write,                 true),
-        Permission.RenameOrganization         => new(Standing.Role,         leaders,  everything,   write,                 true),
-        Permission.DisableOrganization        => new(Standing.Role,         owners,   personOnly,   write,                 true),
-        Permission.DeleteOrganization         => new(Standing.Role,         owners,   personOnly,   write,                 true),
-        Permission.SeeMembers                 => new(Standing.Member,       [],       everything,   read,                  true),
-        Permission.AddMember                  => new(Standing.Role,         leaders,  everything,   write,                 true),
-        Permission.InviteMember               => new(Standing.Role,         leaders,  everything,   write,                 true),
-        Permission.SeeInvitations             => new(Standing.Role,         watchers, everything,   read,                  true),
-        Permission.RemoveMember               => new(Standing.Role,         leaders,  everything,   write,                 true),
-        Permission.ChangeRoles                => new(Standing.Role,         leaders,  everything,   write,                 true),
-        Permission.Leave                      => new(Standing.DirectMember, [],       personOnly,   write,                 false),
-        Permission.SeeActivity                => new(Standing.Role,         watchers, everything,   read,                  true),
-        Permission.SeePolicy                  => new(Standing.Member,       [],       everything,   read,                  true),
-        Permission.ChangePolicy               => new(Standing.Role,         owners,   personOnly,   write,                 true),
-        Permission.ManageWebhooks             => new(Standing.Role,         owners,   personOnly,   write,                 true),
-        Permission.GenerateOwnKey             => new(Standing.DirectMember, [],       personOnly,   write,                 false),
-        Permission.ListOwnKeys                => new(Standing.Member,       [],       personAndKey, read,                  false),
-        Permission.DeleteOwnKey               => new(Standing.Member,       [],       personAndKey, write,                 false),
-        Permission.RotateOwnKey               => new(Standing.DirectMember, [],       personOnly,   write,                 false),
-        Permission.RotateItself               => new(Standing.DirectMember, [],       keyOnly,      RequiredScope.None,    false), // and only where the policy allows it
-        Permission.ExplainOwnKey              => new(Standing.Member,       [],       personOnly,   read,                  false),
-        Permission.ListMemberKeys             => new(Standing.Role,         leaders,  everything,   read,                  true),
-        Permission.DeleteMemberKey            => new(Standing.Role,         leaders,  everything,   write,                 true),
-        Permission.SuspendMemberKey           => new(Standing.Role,         leaders,  personOnly,   write,                 true),
-        Permission.ListApiKeys                => new(Standing.Role,         leaders,  everything,   read,                  true),
-        Permission.CreateApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false),
-        Permission.ChangeApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false),
-        Permission.RotateApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false),
-        Permission.DeleteApiKey               => new(Standing.Role,         leaders,  everything,   write,                 true),
-        Permission.RevokeItself               => new(Standing.Self,         [],       anyKey,       RequiredScope.None,    false),
-        Permission.ReadUserInfo               => new(Standing.Self,         [],       anyKey,       RequiredScope.OpenId,  false),
-        Permission.ReadSession                => new(Standing.Self,         [],       personOnly,   read,                  false),
-        Permission.EndSession                 => new(Standing.Self,         [],       personOnly,   write,                 false),
-        Permission.EndOtherSessions           => new(Standing.Self,         [],       personOnly,   write,                 false),
-        Permission.ChangePassword             => new(Standing.Self,         [],       personOnly,   write,                 false),
-        Permission.AddPasskey                 => new(Standing.Self,         [],       personOnly,   write,                 false),
-        Permission.RemovePasskey              => new(Standing.Self,         [],       personOnly,   write,                 false),
-        Permission.AddSecondFactor            => new(Standing.Self,         [],       personOnly,   write,                 false),
-        Permission.RemoveSecondFactor         => new(Standing.Self,         [],       personOnly,   write,                 false),
-        Permission.RenewRecoveryCodes         => new(Standing.Self,         [],       personOnly,   write,                 false),
-        Permission.CreateUser                 => new(Standing.Self,         [],       nobody,       write,                 true),
-        Permission.DisableUser                => new(Standing.Self,         [],       nobody,       write,                 true),
-        Permission.DeleteUser                 => new(Standing.Self,         [],       nobody,       write,                 true),
-        Permission.CreateOrganizationForOther => new(Standing.Self,         [],       nobody,       write,                 true),
-        Permission.DeleteAnyKey               => new(Standing.Self,         [],       nobody,       write,                 true),
-        Permission.RotateSigningKeys          => new(Standing.Self,         [],       nobody,       write,                 true),
+        //                                             standing      roles     with          scope                  operator fresh
+        Permission.ListOrganizations          => new(Standing.Self,         [],       everything,   read,                  true,  any),
+        Permission.CreateOrganization         => new(Standing.Person,       [],       personOnly,   write,                 true,  any),
+        Permission.AcceptInvitation           => new(Standing.Person,       [],       personOnly,   write,                 false, any),
+        Permission.SeeOrganization            => new(Standing.Member,       [],       everything,   read,                  true,  any),
+        Permission.CreateSubOrganization      => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.RenameOrganization         => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.DisableOrganization        => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.DeleteOrganization         => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.SeeMembers                 => new(Standing.Member,       [],       everything,   read,                  true,  any),
+        Permission.AddMember                  => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.InviteMember               => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.SeeInvitations             => new(Standing.Role,         watchers, everything,   read,                  true,  any),
+        Permission.RemoveMember               => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.ChangeRoles                => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.Leave                      => new(Standing.DirectMember, [],       personOnly,   write,                 false, any),
+        Permission.SeeActivity                => new(Standing.Role,         watchers, everything,   read,                  true,  any),
+        Permission.SeePolicy                  => new(Standing.Member,       [],       everything,   read,                  true,  any),
+        Permission.ChangePolicy               => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.ManageWebhooks             => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.MakeWebhookSecret          => new(Standing.Role,         owners,   personOnly,   write,                 true,  recent),
+        Permission.GenerateOwnKey             => new(Standing.DirectMember, [],       personOnly,   write,                 false, recent),
+        Permission.ListOwnKeys                => new(Standing.Member,       [],       personAndKey, read,                  false, any),
+        Permission.DeleteOwnKey               => new(Standing.Member,       [],       personAndKey, write,                 false, any),
+        Permission.RotateOwnKey               => new(Standing.DirectMember, [],       personOnly,   write,                 false, recent),
+        // Only where the policy allows it too.
+        Permission.RotateItself               => new(Standing.DirectMember, [],       keyOnly,      RequiredScope.None,    false, any),
+        Permission.ExplainOwnKey              => new(Standing.Member,       [],       personOnly,   read,                  false, any),
+        Permission.ListMemberKeys             => new(Standing.Role,         leaders,  everything,   read,                  true,  any),
+        Permission.DeleteMemberKey            => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.SuspendMemberKey           => new(Standing.Role,         leaders,  personOnly,   write,                 true,  any),
+        Permission.ListApiKeys                => new(Standing.Role,         leaders,  everything,   read,                  true,  any),
+        Permission.CreateApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false, recent),
+        Permission.ChangeApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false, any),
+        Permission.RotateApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false, recent),
+        Permission.DeleteApiKey               => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.RevokeItself               => new(Standing.Self,         [],       anyKey,       RequiredScope.None,    false, any),
+        Permission.ReadUserInfo               => new(Standing.Self,         [],       anyKey,       RequiredScope.OpenId,  false, any),
+        Permission.ReadSession                => new(Standing.Self,         [],       personOnly,   read,                  false, any),
+        Permission.EndSession                 => new(Standing.Self,         [],       personOnly,   write,                 false, any),
+        Permission.EndOtherSessions           => new(Standing.Self,         [],       personOnly,   write,                 false, any),
+        Permission.ChangePassword             => new(Standing.Self,         [],       personOnly,   write,                 false, any),
+        Permission.AddPasskey                 => new(Standing.Self,         [],       personOnly,   write,                 false, now),
+        Permission.RemovePasskey              => new(Standing.Self,         [],       personOnly,   write,                 false, now),
+        Permission.AddSecondFactor            => new(Standing.Self,         [],       personOnly,   write,                 false, now),
+        Permission.RemoveSecondFactor         => new(Standing.Self,         [],       personOnly,   write,                 false, now),
+        Permission.RenewRecoveryCodes         => new(Standing.Self,         [],       personOnly,   write,                 false, now),
+        Permission.CreateUser                 => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.DisableUser                => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.DeleteUser                 => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.CreateOrganizationForOther => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.DeleteAnyKey               => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.RotateSigningKeys          => new(Standing.Self,         [],       nobody,       write,                 true,  any),
     };
 
     /// <summary>The scope's name; null: none is asked.</summary>

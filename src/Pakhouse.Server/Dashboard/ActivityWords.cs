@@ -37,6 +37,7 @@ public sealed record ActivityWords(string Verb, NamedBy Named = NamedBy.Nothing)
         Did.ApiKeyExpire => new("told that an API key has expired:", NamedBy.Key),
         Did.WebhookCreate => new("created a webhook"),
         Did.WebhookUpdate => new("changed a webhook"),
+        Did.WebhookMakerLeft => new("ended the membership of the maker of a webhook"),
         Did.WebhookDelete => new("deleted a webhook"),
         Did.Login => new("signed in"),
         Did.LoginFailed => new("failed to sign in as", NamedBy.Subject),

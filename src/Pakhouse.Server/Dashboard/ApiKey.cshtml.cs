@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.RazorPages;
+using Microsoft.Extensions.Primitives;
 
 namespace Pakhouse.Server;
 
@@ -25,10 +26,12 @@ public abstract class ApiKeyPage(Organizations organizations, PakhouseOptions op
     public string BackUrl => $"{Links.Security(OrganizationId)}#api-keys";
 
     /// <summary>What the form chose: roles here, and the same roles in each chosen sub-organization.</summary>
-    protected IReadOnlyList<ApiKeyRoles> Chosen()
+    protected IReadOnlyList<ApiKeyRoles> Chosen() => Chosen(Request.Form);
+
+    protected IReadOnlyList<ApiKeyRoles> Chosen(IEnumerable<KeyValuePair<string, StringValues>> form)
     {
-        var subRoles = RolePicker.Read(Request.Form, "sub-roles");
-        return [new(OrganizationId, RolePicker.Read(Request.Form, "roles")), .. In.Select(id => new ApiKeyRoles(id, subRoles))];
+        var subRoles = RolePicker.Read(form, "sub-roles");
+        return [new(OrganizationId, RolePicker.Read(form, "roles")), .. In.Select(id => new ApiKeyRoles(id, subRoles))];
     }
 
     protected void Offer(IReadOnlyList<ApiKeyRoles> roles)
@@ -84,7 +87,7 @@ public sealed class NewApiKeyModel(Organizations organizations, ApiKeys keys, Ke
         }
 
         var expiresAt = Now.AddDays(Math.Clamp(ExpiresInDays, -1, 100_000));
-        var created = await keys.CreateAsync(Actor, OrganizationId, new NewApiKey(id, Name ?? "", expiresAt, NameSet.Empty, chosen));
+        var created = await keys.CreateAsync(Actor, OrganizationId, new NewApiKey(id, Name ?? "", expiresAt, NameSet.All, chosen));
         if (created.Refusal == Server.Keys.UsedBefore) return this.SeeOther(BackUrl);
         if (created.Refusal is { } refusal)
         {
@@ -95,6 +98,12 @@ public sealed class NewApiKeyModel(Organizations organizations, ApiKeys keys, Ke
         using var key = created.Value;
         NewKey = ShownKey.OfOrganization(key, Checks.Normalize(Name!).Trim(), expiresAt, address.Value);
         return Page();
+    }
+
+    public override async Task RefillAsync(IReadOnlyDictionary<string, string[]> form)
+    {
+        await base.RefillAsync(form);
+        Offer(Chosen(form.Select(field => KeyValuePair.Create(field.Key, new StringValues(field.Value)))));
     }
 
     private PageResult Show(IReadOnlyList<ApiKeyRoles> roles)

@@ -17,6 +17,9 @@ public sealed class FieldErrors
 
     public bool Any => errors.Count > 0;
 
+    /// <summary>The operation asked for a fresh sign-in: <see cref="FreshSignIn"/> asks the person.</summary>
+    public bool NeedsSignIn { get; private set; }
+
     /// <summary>For the form as a whole.</summary>
     public void Add(string message) => errors.Add(new("", "", message));
 
@@ -24,6 +27,7 @@ public sealed class FieldErrors
     /// <param name="fields">From the operation's word for a field to its element and label.</param>
     public void Add(Refusal refusal, params ReadOnlySpan<(string Word, string Field, string Label)> fields)
     {
+        NeedsSignIn |= refusal.Code == RefusalCode.SignInNotFresh;
         foreach (var (word, field, label) in fields)
         {
             if (!refusal.Description.StartsWith($"{word}: ", StringComparison.Ordinal)) continue;

@@ -34,6 +34,13 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         Standing.Member or Standing.Person or Standing.Self => true,
     };
 
+    /// <summary>Fills the form again as it was sent before the person had to confirm the sign-in.</summary>
+    public virtual Task RefillAsync(IReadOnlyDictionary<string, string[]> form)
+    {
+        FreshSignIn.Fill(this, form);
+        return Task.CompletedTask;
+    }
+
     protected Actor Actor => Sessions.Actor(HttpContext);
 
     protected Guid UserId => Actor.UserId!.Value;

@@ -1,3 +1,5 @@
+using Microsoft.Extensions.Primitives;
+
 namespace Pakhouse.Server;
 
 /// <summary>The role catalogue as a form offers it: per module boxes to tick, or one choice where a module allows one role only.</summary>
@@ -16,6 +18,6 @@ public sealed record RolePicker(RoleCatalogue Catalogue, string Prefix, NameSet 
         NameSet.Of(catalogue.Modules.Where(module => module.Enabled != false).SelectMany(module => module.DefaultRoles ?? []));
 
     /// <summary>What was chosen. Whatever a forged field holds becomes single names, each of which the operation looks at.</summary>
-    public static NameSet Read(IFormCollection form, string prefix) =>
+    public static NameSet Read(IEnumerable<KeyValuePair<string, StringValues>> form, string prefix) =>
         NameSet.Parse(string.Join(' ', form.Where(field => field.Key.StartsWith($"{prefix}.", StringComparison.Ordinal)).SelectMany(field => field.Value.ToArray())));
 }

@@ -90,7 +90,7 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
     public IEnumerable<string> ScopeChoices => options.Scopes.Where(scope => Policy.Scopes?.Contains(scope) != false);
 
     /// <summary>The policy does not let this member hold keys; null: it does.</summary>
-    public string? Forbidden => (Policy with { LifetimeMaxDays = null, Scopes = null }).Forbids(null, NameSet.Empty, Now, Standpoint.Roles)?.Description;
+    public string? Forbidden => (Policy with { LifetimeMaxDays = null, Scopes = null }).Forbids(null, NameSet.All, Now, Standpoint.Roles)?.Description;
 
     public bool IsFull => Held >= Policy.KeysOf(options);
 
@@ -126,7 +126,7 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
 
         // All of them is no limit: a scope that the operator adds later is then included.
         var scopes = NameSet.Of(Scopes);
-        if (options.Scopes.IsSubsetOf(scopes) && scopes.IsSubsetOf(options.Scopes)) scopes = NameSet.Empty;
+        if (options.Scopes.IsSubsetOf(scopes) && scopes.IsSubsetOf(options.Scopes)) scopes = NameSet.All;
 
         var generated = await keys.GenerateAsync(Actor, OrganizationId, new NewKey(id, Name ?? "", expiry.Value, scopes));
         if (generated.Refusal == Server.Keys.UsedBefore) return this.SeeOther($"{Links.Security(OrganizationId)}?repeated=true");

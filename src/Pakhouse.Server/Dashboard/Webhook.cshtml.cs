@@ -89,7 +89,7 @@ public sealed class WebhookModel(Organizations organizations, Webhooks webhooks,
         if (found.Refusal is { } refused) return this.Refuse(refused);
         Webhook = found.Value;
         if (Errors.Any) Response.StatusCode = StatusCodes.Status400BadRequest;
-        else (Address, Events, Enabled) = (Webhook.Url, Webhook.Events.Count == 0 ? EventTypes.All : [.. Webhook.Events], Webhook.DisabledAt is null);
+        else (Address, Events, Enabled) = (Webhook.Url, Webhook.Events.IsAll ? EventTypes.All : [.. Webhook.Events], Webhook.DisabledAt is null);
 
         var deliveries = await webhooks.DeliveriesAsync(Actor, OrganizationId, Id, (Math.Clamp(Part, 1, 1_000_000) - 1) * DeliveriesPerPage, DeliveriesPerPage);
         if (deliveries.Refusal is { } none) return this.Refuse(none);

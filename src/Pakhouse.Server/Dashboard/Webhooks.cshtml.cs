@@ -52,7 +52,7 @@ public sealed class WebhooksModel(Organizations organizations, Webhooks webhooks
     internal static readonly Refusal NoEvents = new(RefusalCode.InvalidRequest, "events: choose at least one.", "no event chosen");
 
     /// <summary>All of them is no limit: an event that comes with a later version is then included.</summary>
-    internal static NameSet Chosen(IReadOnlyList<string> events) => EventTypes.All.All(events.Contains) ? NameSet.Empty : NameSet.Of(events);
+    internal static NameSet Chosen(IReadOnlyList<string> events) => EventTypes.All.All(events.Contains) ? NameSet.All : NameSet.Of(events);
 
     private async Task<IActionResult> ShowAsync(int status = StatusCodes.Status200OK)
     {

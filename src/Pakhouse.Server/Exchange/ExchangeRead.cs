@@ -43,7 +43,7 @@ public sealed class ExchangeRead(Database database)
     internal static readonly Func<DbDataReader, ExchangeFacts> ReadFacts = row => new ExchangeFacts
     {
         Hash = row.GetFieldValue<byte[]>(0),
-        KeyScopes = NameSet.Parse(row.GetString(1)),
+        KeyScopes = NameSet.OfColumn(row.GetString(1)),
         ExpiresAt = row.IsDBNull(2) ? null : DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(2)),
         IsDeleted = !row.IsDBNull(3),
         UserId = row.GetString(4),

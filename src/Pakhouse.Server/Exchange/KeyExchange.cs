@@ -150,7 +150,7 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         // 7. The scopes: never more than the catalogue, the key, the policy or the request allows.
         steps?.Add(ExchangeStep.Scopes);
         if (!scopes.Names.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scope: a scope is not known here; the scopes are {options.Scopes}.", "unknown scope");
-        var allowed = facts.KeyScopes.Count == 0 ? options.Scopes : facts.KeyScopes;
+        var allowed = facts.KeyScopes.IsAll ? options.Scopes : facts.KeyScopes;
         if (!scopes.Names.IsSubsetOf(allowed)) return new Refusal(RefusalCode.InvalidScope, "scope: this key is limited to fewer scopes; ask for less, or leave the field out to get all that the key allows.", "scope beyond the key's");
         if (policy.Scopes is { } inPolicy && !allowed.IsSubsetOf(inPolicy)) allowed = NameSet.Of(allowed.Where(inPolicy.Contains));
         if (!scopes.Names.IsSubsetOf(allowed)) return Beyond(PolicyRule.Scopes);

@@ -101,7 +101,7 @@ public sealed record Policy
     }
 
     /// <summary>What stands against a key that is to be made now; asked with what is announced too (<see cref="PolicyTimeline.Strictest"/>).</summary>
-    /// <param name="scopes">Empty: no narrowing of its own.</param>
+    /// <param name="scopes"><see cref="NameSet.All"/>: no narrowing of its own.</param>
     /// <param name="roles">Effective ones of the holder; null: an organization's API key, which nobody holds.</param>
     public Refusal? Forbids(DateTimeOffset? expiresAt, NameSet scopes, DateTimeOffset now, NameSet? roles)
     {
@@ -109,7 +109,7 @@ public sealed record Policy
             return new(RefusalCode.AccessDenied, holders.Count == 0 ? "By policy, nobody holds keys in this organization." : $"By policy, keys are held here with one of these roles: {string.Join(", ", holders)}. Ask an owner of the organization.", "policy: holders");
         if (LifetimeMax is { } lifetime && (expiresAt is null || expiresAt > now + lifetime))
             return new(RefusalCode.InvalidRequest, $"expiry: by policy, a key lives at most {When.Count(lifetime.Days, "day")} here; choose an earlier time.", "policy: lifetime");
-        if (Scopes is { } allowed && (allowed.Count == 0 || !scopes.IsSubsetOf(allowed)))
+        if (Scopes is { } allowed && (allowed.Count == 0 || !scopes.IsAll && !scopes.IsSubsetOf(allowed)))
             return new(RefusalCode.InvalidScope, $"scopes: by policy, choose from {(allowed.Count == 0 ? "none" : string.Join(' ', allowed))}.", "policy: scopes");
         return null;
     }

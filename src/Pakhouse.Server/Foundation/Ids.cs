@@ -25,7 +25,18 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
 
     private NameSet(string[] names) => (this.names, text) = (names, string.Join(' ', names));
 
+    private NameSet(string text) => (names, this.text) = ([], text);
+
     public static NameSet Empty { get; } = new([]);
+
+    /// <summary>
+    /// Every name there is and will be. It stands for itself, as one word that is no name; a set without names is never taken for it. Only a column says it:
+    /// what a caller sends is read by <see cref="Parse"/>, which does not know the word.
+    /// </summary>
+    public static NameSet All { get; } = new("*");
+
+    /// <summary>It holds every name, and none to list.</summary>
+    public bool IsAll => ReferenceEquals(this, All);
 
     public int Count => names.Length;
 
@@ -33,6 +44,9 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
     public ReadOnlySpan<string> Names => names;
 
     public static NameSet Of(params IEnumerable<string> names) => new([.. names.Distinct(StringComparer.Ordinal)]);
+
+    /// <summary>What a column holds.</summary>
+    public static NameSet OfColumn(string text) => text == "*" ? All : Parse(text);
 
     /// <summary>Splits at spaces and commas; RFC 6749 §3.3 has spaces, the public sample of the field sends commas.</summary>
     public static NameSet Parse(string text)
@@ -51,11 +65,11 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
         return false;
     }
 
-    public bool Contains(string name) => Array.IndexOf(names, name) >= 0;
+    public bool Contains(string name) => IsAll || Array.IndexOf(names, name) >= 0;
 
-    public NameSet Union(NameSet other) => other.Count == 0 ? this : Count == 0 ? other : Of(names.Concat(other.names));
+    public NameSet Union(NameSet other) => IsAll || other.Count == 0 ? this : other.IsAll || Count == 0 ? other : Of(names.Concat(other.names));
 
-    public bool IsSubsetOf(NameSet other) => Array.TrueForAll(names, other.Contains);
+    public bool IsSubsetOf(NameSet other) => other.IsAll || !IsAll && Array.TrueForAll(names, other.Contains);
 
     /// <summary>The same names, whatever their order.</summary>
     public bool SetEquals(NameSet other) => IsSubsetOf(other) && other.IsSubsetOf(this);

@@ -9,6 +9,7 @@ public enum RefusalCode
     InvalidToken,
     InvalidClient,
     AccessDenied,
+    SignInNotFresh,
     InsufficientScope,
     SlowDown,
     TemporarilyUnavailable,
@@ -61,6 +62,7 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
         RefusalCode.InvalidToken => StatusCodes.Status401Unauthorized,
         RefusalCode.InvalidClient => StatusCodes.Status401Unauthorized,
         RefusalCode.AccessDenied => StatusCodes.Status403Forbidden,
+        RefusalCode.SignInNotFresh => StatusCodes.Status401Unauthorized,
         RefusalCode.InsufficientScope => StatusCodes.Status403Forbidden,
         RefusalCode.SlowDown => StatusCodes.Status429TooManyRequests,
         RefusalCode.TemporarilyUnavailable => StatusCodes.Status503ServiceUnavailable,
@@ -75,7 +77,8 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
     /// <summary>Words that clients of the field read as they are, in place of the code's own <c>error</c>.</summary>
     public string? ErrorText { get; init; }
 
-    /// <summary>The <c>error</c> member: RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1 for <c>invalid_token</c> and <c>insufficient_scope</c>, RFC 8628 §3.5 for <c>slow_down</c>.</summary>
+    /// <summary>The <c>error</c> member: RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1 for <c>invalid_token</c> and <c>insufficient_scope</c>, RFC 8628 §3.5 for <c>slow_down</c>,
+    /// RFC 9470 §3 for <c>insufficient_user_authentication</c>.</summary>
     public string Error => ErrorText ?? Code switch
     {
         RefusalCode.InvalidRequest => "invalid_request",
@@ -84,6 +87,7 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
         RefusalCode.InvalidToken => "invalid_token",
         RefusalCode.InvalidClient => "invalid_client",
         RefusalCode.AccessDenied => "access_denied",
+        RefusalCode.SignInNotFresh => "insufficient_user_authentication",
         RefusalCode.InsufficientScope => "insufficient_scope",
         RefusalCode.SlowDown => "slow_down",
         RefusalCode.TemporarilyUnavailable => "temporarily_unavailable",

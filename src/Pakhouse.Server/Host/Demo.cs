@@ -90,7 +90,7 @@ public static class Demo
 
     private static async Task<string> GenerateAsync(IServiceProvider services, Guid userId, Guid organizationId, string name)
     {
-        var generated = await services.GetRequiredService<Keys>().GenerateAsync(Actor.Session(userId), organizationId, new NewKey(KeyFormat.NewId(), name, null, NameSet.Empty));
+        var generated = await services.GetRequiredService<Keys>().GenerateAsync(Actor.Session(userId), organizationId, new NewKey(KeyFormat.NewId(), name, null, NameSet.All));
         using var key = generated.Value;
         return key.Reveal();
     }

@@ -24,7 +24,7 @@ public static class ApiKeyEndpoints
         public override string ToString() => $"key {Id}"; // a record would print its secret
     }
 
-    public sealed record ShownApiKey(string Id, string Name, IEnumerable<string> Scopes, DateTimeOffset CreatedAt, DateTimeOffset ExpiresAt, Guid? CreatedBy, DateTimeOffset? LastUsedAt, DateTimeOffset? SuspendedAt,
+    public sealed record ShownApiKey(string Id, string Name, IEnumerable<string>? Scopes, DateTimeOffset CreatedAt, DateTimeOffset ExpiresAt, Guid? CreatedBy, DateTimeOffset? LastUsedAt, DateTimeOffset? SuspendedAt,
         DateTimeOffset? EarlierSecretEndsAt, IEnumerable<RolesShown> OrganizationsAndRoles);
 
     public sealed record RolesShown(Guid OrganizationId, IEnumerable<string> Roles);
@@ -37,7 +37,7 @@ public static class ApiKeyEndpoints
             .Describe<IEnumerable<ShownApiKey>>("listApiKeys", "The API keys of an organization, by name. Never their secrets");
         group.MapPost("", async (Guid organizationId, Body<WantedApiKey> body, HttpContext context, ApiKeys keys) => body.Refusal is { } unreadable ? unreadable.ToResult() :
                 body.Value.Scopes is { Count: 0 } ? KeyEndpoints.NoScopes.ToResult()
-                    : Reveal(await keys.CreateAsync(context.Caller(), organizationId, new NewApiKey(KeyFormat.NewId(), body.Value.Name ?? "", body.Value.ExpiresAt, Names(body.Value.Scopes), Roles(organizationId, body.Value.OrganizationsAndRoles) ?? []))))
+                    : Reveal(await keys.CreateAsync(context.Caller(), organizationId, new NewApiKey(KeyFormat.NewId(), body.Value.Name ?? "", body.Value.ExpiresAt, body.Value.Scopes is null ? NameSet.All : Names(body.Value.Scopes), Roles(organizationId, body.Value.OrganizationsAndRoles) ?? []))))
             .Describe<CreatedApiKey>("createApiKey", "Makes an API key and shows its secret, once. With a session only", StatusCodes.Status201Created);
         group.MapPatch("{keyId}", async (Guid organizationId, string keyId, Body<ChangedApiKey> body, HttpContext context, ApiKeys keys) => body.Refusal is { } unreadable ? unreadable.ToResult() :
                 (await keys.ChangeAsync(context.Caller(), organizationId, keyId, body.Value.Name, Roles(organizationId, body.Value.OrganizationsAndRoles))).ToEmpty())
@@ -64,6 +64,6 @@ public static class ApiKeyEndpoints
     /// <summary>A null in a list is a name that nothing has, and is refused as that.</summary>
     private static NameSet Names(IReadOnlyList<string?>? names) => NameSet.Of((names ?? []).Select(name => name ?? ""));
 
-    private static ShownApiKey Show(ApiKeyEntry key) => new(key.Id, key.Name, key.Scopes, key.CreatedAt, key.ExpiresAt, key.CreatedBy, key.LastUsedAt, key.SuspendedAt, key.EarlierSecretEndsAt,
+    private static ShownApiKey Show(ApiKeyEntry key) => new(key.Id, key.Name, key.Scopes.IsAll ? null : key.Scopes, key.CreatedAt, key.ExpiresAt, key.CreatedBy, key.LastUsedAt, key.SuspendedAt, key.EarlierSecretEndsAt,
         key.Roles.Select(one => new RolesShown(one.OrganizationId, one.Roles)));
 }

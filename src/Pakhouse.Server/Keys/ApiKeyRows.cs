@@ -31,7 +31,7 @@ public sealed record ApiKeyEntry
 /// <summary>What a person chooses when making an API key.</summary>
 /// <param name="Id">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
 /// <param name="ExpiresAt">Null: <see cref="ApiKeys.LifetimeDefault"/> from now. An API key without an end cannot be made.</param>
-/// <param name="Scopes">Empty: no narrowing.</param>
+/// <param name="Scopes"><see cref="NameSet.All"/>: no narrowing.</param>
 /// <param name="Roles">For the organization itself and, where it is a root, for those of its sub-organizations that the key is to reach.</param>
 public sealed record NewApiKey(string Id, string Name, DateTimeOffset? ExpiresAt, NameSet Scopes, IReadOnlyList<ApiKeyRoles> Roles);
 

@@ -30,7 +30,8 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
         var now = clock.GetUtcNow();
         if (!KeyFormat.IsId(wanted.Id)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
         if (CheckExpiry(wanted.ExpiresAt, now) is { } badExpiry) return badExpiry;
-        if (!wanted.Scopes.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
+        if (wanted.Scopes is { IsAll: false, Count: 0 }) return KeyEndpoints.NoScopes;
+        if (!wanted.Scopes.IsAll && !wanted.Scopes.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
         var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
         var expiresAt = wanted.ExpiresAt ?? now + Shorter(LifetimeDefault, policy.LifetimeMax);
         if (policy.Forbids(expiresAt, wanted.Scopes, now, roles: null) is { } forbidden) return forbidden;
@@ -84,6 +85,7 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
         if (found.Refusal is { } unknown) return unknown;
         var key = found.Value;
         if (IsOwner(key) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
+        if (IsAsItIs(key, name, roles is null ? null : WithHome(organizationId, roles))) return true; // written back as it was read
 
         var connection = transaction.Connection!;
         if (name is not null)
@@ -108,6 +110,10 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyUpdate, organizationId, keyId, detail: roles is null ? null : Words(roles));
         return true;
     });
+
+    private static bool IsAsItIs(ApiKeyEntry key, string? name, IEnumerable<ApiKeyRoles>? roles) => (name is null || name == key.Name)
+        && (roles is null || roles.ToList() is var wanted && wanted.Count == key.Roles.Count
+            && wanted.TrueForAll(one => key.Roles.Any(held => held.OrganizationId == one.OrganizationId && held.Roles.SetEquals(one.Roles))));
 
     /// <summary>A new secret for an API key, with its name, roles and scopes. The earlier one works on for the overlap, never beyond its own expiry.</summary>
     /// <param name="newId">Drawn when the form was shown.</param>

@@ -19,8 +19,8 @@ public static class KeyEndpoints
 
         public required string Name { get; init; }
 
-        /// <summary>Scopes that the key is limited to; empty: no limit.</summary>
-        public required IEnumerable<string> Scopes { get; init; }
+        /// <summary>Scopes that the key is limited to; null: no limit.</summary>
+        public required IEnumerable<string>? Scopes { get; init; }
 
         public required DateTimeOffset CreatedDate { get; init; }
 
@@ -93,7 +93,7 @@ public static class KeyEndpoints
 
         for (var tried = 1; ; tried++)
         {
-            var generated = await keys.GenerateAsync(context.Caller(), organizationId, new NewKey(KeyFormat.NewId(), wanted.Name ?? "", wanted.ExpiryDate?.ToUniversalTime(), NameSet.Of(scopes)));
+            var generated = await keys.GenerateAsync(context.Caller(), organizationId, new NewKey(KeyFormat.NewId(), wanted.Name ?? "", wanted.ExpiryDate?.ToUniversalTime(), wanted.Scopes is null ? NameSet.All : NameSet.Of(scopes)));
             if (generated.Refusal == Keys.UsedBefore && tried < IdsTriedMax) continue;
             return generated.ToResult(key => new GeneratedKey { Id = key.Id, Name = Checks.Normalize(wanted.Name!).Trim(), PersonalAccessKey = key.Reveal(), ExpiryDate = wanted.ExpiryDate });
         }
@@ -110,7 +110,7 @@ public static class KeyEndpoints
 
     private static ShownKey Show(KeyEntry key) => new()
     {
-        Id = key.Id, Name = key.Name, Scopes = key.Scopes, CreatedDate = key.CreatedAt, ExpiryDate = key.ExpiresAt, LastUsedDate = key.LastUsedAt, LastUsedAddress = key.LastUsedAddress,
+        Id = key.Id, Name = key.Name, Scopes = key.Scopes.IsAll ? null : key.Scopes, CreatedDate = key.CreatedAt, ExpiryDate = key.ExpiresAt, LastUsedDate = key.LastUsedAt, LastUsedAddress = key.LastUsedAddress,
     };
 
     internal static readonly Refusal NoScopes =

@@ -49,5 +49,5 @@ public sealed record KeyEntry
 /// <summary>What a person chooses when generating a key.</summary>
 /// <param name="Id">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
 /// <param name="ExpiresAt">Null: never.</param>
-/// <param name="Scopes">Empty: no narrowing.</param>
+/// <param name="Scopes"><see cref="NameSet.All"/>: no narrowing.</param>
 public sealed record NewKey(string Id, string Name, DateTimeOffset? ExpiresAt, NameSet Scopes);

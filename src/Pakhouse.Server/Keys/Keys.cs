@@ -40,7 +40,8 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         if (!KeyFormat.IsId(wanted.Id)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
         if (wanted.ExpiresAt <= now || wanted.ExpiresAt > now + LifetimeMax)
             return new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most ten years ahead, or no expiry.", "expiry out of bounds");
-        if (!wanted.Scopes.IsSubsetOf(options.Scopes))
+        if (wanted.Scopes is { IsAll: false, Count: 0 }) return KeyEndpoints.NoScopes;
+        if (!wanted.Scopes.IsAll && !wanted.Scopes.IsSubsetOf(options.Scopes))
             return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
         var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
         if (policy.Forbids(wanted.ExpiresAt, wanted.Scopes, now, standpoint.Value.Roles) is { } forbidden) return forbidden;

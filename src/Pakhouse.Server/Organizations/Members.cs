@@ -9,7 +9,8 @@ namespace Pakhouse.Server;
 /// always has an owner who can sign in (R8); its sub-organizations have that owner too (R1).</para>
 /// </summary>
 public sealed class Members(
-    Database database, PakhouseOptions options, KeyLifecycle lifecycle, KeyNotices notices, Mails mails, PublicAddress address, TimeProvider clock)
+    Database database, PakhouseOptions options, KeyLifecycle lifecycle, KeyNotices notices, WebhookMakers makers, Mails mails, PublicAddress address,
+    TimeProvider clock)
 {
     public const int PageSize = 50;
     public const int SearchLengthMax = 254;
@@ -135,6 +136,7 @@ public sealed class Members(
         await transaction.Connection!.ExecuteAsync(
             "UPDATE memberships SET ended_at = @at WHERE id = @Id", new { membership.Id, at = clock.GetUtcNow() }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, did, membership.OrganizationId, membership.UserId.ToString(), membership.UserId, membership.Roles.Text);
+        await makers.TellAsync(transaction, actor, membership.UserId, membership.OrganizationId);
         return null;
     }
 

@@ -107,7 +107,7 @@ public static class Events
 
     /// <summary>A webhook <c>w</c> that wants to be told of the type in <c>@pattern</c>. One that is off for longer than the list goes back is not.</summary>
     private const string Listens =
-        "(w.disabled_at IS NULL OR w.disabled_at > @missedSince) AND (w.events = '' OR ' ' || w.events || ' ' LIKE @pattern)";
+        "(w.disabled_at IS NULL OR w.disabled_at > @missedSince) AND (w.events = '*' OR ' ' || w.events || ' ' LIKE @pattern)";
 
     private static string Pattern(string type) => $"% {type} %";
 

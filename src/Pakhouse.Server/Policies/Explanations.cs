@@ -70,7 +70,7 @@ public sealed class Explanations(Database database, ExchangeRead read, KeyExchan
         ExchangeStep.Networks => policy.Networks is not { } networks ? "Policy: every network is allowed."
             : address is null ? $"Policy: the request comes from {Names(networks.Select(one => one.ToString()))}; not asked here, as no address was given."
             : $"Policy: {address} lies in {Names(networks.Select(one => one.ToString()))}.",
-        ExchangeStep.Scopes => $"The scopes asked for ({(scopes.IsEverything ? "all that are allowed" : scopes.Names)}) are within the catalogue ({options.Scopes}), the key's ({(facts.KeyScopes.Count == 0 ? "no limit" : facts.KeyScopes)}) and the policy's ({(policy.Scopes is { } allowed ? Names(allowed) : "no limit")}).",
+        ExchangeStep.Scopes => $"The scopes asked for ({(scopes.IsEverything ? "all that are allowed" : scopes.Names)}) are within the catalogue ({options.Scopes}), the key's ({(facts.KeyScopes.IsAll ? "no limit" : facts.KeyScopes)}) and the policy's ({(policy.Scopes is { } allowed ? Names(allowed) : "no limit")}).",
     };
 
     private static string Names(IEnumerable<string> names) => string.Join(", ", names.DefaultIfEmpty("none"));

@@ -101,8 +101,9 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
 
         var preview = await PreviewAsync(transaction.Connection!, transaction, organizationId, change, change.Warn ? int.MaxValue : 0);
         var before = PolicyPlan.Parse(stored).At(clock.GetUtcNow());
-        await transaction.Connection!.ExecuteAsync("UPDATE organizations SET policy = @policy WHERE id = @organizationId",
-            new { organizationId, policy = Plan(stored, change) }, transaction);
+        var plan = Plan(stored, change);
+        if (plan == stored && !change.Warn) return preview; // written back as it was read
+        await transaction.Connection!.ExecuteAsync("UPDATE organizations SET policy = @policy WHERE id = @organizationId", new { organizationId, policy = plan }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.PolicyUpdate, organizationId, organizationId.ToString(), detail: PolicyWords.Changes(before, change));
         await Events.WriteAsync(transaction, clock, EventTypes.PolicyChanged, organizationId,
             ("organizationId", organizationId), ("organizationName", standpoint.Value.OrganizationName), ("enforcedFrom", change.EnforcedFrom ?? clock.GetUtcNow()), ("keysAffected", preview.Affected));

@@ -125,6 +125,9 @@ public sealed class PakhouseOptions
     /// <summary>A session ends after this much time without a request.</summary>
     public required TimeSpan SessionIdle { get; init; }
 
+    /// <summary>How long after a sign-in its session makes and shows secrets; then the person confirms that it is they.</summary>
+    public required TimeSpan FreshSignIn { get; init; }
+
     public required int PasswordLengthMin { get; init; }
 
     /// <summary>The platform's own OpenID Connect provider: its issuer. Null: nobody signs in through one.</summary>
@@ -212,6 +215,7 @@ public sealed class PakhouseOptions
             SignInAttemptsMax = read.Number("SignInAttemptsMax", 5, 1, 100),
             SignInLockout = TimeSpan.FromMinutes(read.Number("SignInLockoutMinutes", 15, 1, 1440)),
             SessionIdle = TimeSpan.FromMinutes(read.Number("SessionIdleMinutes", 480, 5, 43200)),
+            FreshSignIn = TimeSpan.FromHours(read.Number("FreshSignInHours", 2, 1, 720)),
             PasswordLengthMin = read.Number("PasswordLengthMin", 12, 8, 64),
             OidcAuthority = read.Address("OidcAuthority", null, pathAllowed: true),
             OidcClientId = read.Text("OidcClientId", null, "at most 256 characters", text => text.Length <= 256),

@@ -11,7 +11,7 @@ public static class Sessions
     private const string Secret = "session";
 
     /// <summary>What removes or replaces a way to sign in asks again who one is, when that was proved longer ago than this.</summary>
-    public static readonly TimeSpan FreshFor = TimeSpan.FromMinutes(10);
+    public static readonly TimeSpan JustNow = TimeSpan.FromMinutes(10);
 
     /// <param name="method">One of <see cref="SignInMethod"/>.</param>
     public static async Task BeginAsync(HttpContext context, User user, string method)
@@ -41,7 +41,7 @@ public static class Sessions
     }
 
     /// <summary>Whether the person has proved just now who they are.</summary>
-    public static bool IsFresh(HttpContext context) => Of(context) is { } session && session.ProvedAt + FreshFor > context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
+    public static bool IsFresh(HttpContext context) => FreshnessOf(context) == Freshness.JustNow;
 
     /// <summary>For a page inside an organization: that it is the one looked at now.</summary>
     public static Task NoteOrganizationAsync(HttpContext context, Guid organizationId) =>
@@ -76,7 +76,14 @@ public static class Sessions
     }
 
     public static Actor Actor(HttpContext context) =>
-        Server.Actor.Session(Guid.Parse(context.User.FindFirstValue(ClaimTypes.NameIdentifier)!), context.Connection.RemoteIpAddress);
+        Server.Actor.Session(Guid.Parse(context.User.FindFirstValue(ClaimTypes.NameIdentifier)!), context.Connection.RemoteIpAddress) with { Freshness = FreshnessOf(context) };
+
+    private static Freshness FreshnessOf(HttpContext context)
+    {
+        if (Of(context) is not { } session) return Freshness.Any;
+        var age = context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow() - session.ProvedAt;
+        return age < JustNow ? Freshness.JustNow : age < context.RequestServices.GetRequiredService<PakhouseOptions>().FreshSignIn ? Freshness.Recent : Freshness.Any;
+    }
 
     private static SessionTable Table(HttpContext context) => context.RequestServices.GetRequiredService<SessionTable>();
 }

@@ -23,8 +23,8 @@ public sealed record User
 /// addresses are ASP.NET Core Identity's. Which organization a person belongs to is <see cref="Members"/>' business.
 /// </summary>
 public sealed class Users(
-    Database database, Members members, KeyLifecycle lifecycle, IPasswordHasher<User> hasher, PasswordRules rules, ILookupNormalizer normalizer, Mails mails,
-    PublicAddress address, TimeProvider clock)
+    Database database, Members members, WebhookMakers makers, KeyLifecycle lifecycle, IPasswordHasher<User> hasher, PasswordRules rules,
+    ILookupNormalizer normalizer, Mails mails, PublicAddress address, TimeProvider clock)
 {
     public const int EmailLengthMax = EmailAddress.LengthMax;
     public const int NameLengthMax = 100;
@@ -76,6 +76,7 @@ public sealed class Users(
         if (changed == 0) return notFound;
         await lifecycle.FollowAsync(transaction, actor, disabled ? KeyCause.UserDisabled : KeyCause.UserEnabled, KeySet.OfUser(id));
         await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? Did.UserDisable : Did.UserEnable, null, id.ToString());
+        if (disabled) await makers.TellAsync(transaction, actor, id);
         if (before is not null && before.DisabledAt is not null != disabled)
         {
             var (by, now) = (await Doer.NameAsync(transaction, actor), clock.GetUtcNow());

@@ -34,7 +34,7 @@ internal static class ColumnTypes
 
     private sealed class RolesHandler : SqlMapper.TypeHandler<NameSet>
     {
-        public override NameSet Parse(object value) => NameSet.Parse((string)value);
+        public override NameSet Parse(object value) => NameSet.OfColumn((string)value);
 
         public override void SetValue(IDbDataParameter parameter, NameSet? value) =>
             (parameter.DbType, parameter.Value) = (DbType.String, value?.ToString() ?? "");

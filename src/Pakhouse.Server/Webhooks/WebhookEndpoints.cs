@@ -16,12 +16,12 @@ internal static class WebhookEndpoints
             (await webhooks.ListAsync(context.Caller(), organizationId)).ToResult(list => list.Select(Shown))).WithName("listWebhooks").WithSummary("The webhooks of an organization");
         api.MapPost("", async (HttpContext context, Webhooks webhooks, Guid organizationId, Body<WantedWebhook> body) =>
             body.Refusal is { } unreadable ? unreadable.ToResult() : body.Value.Events is { Count: 0 } ? noEvents.ToResult()
-                : (await webhooks.CreateAsync(context.Caller(), organizationId, body.Value.Url ?? "", NameSet.Of(body.Value.Events ?? []))).ToResult(made => new { made.Id, made.Secret })).WithName("createWebhook").WithSummary("Makes a webhook and shows its secret, once");
+                : (await webhooks.CreateAsync(context.Caller(), organizationId, body.Value.Url ?? "", EventsOf(body.Value))).ToResult(made => new { made.Id, made.Secret })).WithName("createWebhook").WithSummary("Makes a webhook and shows its secret, once");
         api.MapGet("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
             (await webhooks.FindAsync(context.Caller(), organizationId, id)).ToResult(Shown)).WithName("getWebhook").WithSummary("One webhook");
         api.MapPut("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id, Body<WantedWebhook> body) =>
             body.Refusal is { } unreadable ? unreadable.ToResult() : body.Value.Events is { Count: 0 } ? noEvents.ToResult()
-                : (await webhooks.UpdateAsync(context.Caller(), organizationId, id, body.Value.Url ?? "", NameSet.Of(body.Value.Events ?? []), body.Value.Enabled ?? true)).ToEmpty()).WithName("changeWebhook").WithSummary("Changes a webhook");
+                : (await webhooks.UpdateAsync(context.Caller(), organizationId, id, body.Value.Url ?? "", EventsOf(body.Value), body.Value.Enabled ?? true)).ToEmpty()).WithName("changeWebhook").WithSummary("Changes a webhook");
         api.MapDelete("/{id:guid}", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
             (await webhooks.DeleteAsync(context.Caller(), organizationId, id)).ToEmpty()).WithName("deleteWebhook").WithSummary("Ends a webhook");
         api.MapPost("/{id:guid}/secret", async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
@@ -37,9 +37,11 @@ internal static class WebhookEndpoints
     private static readonly Refusal noEvents =
         new(RefusalCode.InvalidRequest, "events: the list is empty. Name at least one event, or leave the member out for all of them.", "events empty");
 
+    private static NameSet EventsOf(WantedWebhook wanted) => wanted.Events is { } names ? NameSet.Of(names) : NameSet.All;
+
     private static object Shown(Webhook webhook) => new
     {
-        webhook.Id, webhook.Url, events = webhook.Events.Count == 0 ? null : webhook.Events.ToArray(), // null: all
+        webhook.Id, webhook.Url, events = webhook.Events.IsAll ? null : webhook.Events.ToArray(), // null: all
         enabled = webhook.DisabledAt is null, webhook.CreatedAt, webhook.FailingSince, webhook.DisabledAt, webhook.OldSecretUntil,
     };
 

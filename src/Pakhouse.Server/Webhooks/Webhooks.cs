@@ -10,7 +10,7 @@ public sealed record Webhook
     public Guid Id { get; init; }
     public string Url { get; init; } = "";
 
-    /// <summary>Empty: all.</summary>
+    /// <summary><see cref="NameSet.All"/>: those of later versions too.</summary>
     public NameSet Events { get; init; } = NameSet.Empty;
 
     public DateTimeOffset CreatedAt { get; init; }
@@ -86,7 +86,7 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
         return list.Value.FirstOrDefault(webhook => webhook.Id == id) is { } found ? found : noSuchWebhook;
     }
 
-    public Task<Outcome<WebhookWithSecret>> CreateAsync(Actor actor, Guid organizationId, string url, NameSet events) => ChangeAsync<WebhookWithSecret>(actor, organizationId, async transaction =>
+    public Task<Outcome<WebhookWithSecret>> CreateAsync(Actor actor, Guid organizationId, string url, NameSet events) => ChangeAsync<WebhookWithSecret>(actor, Permission.MakeWebhookSecret, organizationId, async transaction =>
     {
         if (Check(url, events) is { } refusal) return refusal;
         if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhooks WHERE organization_id = @organizationId", new { organizationId }, transaction) >= PerOrganizationMax)
@@ -94,14 +94,16 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
 
         var (id, secret) = (Ids.New(clock), WebhookSignature.NewSecret());
         await transaction.Connection!.ExecuteAsync(
-            "INSERT INTO webhooks (id, organization_id, url, events, secret, created_at) VALUES (@id, @organizationId, @url, @events, @secret, @now)",
-            new { id, organizationId, url, events, secret = secrets.Protect(secret), now = clock.GetUtcNow() }, transaction);
+            """
+            INSERT INTO webhooks (id, organization_id, url, events, secret, created_at, maker_id)
+            VALUES (@id, @organizationId, @url, @events, @secret, @now, @UserId)
+            """, new { id, organizationId, url, events, secret = secrets.Protect(secret), now = clock.GetUtcNow(), actor.UserId }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookCreate, organizationId, id.ToString());
         return new WebhookWithSecret(id, WebhookSignature.Text(secret));
     });
 
     /// <summary>Enabling one forgives it its failures; what happened meanwhile is in the list, to be sent again.</summary>
-    public Task<Outcome<bool>> UpdateAsync(Actor actor, Guid organizationId, Guid id, string url, NameSet events, bool isEnabled) => ChangeAsync<bool>(actor, organizationId, async transaction =>
+    public Task<Outcome<bool>> UpdateAsync(Actor actor, Guid organizationId, Guid id, string url, NameSet events, bool isEnabled) => ChangeAsync<bool>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
     {
         if (Check(url, events) is { } refusal) return refusal;
         var now = clock.GetUtcNow();
@@ -111,14 +113,15 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
                 failing_since = CASE WHEN @isEnabled = 1 AND disabled_at IS NOT NULL THEN NULL ELSE failing_since END,
                 paused_until = CASE WHEN disabled_at IS NOT NULL OR url <> @url THEN NULL ELSE paused_until END
             WHERE id = @id AND organization_id = @organizationId
+              AND (url <> @url OR events <> @events OR (disabled_at IS NULL) <> (@isEnabled = 1))
             """, new { id, organizationId, url, events, isEnabled = isEnabled ? 1L : 0L, now }, transaction);
-        if (updated == 0) return noSuchWebhook;
+        if (updated == 0) return await CountAsync(transaction, organizationId, id) == 0 ? noSuchWebhook : true; // written back as it was read
         if (!isEnabled) await WebhookSender.StopAsync(transaction, id);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookUpdate, organizationId, id.ToString(), detail: isEnabled ? null : "disabled");
         return true;
     });
 
-    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<bool>(actor, organizationId, async transaction =>
+    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<bool>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
     {
         if (await CountAsync(transaction, organizationId, id) == 0) return noSuchWebhook;
         await transaction.Connection!.ExecuteAsync(
@@ -132,7 +135,7 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
     });
 
     /// <summary>A new secret; the former one signs beside it for <see cref="SecretOverlap"/>.</summary>
-    public Task<Outcome<WebhookWithSecret>> RotateSecretAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<WebhookWithSecret>(actor, organizationId, async transaction =>
+    public Task<Outcome<WebhookWithSecret>> RotateSecretAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<WebhookWithSecret>(actor, Permission.MakeWebhookSecret, organizationId, async transaction =>
     {
         var secret = WebhookSignature.NewSecret();
         var updated = await transaction.Connection!.ExecuteAsync(
@@ -144,7 +147,7 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
     });
 
     /// <summary>A message for this webhook alone, whatever it listens to.</summary>
-    public Task<Outcome<string>> TestAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<string>(actor, organizationId, async transaction =>
+    public Task<Outcome<string>> TestAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<string>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
     {
         var (now, message) = (clock.GetUtcNow(), Events.NewId(clock));
         var inserted = await transaction.Connection!.ExecuteAsync(
@@ -157,7 +160,7 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
     });
 
     /// <summary>Sends a message again that was delivered or given up: at once, and then as if it were new.</summary>
-    public Task<Outcome<bool>> ResendAsync(Actor actor, Guid organizationId, Guid id, string message) => ChangeAsync<bool>(actor, organizationId, async transaction =>
+    public Task<Outcome<bool>> ResendAsync(Actor actor, Guid organizationId, Guid id, string message) => ChangeAsync<bool>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
         await transaction.Connection!.ExecuteAsync(
             """
             UPDATE webhook_messages SET due_at = @now WHERE webhook_id = @id AND id = @message AND due_at IS NULL
@@ -186,9 +189,10 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
             return (part.AsList(), await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhook_messages WHERE webhook_id = @id", new { id }));
         });
 
-    private Task<Outcome<T>> ChangeAsync<T>(Actor actor, Guid organizationId, Func<DbTransaction, Task<Outcome<T>>> change) => database.ChangeAsync<T>(async transaction =>
+    private Task<Outcome<T>> ChangeAsync<T>(
+        Actor actor, Permission permission, Guid organizationId, Func<DbTransaction, Task<Outcome<T>>> change) => database.ChangeAsync<T>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.ManageWebhooks, organizationId);
+        var standpoint = await Guard.DemandAsync(transaction, actor, permission, organizationId);
         return standpoint.Refusal is { } refused ? refused : await change(transaction);
     });
 
@@ -196,5 +200,5 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
         transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhooks WHERE id = @id AND organization_id = @organizationId", new { id, organizationId }, transaction);
 
     private Refusal? Check(string url, NameSet events) => target.Check(url)
-        ?? (events.All(EventTypes.All.Contains) ? null : new Refusal(RefusalCode.InvalidRequest, $"events: choose from {string.Join(", ", EventTypes.All)}, or none for all.", "unknown event"));
+        ?? (events.IsAll || events.Count > 0 && events.All(EventTypes.All.Contains) ? null : new Refusal(RefusalCode.InvalidRequest, $"events: choose from {string.Join(", ", EventTypes.All)}, or leave the member out for all of them.", "unknown event"));
 }

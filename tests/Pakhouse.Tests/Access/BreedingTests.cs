@@ -128,7 +128,7 @@ public partial class BreedingTests
         var acme = await server.AddAcmeAsync();
         if (kind == "API key's token")
         {
-            using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new NewApiKey(KeyFormat.NewId(), "Service", null, NameSet.Empty, [new ApiKeyRoles(acme.Root, NameSet.Of("owner"))]))).Value;
+            using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new NewApiKey(KeyFormat.NewId(), "Service", null, NameSet.All, [new ApiKeyRoles(acme.Root, NameSet.Of("owner"))]))).Value;
             var answer = await server.PostAsync("/auth/v1/api-key/token", ("name", "Service"), ("secret", made.Reveal()));
             return new(kind, acme, acme.Owner, made.Id, $"Bearer {answer.Token}");
         }

@@ -219,7 +219,7 @@ public sealed class DoorsTests : IAsyncLifetime
         var key = await server.AddKeyAsync(person, acme.Sub);
         var token = (await server.ExchangeAsync(key)).Token;
         var name = $"Deploy {person}";
-        using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Sub, new NewApiKey(KeyFormat.NewId(), name, null, NameSet.Empty, [new ApiKeyRoles(acme.Sub, NameSet.Of("organization-manager"))]))).Value;
+        using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Sub, new NewApiKey(KeyFormat.NewId(), name, null, NameSet.All, [new ApiKeyRoles(acme.Sub, NameSet.Of("organization-manager"))]))).Value;
         var apiKey = made.Reveal();
         var apiToken = (await server.PostAsync("/auth/v1/api-key/token", ("name", name), ("secret", apiKey))).Token;
         var email = (await server.ScalarAsync<string>($"SELECT email FROM users WHERE id = '{person}'"))!;

@@ -99,7 +99,7 @@ public static partial class GrantsTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await KeyAsync(server, acme, isApiKey: false);
-            await server.ExecuteAsync($"INSERT INTO webhooks (id, organization_id, url, events, secret, created_at) SELECT '{Ids.New(server.Clock)}', '{acme.Root}', 'https://hooks.example.com/', '', hash, 1 FROM access_keys LIMIT 1");
+            await server.ExecuteAsync($"INSERT INTO webhooks (id, organization_id, url, events, secret, created_at) SELECT '{Ids.New(server.Clock)}', '{acme.Root}', 'https://hooks.example.com/', '*', hash, 1 FROM access_keys LIMIT 1");
             await server.Invitations.InviteAsync(key, acme.Root, New, [new(acme.Root, NameSet.Of("builder"))]);
             var code = await CodeAsync(server);
             var user = (await server.Get<InvitationAnswers>().SignUpAsync(code, "New", TestServer.Password, null)).Value.Id;
@@ -337,7 +337,7 @@ public static partial class GrantsTests
     private static async Task<Actor> KeyAsync(TestServer server, Acme acme, bool isApiKey)
     {
         if (!isApiKey) return Actor.Key(acme.Owner, TestServer.IdOf(await server.AddKeyAsync(acme.Owner, acme.Root)), TestServer.EveryScope, acme.Root);
-        var wanted = new NewApiKey(KeyFormat.NewId(), "Service", null, NameSet.Empty, [new(acme.Root, NameSet.Of("owner")), new(acme.Sub, NameSet.Of("owner"))]);
+        var wanted = new NewApiKey(KeyFormat.NewId(), "Service", null, NameSet.All, [new(acme.Root, NameSet.Of("owner")), new(acme.Sub, NameSet.Of("owner"))]);
         using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, wanted)).Value;
         var user = await server.ScalarAsync<string>($"SELECT m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE k.id = '{made.Id}'");
         return Actor.ApiKey(Guid.Parse(user!), made.Id, TestServer.EveryScope, acme.Root);

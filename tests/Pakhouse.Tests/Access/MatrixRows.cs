@@ -191,11 +191,11 @@ public static partial class MatrixRows
 
         // Webhooks
         Guarded("GET", Organization + "/webhooks", Permission.ManageWebhooks, OwnersInPerson),
-        Guarded("POST", Organization + "/webhooks", Permission.ManageWebhooks, OwnersInPerson, body: """{"url":""}"""),
+        Guarded("POST", Organization + "/webhooks", Permission.MakeWebhookSecret, OwnersInPerson, body: """{"url":""}"""),
         Guarded("GET", Organization + "/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
         Guarded("PUT", Organization + "/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson, body: """{"url":""}"""),
         Guarded("DELETE", Organization + "/webhooks/{id}", Permission.ManageWebhooks, OwnersInPerson),
-        Guarded("POST", Organization + "/webhooks/{id}/secret", Permission.ManageWebhooks, OwnersInPerson),
+        Guarded("POST", Organization + "/webhooks/{id}/secret", Permission.MakeWebhookSecret, OwnersInPerson),
         Guarded("POST", Organization + "/webhooks/{id}/test", Permission.ManageWebhooks, OwnersInPerson),
         Guarded("GET", Organization + "/webhooks/{id}/deliveries", Permission.ManageWebhooks, OwnersInPerson),
         Guarded("POST", Organization + "/webhooks/{id}/deliveries/{message}/resend", Permission.ManageWebhooks, OwnersInPerson),

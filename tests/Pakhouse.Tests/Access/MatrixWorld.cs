@@ -214,7 +214,7 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         await Server.ExecuteAsync(
             $"""
             INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, kind, status_index)
-            SELECT '{id}', m.id, '{name}', {(TestDatabase.IsPostgres ? $"decode('{hash}', 'hex')" : $"X'{hash}'")}, '', {at}, 'oak', {1_000_000 + callers.Count}
+            SELECT '{id}', m.id, '{name}', {(TestDatabase.IsPostgres ? $"decode('{hash}', 'hex')" : $"X'{hash}'")}, '*', {at}, 'oak', {1_000_000 + callers.Count}
             FROM memberships m WHERE m.user_id = '{caller.UserId}' AND m.organization_id = '{caller.Home}'
             """);
         caller.With['A'] = await TokenAsync(null);

@@ -162,7 +162,7 @@ public static class PoliciesTests
             Assert.Equal(RefusalCode.AccessDenied, (await AddAsync(now.AddDays(1)))!.Code);
 
             async Task<Refusal?> AddAsync(DateTimeOffset? expiresAt, params string[] scopes) =>
-                (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, new NewKey(KeyFormat.NewId(), "Key", expiresAt, NameSet.Of(scopes)))).Refusal;
+                (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, new NewKey(KeyFormat.NewId(), "Key", expiresAt, scopes.Length == 0 ? NameSet.All : NameSet.Of(scopes)))).Refusal;
         }
 
         [Fact]
@@ -177,7 +177,7 @@ public static class PoliciesTests
             var held = (await server.Get<Policies>().ViewAsync(Actor.Session(owner), acme.Sub)).Value;
             Assert.Equal((30, false), (held.InForce.LifetimeMaxDays, held.InForce.SelfRotation));
             Assert.Equal([acme.Root], held.OriginsOf("lifetimeMaxDays"));
-            var wanted = new NewKey(KeyFormat.NewId(), "Key", server.Clock.GetUtcNow().AddDays(31), NameSet.Empty);
+            var wanted = new NewKey(KeyFormat.NewId(), "Key", server.Clock.GetUtcNow().AddDays(31), NameSet.All);
             Assert.StartsWith("expiry:", (await server.Keys.GenerateAsync(Actor.Session(owner), acme.Sub, wanted)).Refusal!.Description);
         }
     }
@@ -191,7 +191,7 @@ public static class PoliciesTests
             var acme = await server.AddAcmeAsync();
             await SetAsync(server, acme.Owner, acme.Root, new() { Holders = NameSet.Empty, LifetimeMaxDays = 30 });
             var now = server.Clock.GetUtcNow();
-            NewApiKey Wanted(DateTimeOffset? expiresAt) => new(KeyFormat.NewId(), "Builds", expiresAt, NameSet.Empty, [new(acme.Root, NameSet.Of("viewer"))]);
+            NewApiKey Wanted(DateTimeOffset? expiresAt) => new(KeyFormat.NewId(), "Builds", expiresAt, NameSet.All, [new(acme.Root, NameSet.Of("viewer"))]);
             Assert.StartsWith("expiry:", (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, Wanted(now.AddDays(31)))).Refusal!.Description);
             using var key = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, Wanted(null))).Value;
             Assert.Equal(now.AddDays(30), Assert.Single((await server.Get<ApiKeys>().ListAsync(Actor.Session(acme.Owner), acme.Root)).Value).ExpiresAt);
@@ -405,7 +405,7 @@ public static class PoliciesTests
                     using var key = PersonalAccessKey.Generate("ph", KeyFormat.NewId());
                     var text = Encoding.ASCII.GetBytes(key.Reveal());
                     keys.Add((key.Id, text));
-                    rows.Add($"('{key.Id}', '{memberships[i % memberships.Count]}', 'Key {i}', @h{i}, '', {createdAt(i).ToUnixTimeMilliseconds()}, {1_000_000 + i})");
+                    rows.Add($"('{key.Id}', '{memberships[i % memberships.Count]}', 'Key {i}', @h{i}, '*', {createdAt(i).ToUnixTimeMilliseconds()}, {1_000_000 + i})");
                     parameters.Add($"h{i}", SHA256.HashData(text));
                 }
 

@@ -368,7 +368,7 @@ public static class RulesTests
             await server.Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
                 """
                 INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, status_index)
-                SELECT @id, id, 'Key', @hash, '', 0, @number FROM memberships WHERE user_id = @owner AND organization_id = @root
+                SELECT @id, id, 'Key', @hash, '*', 0, @number FROM memberships WHERE user_id = @owner AND organization_id = @root
                 """,
                 keys.Select((key, i) => new { number = 1_000_000L + i, id = TestServer.IdOf(Encoding.ASCII.GetString(key)), hash = SHA256.HashData(key), owner = acme.Owner, root = acme.Root }), transaction));
             return [.. keys.Select(Encoding.ASCII.GetString)];
@@ -567,7 +567,7 @@ public static class RulesTests
         }
     }
 
-    private static NewKey AKey() => new(KeyFormat.NewId(), "Key 1", null, NameSet.Empty);
+    private static NewKey AKey() => new(KeyFormat.NewId(), "Key 1", null, NameSet.All);
 
     private static Outcome<bool> Expire(TestServer server)
     {

@@ -9,7 +9,7 @@ public static class ApiKeysTests
     private const string Address = "/auth/v1/api-key/token";
 
     private static NewApiKey Wanted(string name = "Deploy", DateTimeOffset? expiresAt = null, params (Guid Organization, string[] Roles)[] roles) =>
-        new(KeyFormat.NewId(), name, expiresAt, NameSet.Empty, [.. roles.Select(one => new ApiKeyRoles(one.Organization, NameSet.Of(one.Roles)))]);
+        new(KeyFormat.NewId(), name, expiresAt, NameSet.All, [.. roles.Select(one => new ApiKeyRoles(one.Organization, NameSet.Of(one.Roles)))]);
 
     private static async Task<string> AddAsync(TestServer server, Guid maker, Guid organization, NewApiKey wanted)
     {

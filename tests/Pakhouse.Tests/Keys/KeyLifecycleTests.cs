@@ -368,7 +368,7 @@ public static partial class KeyLifecycleTests
             var acme = await server.AddAcmeAsync();
             var holder = await server.AddMemberAsync(acme.Root);
             Assert.False((await server.Get<Server.Webhooks>().CreateAsync(Actor.Session(acme.Owner), acme.Root,
-                "https://hooks.example.com/pakhouse", NameSet.Empty)).IsRefused);
+                "https://hooks.example.com/pakhouse", NameSet.All)).IsRefused);
             async Task<string> EmailAsync(Guid user) => (await server.Users.FindAsync(user))!.Email;
             return new Scene { Server = server, Acme = acme, Holder = Actor.Session(holder), HolderEmail = await EmailAsync(holder),
                 OwnerEmail = await EmailAsync(acme.Owner) };
@@ -389,7 +389,7 @@ public static partial class KeyLifecycleTests
         public async Task<string> ApiKeyAsync(TimeSpan? lifetime = null)
         {
             using var made = (await Server.Get<ApiKeys>().CreateAsync(Owner, Acme.Root,
-                new NewApiKey(KeyFormat.NewId(), $"Robot {Secrets.Count}", Server.Clock.GetUtcNow() + lifetime, NameSet.Empty,
+                new NewApiKey(KeyFormat.NewId(), $"Robot {Secrets.Count}", Server.Clock.GetUtcNow() + lifetime, NameSet.All,
                     [new(Acme.Root, NameSet.Empty), new(Acme.Sub, NameSet.Empty)]))).Value;
             return Keep(made.Reveal());
         }

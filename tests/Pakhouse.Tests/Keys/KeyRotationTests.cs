@@ -46,7 +46,7 @@ public static class KeyRotationTests
             var old = await server.AddKeyAsync(acme.Owner, acme.Root);
             await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(1));
             await RotateAsync(server, acme, old);
-            Assert.Equal(RefusalCode.Conflict, (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, new NewKey(KeyFormat.NewId(), "One more", null, NameSet.Empty))).Refusal!.Code);
+            Assert.Equal(RefusalCode.Conflict, (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, new NewKey(KeyFormat.NewId(), "One more", null, NameSet.All))).Refusal!.Code);
             server.Clock.Advance(TimeSpan.FromDays(1));
             await server.AddKeyAsync(acme.Owner, acme.Root);
         }

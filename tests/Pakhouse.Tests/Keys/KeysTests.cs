@@ -47,7 +47,7 @@ public static class KeysTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var wanted = new NewKey(KeyFormat.NewId(), name == "LONG" ? new string('x', 101) : name, server.Clock.GetUtcNow().AddDays(days), NameSet.Empty);
+            var wanted = new NewKey(KeyFormat.NewId(), name == "LONG" ? new string('x', 101) : name, server.Clock.GetUtcNow().AddDays(days), NameSet.All);
             var refusal = (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, wanted)).Refusal!;
             Assert.Equal(RefusalCode.InvalidRequest, refusal.Code);
             Assert.StartsWith($"{field}:", refusal.Description);
@@ -329,7 +329,7 @@ public static class KeysTests
         private static Task<long> CountAsync(TestServer server) => server.Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT CAST(COALESCE(SUM(count), 0) AS BIGINT) FROM key_use_hours"));
     }
 
-    private static NewKey AKey() => new(KeyFormat.NewId(), "Key 1", null, NameSet.Empty);
+    private static NewKey AKey() => new(KeyFormat.NewId(), "Key 1", null, NameSet.All);
 }
 
 /// <summary>Waits for something that another thread does, by asking again; fails after a generous while. The clock is the test's, so nothing is timed.</summary>

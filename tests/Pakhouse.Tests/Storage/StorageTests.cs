@@ -131,7 +131,7 @@ public class StorageTests
         await using var server = await TestServer.StartAsync();
         var owner = await server.AddUserAsync(name);
         var root = (await server.Organizations.CreateRootAsync(Actor.Operator, name, owner)).Value;
-        using var key = (await server.Keys.GenerateAsync(Actor.Session(owner), root, new NewKey(KeyFormat.NewId(), name, null, NameSet.Empty))).Value;
+        using var key = (await server.Keys.GenerateAsync(Actor.Session(owner), root, new NewKey(KeyFormat.NewId(), name, null, NameSet.All))).Value;
         Assert.Equal(name, (await server.Organizations.ListAsync(Actor.Session(owner))).Single().Name);
         Assert.Equal(name, (await server.Keys.ListAsync(Actor.Session(owner), root)).Value.Single().Name);
         Assert.Equal(name, (await server.ExchangeAsync(key.Reveal())).Claims.GetProperty("name").GetString());

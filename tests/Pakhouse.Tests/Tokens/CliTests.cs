@@ -110,7 +110,7 @@ public static class CliTests
     {
         await using var server = await TestServer.StartAsync();
         var acme = await server.AddAcmeAsync();
-        var made = await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new NewApiKey(KeyFormat.NewId(), "Deploy", null, NameSet.Empty, [new(acme.Root, NameSet.Of("viewer")), new(acme.Sub, NameSet.Of("builder"))]));
+        var made = await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new NewApiKey(KeyFormat.NewId(), "Deploy", null, NameSet.All, [new(acme.Root, NameSet.Of("viewer")), new(acme.Sub, NameSet.Of("builder"))]));
         using var key = made.Value;
         var login = $"name=Deploy&secret={key.Reveal()}";
         var cli = new Cli(server);

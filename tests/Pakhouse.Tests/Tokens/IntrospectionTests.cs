@@ -72,7 +72,7 @@ public static class IntrospectionTests
         {
             await using var server = await StartAsync();
             var acme = await server.AddAcmeAsync();
-            using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new NewApiKey(KeyFormat.NewId(), "Deploy", null, NameSet.Empty, [new(acme.Root, NameSet.Of("viewer"))]))).Value;
+            using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new NewApiKey(KeyFormat.NewId(), "Deploy", null, NameSet.All, [new(acme.Root, NameSet.Of("viewer"))]))).Value;
             var told = (await IntrospectAsync(server, made.Reveal())).Json;
             Assert.True(told.GetProperty("active").GetBoolean());
             Assert.Equal("api_key", told.GetProperty("token_type").GetString());

@@ -64,7 +64,7 @@ public sealed class WebhookFairnessTests
     {
         await using var scene = await WebhooksTests.Scene.StartAsync();
         await using var tarpit = new Tarpit(2);
-        for (var i = 0; i < 2; i++) Assert.False((await scene.Webhooks.CreateAsync(scene.Owner, scene.Acme.Root, tarpit.Url, NameSet.Empty)).IsRefused);
+        for (var i = 0; i < 2; i++) Assert.False((await scene.Webhooks.CreateAsync(scene.Owner, scene.Acme.Root, tarpit.Url, NameSet.All)).IsRefused);
         var arrived = Count(scene.Receiver, 50);
         for (var i = 0; i < 50; i++) await scene.Server.Get<Database>().WriteAsync(async transaction =>
         {
@@ -89,7 +89,7 @@ public sealed class WebhookFairnessTests
         var other = (await scene.Server.Organizations.CreateRootAsync(Actor.Operator, "Other", villain)).Value;
         for (var i = 0; i < 10; i++)
         {
-            var made = (await scene.Webhooks.CreateAsync(Actor.Session(villain), other, tarpit.Url, NameSet.Empty)).Value;
+            var made = (await scene.Webhooks.CreateAsync(Actor.Session(villain), other, tarpit.Url, NameSet.All)).Value;
             for (var j = 0; j < 5; j++) Assert.False((await scene.Webhooks.TestAsync(Actor.Session(villain), other, made.Id)).IsRefused);
         }
 

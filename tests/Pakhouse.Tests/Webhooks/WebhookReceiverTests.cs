@@ -33,7 +33,7 @@ public static class WebhookReceiverTests
         public async Task Svix_and_standardwebhooks_verify_a_delivery_and_refuse_it_with_another_secret_or_body()
         {
             await using var scene = await WebhooksTests.Scene.StartAtAsync(TimeProvider.System.GetUtcNow()); // both look at the time
-            var key = new NewKey(KeyFormat.NewId(), "Zoë & “Söhne” 漢字", null, NameSet.Empty);
+            var key = new NewKey(KeyFormat.NewId(), "Zoë & “Söhne” 漢字", null, NameSet.All);
             (await scene.Server.Keys.GenerateAsync(scene.Owner, scene.Acme.Root, key)).Value.Dispose();
             await scene.SendAsync();
             var message = Assert.Single(scene.Receiver.All);
@@ -173,10 +173,10 @@ public static class WebhookReceiverTests
         public async Task One_that_is_off_for_longer_than_the_list_goes_back_collects_nothing()
         {
             await using var scene = await WebhooksTests.Scene.StartAsync();
-            await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, scene.Receiver.Url, NameSet.Empty, isEnabled: false);
+            await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, scene.Receiver.Url, NameSet.All, isEnabled: false);
             scene.Server.Clock.Advance(WebhookSender.Kept);
             await scene.Server.AddKeyAsync(scene.Acme.Owner, scene.Acme.Root);
-            await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, scene.Receiver.Url, NameSet.Empty, isEnabled: false);
+            await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, scene.Receiver.Url, NameSet.All, isEnabled: false);
             Assert.Equal(0, await scene.Server.ScalarAsync<long>("SELECT COUNT(*) FROM webhook_messages"));
         }
 
@@ -229,7 +229,7 @@ public static class WebhookReceiverTests
         private static async Task<string> ErrorAsync(string url)
         {
             await using var scene = await WebhooksTests.Scene.StartAsync();
-            Assert.False((await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, url, NameSet.Empty, isEnabled: true)).IsRefused);
+            Assert.False((await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, url, NameSet.All, isEnabled: true)).IsRefused);
             await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id);
             await scene.SendAsync();
             return (await scene.LastAsync()).Error!;

@@ -1,7 +1,6 @@
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.Filters;
 using Microsoft.AspNetCore.Mvc.RazorPages;
-using Microsoft.AspNetCore.WebUtilities;
 
 namespace Pakhouse.Server;
 
@@ -28,7 +27,7 @@ public abstract class AccountPage(Organizations organizations) : OrganizationPag
     public override async Task OnPageHandlerExecutionAsync(PageHandlerExecutingContext context, PageHandlerExecutionDelegate next)
     {
         if (IsOff) context.Result = this.Refuse(PasswordSignIn.ProviderOnly);
-        else if (NeedsFreshProof && !Sessions.IsFresh(HttpContext)) context.Result = this.SeeOther(QueryHelpers.AddQueryString($"{Home}/confirm", "from", Request.Path));
+        else if (NeedsFreshProof && !Sessions.IsFresh(HttpContext)) context.Result = await FreshSignIn.AskAsync(this);
         else
         {
             if (await EnterLastAsync()) FrameLayout = "_Layout";

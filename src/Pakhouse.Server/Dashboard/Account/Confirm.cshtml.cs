@@ -3,12 +3,19 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>Asks again who one is, before something is changed that a thief of the session would change first.</summary>
-public sealed class ConfirmModel(Organizations organizations, PasswordSignIn signIn, PasskeyCeremony ceremony, Passkeys passkeys, SessionTable table, Users users, PakhouseOptions options) : AccountPage(organizations)
+/// <remarks>As strong as signing in: a password alone is not enough where the account has a second factor.</remarks>
+public sealed class ConfirmModel(
+    Organizations organizations, PasswordSignIn signIn, SecondFactor secondFactor, PasskeyCeremony ceremony, Passkeys passkeys, SessionTable table, Users users,
+    PakhouseOptions options)
+    : AccountPage(organizations)
 {
     protected override bool NeedsFreshProof => false;
 
     [BindProperty]
     public string? Password { get; set; }
+
+    [BindProperty]
+    public string? Code { get; set; }
 
     [BindProperty]
     public string? Credential { get; set; }
@@ -17,6 +24,9 @@ public sealed class ConfirmModel(Organizations organizations, PasswordSignIn sig
     public string? From { get; set; }
 
     public bool HasPassword { get; private set; }
+
+    /// <summary>The account asks for a code beside the password.</summary>
+    public bool NeedsCode { get; private set; }
 
     public string? PasskeyOptions { get; private set; }
 
@@ -27,21 +37,35 @@ public sealed class ConfirmModel(Organizations organizations, PasswordSignIn sig
     public async Task<IActionResult> OnPostAsync()
     {
         var proved = string.IsNullOrEmpty(Credential)
-            ? await signIn.SignInAsync(Session.Email, Password ?? "", Actor.Address)
+            ? await ByPasswordAsync()
             : await ceremony.AnswerAsync(HttpContext, Credential);
         if (proved.Refusal is null && proved.Value.Id != Session.UserId) proved = new Refusal(RefusalCode.InvalidRequest, "This is somebody else's passkey.", "proof of another person");
         if (proved.Refusal is { } refusal)
         {
             await PrepareAsync();
-            return Again(refusal);
+            return Again(refusal, ("code", "code", "Code"));
         }
 
         await table.ProveAsync(Session.Id);
         return this.SeeOther(ProviderSignIn.Safe(From));
     }
 
+    private async Task<Outcome<User>> ByPasswordAsync()
+    {
+        NeedsCode = (await secondFactor.StateAsync(Session.UserId)).IsOn;
+        // Asked before the password is looked at, so that no answer says whether it was right.
+        if (NeedsCode && string.IsNullOrWhiteSpace(Code)) return noCode;
+        var proved = await signIn.SignInAsync(Session.Email, Password ?? "", Actor.Address);
+        if (!NeedsCode || proved.IsRefused || proved.Value.Id != Session.UserId) return proved;
+        var method = await secondFactor.CheckAsync(proved.Value, Code!, Actor.Address);
+        return method.Refusal is { } refusal ? refusal : proved;
+    }
+
+    private static readonly Refusal noCode = new(RefusalCode.InvalidRequest, "code: enter the code that your authenticator app shows, or a recovery code.", "no code");
+
     private async Task PrepareAsync()
     {
+        NeedsCode = (await secondFactor.StateAsync(Session.UserId)).IsOn;
         HasPassword = !options.OidcOnly && (await users.FindAsync(Session.UserId))?.PasswordHash is not null;
         if (passkeys.IsOn && (await passkeys.ListAsync(Session.UserId)).Count > 0) PasskeyOptions = await ceremony.AskAsync(HttpContext);
     }

@@ -45,6 +45,13 @@ public sealed class SecondFactorModel(Organizations organizations, SecondFactor 
         return removed.Refusal is { } refused ? this.Refuse(refused) : this.SeeOther($"{Home}?done=second-factor-removed");
     }
 
+    /// <summary>The app may have the secret already: it is offered again.</summary>
+    public override async Task RefillAsync(IReadOnlyDictionary<string, string[]> form)
+    {
+        await base.RefillAsync(form);
+        await PrepareAsync(secondFactor.ReadOffer(Session.UserId, Offer));
+    }
+
     private async Task<IActionResult> ShowAsync(Outcome<string[]> outcome, string? secret)
     {
         if (outcome.Refusal is null) NewCodes = outcome.Value;
