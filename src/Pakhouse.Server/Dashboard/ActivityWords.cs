@@ -52,6 +52,8 @@ public sealed record ActivityWords(string Verb, NamedBy Named = NamedBy.Nothing)
         Did.PasskeyRemove => new("removed a passkey"),
         Did.MailUndelivered => new("could not deliver a mail to", NamedBy.Subject),
         Did.SessionEnd => new("ended a session"),
+        Did.ProviderBind => new("bound an account of the identity provider to", NamedBy.Subject),
+        Did.ProviderUnbind => new("unbound the account of the identity provider from", NamedBy.Subject),
         _ => new($"did: {action}"), // the record may hold what a newer program wrote
     };
 }

@@ -35,6 +35,17 @@ internal static class SignInMails
         Then choose another password, which ends every other session: {MailText.Link(publicAddress, "/forgot-password")}
         """);
 
+    /// <param name="isBound">Otherwise unbound.</param>
+    public static MailContent Subject(bool isBound, DateTimeOffset at, PublicAddress publicAddress) => new(
+        $"Pakhouse: {(isBound ? "an account of the identity provider now opens yours" : "the identity provider no longer opens your account")}",
+        $"""
+        On {at} the operator of this server {(isBound
+            ? MailText.Of($"bound an account of the identity provider to yours: whoever signs in there with it is signed in here as you.")
+            : MailText.Of($"unbound the account of the identity provider from yours, and ended the sessions that began with it. Keys go on."))}
+
+        If you did not ask for it, ask the operator, and look through {MailText.Link(publicAddress, "/account")}
+        """);
+
     public static MailContent Reset(PublicAddress publicAddress, string code, TimeSpan lifetime) => new($"Pakhouse: choose a new password",
         $"""
         Somebody asked for a new password for this address. Choose it here, within {lifetime}; the link works once:

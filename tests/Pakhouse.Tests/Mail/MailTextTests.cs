@@ -63,7 +63,8 @@ public static partial class MailTextTests
                 [
                     "KeyExpiry.Mail", "KeyMails.Changed", "KeyMails.Expired", "KeyMails.Frozen", "KeyMails.Leaked", "KeyMails.MembershipEnded",
                     "KeyMails.ToHolder", "KeyMails.ToOwners", "KeyNotices.Mail", "LostMails.Mail", "Mails.Open", "MemberMails.Disabled", "MemberMails.Enabled",
-                    "MemberMails.Removed", "MemberMails.RolesChanged", "PolicyWords.Warning", "SignInMails.NewPlace", "SignInMails.Reset", "WebhookMakers.Mail",
+                    "MemberMails.Removed", "MemberMails.RolesChanged", "PolicyWords.Warning", "SignInMails.NewPlace", "SignInMails.Reset", "SignInMails.Subject",
+                    "WebhookMakers.Mail",
                 ],
                 typeof(MailContent).Assembly.GetTypes()
                     .SelectMany(type => type.GetMethods(BindingFlags.Static | BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly))
