@@ -37,22 +37,22 @@ public sealed partial class MailSender(
     public override async Task RunAsync()
     {
         await turn.WaitAsync();
-        Dictionary<Task, Candidate> underWay = [];
+        List<(Task Delivery, Candidate Of)> underWay = []; // tasks that ended at once can be one and the same
         using var connections = new SmtpConnections(options, SmtpTimeoutMilliseconds);
         try
         {
             while (true)
             {
-                foreach (var due in await ClaimAsync([.. underWay.Values])) underWay.Add(DeliverAsync(connections, due), Candidate.Of(due));
+                foreach (var due in await ClaimAsync([.. underWay.Select(one => one.Of)])) underWay.Add((DeliverAsync(connections, due), Candidate.Of(due)));
                 if (underWay.Count == 0) break;
                 // Or after a while, because something else may have become due.
                 using var done = new CancellationTokenSource();
-                await Task.WhenAny([.. underWay.Keys, Task.Delay(TimeSpan.FromSeconds(2), Clock, done.Token)]);
+                await Task.WhenAny([.. underWay.Select(one => one.Delivery), Task.Delay(TimeSpan.FromSeconds(2), Clock, done.Token)]);
                 await done.CancelAsync();
-                foreach (var delivery in underWay.Keys.Where(delivery => delivery.IsCompleted).ToList())
+                foreach (var ended in underWay.Where(one => one.Delivery.IsCompleted).ToList())
                 {
-                    underWay.Remove(delivery);
-                    await delivery; // a database that is away
+                    underWay.Remove(ended);
+                    await ended.Delivery; // a database that is away
                 }
             }
 
@@ -60,7 +60,7 @@ public sealed partial class MailSender(
         }
         finally
         {
-            await Task.WhenAll(underWay.Keys).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.WhenAll(underWay.Select(one => one.Delivery)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             turn.Release();
         }
     }

@@ -153,7 +153,7 @@ public static partial class MailTextTests
         public async Task Of_keys_that_expire_and_of_policies_is_harmless()
         {
             await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(60));
-            var made = await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new(KeyFormat.NewId(), "Service", server.Clock.GetUtcNow().AddDays(60), NameSet.Empty, [new(acme.Root, NameSet.Empty)]));
+            var made = await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new(KeyFormat.NewId(), "Service", server.Clock.GetUtcNow().AddDays(60), NameSet.All, [new(acme.Root, NameSet.Empty)]));
             Assert.False(made.IsRefused);
             made.Value.Dispose();
             await RenameAsync();
