@@ -60,6 +60,18 @@ public partial class DocsTests
         }
     }
 
+    [Fact]
+    public void Decisions_are_numbered_without_gaps_and_the_index_lists_each()
+    {
+        var folder = Path.Combine(Repository.Root, "docs", "decisions");
+        var pages = Directory.EnumerateFiles(folder, "0*.md").Select(page => Path.GetFileName(page)!).Order(StringComparer.Ordinal).ToList();
+        Assert.Equal(Enumerable.Range(1, pages.Count), pages.Select(page => int.Parse(page[..4])));
+        Assert.All(pages, page => Assert.StartsWith($"# {int.Parse(page[..4])}. ", File.ReadAllText(Path.Combine(folder, page)), StringComparison.Ordinal));
+
+        var index = File.ReadAllLines(Path.Combine(folder, "README.md")).Where(line => line.StartsWith("| [", StringComparison.Ordinal)).Select(line => line.Split(" | ")[0]);
+        Assert.Equal(pages.Select(page => $"| [{int.Parse(page[..4])}]({page})"), index);
+    }
+
     private static bool Accepts(string name, int value)
     {
         try
