@@ -25,7 +25,10 @@ public sealed partial record MailContent(string Subject, string Text)
 /// </summary>
 public sealed class Mails(IDataProtectionProvider protection, TimeProvider clock)
 {
-    private readonly IDataProtector protector = protection.CreateProtector("Pakhouse.Mails.v1");
+    /// <summary>Of what is stored encrypted. The command <c>protection-keys renew</c> encrypts it anew.</summary>
+    internal const string Purpose = "Pakhouse.Mails.v1";
+
+    private readonly IDataProtector protector = protection.CreateProtector(Purpose);
 
     public async Task EnqueueAsync(DbTransaction transaction, string recipient, MailContent content)
     {
