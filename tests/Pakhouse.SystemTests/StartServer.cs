@@ -24,7 +24,7 @@ public sealed class StartServer : IDisposable
         }
 
         // The control: at a terminal (script makes one) the same start shows it.
-        await using (var terminal = RunningServer.Launch([], Folder, [], null, [Tool.Require("script", "bsdutils"), "-qec", "exec \"$0\" \"$@\"", "/dev/null", "--"]))
+        await using (var terminal = RunningServer.Launch([], Folder, [], null, [Tool.Bash, "-c", "exec script -qec \"exec $(printf '%q ' \"$@\")\" /dev/null", Tool.Require("script", "bsdutils")]))
         {
             await terminal.ServingAsync();
             Assert.StartsWith($"{terminal.Address}/setup?code=", await terminal.LineAsync("http://"), StringComparison.Ordinal);
