@@ -115,6 +115,9 @@ public sealed class TestServer : IAsyncDisposable
     /// <summary>What a token is granted of a key without limits.</summary>
     public static readonly NameSet EveryScope = NameSet.Of("openid", "profile", "email", "organization:read", "organization:write");
 
+    /// <summary>Settings that map the routes of sign-in through a provider; nobody answers there.</summary>
+    public static readonly string[] UnreachableProvider = ["--Pakhouse:OidcAuthority=http://127.0.0.1:9", "--Pakhouse:OidcClientId=pakhouse"];
+
     public const string Password = "correct horse battery";
 
     private int people;

@@ -1,7 +1,7 @@
 // node-oidc-provider, a certified OpenID provider, as the tests need it: on a free loopback port, with whoever comes signed in as one
 // account. POST /control changes what it is; the answer holds what the next test step needs. It prints its address, and ends with its input.
 import { createServer } from 'node:http';
-import { generateKeyPair, exportJWK } from 'jose';
+import { generateKeyPair, exportJWK, importJWK, SignJWT, UnsecuredJWT } from 'jose';
 import Provider from 'oidc-provider';
 
 const store = new Map(); // outlives a change of the configuration
@@ -36,6 +36,7 @@ function build() {
     claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
     conformIdTokenClaims: false, // the address stands in the id token too
     cookies: { keys: ['of the tests'] },
+    fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options), // its own guard takes no loopback address
     pkce: { required: () => true },
     features: {
       devInteractions: { enabled: false }, backchannelLogout: { enabled: true },
@@ -59,6 +60,7 @@ function build() {
       return grant;
     },
   });
+  provider.on('backchannel.error', (ctx, error) => seen.push(`${error.message} ${error.cause ?? ''}`)); // a test that fails shows it
   handle = provider.callback();
 }
 
@@ -67,11 +69,17 @@ const server = createServer(async (request, response) => {
   if (path === '/control') {
     let body = '';
     for await (const part of request) body += part;
-    const { rotateKey, ...changes } = JSON.parse(body);
+    const { rotateKey, sign, ...changes } = JSON.parse(body);
     Object.assign(state, changes);
     if (rotateKey) await rotate();
-    build();
-    response.end(JSON.stringify({ seen }));
+    if (rotateKey || Object.keys(changes).length > 0) build();
+    let signed; // a token that the provider would not make
+    if (sign?.alg === 'none') signed = new UnsecuredJWT(sign.claims).encode();
+    else if (sign) {
+      const by = sign.foreign ? (await generateKeyPair(state.alg)).privateKey : await importJWK(key, state.alg);
+      signed = await new SignJWT(sign.claims).setProtectedHeader({ alg: state.alg, kid: state.kid, ...sign.header }).sign(by);
+    }
+    response.end(JSON.stringify({ seen, signed }));
     seen = [];
     return;
   }

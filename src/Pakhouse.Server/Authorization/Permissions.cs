@@ -42,6 +42,7 @@ public enum Permission
     ReadSession,
     EndSession,
     EndOtherSessions,
+    EndSessionsOfProvider,
     ChangePassword,
     AddPasskey,
     RemovePasskey,
@@ -51,6 +52,7 @@ public enum Permission
     CreateUser,
     DisableUser,
     DeleteUser,
+    BindProviderSubject,
     CreateOrganizationForOther,
     DeleteAnyKey,
     /// <summary>Also at once, and taking back one that waits.</summary>
@@ -165,6 +167,8 @@ public static class Permissions
         Permission.ReadSession                => new(Standing.Self,         [],       personOnly,   read,                  false, any),
         Permission.EndSession                 => new(Standing.Self,         [],       personOnly,   write,                 false, any),
         Permission.EndOtherSessions           => new(Standing.Self,         [],       personOnly,   write,                 false, any),
+        // Whoever brings the provider's logout token.
+        Permission.EndSessionsOfProvider      => new(Standing.Self,         [],       nobody,       write,                 true,  any),
         Permission.ChangePassword             => new(Standing.Self,         [],       personOnly,   write,                 false, any),
         Permission.AddPasskey                 => new(Standing.Self,         [],       personOnly,   write,                 false, now),
         Permission.RemovePasskey              => new(Standing.Self,         [],       personOnly,   write,                 false, now),
@@ -174,6 +178,7 @@ public static class Permissions
         Permission.CreateUser                 => new(Standing.Self,         [],       nobody,       write,                 true,  any),
         Permission.DisableUser                => new(Standing.Self,         [],       nobody,       write,                 true,  any),
         Permission.DeleteUser                 => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.BindProviderSubject        => new(Standing.Self,         [],       nobody,       write,                 true,  any),
         Permission.CreateOrganizationForOther => new(Standing.Self,         [],       nobody,       write,                 true,  any),
         Permission.DeleteAnyKey               => new(Standing.Self,         [],       nobody,       write,                 true,  any),
         Permission.RotateSigningKeys          => new(Standing.Self,         [],       nobody,       write,                 true,  any),

@@ -50,6 +50,8 @@ public sealed record ActivityWords(string Verb, NamedBy Named = NamedBy.Nothing)
         Did.PasskeyAdd => new("added a passkey"),
         Did.PasskeyRemove => new("removed a passkey"),
         Did.SessionEnd => new("ended a session"),
+        Did.ProviderBind => new("bound an account of the identity provider to", NamedBy.Subject),
+        Did.ProviderUnbind => new("unbound the account of the identity provider from", NamedBy.Subject),
         _ => new($"did: {action}"), // the record may hold what a newer program wrote
     };
 }

@@ -23,6 +23,10 @@ public sealed class SignInModel(PasswordSignIn signIn, SecondFactor secondFactor
     [FromQuery(Name = "reset")]
     public bool WasReset { get; set; }
 
+    /// <summary>Where the person has just signed out: <c>here</c>, or at the <c>provider</c> too.</summary>
+    [FromQuery(Name = "out")]
+    public string? Out { get; set; }
+
     public FieldErrors Errors { get; } = new();
 
     /// <summary>Nobody can sign in yet: the set-up address is in the server's output.</summary>

@@ -60,6 +60,7 @@ public static class Commands
             users.Add(command);
         }
 
+        ProviderCommands.Add(users, settings);
         root.Add(users);
 
         var resourceServers = new Command("resource-servers", "The APIs and gateways that may introspect tokens and keys.");
@@ -142,7 +143,7 @@ public static class Commands
         return app.Services.GetRequiredService<Fitness>().IsStateAtFault ? 1 : 0;
     }
 
-    private static async Task<int> ChangeAsync(string[] settings, Func<IServiceProvider, Task<Outcome<bool>>> change, string done)
+    internal static async Task<int> ChangeAsync(string[] settings, Func<IServiceProvider, Task<Outcome<bool>>> change, string done)
     {
         await DemandDatabaseAsync(settings);
         await using var app = Program.Build(settings);

@@ -116,8 +116,9 @@ public static class Program
         });
         if (options.OidcAuthority is not null)
         {
+            services.AddSingleton<ProviderClientKey>().AddSingleton<ProviderLogout>().AddSingleton<ProviderLogoutLimit>().AddSingleton<ProviderSignOut>();
             services.AddSingleton<ProviderMetadata>().AddOptions<OpenIdConnectOptions>(ProviderSignIn.Scheme)
-                .Configure<ProviderMetadata>((oidc, metadata) => ProviderSignIn.Configure(oidc, options, metadata, clock));
+                .Configure<ProviderMetadata, ProviderClientKey>((oidc, metadata, clientKey) => ProviderSignIn.Configure(oidc, options, metadata, clientKey, clock));
             authentication.AddOpenIdConnect(ProviderSignIn.Scheme, _ => { });
         }
 
@@ -194,7 +195,14 @@ public static class Program
         ApiDocument.Map(routes);
         Health.Map(routes);
         Assets.Map(routes);
-        if (app.Services.GetRequiredService<PakhouseOptions>().OidcAuthority is not null) ProviderSignIn.Map(routes);
+        if (app.Services.GetRequiredService<PakhouseOptions>().OidcAuthority is not null)
+        {
+            ProviderSignIn.Map(routes);
+            ProviderLogout.Map(routes);
+            ProviderClientKey.Map(routes);
+            ProviderSignOut.Map(routes);
+        }
+
         app.MapRazorPages();
     }
 }

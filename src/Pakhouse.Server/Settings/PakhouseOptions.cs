@@ -1,6 +1,7 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Microsoft.IdentityModel.Tokens;
 
 namespace Pakhouse.Server;
 
@@ -137,6 +138,12 @@ public sealed class PakhouseOptions
 
     public required string? OidcClientSecret { get; init; }
 
+    /// <summary>Proves this server to the provider instead of <see cref="OidcClientSecret"/> (<c>private_key_jwt</c>): RSA, or EC on P-256.</summary>
+    public required SecurityKey? OidcClientKey { get; init; }
+
+    /// <summary>The <c>aud</c> of that proof: the provider's token endpoint instead of its issuer.</summary>
+    public required bool OidcClientKeyForTokenEndpoint { get; init; }
+
     /// <summary>What people call the provider; stands on the button.</summary>
     public required string OidcName { get; init; }
 
@@ -220,6 +227,9 @@ public sealed class PakhouseOptions
             OidcAuthority = read.Address("OidcAuthority", null, pathAllowed: true),
             OidcClientId = read.Text("OidcClientId", null, "at most 256 characters", text => text.Length <= 256),
             OidcClientSecret = read.Secret("OidcClientSecret"),
+            OidcClientKey = read.PrivateKey("OidcClientKeyFile"),
+            OidcClientKeyForTokenEndpoint = read.Text("OidcClientKeyAudience", "issuer", "issuer or token-endpoint",
+                text => text is "issuer" or "token-endpoint") == "token-endpoint",
             OidcName = read.Text("OidcName", "single sign-on", "1 to 40 characters", text => text.Length <= 40 && !text.Any(char.IsControl))!,
             OidcEmailIssuers = read.List("OidcEmailIssuers", "issuers as their tokens have them, such as https://login.microsoftonline.com/TENANT/v2.0",
                 text => Uri.TryCreate(text, UriKind.Absolute, out var issuer) && issuer is { Query: "", Fragment: "", UserInfo: "" }
@@ -246,6 +256,15 @@ public sealed class PakhouseOptions
             read.Fault("SmtpTls", "starttls or implicit: without it the password would travel in clear", "none");
         if (options.OidcAuthority is null != options.OidcClientId is null) read.Fault("OidcAuthority", "set together with OidcClientId, or neither", options.OidcAuthority?.ToString() ?? "");
         if (options.OidcAuthority is { IsLoopback: false } authority && authority.Scheme != Uri.UriSchemeHttps) read.Fault("OidcAuthority", "an https address unless the host is loopback", authority.ToString());
+        if (options is { OidcClientKey: not null, OidcClientSecret: not null })
+            read.Fault("OidcClientKeyFile", "set instead of OidcClientSecret: the provider is shown one proof", "both");
+        if (options.OidcClientKey is not null && options.OidcAuthority is null) read.Fault("OidcClientKeyFile", "set together with OidcAuthority", "");
+        // Its metadata names an issuer that is a template, so whoever has any tenant at all could come as anybody.
+        if (options.OidcAuthority is { } many && (many.AbsoluteUri.Contains("%7B", StringComparison.OrdinalIgnoreCase)
+            || many.Host.StartsWith("login.microsoftonline.", StringComparison.OrdinalIgnoreCase)
+            && many.Segments.Length > 1 && many.Segments[1].Trim('/').ToLowerInvariant() is "common" or "organizations" or "consumers"))
+            read.Fault("OidcAuthority", "the issuer of one tenant, such as https://login.microsoftonline.com/TENANT/v2.0: an address for many tenants is not taken",
+                many.ToString());
         if (options.OidcOnly && options.OidcAuthority is null) read.Fault("OidcOnly", "false as long as OidcAuthority is not set: nobody could sign in", "true");
 
         read.ThrowIfFaulty();
@@ -498,6 +517,14 @@ internal sealed class SettingReader(IConfigurationSection section)
         }
 
         return null;
+    }
+
+    public SecurityKey? PrivateKey(string name)
+    {
+        if (GivenPath(name) is not { } file) return null;
+        var key = PrivateKeyFile.Read(file);
+        if (key is null) Fault(name, "a readable PEM file with one private key and no password: EC on P-256, or RSA of 2048 bits and more", file);
+        return key;
     }
 
     public void Fault(string name, string expected, string given) =>

@@ -21,12 +21,14 @@ public static partial class ProviderSignIn
     private const string Confirm = "confirm"; // the session whose person is to prove again who they are
 
     /// <summary>What the provider said, as its token and its word about the person have it; the handler's principal drops some of it.</summary>
-    private sealed record Said(string Issuer, string Subject, string? AuthTime, string? Email, bool? IsVerified);
+    private sealed record Said(string Issuer, string Subject, string? SessionId, string? AuthTime, string? Email, bool? IsVerified);
 
     /// <summary>How far the clocks of two servers may differ.</summary>
-    private static readonly TimeSpan skew = TimeSpan.FromMinutes(5);
+    internal static readonly TimeSpan Skew = TimeSpan.FromMinutes(5);
 
-    public static void Configure(OpenIdConnectOptions oidc, PakhouseOptions options, ProviderMetadata metadata, TimeProvider clock)
+    internal static readonly string[] Algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"];
+
+    public static void Configure(OpenIdConnectOptions oidc, PakhouseOptions options, ProviderMetadata metadata, ProviderClientKey clientKey, TimeProvider clock)
     {
         var prefix = options.IsHttps ? "__Host-" : "";
         oidc.Authority = options.OidcAuthority!.AbsoluteUri;
@@ -49,19 +51,26 @@ public static partial class ProviderSignIn
             ValidateIssuer = true,
             ValidateAudience = true,
             ValidAudience = options.OidcClientId,
-            ValidAlgorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"],
+            ValidAlgorithms = Algorithms,
             NameClaimType = "name",
             LifetimeValidator = (from, to, token, _) => IsInTime(from, to, (token as JsonWebToken)?.IssuedAt, clock.GetUtcNow().UtcDateTime),
         };
         oidc.Events = new OpenIdConnectEvents
         {
+            OnAuthorizationCodeReceived = async context =>
+                clientKey.Prove(context.TokenEndpointRequest!, await metadata.GetConfigurationAsync(context.HttpContext.RequestAborted)),
+            OnPushAuthorization = async context =>
+            {
+                if (clientKey.Prove(context.ProtocolMessage, await metadata.GetConfigurationAsync(context.HttpContext.RequestAborted)))
+                    context.HandleClientAuthentication();
+            },
             OnTokenValidated = context =>
             {
                 // The handler takes a token without a signature where it came straight from the provider (OpenID Connect Core §3.1.3.7). Here both are asked for.
                 if (string.IsNullOrEmpty(context.SecurityToken.RawSignature)) context.Fail("no signature");
                 var token = context.Principal!;
                 context.HttpContext.Features.Set(new Said(token.FindFirstValue("iss") ?? "", token.FindFirstValue("sub") ?? "",
-                    token.FindFirstValue("auth_time"), token.FindFirstValue("email"), Verified(token.FindFirstValue("email_verified"))));
+                    token.FindFirstValue("sid"), token.FindFirstValue("auth_time"), token.FindFirstValue("email"), Verified(token.FindFirstValue("email_verified"))));
                 return Task.CompletedTask;
             },
             OnUserInformationReceived = context =>
@@ -114,7 +123,7 @@ public static partial class ProviderSignIn
     /// what the token says. That <c>exp</c> and <c>iat</c> are there is checked by the protocol's validator too (OpenID Connect Core §2).
     /// </summary>
     internal static bool IsInTime(DateTime? notBefore, DateTime? expires, DateTime? issuedAt, DateTime now) =>
-        expires > now - skew && !(notBefore > now + skew) && !(issuedAt > now + skew);
+        expires > now - Skew && !(notBefore > now + Skew) && !(issuedAt > now + Skew);
 
     private static async Task ReceiveAsync(TicketReceivedContext context)
     {
@@ -131,8 +140,9 @@ public static partial class ProviderSignIn
         if (context.Properties!.Items.TryGetValue(Confirm, out var sessionId)) await ConfirmAsync(http, said, found.Value, sessionId!, context.ReturnUri);
         else
         {
-            await Sessions.BeginAsync(http, found.Value, SignInMethod.Provider);
-            http.Response.Redirect(Safe(context.ReturnUri));
+            var begun = await Sessions.BeginAsync(http, found.Value, SignInMethod.Provider, ProviderLogout.SessionHash(said.Issuer, said.SessionId));
+            if (begun) http.Response.Redirect(Safe(context.ReturnUri));
+            else await RefusalWriter.WriteAsync(http, over);
         }
     }
 
@@ -141,7 +151,7 @@ public static partial class ProviderSignIn
         var now = http.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
         // OpenID Connect Core §3.1.2.1: who was asked for max_age says when the person signed in. Who does not say proves nothing new.
         var age = long.TryParse(said.AuthTime, out var at) ? now.ToUnixTimeSeconds() - (decimal)at : decimal.MaxValue; // any number fits
-        var isFresh = Math.Abs(age) < (decimal)skew.TotalSeconds;
+        var isFresh = Math.Abs(age) < (decimal)Skew.TotalSeconds;
         var session = await Sessions.ReadAsync(http); // this request is answered before sessions are looked at
         if (!isFresh || session is null || session.Id.ToString() != sessionId || session.UserId != user.Id)
         {
@@ -164,7 +174,7 @@ public static partial class ProviderSignIn
             or nameof(OperationCanceledException) or nameof(IOException) or nameof(TimeoutException));
         var log = http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.ProviderSignIn");
         LogFailed(log, http.TraceIdentifier, isAway ? "out of reach" : "not usable", reason);
-        return RefusalWriter.WriteAsync(http, (isAway ? away : failed) with { Reason = reason });
+        return RefusalWriter.WriteAsync(http, (isAway ? Away : failed) with { Reason = reason });
     }
 
     private static readonly Refusal declined = new(RefusalCode.AccessDenied,
@@ -173,7 +183,9 @@ public static partial class ProviderSignIn
     private static readonly Refusal failed = new(RefusalCode.AccessDenied,
         "Signing in through your identity provider did not work. Start again from the sign-in page; if that does not help, tell the operator of this server.",
         "provider's answer refused");
-    private static readonly Refusal away = new(RefusalCode.TemporarilyUnavailable,
+    private static readonly Refusal over = new(RefusalCode.AccessDenied,
+        "You have signed out at your identity provider meanwhile. Start again from the sign-in page.", "session ended at the provider");
+    internal static readonly Refusal Away = new(RefusalCode.TemporarilyUnavailable,
         "This server cannot reach your identity provider now, or it does not answer in time. Try again in a minute; if that does not help, "
         + "tell the operator of this server.", "provider out of reach")
     {

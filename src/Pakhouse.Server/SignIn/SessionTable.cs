@@ -63,13 +63,16 @@ public sealed class SessionTable(Database database, Mails mails, PublicAddress p
 
     private const string Columns = "s.id, s.user_id, u.name, u.email, s.method, s.created_at, s.proved_at, s.last_seen_at, s.address, s.user_agent, s.organization_id";
 
-    /// <summary>Begins a session and returns what its cookie holds; only the hash stays here.</summary>
-    public async Task<string> BeginAsync(User user, string method, IPAddress? address, string? userAgent)
+    /// <summary>Begins a session and returns what its cookie holds; only the hash stays here. Null: the provider has ended its session meanwhile.</summary>
+    public async Task<string?> BeginAsync(User user, string method, IPAddress? address, string? userAgent, byte[]? providerSession = null)
     {
         var secret = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32));
-        await database.WriteAsync(async transaction =>
+        var isBegun = await database.WriteAsync(async transaction =>
         {
             var now = clock.GetUtcNow();
+            var isOver = providerSession is not null && await transaction.Connection!.ExecuteScalarAsync<long>(
+                "SELECT COUNT(*) FROM provider_logouts WHERE provider_session = @providerSession", new { providerSession }, transaction) > 0;
+            if (isOver) return false;
             await transaction.Connection!.ExecuteAsync("DELETE FROM sessions WHERE created_at <= @oldest", new { oldest = now - LifetimeMax }, transaction);
             var places = (await transaction.Connection!.QueryAsync<string>(
                 "SELECT DISTINCT address FROM sessions WHERE user_id = @Id", new { user.Id }, transaction)).AsList();
@@ -77,14 +80,18 @@ public sealed class SessionTable(Database database, Mails mails, PublicAddress p
                 await mails.EnqueueAsync(transaction, user.Email, SignInMails.NewPlace(method, address, now, publicAddress));
             await transaction.Connection!.ExecuteAsync(
                 """
-                INSERT INTO sessions (id, hash, user_id, security_stamp, method, created_at, proved_at, last_seen_at, address, user_agent)
-                VALUES (@id, @hash, @userId, @SecurityStamp, @method, @now, @now, @now, @address, @userAgent)
+                INSERT INTO sessions (id, hash, user_id, security_stamp, method, created_at, proved_at, last_seen_at, address, user_agent, provider_session)
+                VALUES (@id, @hash, @userId, @SecurityStamp, @method, @now, @now, @now, @address, @userAgent, @providerSession)
                 """,
-                new { id = Ids.New(clock), hash = Hash(secret), userId = user.Id, user.SecurityStamp, method, now, address = address?.ToString() ?? "", userAgent = KeyUse.UserAgent(userAgent) }, transaction);
+                new
+                {
+                    id = Ids.New(clock), hash = Hash(secret), userId = user.Id, user.SecurityStamp, method, now,
+                    address = address?.ToString() ?? "", userAgent = KeyUse.UserAgent(userAgent), providerSession,
+                }, transaction);
             await ActivityLog.WriteAsync(transaction, clock, Actor.Session(user.Id, address), Did.Login, null, user.Id.ToString(), detail: method);
             return true;
         });
-        return secret;
+        return isBegun ? secret : null;
     }
 
     /// <summary>Null when what the cookie holds opens no session, whatever the reason.</summary>

@@ -13,14 +13,18 @@ public static class Sessions
     /// <summary>What removes or replaces a way to sign in asks again who one is, when that was proved longer ago than this.</summary>
     public static readonly TimeSpan JustNow = TimeSpan.FromMinutes(10);
 
+    /// <summary>False: the session at the provider has ended meanwhile, so none begins here.</summary>
     /// <param name="method">One of <see cref="SignInMethod"/>.</param>
-    public static async Task BeginAsync(HttpContext context, User user, string method)
+    /// <param name="providerSession">See <see cref="ProviderLogout.SessionHash"/>.</param>
+    public static async Task<bool> BeginAsync(HttpContext context, User user, string method, byte[]? providerSession = null)
     {
         var table = Table(context);
         // The browser forgets the session it had; so that nobody else remembers it, it ends.
         if (await ReadAsync(context) is { } before) await table.EndAsync(Server.Actor.Session(before.UserId, context.Connection.RemoteIpAddress), before.Id, Did.SessionEnd);
-        var secret = await table.BeginAsync(user, method, context.Connection.RemoteIpAddress, context.Request.Headers.UserAgent);
+        var secret = await table.BeginAsync(user, method, context.Connection.RemoteIpAddress, context.Request.Headers.UserAgent, providerSession);
+        if (secret is null) return false;
         await context.SignInAsync(Scheme, new ClaimsPrincipal(new ClaimsIdentity([new(Secret, secret)], Scheme)));
+        return true;
     }
 
     /// <summary>Ends the session of this request. Others of the same person go on.</summary>

@@ -35,6 +35,17 @@ internal static class SignInMails
         Then choose another password, which ends every other session: {publicAddress.Value}/forgot-password
         """);
 
+    /// <param name="isBound">Otherwise unbound.</param>
+    public static MailContent Subject(bool isBound, DateTimeOffset at, PublicAddress publicAddress) => new(
+        isBound ? "Pakhouse: an account of the identity provider now opens yours" : "Pakhouse: the identity provider no longer opens your account",
+        $"""
+        On {at:d MMM yyyy, HH:mm} UTC the operator of this server {(isBound
+            ? "bound an account of the identity provider to yours: whoever signs in there with it is signed in here as you."
+            : "unbound the account of the identity provider from yours, and ended the sessions that began with it. Keys go on.")}
+
+        If you did not ask for it, ask the operator, and look through {publicAddress.Value}/account
+        """);
+
     public static MailContent Reset(string address, TimeSpan lifetime) => new("Pakhouse: choose a new password",
         $"""
         Somebody asked for a new password for this address. Choose it here, within {When.Words(lifetime)}; the link works once:

@@ -43,6 +43,7 @@ public static class StorageCopy
         ("recovery_codes", "user_id, hash"),
         ("passkeys", "id"),
         ("provider_subjects", "issuer, subject"),
+        ("provider_logouts", "hash"),
         ("password_resets", "hash"),
         ("spent_challenges", "hash"),
         ("activity", "id"),

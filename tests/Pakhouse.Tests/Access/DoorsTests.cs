@@ -72,6 +72,10 @@ public sealed class DoorsTests : IAsyncLifetime
     private static readonly Dictionary<string, string> noDoors = new(StringComparer.Ordinal)
     {
         ["POST /oauth/revoke"] = "answers every key alike and can only end one",
+        ["POST /sign-in/provider/backchannel-logout"] = "opened by the provider's signature, and can only end sessions",
+        ["GET /sign-in/provider"] = "leads to the provider", ["GET /sign-in/provider/sign-out"] = "leads to the provider",
+        ["GET /sign-in/provider/jwks.json"] = "public",
+        ["GET /sign-in/provider/signed-out"] = "leads to the sign-in page",
         ["POST /leaks/revoke"] = "answers every key alike and can only end one",
         ["POST /leaks/github"] = "opened by GitHub's signature",
         ["GET /leaks/gitlab/v1/revocable_token_types"] = "opened by a token out of the settings",
@@ -111,7 +115,7 @@ public sealed class DoorsTests : IAsyncLifetime
     ];
 
     public async ValueTask InitializeAsync() =>
-        server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=100000", $"--Pakhouse:ResourceServers:gateway:SecretHash={gateway.Hash}");
+        server = await TestServer.StartAsync(["--Pakhouse:FailuresPerMinuteMax=100000", $"--Pakhouse:ResourceServers:gateway:SecretHash={gateway.Hash}", .. TestServer.UnreachableProvider]);
 
     public ValueTask DisposeAsync() => server.DisposeAsync();
 

@@ -236,6 +236,11 @@ public static partial class MatrixRows
         Public("POST", "/leaks/gitlab/v1/revoke_tokens"),
         Public("POST", "/oauth/introspect"), // the token in the body, or the caller's, is the credential
         Public("POST", "/oauth/revoke"),
+        Public("GET", "/sign-in/provider"),
+        Public("GET", "/sign-in/provider/jwks.json"),
+        Public("GET", "/sign-in/provider/sign-out"),
+        Public("GET", "/sign-in/provider/signed-out"),
+        Public("POST", "/sign-in/provider/backchannel-logout"), // the provider's signed token in the body is the credential
         Public("GET", "/status-lists"),
         Public("GET", "/status-lists/{number}"),
         Public("GET", "/.well-known/openid-configuration"),

@@ -48,7 +48,7 @@ public static class ScopesTests
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root, null, "openid");
             var token = (await server.ExchangeAsync(key)).Token;
-            await server.ExecuteAsync($"UPDATE access_keys SET scopes = '' WHERE id = '{TestServer.IdOf(key)}'");
+            await server.ExecuteAsync($"UPDATE access_keys SET scopes = '*' WHERE id = '{TestServer.IdOf(key)}'");
             var answer = await ApiClient.WithToken(server, token).GetAsync("/identity/v1/organizations");
             Assert.Equal("insufficient_scope", answer.Error);
             Assert.Contains("organization:read", (await server.ExchangeAsync(key, scope: "openid")).Json.GetProperty("scope").GetString(), StringComparison.Ordinal);

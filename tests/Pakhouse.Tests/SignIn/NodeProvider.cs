@@ -43,6 +43,31 @@ public sealed class NodeProvider : IAsyncDisposable
         return [.. seen.GetProperty("seen").EnumerateArray().Select(path => path.GetString()!)];
     }
 
+    /// <summary>Has the provider sign what it would not make itself.</summary>
+    public async Task<string> SignAsync(object claims, object? header = null, string? alg = null, bool foreign = false)
+    {
+        using var answer = await http.PostAsJsonAsync($"{Address}/control", new { sign = new { claims, header, alg, foreign } });
+        return (await answer.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("signed").GetString()!;
+    }
+
+    /// <summary>Signs out at the provider, as a browser with these cookies that says yes there, and returns where it is sent.</summary>
+    public async Task<Uri> SignOutAsync(string location, IDictionary<string, string> cookies)
+    {
+        using var ask = new HttpRequestMessage(HttpMethod.Get, location);
+        ask.Headers.Add("Cookie", string.Join("; ", cookies.Select(cookie => $"{cookie.Key}={cookie.Value}")));
+        using var asked = await http.SendAsync(ask);
+        var page = await asked.Content.ReadAsStringAsync();
+        Assert.True(asked.IsSuccessStatusCode, page);
+        string Of(string pattern) => System.Text.RegularExpressions.Regex.Match(page, pattern, System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)).Groups[1].Value;
+        using var yes = new HttpRequestMessage(HttpMethod.Post, Of("action=\"([^\"]+)\""))
+        {
+            Content = new FormUrlEncodedContent(new Dictionary<string, string> { ["xsrf"] = Of("name=\"xsrf\" value=\"([^\"]+)\""), ["logout"] = "yes" }),
+        };
+        yes.Headers.Add("Cookie", string.Join("; ", cookies.Select(cookie => $"{cookie.Key}={cookie.Value}")));
+        using var done = await http.SendAsync(yes);
+        return new Uri(new Uri(Address), done.Headers.Location!);
+    }
+
     /// <summary>From the address that our server redirects to, through the provider with the cookies it sets, back to an address of ours.</summary>
     public async Task<Uri> FollowAsync(string location, IDictionary<string, string>? cookies = null)
     {

@@ -6,7 +6,7 @@ using Microsoft.Extensions.Time.Testing;
 namespace Pakhouse.Tests;
 
 /// <summary>Sign-in through a provider that nobody here wrote, as it is: its id tokens have no <c>nbf</c>.</summary>
-public static class RealProviderTests
+public static partial class RealProviderTests
 {
     private static async Task<TestServer> StartAsync(NodeProvider provider, params string[] settings)
     {
@@ -24,16 +24,21 @@ public static class RealProviderTests
 
     private static Task<string[]> RegisterAsync(TestServer server, NodeProvider provider, Dictionary<string, object> changes)
     {
-        changes["client"] = new { redirect_uris = new[] { $"{server.Address}/sign-in/provider/callback" } };
+        changes["client"] = new
+        {
+            redirect_uris = new[] { $"{server.Address}/sign-in/provider/callback" },
+            post_logout_redirect_uris = new[] { $"{server.Address}/sign-in/provider/signed-out" },
+            backchannel_logout_uri = $"{server.Address}/sign-in/provider/backchannel-logout", backchannel_logout_session_required = true,
+        };
         return provider.SetAsync(changes);
     }
 
-    private static async Task<(Visitor Visitor, Answer Answer)> SignInAsync(TestServer server, NodeProvider provider)
+    private static async Task<(Visitor Visitor, Answer Answer)> SignInAsync(TestServer server, NodeProvider provider, IDictionary<string, string>? cookies = null)
     {
         var visitor = new Visitor(server);
         var away = await visitor.GetAsync("/sign-in/provider?from=%2Faccount");
         if (away.Status != HttpStatusCode.Redirect) return (visitor, away);
-        var back = await provider.FollowAsync(away.Header("Location")!);
+        var back = await provider.FollowAsync(away.Header("Location")!, cookies);
         return (visitor, await visitor.GetAsync(back.PathAndQuery));
     }
 

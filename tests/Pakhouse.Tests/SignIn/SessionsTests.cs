@@ -84,7 +84,7 @@ public static class SessionsTests
             var table = server.Get<SessionTable>();
             var secrets = new[] { await table.BeginAsync(user, SignInMethod.Password, null, null), await table.BeginAsync(user, SignInMethod.Password, null, null) };
             Assert.NotEqual(secrets[0], secrets[1]);
-            Assert.All(secrets, secret => Assert.Equal(43, secret.Length));
+            Assert.All(secrets, secret => Assert.Equal(43, secret!.Length));
             Assert.Equal(2, await server.ScalarAsync<long>("SELECT COUNT(*) FROM sessions WHERE LENGTH(hash) = 32"));
             Assert.Null(await table.FindAsync(new string('A', 43)));
         }
@@ -207,7 +207,7 @@ public static class SessionsTests
             var table = server.Get<SessionTable>();
             var secret = await table.BeginAsync((await server.Users.FindAsync(acme.Owner))!, SignInMethod.Password, null, null);
             foreach (var organization in (Guid[])[acme.Root, acme.Root, acme.Sub, acme.Sub, acme.Root])
-                await table.NoteOrganizationAsync(Actor.Session(acme.Owner), (await table.FindAsync(secret))!, organization);
+                await table.NoteOrganizationAsync(Actor.Session(acme.Owner), (await table.FindAsync(secret!))!, organization);
             Assert.Equal(2, await server.ScalarAsync<long>("SELECT COUNT(*) FROM activity WHERE action = 'Switch Organization'"));
         }
 

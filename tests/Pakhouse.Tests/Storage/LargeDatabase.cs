@@ -95,6 +95,7 @@ internal static partial class LargeDatabase
             """,
             "'y' || n.i, 'u' || n.i, blob('y' || n.i), blob('x'), 'p', 0, '', 0, 0, blob('x'), blob('x'), @now"),
         ("provider_subjects", Some, "issuer, subject, user_id, created_at", "'https://idp.example', 's' || n.i, 'u' || n.i, @now"),
+        ("provider_logouts", Some, "hash, provider_session, kept_until", "blob('j' || n.i), blob('sid' || n.i), @now + n.i"),
         ("password_resets", Some, "hash, user_id, created_at", "blob('p' || n.i), 'u' || n.i, @now - n.i"),
         ("spent_challenges", Some, "hash, spent_at", "blob('c' || n.i), @now - n.i"),
         ("webhooks", Some, "id, organization_id, url, events, secret, created_at, disabled_at",

@@ -1,0 +1,74 @@
+using System.Security.Cryptography;
+using Microsoft.AspNetCore.DataProtection;
+using Microsoft.AspNetCore.WebUtilities;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// Ending the session at the provider too, after the one here has ended (OpenID Connect RP-Initiated Logout 1.0). A link, not the answer to the form
+/// that signs out: a browser holds redirects after a form to <c>form-action</c>, which names this server alone.
+/// </summary>
+/// <remarks>Decision 30 says why neither <c>id_token_hint</c> nor <c>logout_hint</c> is sent.</remarks>
+public sealed class ProviderSignOut(ProviderMetadata metadata, IDataProtectionProvider protection, PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
+{
+    public const string Path = "/sign-in/provider/sign-out";
+    public const string ReturnPath = "/sign-in/provider/signed-out";
+
+    private static readonly TimeSpan lifetime = TimeSpan.FromMinutes(15);
+
+    private readonly IDataProtector protector = protection.CreateProtector("Pakhouse.ProviderSignOut.v1");
+
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        routes.MapGet(Path, (HttpContext context) => context.RequestServices.GetRequiredService<ProviderSignOut>().LeaveAsync(context)).ExcludeFromDescription();
+        routes.MapGet(ReturnPath, (HttpContext context, string? state) =>
+        {
+            var isDone = context.RequestServices.GetRequiredService<ProviderSignOut>().IsState(state);
+            context.Response.Redirect(isDone ? "/sign-in?out=provider" : "/sign-in");
+        }).ExcludeFromDescription();
+    }
+
+    private async Task LeaveAsync(HttpContext context)
+    {
+        string? address;
+        try
+        {
+            address = (await metadata.GetConfigurationAsync(context.RequestAborted)).EndSessionEndpoint;
+        }
+        catch (InvalidOperationException)
+        {
+            await RefusalWriter.WriteAsync(context, ProviderSignIn.Away);
+            return;
+        }
+
+        var isUsable = Uri.TryCreate(address, UriKind.Absolute, out var there) && (there.Scheme == Uri.UriSchemeHttps || there is { IsLoopback: true, Scheme: "http" });
+        if (!isUsable)
+        {
+            await RefusalWriter.WriteAsync(context, none);
+            return;
+        }
+
+        context.Response.Headers.CacheControl = "no-store";
+        context.Response.Redirect(QueryHelpers.AddQueryString(address!, new Dictionary<string, string?>
+        {
+            ["client_id"] = options.OidcClientId, ["post_logout_redirect_uri"] = publicAddress.Value + ReturnPath,
+            ["state"] = protector.Protect($"{(clock.GetUtcNow() + lifetime).ToUnixTimeMilliseconds()}"),
+        }));
+    }
+
+    /// <summary>Whether this server sent somebody to the provider with it, a short time ago.</summary>
+    private bool IsState(string? state)
+    {
+        try
+        {
+            return state is { Length: > 0 and < 1024 } && DateTimeOffset.FromUnixTimeMilliseconds(long.Parse(protector.Unprotect(state))) > clock.GetUtcNow();
+        }
+        catch (CryptographicException)
+        {
+            return false;
+        }
+    }
+
+    private static readonly Refusal none = new(RefusalCode.NotFound,
+        "Your identity provider does not say how to sign out there. You are signed out here; sign out on the provider's own pages.", "no end_session_endpoint");
+}
