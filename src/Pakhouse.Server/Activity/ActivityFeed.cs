@@ -120,7 +120,7 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
     private static readonly string[] auth =
     [
         Did.Login, Did.LoginFailed, Did.Logout, Did.SwitchOrganization, Did.PasswordReset, Did.PasswordChange, Did.SecondFactorAdd, Did.SecondFactorRemove,
-        Did.PasskeyAdd, Did.PasskeyRemove, Did.SessionEnd, Did.RecoveryCodes, Did.ProviderBind, Did.ProviderUnbind,
+        Did.PasskeyAdd, Did.PasskeyRemove, Did.SessionEnd, Did.RecoveryCodes, Did.ProviderBind, Did.ProviderUnbind, Did.MailUndelivered,
     ];
 
     /// <summary>In the statement itself: a list as a parameter is another thing on each of the two databases.</summary>

@@ -9,6 +9,7 @@ public static class Did
     public const string OrganizationCreate = "Organization Create", OrganizationUpdate = "Organization Update", OrganizationDelete = "Organization Delete";
     public const string OrganizationDisable = "Organization Disable", OrganizationEnable = "Organization Enable", PolicyUpdate = "Policy Update";
     public const string InviteCreate = "Invite Create", InviteAgain = "Invite Re-Invite", InviteUpdate = "Invite Update", InviteDelete = "Invite Delete", InviteAccept = "Invite Accept";
+    public const string InviteUndelivered = "Invite Undelivered";
     public const string MemberAssign = "Member Assign", MemberRemove = "Member Remove", MemberLeave = "Member Leave", MemberRoleUpdate = "Member Role Update";
     public const string KeyCreate = "PAT Create", KeyRevoke = "PAT Revoke", KeyRotate = "PAT Rotate", KeySuspend = "PAT Suspend", KeyResume = "PAT Resume", KeyLeak = "PAT Leak", KeyExpire = "PAT Expire";
     public const string ApiKeyCreate = "API Key Create", ApiKeyUpdate = "API Key Update", ApiKeyRevoke = "API Key Revoke", ApiKeyRotate = "API Key Rotate", ApiKeyExpire = "API Key Expire";
@@ -22,6 +23,7 @@ public static class Did
     public const string PasswordReset = "Password Reset", PasswordChange = "Password Change", SecondFactorAdd = "Second Factor Add", SecondFactorRemove = "Second Factor Remove";
     public const string PasskeyAdd = "Passkey Add", PasskeyRemove = "Passkey Remove", SessionEnd = "Session End", RecoveryCodes = "Recovery Codes Renew";
     public const string ProviderBind = "Provider Bind", ProviderUnbind = "Provider Unbind";
+    public const string MailUndelivered = "Mail Undelivered";
 }
 
 /// <summary>

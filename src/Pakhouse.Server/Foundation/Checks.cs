@@ -81,6 +81,13 @@ public static partial class Checks
     private static bool IsForbidden(Rune rune) => Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator
         || rune.Value is (>= 0x202A and <= 0x202E) or (>= 0x2066 and <= 0x2069) or (>= 0xFFF9 and <= 0xFFFB) || (rune.Value & 0xFFFE) == 0xFFFE;
 
+    /// <summary>What begins a new line, or does something else than to be read.</summary>
+    internal static bool IsBreak(Rune rune) => Rune.GetUnicodeCategory(rune)
+        is UnicodeCategory.Control or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator;
+
+    /// <summary>Directions, tags and other characters without a form of their own; not the joiners, without which some scripts cannot be written.</summary>
+    internal static bool IsFormat(Rune rune) => Rune.GetUnicodeCategory(rune) == UnicodeCategory.Format && rune.Value is not (0x200C or 0x200D);
+
     /// <summary>False: blanks, marks and everything that has no ink.</summary>
     internal static bool IsVisible(Rune rune) => Rune.GetUnicodeCategory(rune) switch
     {

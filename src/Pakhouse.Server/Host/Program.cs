@@ -88,7 +88,7 @@ public static class Program
         services.AddSingleton<Callers>().AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<ActivityFeed>();
         services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
         services.AddSingleton<WebhookSecrets>().AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddHosted<WebhookSender>();
-        services.AddSingleton<Mails>().AddSingleton<WebhookMakers>().AddHosted<MailSender>();
+        services.AddSingleton<Mails>().AddSingleton<IMailLoss, LostMails>().AddSingleton<WebhookMakers>().AddHosted<MailSender>();
         ApiDocument.Add(services);
 
         services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");

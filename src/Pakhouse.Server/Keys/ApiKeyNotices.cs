@@ -28,10 +28,10 @@ public sealed class ApiKeyNotices(Database database, KeyLifecycle lifecycle, Mai
             {
                 await mails.EnqueueAsync(transaction, email, new MailContent($"API key “{key.Name}” of {key.OrganizationName} expires on {When.Date(key.ExpiresAt)}",
                     $"""
-                    The API key “{key.Name}” ({key.Id}) of {key.OrganizationName} expires on {key.ExpiresAt.UtcDateTime:d MMM yyyy, HH:mm} UTC. From then on the services that hold it get no tokens.
+                    The API key “{key.Name}” ({key.Id}) of {key.OrganizationName} expires on {key.ExpiresAt}. From then on the services that hold it get no tokens.
 
                     Rotate it to give them a new secret; the present one can work on beside it for a while:
-                    {address.Value}{Links.Security(key.OrganizationId)}
+                    {MailText.Link(address, Links.Security(key.OrganizationId))}
 
                     You get this message because you are an owner of {key.OrganizationName}.
                     """));

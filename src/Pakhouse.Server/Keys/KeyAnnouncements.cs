@@ -53,7 +53,7 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
         foreach (var (target, action, organizationId) in rows) ActivityLog.Note(transaction, actor, action, organizationId, target);
     }
 
-    private async Task MailAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeyMail mail, KeySet keys, KeyFacts facts)
+    private async Task MailAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeyMail whom, KeySet keys, KeyFacts facts)
     {
         var changed = (await transaction.Connection!.QueryAsync<MailedKey>(
             $"""
@@ -68,17 +68,17 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
             WHERE {keys.Where}
             ORDER BY k.created_at DESC, k.id
             """, keys.With(new { }), transaction)).AsList();
-        var now = clock.GetUtcNow();
+        var mail = new KeyMails(cause, facts, await Doer.NameAsync(transaction, actor), clock.GetUtcNow(), address);
         // Whoever did it to a key of their own knows; whoever proved a secret need not be its holder.
         bool IsKnown(MailedKey key) => key.UserId == actor.UserId && actor.KeyId is null;
         var personal = changed.Where(key => key.IsPersonal && key.Email.Length > 0 && !IsKnown(key));
         foreach (var holder in personal.GroupBy(key => key.Email, StringComparer.Ordinal))
-            if (KeyMails.ToHolder(cause, [.. holder], facts, address.Value, now) is { } content)
+            if (mail.ToHolder([.. holder]) is { } content)
                 await mails.EnqueueAsync(transaction, holder.Key, content);
 
-        if (mail != KeyMail.HolderOrOwners) return;
+        if (whom != KeyMail.HolderOrOwners) return;
         foreach (var own in changed.Where(key => !key.IsPersonal).GroupBy(key => key.OrganizationId))
-            if (KeyMails.ToOwners(cause, [.. own], facts, address.Value) is { } content)
+            if (mail.ToOwners([.. own]) is { } content)
                 foreach (var owner in await Owners.EmailsAsync(transaction, own.Key))
                     await mails.EnqueueAsync(transaction, owner, content);
     }

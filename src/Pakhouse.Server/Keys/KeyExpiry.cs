@@ -87,12 +87,12 @@ public sealed class KeyExpiry(Database database, KeyLifecycle lifecycle, Mails m
         $"""
         Hello {key.UserName},
 
-        your key “{key.Name}” ({key.Id}) in {key.OrganizationName} expires on {When.Exact(key.ExpiresAt)}.
-        {(key.LastUsedAt is { } usedAt ? $"It was last used on {When.Exact(usedAt)}{(key.Address is { Length: > 0 } from ? $" from {from}" : "")}." : "It was never used.")}
+        your key “{key.Name}” ({key.Id}) in {key.OrganizationName} expires on {key.ExpiresAt}.
+        {KeyMails.LastUse(key.LastUsedAt, key.Address)}
 
         If it is still needed, rotate it: you get a new key, and this one works on while you put the new one in its place.
 
-        {address.Value}{Links.Key(key.OrganizationId, key.Id)}
+        {MailText.Link(address, Links.Key(key.OrganizationId, key.Id))}
         """);
 
     private sealed record Due

@@ -10,7 +10,7 @@ internal static class InvitationRows
     public static async Task<IReadOnlyList<Invitation>> SelectAsync(DbConnection connection, DbTransaction? transaction, string which, object parameters) =>
         [.. (await connection.QueryAsync<Row>(
             $"""
-            SELECT i.id, i.root_id, i.email, i.created_at, i.sent_at, p.expires_at, u.name AS invited_by,
+            SELECT i.id, i.root_id, i.email, i.created_at, i.sent_at, i.undelivered_at, p.expires_at, u.name AS invited_by,
                    p.invited_by AS sender_id, p.key_id, p.organization_id, o.name AS organization_name, p.roles
             FROM invitations i
             JOIN invitation_parts p ON p.invitation_id = i.id
@@ -28,6 +28,7 @@ internal static class InvitationRows
                 InvitedBy = rows.First().InvitedBy,
                 CreatedAt = rows.First().CreatedAt,
                 SentAt = rows.First().SentAt,
+                UndeliveredAt = rows.First().UndeliveredAt,
                 ExpiresAt = rows.Max(row => row.ExpiresAt),
                 OrganizationsAndRoles = [.. rows.Select(row => new OrganizationRoles(row.OrganizationId, row.Roles)
                 {
@@ -52,6 +53,7 @@ internal static class InvitationRows
         public string? KeyId { get; init; }
         public DateTimeOffset CreatedAt { get; init; }
         public DateTimeOffset SentAt { get; init; }
+        public DateTimeOffset? UndeliveredAt { get; init; }
         public DateTimeOffset ExpiresAt { get; init; }
         public Guid OrganizationId { get; init; }
         public string OrganizationName { get; init; } = "";

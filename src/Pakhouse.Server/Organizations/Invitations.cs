@@ -1,5 +1,4 @@
 using System.Data.Common;
-using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using Dapper;
@@ -32,6 +31,9 @@ public sealed record Invitation
 
     public DateTimeOffset CreatedAt { get; init; }
     public DateTimeOffset SentAt { get; init; }
+
+    /// <summary>When the message of <see cref="SentAt"/> was given up; null: it arrived, or is under way.</summary>
+    public DateTimeOffset? UndeliveredAt { get; init; }
 
     /// <summary>Of the part that lasts longest.</summary>
     public DateTimeOffset ExpiresAt { get; init; }
@@ -127,7 +129,7 @@ public sealed class Invitations(
                 "UPDATE invitation_parts SET roles = @roles, invited_by = @UserId, key_id = @KeyId WHERE invitation_id = @invitation AND organization_id = @id",
                 new { invitation = found.Value.Id, id, roles, actor.UserId, actor.KeyId }, transaction);
             await notices.WriteAsync(transaction, actor.KeyId,
-                new KeyChange(id, KeyChange.InvitationChanged, MailContent.Unlinked(found.Value.Email), null, found.Value.Id, before.Roles, roles));
+                new KeyChange(id, KeyChange.InvitationChanged, found.Value.Email, null, found.Value.Id, before.Roles, roles));
             await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteUpdate, id, found.Value.Id.ToString(), null, $"{before.Roles.Text} → {roles.Text}");
         }
 
@@ -143,7 +145,7 @@ public sealed class Invitations(
         {
             await InvitationRows.EndAsync(transaction, found.Value.Id, id);
             await notices.WriteAsync(transaction, actor.KeyId,
-                new KeyChange(id, KeyChange.InvitationWithdrawn, MailContent.Unlinked(found.Value.Email), null, found.Value.Id, roles, NameSet.Empty));
+                new KeyChange(id, KeyChange.InvitationWithdrawn, found.Value.Email, null, found.Value.Id, roles, NameSet.Empty));
             await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteDelete, id, found.Value.Id.ToString(), null, roles.Text);
         }
 
@@ -200,7 +202,7 @@ public sealed class Invitations(
         }
 
         await notices.WriteAsync(transaction, actor.KeyId,
-            [.. parts.Select(part => new KeyChange(part.OrganizationId, KeyChange.Invited, MailContent.Unlinked(email), null, invitation, NameSet.Empty, part.Roles))]);
+            [.. parts.Select(part => new KeyChange(part.OrganizationId, KeyChange.Invited, email, null, invitation, NameSet.Empty, part.Roles))]);
     }
 
     /// <summary>A new code, in a message; of the code only the hash stays.</summary>
@@ -211,26 +213,27 @@ public sealed class Invitations(
         if (await CountAsync(transaction, rootId, invitation.Email) is { } refusal) return refusal;
 
         var code = InvitationCode.Create();
-        await transaction.Connection!.ExecuteAsync("UPDATE invitations SET code_hash = @hash, sent_at = @now WHERE id = @id", new { id, hash = InvitationCode.Hash(code), now }, transaction);
+        await transaction.Connection!.ExecuteAsync("UPDATE invitations SET code_hash = @hash, sent_at = @now, undelivered_at = NULL WHERE id = @id", new { id, hash = InvitationCode.Hash(code), now }, transaction);
         var sender = actor.Credential is Credential.Session or Credential.Key
             ? await transaction.Connection!.QuerySingleAsync<Sender>("SELECT name, email FROM users WHERE id = @UserId", new { actor.UserId }, transaction)
             : null;
-        var root = MailContent.Unlinked(await transaction.Connection!.QuerySingleAsync<string>("SELECT name FROM organizations WHERE id = @rootId", new { rootId }, transaction));
-        var senderName = sender is null ? null : MailContent.Unlinked(sender.Name);
-        var places = invitation.OrganizationsAndRoles.Select(one => $"  {MailContent.Unlinked(one.OrganizationName)}: {(one.Roles.Count == 0 ? "member" : string.Join(", ", one.Roles.Select(options.Roles.NameOf)))}");
+        var root = await transaction.Connection!.QuerySingleAsync<string>("SELECT name FROM organizations WHERE id = @rootId", new { rootId }, transaction);
+        var places = invitation.OrganizationsAndRoles.Select(one =>
+            MailText.Of($"  {one.OrganizationName}: {(one.Roles.Count == 0 ? "member" : string.Join(", ", one.Roles.Select(options.Roles.NameOf)))}"));
+        var invites = sender is null ? MailText.Of($"You are invited to join {root}") : MailText.Of($"{sender.Name} ({sender.Email}) invites you to join {root}");
         await mails.EnqueueAsync(transaction, invitation.Email, new MailContent(
-            sender is null ? $"You are invited to {root}" : $"{senderName} invites you to {root}",
+            sender is null ? MailText.Of($"You are invited to {root}") : MailText.Of($"{sender.Name} invites you to {root}"),
             $"""
-            {(sender is null ? $"You are invited to join {root}" : $"{senderName} ({sender.Email}) invites you to join {root}")} at {publicAddress.Value}:
+            {invites} at {MailText.Server(publicAddress)}:
 
-            {string.Join('\n', places)}
+            {MailText.Join("\n", places)}
 
-            To accept, open this link. It works once, until {invitation.ExpiresAt.ToString("d MMMM yyyy, HH:mm", CultureInfo.InvariantCulture)} UTC:
+            To accept, open this link. It works once, until {invitation.ExpiresAt}:
 
-              {publicAddress.Value}/invitations/{code}
+              {MailText.Link(publicAddress, $"/invitations/{code}")}
 
             If you did not expect this, do nothing: without the link nothing happens.
-            """));
+            """), id);
         return null;
     }
 

@@ -4,25 +4,25 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>What a key changed in one organization. Values of <c>change</c> in the webhooks' message are never renamed.</summary>
-/// <param name="Person">As the mail names them.</param>
+/// <param name="Person">A name, or an address.</param>
 /// <param name="UserId">Null: an invited address, which may be nobody's.</param>
 internal sealed record KeyChange(Guid OrganizationId, string Change, string Person, Guid? UserId, Guid? InvitationId, NameSet Before, NameSet After)
 {
     public const string Invited = "invited", InvitationChanged = "invitation_changed", InvitationWithdrawn = "invitation_withdrawn", Accepted = "invitation_accepted";
     public const string Added = "added", Removed = "removed", RolesChanged = "roles_changed";
 
-    public string Words => Change switch
+    public MailText Words => Change switch
     {
-        Invited => $"invited {Person} ({Roles(After)})",
-        InvitationChanged => $"changed the invitation of {Person} ({Roles(Before)} → {Roles(After)})",
-        InvitationWithdrawn => $"withdrew the invitation of {Person}",
-        Accepted => $"made {Person} a member ({Roles(After)}): its invitation was accepted",
-        Added => $"made {Person} a member ({Roles(After)})",
-        Removed => $"removed {Person} ({Roles(Before)})",
-        _ => $"changed the roles of {Person} ({Roles(Before)} → {Roles(After)})",
+        Invited => MailText.Of($"invited {Person} ({Roles(After)})"),
+        InvitationChanged => MailText.Of($"changed the invitation of {Person} ({Roles(Before)} → {Roles(After)})"),
+        InvitationWithdrawn => MailText.Of($"withdrew the invitation of {Person}"),
+        Accepted => MailText.Of($"made {Person} a member ({Roles(After)}): its invitation was accepted"),
+        Added => MailText.Of($"made {Person} a member ({Roles(After)})"),
+        Removed => MailText.Of($"removed {Person} ({Roles(Before)})"),
+        _ => MailText.Of($"changed the roles of {Person} ({Roles(Before)} → {Roles(After)})"),
     };
 
-    private static string Roles(NameSet roles) => roles.Count == 0 ? "no roles" : string.Join(", ", roles);
+    internal static string Roles(NameSet roles) => roles.Count == 0 ? "no roles" : string.Join(", ", roles);
 }
 
 /// <summary>
@@ -39,7 +39,7 @@ public sealed class KeyNotices(Mails mails, PublicAddress address, TimeProvider 
             SELECT k.name, u.name AS user_name, u.kind AS user_kind FROM access_keys k
             JOIN memberships m ON m.id = k.membership_id JOIN users u ON u.id = m.user_id WHERE k.id = @keyId
             """, new { keyId }, transaction) ?? new Key();
-        var lines = new Dictionary<string, List<(Guid Organization, string Line)>>(StringComparer.Ordinal);
+        var lines = new Dictionary<string, List<(Guid Organization, MailText Line)>>(StringComparer.Ordinal);
         foreach (var change in changes)
         {
             await Events.WriteAsync(transaction, clock, EventTypes.MembershipChangedByKey, change.OrganizationId,
@@ -49,23 +49,23 @@ public sealed class KeyNotices(Mails mails, PublicAddress address, TimeProvider 
             foreach (var owner in await Owners.EmailsAsync(transaction, change.OrganizationId))
             {
                 if (!lines.TryGetValue(owner, out var list)) lines[owner] = list = [];
-                list.Add((change.OrganizationId, $"- {MailContent.Unlinked(place)}: {change.Words}"));
+                list.Add((change.OrganizationId, MailText.Of($"- {place}: {change.Words}")));
             }
         }
 
         foreach (var (owner, list) in lines) await mails.EnqueueAsync(transaction, owner, Mail(keyId, key, list));
     }
 
-    private MailContent Mail(string keyId, Key key, List<(Guid Organization, string Line)> changes) => new(
-        $"A key changed who is a member: “{MailContent.Unlinked(key.Name)}”",
+    private MailContent Mail(string keyId, Key key, List<(Guid Organization, MailText Line)> changes) => new(
+        $"A key changed who is a member: “{key.Name}”",
         $"""
-        The {(key.UserKind == "service" ? "API key" : "personal access key")} “{MailContent.Unlinked(key.Name)}” ({keyId}){(key.UserKind == "person" ? $" of {MailContent.Unlinked(key.UserName)}" : "")} did this:
+        The {(key.UserKind == "service" ? "API key" : "personal access key")} “{key.Name}” ({keyId}){(key.UserKind == "person" ? MailText.Of($" of {key.UserName}") : null)} did this:
 
-        {string.Join('\n', changes.Select(change => change.Line))}
+        {MailText.Join("\n", changes.Select(change => change.Line))}
 
         If a program of yours does this, there is nothing to do. If not, somebody may have found the key: delete it. This page lists all that it did, and takes back what it gave:
 
-        {address.Value}{Links.Key(changes[0].Organization, keyId)}/changes
+        {MailText.Link(address, Links.KeyChanges(changes[0].Organization, keyId))}
         """);
 
     private sealed record Key

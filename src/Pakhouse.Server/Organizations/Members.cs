@@ -8,7 +8,9 @@ namespace Pakhouse.Server;
 /// <para>Invariant: a membership that ended is never opened again, and its keys ended in the same transaction (R5). A root
 /// always has an owner who can sign in (R8); its sub-organizations have that owner too (R1).</para>
 /// </summary>
-public sealed class Members(Database database, PakhouseOptions options, KeyLifecycle lifecycle, KeyNotices notices, WebhookMakers makers, TimeProvider clock)
+public sealed class Members(
+    Database database, PakhouseOptions options, KeyLifecycle lifecycle, KeyNotices notices, WebhookMakers makers, Mails mails, PublicAddress address,
+    TimeProvider clock)
 {
     public const int PageSize = 50;
     public const int SearchLengthMax = 254;
@@ -27,7 +29,7 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
         if (found.MembershipId is not null)
             return new Refusal(RefusalCode.Conflict, "This person is a member of the organization already: change the roles instead.", "already a direct member");
 
-        await TellAsync(transaction, actor, organizationId, KeyChange.Added, userId, NameSet.Empty, roles);
+        await TellAsync(transaction, actor, standpoint.Value, KeyChange.Added, userId, NameSet.Empty, roles);
         return await InsertAsync(transaction, clock, actor, organizationId, userId, roles);
     });
 
@@ -39,7 +41,7 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
         if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
         if (await Grants.ToRemoveAsync(transaction, actor, standpoint.Value, current.Roles, current.RootRoles ?? NameSet.Empty, clock.GetUtcNow()) is { } notTheirs)
             return notTheirs;
-        await TellAsync(transaction, actor, organizationId, KeyChange.Removed, userId, current.Roles, NameSet.Empty);
+        await TellAsync(transaction, actor, standpoint.Value, KeyChange.Removed, userId, current.Roles, NameSet.Empty);
         return await EndAsync(transaction, actor, current) is { } refusal ? refusal : true;
     });
 
@@ -64,7 +66,7 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
 
         await transaction.Connection!.ExecuteAsync("UPDATE memberships SET roles = @roles WHERE id = @Id", new { roles, current.Id }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberRoleUpdate, organizationId, userId.ToString(), userId, $"{current.Roles.Text} → {roles.Text}");
-        if (!roles.Equals(current.Roles)) await TellAsync(transaction, actor, organizationId, KeyChange.RolesChanged, userId, current.Roles, roles);
+        if (!roles.Equals(current.Roles)) await TellAsync(transaction, actor, standpoint.Value, KeyChange.RolesChanged, userId, current.Roles, roles);
         return true;
     });
 
@@ -152,11 +154,23 @@ public sealed class Members(Database database, PakhouseOptions options, KeyLifec
     private static readonly Refusal lastOwner = new(RefusalCode.Conflict, "This is the organization's last owner: make somebody else an owner first.", "last owner (R8)");
     private static readonly Refusal notAMember = new(RefusalCode.NotFound, "This person is not a direct member of the organization.", "no current membership");
 
-    private async Task TellAsync(DbTransaction transaction, Actor actor, Guid organizationId, string change, Guid userId, NameSet before, NameSet after)
+    /// <summary>Owners learn what a key did; a member learns what somebody else did to them.</summary>
+    private async Task TellAsync(DbTransaction transaction, Actor actor, Standpoint organization, string change, Guid userId, NameSet before, NameSet after)
     {
-        if (actor.KeyId is null) return;
-        var name = await transaction.Connection!.QuerySingleAsync<string>("SELECT name FROM users WHERE id = @userId", new { userId }, transaction);
-        await notices.WriteAsync(transaction, actor.KeyId, new KeyChange(organizationId, change, MailContent.Unlinked(name), userId, null, before, after));
+        var id = organization.OrganizationId;
+        var (name, email) = await transaction.Connection!.QuerySingleAsync<(string, string)>(
+            "SELECT name, CASE WHEN disabled_at IS NULL AND deleted_at IS NULL THEN email ELSE '' END FROM users WHERE id = @userId", new { userId }, transaction);
+        if (actor.KeyId is not null) await notices.WriteAsync(transaction, actor.KeyId, new KeyChange(id, change, name, userId, null, before, after));
+        if (email.Length == 0 || (userId == actor.UserId && actor.KeyId is null)) return;
+        var (by, now) = (await Doer.NameAsync(transaction, actor), clock.GetUtcNow());
+        var content = change switch
+        {
+            KeyChange.Removed => MemberMails.Removed(by, organization.OrganizationName, now),
+            KeyChange.RolesChanged => MemberMails.RolesChanged(
+                by, organization.OrganizationName, before, after, now, MailText.Link(address, Links.Security(id))),
+            _ => null,
+        };
+        if (content is not null) await mails.EnqueueAsync(transaction, email, content);
     }
 
     private static Task<Membership?> CurrentAsync(DbTransaction transaction, Guid organizationId, Guid userId) =>

@@ -14,7 +14,9 @@ namespace Pakhouse.Server;
 /// <para>Invariant: a message waits in the table until a server took it, and no longer than <see cref="GivenUpAfter"/>. No log line holds a recipient, a
 /// subject or a word of a message; a server's own words could, so of them only the status is kept.</para>
 /// </summary>
-public sealed partial class MailSender(Database database, Mails mails, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock, ILogger<MailSender> log) : Recurring(TimeSpan.FromSeconds(2), clock, log)
+public sealed partial class MailSender(
+    Database database, Mails mails, IMailLoss loss, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock, ILogger<MailSender> log)
+    : Recurring(TimeSpan.FromSeconds(2), clock, log)
 {
     public static readonly TimeSpan GivenUpAfter = TimeSpan.FromDays(3);
 
@@ -35,22 +37,22 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
     public override async Task RunAsync()
     {
         await turn.WaitAsync();
-        Dictionary<Task, Candidate> underWay = [];
+        List<(Task Delivery, Candidate Of)> underWay = []; // tasks that ended at once can be one and the same
         using var connections = new SmtpConnections(options, SmtpTimeoutMilliseconds);
         try
         {
             while (true)
             {
-                foreach (var due in await ClaimAsync([.. underWay.Values])) underWay.Add(DeliverAsync(connections, due), Candidate.Of(due));
+                foreach (var due in await ClaimAsync([.. underWay.Select(one => one.Of)])) underWay.Add((DeliverAsync(connections, due), Candidate.Of(due)));
                 if (underWay.Count == 0) break;
                 // Or after a while, because something else may have become due.
                 using var done = new CancellationTokenSource();
-                await Task.WhenAny([.. underWay.Keys, Task.Delay(TimeSpan.FromSeconds(2), Clock, done.Token)]);
+                await Task.WhenAny([.. underWay.Select(one => one.Delivery), Task.Delay(TimeSpan.FromSeconds(2), Clock, done.Token)]);
                 await done.CancelAsync();
-                foreach (var delivery in underWay.Keys.Where(delivery => delivery.IsCompleted).ToList())
+                foreach (var ended in underWay.Where(one => one.Delivery.IsCompleted).ToList())
                 {
-                    underWay.Remove(delivery);
-                    await delivery; // a database that is away
+                    underWay.Remove(ended);
+                    await ended.Delivery; // a database that is away
                 }
             }
 
@@ -58,7 +60,7 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
         }
         finally
         {
-            await Task.WhenAll(underWay.Keys).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.WhenAll(underWay.Select(one => one.Delivery)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             turn.Release();
         }
     }
@@ -89,7 +91,7 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
             $"""
             UPDATE mails SET due_at = @until, attempts = attempts + 1
             WHERE id IN ({string.Join(", ", Enumerable.Range(0, ids.Count).Select(i => $"@id{i}"))}) AND due_at <= @now
-            RETURNING id, recipient, content, created_at, attempts
+            RETURNING id, recipient, content, created_at, attempts, invitation_id
             """, parameters, transaction))).OrderBy(due => due.Id)];
     }
 
@@ -121,7 +123,7 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
         catch (SmtpCommandException e) when (IsFinal(e))
         {
             connections.Return(connection);
-            await ForgetAsync(due);
+            await GiveUpAsync(due, "the server of the recipient takes nothing for this address");
             LogRefused(due.Id, (int)e.StatusCode);
         }
         catch (Exception e) when (e is CommandException or ProtocolException or ServiceNotConnectedException or ServiceNotAuthenticatedException or AuthenticationException or SslHandshakeException
@@ -181,11 +183,19 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
         }
         catch (Exception e) when (e is ParseException or System.Security.Cryptography.CryptographicException)
         {
-            await ForgetAsync(due);
+            await GiveUpAsync(due, "it cannot be addressed");
             LogUnusable(due.Id, e.GetType().Name);
             return null;
         }
     }
+
+    /// <summary>It is gone, and whoever has to know of it is told, in one transaction.</summary>
+    private Task<bool> GiveUpAsync(Due due, string why) => database.WriteAsync(async transaction =>
+    {
+        if (await transaction.Connection!.ExecuteAsync("DELETE FROM mails WHERE id = @Id", new { due.Id }, transaction) == 0) return false;
+        await loss.TellAsync(transaction, new LostMail(due.Recipient, due.InvitationId, due.CreatedAt, why));
+        return true;
+    });
 
     private Task<int> ForgetAsync(Due due) => database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync("DELETE FROM mails WHERE id = @Id", new { due.Id }, transaction));
 
@@ -195,7 +205,7 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
         var now = Clock.GetUtcNow();
         if (now - due.CreatedAt >= GivenUpAfter)
         {
-            await ForgetAsync(due);
+            await GiveUpAsync(due, $"no server took it in {(int)GivenUpAfter.TotalDays} days");
             LogGivenUp(due.Id, due.Attempts, why);
             return;
         }
@@ -223,6 +233,7 @@ public sealed partial class MailSender(Database database, Mails mails, PakhouseO
         public byte[] Content { get; init; } = [];
         public DateTimeOffset CreatedAt { get; init; }
         public long Attempts { get; init; }
+        public Guid? InvitationId { get; init; }
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Message {MailId} was not sent at attempt {Attempts} ({Why}); the next is at {DueAt:u}")]

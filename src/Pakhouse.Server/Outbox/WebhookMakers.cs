@@ -32,13 +32,13 @@ public sealed class WebhookMakers(Mails mails, PublicAddress address, TimeProvid
     }
 
     private MailContent Mail(Made webhook) => new(
-        $"Who made a webhook of {MailContent.Unlinked(webhook.Name)} has left",
+        $"Who made a webhook of {webhook.Name} has left",
         $"""
-        The person who made a webhook of {MailContent.Unlinked(webhook.Name)} is no longer a member, or can no longer sign in. The webhook works on.
+        The person who made a webhook of {webhook.Name} is no longer a member, or can no longer sign in. The webhook works on.
 
         That person may still know where it sends to, and its secret. Look at its address, and give it a new secret or delete it:
 
-        {address.Value}/organizations/{webhook.OrganizationId}/webhooks/{webhook.Id}
+        {MailText.Link(address, $"/organizations/{webhook.OrganizationId}/webhooks/{webhook.Id}")}
         """);
 
     private sealed record Made

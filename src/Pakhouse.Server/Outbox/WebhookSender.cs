@@ -232,13 +232,13 @@ public sealed partial class WebhookSender(
         await ActivityLog.WriteAsync(
             transaction, Clock, Actor.Operator, Did.WebhookUpdate, organizationId, message.WebhookId.ToString(), detail: "disabled after failures");
         foreach (var owner in await Owners.EmailsAsync(transaction, organizationId))
-            await mails.EnqueueAsync(transaction, owner, new MailContent("A webhook was disabled",
+            await mails.EnqueueAsync(transaction, owner, new MailContent($"A webhook was disabled",
                 $"""
                 The webhook to {new Uri(message.Webhook.Url).Host} could not be delivered to for a long time, so it was disabled. The last attempt: {error}
 
                 When the receiver works again, enable it here. What was not delivered, and what happens while it is off, stays in the list
-                for {Kept.TotalDays} days and can be sent again:
-                {address.Value}/organizations/{organizationId}/webhooks/{message.WebhookId}
+                for {(long)Kept.TotalDays} days and can be sent again:
+                {MailText.Link(address, $"/organizations/{organizationId}/webhooks/{message.WebhookId}")}
                 """));
     }
 

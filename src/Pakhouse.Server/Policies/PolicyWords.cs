@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Pakhouse.Server;
 
 /// <summary>One rule as people read it.</summary>
@@ -54,12 +52,18 @@ public static class PolicyWords
     internal static MailContent Warning(Standpoint organization, DateTimeOffset at, IReadOnlyList<AffectedKey> keys)
     {
         const int listed = 50;
-        var text = new StringBuilder($"The policy for personal access keys of {organization.OrganizationName} changes on {When.Exact(at)}. It affects {When.Count(keys.Count, "key")} of yours:\n\n");
-        foreach (var key in keys.Take(listed))
-            text.Append($"- {key.Key.Name} ({key.Key.Id}) in {key.Key.OrganizationName}: {EffectWords(key.Effect)}{(key.EndsAt is { } end ? $", on {When.Exact(end)}" : "")}. Rule: {key.Rule.Title()}.\n");
-        if (keys.Count > listed) text.Append($"- and {keys.Count - listed} more\n");
-        text.Append("\nThe Security page of the dashboard shows the policy. Generate keys that keep to it, and give them to your programs before that time; ask an owner of the organization if you cannot.\n");
-        return new($"{organization.OrganizationName}: {When.Count(keys.Count, "key")} of yours {(keys.Count == 1 ? "is" : "are")} affected by a change of policy", text.ToString());
+        var lines = keys.Take(listed).Select(key =>
+        {
+            var end = key.EndsAt is { } at ? MailText.Of($", on {at}") : null;
+            return MailText.Of($"- {key.Key.Name} ({key.Key.Id}) in {key.Key.OrganizationName}: {EffectWords(key.Effect)}{end}. Rule: {key.Rule.Title()}.\n");
+        });
+        return new($"{organization.OrganizationName}: {When.Count(keys.Count, "key")} of yours {(keys.Count == 1 ? "is" : "are")} affected by a change of policy",
+            $"""
+            The policy for personal access keys of {organization.OrganizationName} changes on {at}. It affects {When.Count(keys.Count, "key")} of yours:
+
+            {MailText.Join("", lines)}{(keys.Count > listed ? MailText.Of($"- and {keys.Count - listed} more\n") : null)}
+            The Security page of the dashboard shows the policy. Generate keys that keep to it, and give them to your programs before that time; ask an owner of the organization if you cannot.
+            """);
     }
 
     private static string? Days(int? days) => days is { } number ? When.Count(number, "day") : null;

@@ -95,7 +95,7 @@ public sealed class InvitationAnswers(Database database, Users users, PasswordWo
             await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteAccept, id, invitation.Id.ToString(), actor.UserId, living.Text);
             await Members.InsertAsync(transaction, clock, actor, id, actor.UserId!.Value, living);
             await notices.WriteAsync(transaction, part.KeyId,
-                new KeyChange(id, KeyChange.Accepted, MailContent.Unlinked(invitation.Email), actor.UserId, invitation.Id, NameSet.Empty, living));
+                new KeyChange(id, KeyChange.Accepted, invitation.Email, actor.UserId, invitation.Id, NameSet.Empty, living));
         }
 
         // What had expired, or was sent by somebody who could not send it now, is over with it: the code is used.

@@ -63,7 +63,7 @@ public sealed class Passwords(Database database, Users users, PasswordSignIn sig
             await transaction.Connection!.ExecuteAsync("DELETE FROM password_resets WHERE created_at <= @since", new { since = now - LinkLifetime }, transaction);
             await transaction.Connection!.ExecuteAsync("INSERT INTO password_resets (hash, user_id, created_at) VALUES (@hash, @userId, @now)",
                 new { hash = Hash(code), userId = isSent && isOpen ? user!.Id : (Guid?)null, now }, transaction);
-            await mails.EnqueueAsync(transaction, isSent && isOpen ? user!.Email : "", SignInMails.Reset($"{publicAddress.Value}/reset-password?code={code}", LinkLifetime));
+            await mails.EnqueueAsync(transaction, isSent && isOpen ? user!.Email : "", SignInMails.Reset(publicAddress, code, LinkLifetime));
             await transaction.Connection!.ExecuteAsync("DELETE FROM mails WHERE recipient = ''", transaction: transaction);
             return true;
         });

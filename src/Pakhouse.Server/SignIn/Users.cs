@@ -22,7 +22,9 @@ public sealed record User
 /// People: their rows, their passwords and their end. Hashing, the rules for passwords and the normal form of
 /// addresses are ASP.NET Core Identity's. Which organization a person belongs to is <see cref="Members"/>' business.
 /// </summary>
-public sealed class Users(Database database, Members members, WebhookMakers makers, KeyLifecycle lifecycle, IPasswordHasher<User> hasher, PasswordRules rules, ILookupNormalizer normalizer, TimeProvider clock)
+public sealed class Users(
+    Database database, Members members, WebhookMakers makers, KeyLifecycle lifecycle, IPasswordHasher<User> hasher, PasswordRules rules,
+    ILookupNormalizer normalizer, Mails mails, PublicAddress address, TimeProvider clock)
 {
     public const int EmailLengthMax = EmailAddress.LengthMax;
     public const int NameLengthMax = 100;
@@ -67,12 +69,22 @@ public sealed class Users(Database database, Members members, WebhookMakers make
     public Task<Outcome<bool>> SetDisabledAsync(Actor actor, Guid id, bool disabled) => database.ChangeAsync<bool>(async transaction =>
     {
         if (Guard.Demand(actor, Permission.DisableUser) is { } refused) return refused;
+        var before = await transaction.Connection!.QuerySingleOrDefaultAsync<User>(
+            $"SELECT {Columns} FROM users WHERE id = @id AND kind = 'person' AND deleted_at IS NULL", new { id }, transaction);
         var changed = await transaction.Connection!.ExecuteAsync("UPDATE users SET disabled_at = @at, security_stamp = @stamp WHERE id = @id AND deleted_at IS NULL",
             new { id, at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null, stamp = NewStamp() }, transaction);
         if (changed == 0) return notFound;
         await lifecycle.FollowAsync(transaction, actor, disabled ? KeyCause.UserDisabled : KeyCause.UserEnabled, KeySet.OfUser(id));
         await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? Did.UserDisable : Did.UserEnable, null, id.ToString());
         if (disabled) await makers.TellAsync(transaction, actor, id);
+        if (before is not null && before.DisabledAt is not null != disabled)
+        {
+            var (by, now) = (await Doer.NameAsync(transaction, actor), clock.GetUtcNow());
+            await mails.EnqueueAsync(transaction, before.Email, disabled
+                ? MemberMails.Disabled(by, now, MailText.Server(address))
+                : MemberMails.Enabled(by, now, MailText.Link(address, "/sign-in")));
+        }
+
         return true;
     });
 

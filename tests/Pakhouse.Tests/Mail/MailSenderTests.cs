@@ -61,7 +61,7 @@ public static class MailSenderTests
             await using var smtp = new SmtpListener();
             await using var server = await TestServer.StartAsync(smtp.Settings);
             for (var i = 0; i < 25; i++) await EnqueueAsync(server, $"Number {i}", "x", $"ada@elsewhere{i % 5}.example");
-            using var second = new MailSender(server.Get<Database>(), server.Get<Mails>(), server.Get<PakhouseOptions>(), server.Get<PublicAddress>(), server.Clock, Microsoft.Extensions.Logging.Abstractions.NullLogger<MailSender>.Instance);
+            using var second = new MailSender(server.Get<Database>(), server.Get<Mails>(), server.Get<IMailLoss>(), server.Get<PakhouseOptions>(), server.Get<PublicAddress>(), server.Clock, Microsoft.Extensions.Logging.Abstractions.NullLogger<MailSender>.Instance);
             await Task.WhenAll(server.Get<MailSender>().RunAsync(), second.RunAsync());
             Assert.Equal(25, smtp.Messages.Count);
             Assert.Equal(25, smtp.Messages.Select(message => message.Data).Distinct().Count());
@@ -220,9 +220,16 @@ public static class MailSenderTests
 
     private static Task<bool> EnqueueAsync(TestServer server, string subject, string text, string recipient = Recipient) => server.Get<Database>().WriteAsync(async transaction =>
     {
-        await server.Get<Mails>().EnqueueAsync(transaction, recipient, new MailContent(subject, text));
+        await server.Get<Mails>().EnqueueAsync(transaction, recipient, new MailContent(Literal(subject), Literal(text)));
         return true;
     });
+
+    private static MailText Literal(string words)
+    {
+        var text = new MailText(0, 0);
+        text.AppendLiteral(words);
+        return text;
+    }
 
     /// <summary>The receiving side of RFC 5321, as far as a sender sees it, on a port of its own.</summary>
     private sealed class SmtpListener : IAsyncDisposable

@@ -59,11 +59,44 @@ public static class PostfixTests
         }
     }
 
+    public class Given_up
+    {
+        [Fact]
+        public async Task An_invitation_that_no_server_takes_is_told_to_its_sender_and_stands_in_the_record()
+        {
+            await using var postfix = await Postfix.StartAsync("127.0.0.1", isExpired: false);
+            await using var server = await TestServer.StartAsync([.. postfix.Settings("127.0.0.1"), "--Pakhouse:MailFrom=keys@acme.example"]);
+            var acme = await server.AddAcmeAsync();
+            var owner = Actor.Session(acme.Owner);
+            foreach (var email in (string[])["nobody@here.example", "ada@here.example"]) // the second is the control
+                Assert.False((await server.Invitations.InviteAsync(owner, acme.Root, email, [new(acme.Root, NameSet.Empty)])).IsRefused);
+            await server.Get<MailSender>().RunAsync();
+            var invitations = (await server.Invitations.ListAsync(owner, acme.Root)).Value;
+            Assert.Equal([("ada@here.example", false), ("nobody@here.example", true)], invitations.Select(one => (one.Email, one.UndeliveredAt is not null)));
+            Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{Did.InviteUndelivered}' AND organization_id = '{acme.Root}'"));
+            Assert.Equal(1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails WHERE recipient = 'person1@acme.example'"));
+
+            // Sent once more, it is under way again.
+            Assert.False((await server.Invitations.SendAgainAsync(owner, acme.Root, "nobody@here.example")).IsRefused);
+            Assert.All((await server.Invitations.ListAsync(owner, acme.Root)).Value, one => Assert.Null(one.UndeliveredAt));
+        }
+
+        [Fact]
+        public async Task Any_other_mail_to_a_person_that_no_server_takes_stands_in_the_record()
+        {
+            await using var postfix = await Postfix.StartAsync("127.0.0.1", isExpired: false);
+            await using var server = await TestServer.StartAsync([.. postfix.Settings("127.0.0.1"), "--Pakhouse:MailFrom=keys@acme.example"]);
+            var user = (await server.Users.CreateAsync(Actor.Operator, "nobody@here.example", "Nobody", TestServer.Password)).Value;
+            await SendAsync(server, "nobody@here.example");
+            Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{Did.MailUndelivered}' AND subject_user_id = '{user}'"));
+        }
+    }
+
     private static async Task SendAsync(TestServer server, string recipient)
     {
         await server.Get<Database>().WriteAsync(async transaction =>
         {
-            await server.Get<Mails>().EnqueueAsync(transaction, recipient, new MailContent("Hello", "A text"));
+            await server.Get<Mails>().EnqueueAsync(transaction, recipient, new MailContent($"Hello", $"A text"));
             return true;
         });
         await server.Get<MailSender>().RunAsync();

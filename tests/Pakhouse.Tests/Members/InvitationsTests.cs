@@ -23,7 +23,7 @@ public static partial class InvitationsTests
 
             var mail = (await server.MailsToAsync(New)).Single();
             Assert.Equal("Person 1 invites you to Acme", mail.Subject);
-            foreach (var part in (string[])["Person 1 (person1@acme.example)", "Acme: member", "Mobile: Builder, Viewer", "9 November 2026, 09:00 UTC", $"{server.Address}/invitations/"])
+            foreach (var part in (string[])["Person 1 (person1@ acme. example)", "Acme: member", "Mobile: Builder, Viewer", "9 Nov 2026, 09:00 UTC", $"{server.Address}/invitations/"])
                 Assert.Contains(part, mail.TextBody, StringComparison.Ordinal);
             var code = await CodeAsync(server);
             Assert.DoesNotContain(server.Log.Lines, line => line.Contains(code, StringComparison.Ordinal) || line.Contains(New, StringComparison.OrdinalIgnoreCase));

@@ -1,0 +1,37 @@
+namespace Pakhouse.Server;
+
+/// <summary>What people are written when somebody else changed where they belong, what they may do, or whether they can sign in at all.</summary>
+internal static class MemberMails
+{
+    public static MailContent Removed(MailText by, string place, DateTimeOffset at) => new($"You are no member of {place} any more",
+        $"""
+        {by} removed you from {place} on {at}. Keys that you had there have ended with your membership.
+
+        If you think that this is a mistake, ask an owner of {place}.
+        """);
+
+    public static MailContent RolesChanged(MailText by, string place, NameSet before, NameSet after, DateTimeOffset at, MailText link) => new(
+        $"Your roles in {place} were changed",
+        $"""
+        {by} changed your roles in {place} on {at}.
+
+          Before: {KeyChange.Roles(before)}
+          Now:    {KeyChange.Roles(after)}
+
+        Your keys there can do what your roles allow, from now on:
+        {link}
+        """);
+
+    public static MailContent Disabled(MailText by, DateTimeOffset at, MailText server) => new($"Your account was disabled",
+        $"""
+        {by} disabled your account at {server} on {at}. You are signed out everywhere, and your keys get no tokens.
+
+        If you think that this is a mistake, ask who runs that server.
+        """);
+
+    public static MailContent Enabled(MailText by, DateTimeOffset at, MailText link) => new($"Your account was enabled",
+        $"""
+        {by} enabled your account on {at}. You can sign in again, and your keys work again:
+        {link}
+        """);
+}
