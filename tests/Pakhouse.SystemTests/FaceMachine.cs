@@ -54,12 +54,13 @@ public sealed partial class FaceMachine : IDisposable
     [InlineData(-10, -1, "Endpoints:Https:Certificate", false, "has expired")]
     [InlineData(-1, 10, "Certificates:Default", false, null)]
     [InlineData(-1, 10, "Certificates:Default", true, null)]
-    public async Task Certificate_that_no_client_takes_now_is_told_in_one_line_and_a_good_one_serves(int fromDays, int untilDays, string place, bool isPem, string? expected)
+    public async Task Certificate_that_no_client_takes_now_is_told_in_one_line_and_a_good_one_serves(
+        int fromDays, int untilDays, string place, bool isPem, string? expected)
     {
         string[] settings =
         [
             "--Pakhouse:Listen=https://127.0.0.1:0", .. MakeCertificate(fromDays, untilDays, $"--Kestrel:{place}", isPem),
-            .. place.StartsWith("Endpoints", StringComparison.Ordinal) ? ["--Kestrel:Endpoints:Https:Url=https://127.0.0.1:0"] : Array.Empty<string>(),
+            .. place.StartsWith('E') ? ["--Kestrel:Endpoints:Https:Url=https://127.0.0.1:0"] : Array.Empty<string>(),
         ];
         if (expected is null)
         {
@@ -70,7 +71,8 @@ public sealed partial class FaceMachine : IDisposable
 
         var ended = await RunningServer.RunAsync([], Folder, settings);
         Assert.Equal(1, ended.ExitCode);
-        Assert.Contains($"The certificate in Kestrel:{place}:Path {expected}", Assert.Single(ended.Errors.Trim().Split('\n')), StringComparison.Ordinal);
+        var line = Assert.Single(ended.Errors.Trim().Split('\n'));
+        Assert.Contains($"The certificate in Kestrel:{place}:Path {expected}", line, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", ended.All, StringComparison.Ordinal);
         Assert.False(Directory.Exists(Folder));
     }
@@ -85,7 +87,7 @@ public sealed partial class FaceMachine : IDisposable
         try
         {
             Assert.Equal("ready", await machine.StandardOutput.ReadLineAsync().WaitAsync(Tool.Patience));
-            string[] there = [.. Environment.IsPrivilegedProcess ? Array.Empty<string>() : [Tool.Require("sudo", "sudo"), "-nE"], Tool.Require("nsenter", "util-linux"), "-t", $"{machine.Id}", "-m", "--"];
+            var there = Into(machine.Id);
             string good, doomed;
             await using (var first = RunningServer.Launch([], Folder, [], null, there))
             {
@@ -190,18 +192,22 @@ public sealed partial class FaceMachine : IDisposable
     /// <param name="before">$FOLDER: the data folder; $HERE: the folder around it; AS: the user to be.</param>
     private string[] Inside(string before) =>
     [
-        // Only root can become somebody else, and mount.
-        .. Environment.IsPrivilegedProcess ? Array.Empty<string>() : [Tool.Require("sudo", "sudo"), "-nE"],
+        .. AsRoot,
         Tool.Require("unshare", "util-linux"), "-m", Tool.Bash, "-euc",
         $"FOLDER={Folder}; HERE={temporary.FullName}; STRANGER={Stranger}; AS=; mount --make-rprivate /\n{before}\n" +
         $"if [ -n \"$AS\" ]; then exec setpriv --reuid=$AS --regid=$AS --clear-groups -- \"$@\"; else exec \"$@\"; fi",
         Tool.Bash,
     ];
 
+    /// <summary>Only root can become somebody else, and mount.</summary>
+    private static string[] AsRoot => Environment.IsPrivilegedProcess ? [] : [Tool.Require("sudo", "sudo"), "-nE"];
+
+    /// <summary>A program in the view of the machine that another process has.</summary>
+    private static string[] Into(int process) => [.. AsRoot, Tool.Require("nsenter", "util-linux"), "-t", $"{process}", "-m", "--"];
+
     private static string Disk(int megabytes) => $"mkdir -p $FOLDER; mount -t tmpfs -o size={megabytes}m,mode=0700,uid={Stranger},gid={Stranger} tmpfs $FOLDER";
 
-    private static Task<(Visitor, Guid)> SetUpAsync(RunningServer server) =>
-        SetUpAsync(server, [.. Environment.IsPrivilegedProcess ? Array.Empty<string>() : [Tool.Require("sudo", "sudo"), "-nE"], Tool.Require("nsenter", "util-linux"), "-t", $"{server.ProcessId}", "-m", "--"]);
+    private static Task<(Visitor, Guid)> SetUpAsync(RunningServer server) => SetUpAsync(server, Into(server.ProcessId));
 
     /// <param name="there">Into the server's view of the machine.</param>
     private static async Task<(Visitor, Guid)> SetUpAsync(RunningServer server, string[] there)
@@ -218,7 +224,8 @@ public sealed partial class FaceMachine : IDisposable
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var now = TimeProvider.System.GetUtcNow();
-        using var certificate = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256).CreateSelfSigned(now.AddDays(fromDays), now.AddDays(untilDays));
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
+        using var certificate = request.CreateSelfSigned(now.AddDays(fromDays), now.AddDays(untilDays));
         var (file, keyFile) = (Path.Combine(temporary.FullName, "certificate"), Path.Combine(temporary.FullName, "key"));
         if (!isPem)
         {

@@ -107,7 +107,8 @@ internal sealed class RunningServer : IAsyncDisposable
     {
         var ended = await RunAroundAsync([.. around, "env"], ["set-up"], DataFolder, settings);
         Assert.True(ended.ExitCode == 0, ended.All);
-        return new Uri(ended.Output.Split('\n').Single(line => line.TrimStart().StartsWith("http", StringComparison.Ordinal)).Trim()).PathAndQuery;
+        var line = ended.Output.Split('\n').Single(line => line.TrimStart().StartsWith("http", StringComparison.Ordinal));
+        return new Uri(line.Trim()).PathAndQuery;
     }
 
     /// <summary>The first line that begins with these words, once it is there.</summary>

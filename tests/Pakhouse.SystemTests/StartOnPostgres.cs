@@ -107,7 +107,8 @@ public sealed class StartOnPostgres : IDisposable
         Assert.Equal(0, await server.StopAsync());
         Assert.DoesNotContain("   at ", server.Output, StringComparison.Ordinal);
 
-        var refused = await RunningServer.RunAsync([], Folder, postgres.Setting.Replace("Username=pakhouse", "Username=nobody_here", StringComparison.Ordinal));
+        var stranger = postgres.Setting.Replace("Username=pakhouse", "Username=nobody_here", StringComparison.Ordinal);
+        var refused = await RunningServer.RunAsync([], Folder, stranger);
         Assert.Equal(1, refused.ExitCode);
         Assert.DoesNotContain("is not there yet", refused.All, StringComparison.Ordinal);
         Assert.Contains("cannot be used", Assert.Single(refused.Errors.Trim().Split('\n')), StringComparison.Ordinal);

@@ -24,7 +24,8 @@ public sealed class StartServer : IDisposable
         }
 
         // The control: at a terminal (script makes one) the same start shows it.
-        await using (var terminal = RunningServer.Launch([], Folder, [], null, [Tool.Bash, "-c", "exec script -qec \"exec $(printf '%q ' \"$@\")\" /dev/null", Tool.Require("script", "bsdutils")]))
+        string[] script = [Tool.Bash, "-c", "exec script -qec \"exec $(printf '%q ' \"$@\")\" /dev/null", Tool.Require("script", "bsdutils")];
+        await using (var terminal = RunningServer.Launch([], Folder, [], null, script))
         {
             await terminal.ServingAsync();
             Assert.StartsWith($"{terminal.Address}/setup?code=", await terminal.LineAsync("http://"), StringComparison.Ordinal);
@@ -56,7 +57,8 @@ public sealed class StartServer : IDisposable
         var lines = server.Output.Split('\n').Select(line => line.Trim()).ToList();
         foreach (var line in (string[])
         [
-            $"Login: {acme.Owner.Id}, by user {acme.Owner.Id}", $"PAT Create: {Seed.IdOf(key)}, by user {acme.Owner.Id}, in organization {acme.Root}",
+            $"Login: {acme.Owner.Id}, by user {acme.Owner.Id}",
+            $"PAT Create: {Seed.IdOf(key)}, by user {acme.Owner.Id}, in organization {acme.Root}",
             $"PAT Revoke: {Seed.IdOf(key)}, by user {acme.Owner.Id}, in organization {acme.Root}", "Stopping", "Stopped",
         ]) Assert.Single(lines, line);
         Assert.Single(lines, line => line.StartsWith("Started on ASP.NET Core 10.", StringComparison.Ordinal));

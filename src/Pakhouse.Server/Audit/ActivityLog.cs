@@ -37,7 +37,8 @@ public static class ActivityLog
     /// <param name="target">The id of what was changed.</param>
     /// <param name="subject">The person it was done to, where the target is something of theirs.</param>
     /// <param name="detail">Names of roles and the like.</param>
-    public static Task WriteAsync(DbTransaction transaction, TimeProvider clock, Actor actor, string action, Guid? organizationId, string target, Guid? subject = null, string? detail = null)
+    public static Task WriteAsync(
+        DbTransaction transaction, TimeProvider clock, Actor actor, string action, Guid? organizationId, string target, Guid? subject = null, string? detail = null)
     {
         Note(transaction, actor, action, organizationId, target);
         return transaction.Connection!.ExecuteAsync(
@@ -62,7 +63,11 @@ public static class ActivityLog
 
     /// <summary>For the operator's log, which tells it when the change is committed.</summary>
     internal static void Note(DbTransaction transaction, Actor actor, string action, Guid? organizationId, string target) =>
-        TransactionNotes.Of(transaction).Add(new RecordedChange(
-            action, target, actor.KeyId is { } key ? $"key {key}" : actor.UserId is { } user ? $"user {user}" : actor.Credential == Credential.Operator ? "operator" : "nobody",
-            organizationId));
+        TransactionNotes.Of(transaction).Add(new RecordedChange(action, target, IdOf(actor), organizationId));
+
+    private static string IdOf(Actor actor) =>
+        actor.KeyId is { } key ? $"key {key}"
+        : actor.UserId is { } user ? $"user {user}"
+        : actor.Credential == Credential.Operator ? "operator"
+        : "nobody"; // who failed to sign in
 }

@@ -17,11 +17,12 @@ public sealed record ProtectionRenewalReport(Guid KeyId, int Sessions, IReadOnly
 /// people hold (cookies, forms) is void, and the old keys are destroyed. A run that broke off is run again.
 /// <para>Invariant: old keys are destroyed after what they encrypted has been encrypted anew and committed, never before.</para>
 /// </summary>
-public sealed class ProtectionRenewal(Database database, IDataProtectionProvider present, PakhouseOptions options, StateFile file, TimeProvider clock)
+public sealed class ProtectionRenewal(
+    Database database, IDataProtectionProvider present, PakhouseOptions options, StateFile file, TimeProvider clock)
 {
     private const int BatchRows = 500;
 
-    /// <summary>Everything that is stored encrypted. A test compares this list with the database, and with every purpose in the program.</summary>
+    /// <summary>Everything that is stored encrypted. A test compares it with the database, and with every purpose in the program.</summary>
     internal static readonly IReadOnlyList<Column> Columns =
     [
         new("signing keys", SigningKeys.Purpose,
@@ -53,7 +54,7 @@ public sealed class ProtectionRenewal(Database database, IDataProtectionProvider
         var (element, name) = made.Stored!.Value;
         database.ProtectionKeys.StoreElement(element, name);
 
-        var (state, report) = await database.WriteAloneAsync(async transaction =>
+        var (written, report) = await database.WriteAloneAsync(async transaction =>
         {
             var columns = new List<(string, int, int)>();
             foreach (var column in Columns) columns.Add(await EncryptAsync(transaction, column, renewed));
@@ -62,13 +63,15 @@ public sealed class ProtectionRenewal(Database database, IDataProtectionProvider
             await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, Did.ProtectionKeysRenew, null, keyId.ToString());
             // Sign-in steps and tickets of forms are sealed with this number too. Servers that still run see it change, and end.
             var old = await DatabaseState.ReadAsync(transaction.Connection!, transaction);
-            await DatabaseState.WriteAsync(transaction, "restored_at", Math.Max(clock.GetUtcNow().ToUnixTimeMilliseconds(), old.RestoredAt + 1).ToString());
-            return (await DatabaseState.ReadAsync(transaction.Connection!, transaction), new ProtectionRenewalReport(keyId, sessions, columns));
+            var renewedAt = Math.Max(clock.GetUtcNow().ToUnixTimeMilliseconds(), old.RestoredAt + 1);
+            await DatabaseState.WriteAsync(transaction, "restored_at", renewedAt.ToString());
+            var state = await DatabaseState.ReadAsync(transaction.Connection!, transaction);
+            return (state, new ProtectionRenewalReport(keyId, sessions, columns));
         });
         await database.ProtectionKeys.RemoveOthersAsync(name);
         try
         {
-            file.Write(state);
+            file.Write(written);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -84,7 +87,8 @@ public sealed class ProtectionRenewal(Database database, IDataProtectionProvider
         var (after, rows, unreadable) = ("", 0, 0);
         while (true)
         {
-            var batch = (await transaction.Connection!.QueryAsync<(string Id, byte[] Content)>(column.Read, new { after, count = BatchRows }, transaction)).AsList();
+            var read = transaction.Connection!.QueryAsync<(string Id, byte[] Content)>(column.Read, new { after, count = BatchRows }, transaction);
+            var batch = (await read).AsList();
             foreach (var (id, content) in batch)
             {
                 if (TryDecrypt(from, content) is not { } plain)

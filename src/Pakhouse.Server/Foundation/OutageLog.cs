@@ -49,7 +49,8 @@ public sealed partial class OutageLog(TimeProvider clock, ILogger<OutageLog> log
         LogEnd();
     }
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "The database cannot be used: {Reason} Requests and jobs that met this since the last such line: {Count}")]
+    [LoggerMessage(Level = LogLevel.Error,
+        Message = "The database cannot be used: {Reason} Requests and jobs that met this since the last such line: {Count}")]
     private partial void LogOutage(string reason, long count);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The database answers again")]

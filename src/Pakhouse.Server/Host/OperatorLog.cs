@@ -54,6 +54,7 @@ internal sealed partial class OperatorLog(
     [LoggerMessage(Level = LogLevel.Information, Message = "{Action}: {Target}, by {By}, in organization {Organization}")]
     private partial void LogInOrganization(string action, string target, string by, Guid organization);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "The same change did {Count} more, the last line was {Action}; the record has them all")]
+    [LoggerMessage(Level = LogLevel.Information,
+        Message = "The same change did {Count} more, the last line was {Action}; the record has them all")]
     private partial void LogMore(int count, string action);
 }

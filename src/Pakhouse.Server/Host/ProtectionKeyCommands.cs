@@ -34,7 +34,11 @@ internal static class ProtectionKeyCommands
         var report = await app.Services.GetRequiredService<ProtectionRenewal>().RunAsync();
         Console.WriteLine($"Done: Data Protection key {report.KeyId} is the only one. {report.Sessions} sessions have ended.");
         foreach (var (what, rows, unreadable) in report.Columns)
-            Console.WriteLine($"- {what}: {rows} encrypted anew{(unreadable > 0 ? $"; {unreadable} could not be read before either, and were left" : "")}");
+        {
+            var left = unreadable > 0 ? $"; {unreadable} could not be read before either, and were left" : "";
+            Console.WriteLine($"- {what}: {rows} encrypted anew{left}");
+        }
+
         Console.WriteLine("If somebody could read the database meanwhile, the signing keys are known too: signing-keys rotate --now");
         return 0;
     }

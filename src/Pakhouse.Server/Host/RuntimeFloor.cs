@@ -28,9 +28,11 @@ internal static class RuntimeFloor
         return present >= Lowest
             ? null
             : $"ASP.NET Core {present} has published flaws that callers can use to stop this server (CVE-2026-96233). " +
-              $"{(present < new Version(10, 0, 7) ? "Its Data Protection believes forged cookies (CVE-2026-40372): after the update run protection-keys renew. " : "")}" +
+              (present < new Version(10, 0, 7)
+                  ? "Its Data Protection believes forged cookies (CVE-2026-40372): after the update run protection-keys renew. " : "") +
               $"Install {Lowest} or newer, and start again.";
     }
 
-    private static string? VersionOf(Assembly part) => part.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0];
+    private static string? VersionOf(Assembly part) =>
+        part.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0];
 }

@@ -3,7 +3,9 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Pakhouse.Server;
 
-/// <summary>The certificates in Kestrel's settings. It serves with one that has expired and says nothing, and every caller is refused by its own client.</summary>
+/// <summary>
+/// The certificates in Kestrel's settings. It serves with one that has expired and says nothing, and every client refuses.
+/// </summary>
 internal static class ServerCertificates
 {
     /// <exception cref="StartupException">One has expired, or is not valid yet.</exception>
@@ -22,12 +24,14 @@ internal static class ServerCertificates
         if (certificate is null) return;
         // The machine's time: no database has been asked yet, and a client compares with a clock of its own.
         var now = TimeProvider.System.GetUtcNow();
-        var (from, until) = (new DateTimeOffset(certificate.NotBefore).ToUniversalTime(), new DateTimeOffset(certificate.NotAfter).ToUniversalTime());
-        if (now > until) throw new StartupException($"The certificate in {section.Path}:Path has expired: it was valid until {until:u}. Renew it, and start again.");
+        var from = new DateTimeOffset(certificate.NotBefore).ToUniversalTime();
+        var until = new DateTimeOffset(certificate.NotAfter).ToUniversalTime();
+        var name = $"The certificate in {section.Path}:Path";
+        if (now > until) throw new StartupException($"{name} has expired: it was valid until {until:u}. Renew it, and start again.");
         if (now < from)
         {
             throw new StartupException(
-                $"The certificate in {section.Path}:Path is not valid yet: it is valid from {from:u}, and this machine's clock says {now:u}. " +
+                $"{name} is not valid yet: it is valid from {from:u}, and this machine's clock says {now:u}. " +
                 "Set the clock right, or give another certificate.");
         }
     }
@@ -45,5 +49,6 @@ internal static class ServerCertificates
         }
     }
 
-    private static IEnumerable<IConfigurationSection> Within(IConfigurationSection section) => section.GetChildren().SelectMany(child => Within(child).Prepend(child));
+    private static IEnumerable<IConfigurationSection> Within(IConfigurationSection section) =>
+        section.GetChildren().SelectMany(child => Within(child).Prepend(child));
 }

@@ -6,8 +6,8 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The first start: while there is no user, whoever has a code, which a start at a terminal or the command <c>set-up</c> prints, can make the first user and root organization,
-/// once. The code stands in the database as a hash, so it works on every process that shares the database.
+/// The first start: while there is no user, whoever has a code can make the first user and root organization, once. A start at a terminal
+/// prints one, and so does the command <c>set-up</c>. The code stands in the database as a hash, so it works on every process that shares the database.
 /// </summary>
 public sealed class SetUp(Database database, Users users, Organizations organizations, TimeProvider clock)
 {

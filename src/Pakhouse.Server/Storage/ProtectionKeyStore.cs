@@ -68,7 +68,8 @@ public sealed class ProtectionKeyFiles(string folder) : ProtectionKeyStore
     public override Task RemoveOthersAsync(string friendlyName)
     {
         var others = Directory.GetFiles(folder).Where(file => Path.GetFileName(file) != friendlyName + ".xml");
-        foreach (var file in others.OrderBy(file => Path.GetFileName(file).StartsWith("revocation", StringComparison.OrdinalIgnoreCase))) File.Delete(file);
+        foreach (var file in others.OrderBy(file => Path.GetFileName(file).StartsWith("revocation", StringComparison.OrdinalIgnoreCase)))
+            File.Delete(file);
         return Task.CompletedTask;
     }
 

@@ -16,8 +16,10 @@ public sealed class ProtectionRenewalTests
     /// <summary>Who encrypts, and what becomes of it. A source file that is new here must be thought of in the renewal.</summary>
     private static readonly Dictionary<string, string> users = new(StringComparer.Ordinal)
     {
-        ["SigningKeys.cs"] = SigningKeys.Purpose, ["SecondFactor.cs"] = SecondFactor.Purpose, ["Mails.cs"] = Mails.Purpose, ["WebhookSecrets.cs"] = WebhookSecrets.Purpose,
-        ["KeptForms.cs"] = "deleted with its session", ["StepCookies.cs"] = "a cookie, void", ["KeyTickets.cs"] = "in a form, void", ["ProtectionRenewal.cs"] = "itself",
+        ["SigningKeys.cs"] = SigningKeys.Purpose, ["SecondFactor.cs"] = SecondFactor.Purpose,
+        ["Mails.cs"] = Mails.Purpose, ["WebhookSecrets.cs"] = WebhookSecrets.Purpose,
+        ["KeptForms.cs"] = "deleted with its session", ["StepCookies.cs"] = "a cookie, void", ["KeyTickets.cs"] = "in a form, void",
+        ["ProviderSignOut.cs"] = "in an address, void", ["ProtectionRenewal.cs"] = "itself",
     };
 
     [Fact, SqliteOnly("it reads source files")]
@@ -54,7 +56,8 @@ public sealed class ProtectionRenewalTests
         // The control: the same search finds every column that is encrypted, by the one key there is.
         var old = Assert.Single(server.Get<ProtectionKeyRing>().GetAllKeys()).KeyId;
         var before = await EncryptedAsync(server.Place);
-        Assert.Equal(["authenticators.secret", "mails.content", "sessions.kept_form", "signing_keys.private_key", "webhooks.old_secret", "webhooks.secret"],
+        Assert.Equal(
+            ["authenticators.secret", "mails.content", "sessions.kept_form", "signing_keys.private_key", "webhooks.old_secret", "webhooks.secret"],
             before.Select(one => one.Column).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal));
         Assert.All(before, one => Assert.Equal(old, one.Key));
 
@@ -76,7 +79,8 @@ public sealed class ProtectionRenewalTests
         // The old cookie opens nothing; who signs in again comes in.
         var holder = new Visitor(next) { Cookies = visitor.Cookies };
         Assert.Equal(HttpStatusCode.Redirect, (await holder.GetAsync("/account")).Status);
-        Assert.Equal(HttpStatusCode.OK, (await (await Visitor.SignInAsync(next, (await next.Users.FindAsync(member))!.Email)).GetAsync("/account")).Status);
+        var again = await Visitor.SignInAsync(next, (await next.Users.FindAsync(member))!.Email);
+        Assert.Equal(HttpStatusCode.OK, (await again.GetAsync("/account")).Status);
 
         Assert.Equal(signingKey, Assert.Single(next.Get<SigningKeys>().Published).Public.Id);
         Assert.Equal(HttpStatusCode.OK, (await next.ExchangeAsync(key)).Status);
@@ -88,7 +92,8 @@ public sealed class ProtectionRenewalTests
         var message = scene.Receiver.All[^1];
         byte[][] secrets = [.. new[] { newSecret, scene.Secret }.Select(text => Convert.FromBase64String(text["whsec_".Length..]))];
         Assert.Equal(WebhookSignature.Of(secrets, message.Id, long.Parse(message.Timestamp), message.Body), message.Signature);
-        Assert.Equal(1, await next.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{Did.ProtectionKeysRenew}' AND target = '{report.KeyId}'"));
+        Assert.Equal(1, await next.ScalarAsync<long>(
+            $"SELECT COUNT(*) FROM activity WHERE action = '{Did.ProtectionKeysRenew}' AND target = '{report.KeyId}'"));
     }
 
     /// <summary>It broke off after the change and before the old keys were destroyed: they are still there, and a second run ends them.</summary>
@@ -104,7 +109,9 @@ public sealed class ProtectionRenewalTests
         keys.StoreElement(old, $"key-{old.Attribute("id")!.Value}"); // as if it had not been destroyed any more
         await server.StopAsync();
         await using var next = await TestServer.StartOnAsync(server.Place, server.Clock);
-        await next.ExecuteAsync($"INSERT INTO mails (id, recipient, content, created_at, due_at, attempts) VALUES ('x', 'a@b.example', {(TestDatabase.IsPostgres ? "'\\x00'" : "x'00'")}, 0, 0, 0)");
+        var zero = TestDatabase.IsPostgres ? "'\\x00'" : "x'00'";
+        await next.ExecuteAsync(
+            $"INSERT INTO mails (id, recipient, content, created_at, due_at, attempts) VALUES ('x', 'a@b.example', {zero}, 0, 0, 0)");
 
         var second = await next.Get<ProtectionRenewal>().RunAsync();
         Assert.NotEqual(first.KeyId, second.KeyId);
@@ -116,7 +123,8 @@ public sealed class ProtectionRenewalTests
         Assert.Equal(HttpStatusCode.OK, (await last.ExchangeAsync(key)).Status);
     }
 
-    private static string CodeAt(string secret, TestServer server) => new Totp(Base32Encoding.ToBytes(secret)).ComputeTotp(server.Clock.GetUtcNow().UtcDateTime);
+    private static string CodeAt(string secret, TestServer server) =>
+        new Totp(Base32Encoding.ToBytes(secret)).ComputeTotp(server.Clock.GetUtcNow().UtcDateTime);
 
     /// <summary>Every value in the database that Data Protection encrypted, whatever its table, as bytes or as text.</summary>
     private static async Task<List<(string Column, Guid Key)>> EncryptedAsync(TestDatabase place)
