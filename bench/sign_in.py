@@ -97,10 +97,12 @@ def main():
     try:
         for _ in range(300):
             log.seek(0)
-            found = re.search(r"/setup\?code=([^\s\"]+)", log.read())
-            if found:
+            if "Pakhouse serves" in log.read():
                 break
             time.sleep(0.1)
+        printed = subprocess.run(["dotnet", os.path.join(build, "Pakhouse.Server.dll"), "set-up", "--Pakhouse:DataFolder", folder],
+                                 capture_output=True, text=True, check=True, cwd=folder).stdout
+        found = re.search(r"/setup\?code=([^\s\"]+)", printed)
         key = set_up(port, found.group(1))
         measure(port, key, 3)  # warm
         alone, beside, answers = [], [], []

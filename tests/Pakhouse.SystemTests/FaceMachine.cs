@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.RegularExpressions;
 
 namespace Pakhouse.SystemTests;
@@ -42,6 +44,76 @@ public sealed partial class FaceMachine : IDisposable
         Assert.DoesNotContain("   at ", ended.All, StringComparison.Ordinal);
         Assert.InRange(ended.Errors.Trim().Split('\n').Length, 1, what == "no home" ? 2 : 1); // the list of faulty settings has a title
         if (words.Length > 0) Assert.False(File.Exists(Path.Combine(Folder, "pakhouse.db"))); // and no empty database is left
+    }
+
+    /// <summary>Kestrel itself would serve with it, and every client would refuse.</summary>
+    [Theory]
+    [InlineData(-10, -1, "Certificates:Default", false, "has expired")]
+    [InlineData(-10, -1, "Certificates:Default", true, "has expired")]
+    [InlineData(1, 10, "Certificates:Default", false, "is not valid yet")]
+    [InlineData(-10, -1, "Endpoints:Https:Certificate", false, "has expired")]
+    [InlineData(-1, 10, "Certificates:Default", false, null)]
+    [InlineData(-1, 10, "Certificates:Default", true, null)]
+    public async Task Certificate_that_no_client_takes_now_is_told_in_one_line_and_a_good_one_serves(
+        int fromDays, int untilDays, string place, bool isPem, string? expected)
+    {
+        string[] settings =
+        [
+            "--Pakhouse:Listen=https://127.0.0.1:0", .. MakeCertificate(fromDays, untilDays, $"--Kestrel:{place}", isPem),
+            .. place.StartsWith('E') ? ["--Kestrel:Endpoints:Https:Url=https://127.0.0.1:0"] : Array.Empty<string>(),
+        ];
+        if (expected is null)
+        {
+            await using var server = await RunningServer.StartInAsync(Folder, settings);
+            Assert.StartsWith("https://", server.Address, StringComparison.Ordinal);
+            return;
+        }
+
+        var ended = await RunningServer.RunAsync([], Folder, settings);
+        Assert.Equal(1, ended.ExitCode);
+        var line = Assert.Single(ended.Errors.Trim().Split('\n'));
+        Assert.Contains($"The certificate in Kestrel:{place}:Path {expected}", line, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", ended.All, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Folder));
+    }
+
+    /// <summary>After an orderly stop, when even a reader of the database needs a little space.</summary>
+    [Fact]
+    public async Task Start_on_a_full_disk_serves_exchanges_and_a_command_ends_a_key()
+    {
+        // The disk outlives the servers on it.
+        string[] holder = [.. Inside(Disk(24) + "; echo ready"), Tool.Bash, "-c", "read -r _ || true"];
+        using var machine = Tool.Start(holder[0], holder[1..]);
+        try
+        {
+            Assert.Equal("ready", await machine.StandardOutput.ReadLineAsync().WaitAsync(Tool.Patience));
+            var there = Into(machine.Id);
+            string good, doomed;
+            await using (var first = RunningServer.Launch([], Folder, [], null, there))
+            {
+                await first.ServingAsync();
+                var (visitor, organization) = await SetUpAsync(first, there);
+                (good, doomed) = (await visitor.GenerateAsync(organization), await visitor.GenerateAsync(organization, "Doomed"));
+                Assert.Equal(0, await first.StopAsync());
+            }
+
+            Fill($"/proc/{machine.Id}/root{Folder}/fill");
+            await using var second = RunningServer.Launch([], Folder, [], null, there);
+            await second.ServingAsync();
+            Assert.Equal(200, (await second.ExchangeAsync(good)).Status);
+            Assert.Equal(200, (await second.ExchangeAsync(doomed)).Status);
+            Assert.StartsWith("Degraded", (await second.GetAsync("/health/ready")).Body, StringComparison.Ordinal);
+            var ended = await RunningServer.RunAroundAsync(there, ["keys", "delete", Seed.IdOf(doomed)], Folder);
+            Assert.True(ended.ExitCode == 0, ended.All);
+            Assert.Equal(401, (await second.ExchangeAsync(doomed)).Status);
+            Assert.Equal(0, await second.StopAsync());
+            Assert.DoesNotContain("   at ", second.Output, StringComparison.Ordinal);
+        }
+        finally
+        {
+            machine.StandardInput.Close();
+            await Tool.EndAsync(machine);
+        }
     }
 
     [Fact]
@@ -120,23 +192,50 @@ public sealed partial class FaceMachine : IDisposable
     /// <param name="before">$FOLDER: the data folder; $HERE: the folder around it; AS: the user to be.</param>
     private string[] Inside(string before) =>
     [
-        // Only root can become somebody else, and mount.
-        .. Environment.IsPrivilegedProcess ? Array.Empty<string>() : [Tool.Require("sudo", "sudo"), "-nE"],
+        .. AsRoot,
         Tool.Require("unshare", "util-linux"), "-m", Tool.Bash, "-euc",
         $"FOLDER={Folder}; HERE={temporary.FullName}; STRANGER={Stranger}; AS=; mount --make-rprivate /\n{before}\n" +
         $"if [ -n \"$AS\" ]; then exec setpriv --reuid=$AS --regid=$AS --clear-groups -- \"$@\"; else exec \"$@\"; fi",
         Tool.Bash,
     ];
 
+    /// <summary>Only root can become somebody else, and mount.</summary>
+    private static string[] AsRoot => Environment.IsPrivilegedProcess ? [] : [Tool.Require("sudo", "sudo"), "-nE"];
+
+    /// <summary>A program in the view of the machine that another process has.</summary>
+    private static string[] Into(int process) => [.. AsRoot, Tool.Require("nsenter", "util-linux"), "-t", $"{process}", "-m", "--"];
+
     private static string Disk(int megabytes) => $"mkdir -p $FOLDER; mount -t tmpfs -o size={megabytes}m,mode=0700,uid={Stranger},gid={Stranger} tmpfs $FOLDER";
 
-    private static async Task<(Visitor, Guid)> SetUpAsync(RunningServer server)
+    private static Task<(Visitor, Guid)> SetUpAsync(RunningServer server) => SetUpAsync(server, Into(server.ProcessId));
+
+    /// <param name="there">Into the server's view of the machine.</param>
+    private static async Task<(Visitor, Guid)> SetUpAsync(RunningServer server, string[] there)
     {
         var visitor = new Visitor(server);
-        var page = await visitor.GetAsync(new Uri(await server.LineAsync("http://")).PathAndQuery);
+        var page = await visitor.GetAsync(await server.SetUpPathAsync(there));
         var made = await visitor.SendAsync(page, "/setup", ("OrganizationName", "Acme"), ("UserName", "Olivia Owner"), ("Email", "owner@acme.example"), ("Password", Seed.Password));
         Assert.Equal(303, made.Status);
         return (visitor, Guid.Parse(OrganizationId().Match(made.Header("Location")!).Value));
+    }
+
+    /// <summary>The settings that name it.</summary>
+    private string[] MakeCertificate(int fromDays, int untilDays, string place, bool isPem)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var now = TimeProvider.System.GetUtcNow();
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
+        using var certificate = request.CreateSelfSigned(now.AddDays(fromDays), now.AddDays(untilDays));
+        var (file, keyFile) = (Path.Combine(temporary.FullName, "certificate"), Path.Combine(temporary.FullName, "key"));
+        if (!isPem)
+        {
+            File.WriteAllBytes(file, certificate.Export(X509ContentType.Pkcs12, "secret"));
+            return [$"{place}:Path={file}", $"{place}:Password=secret"];
+        }
+
+        File.WriteAllText(file, certificate.ExportCertificatePem());
+        File.WriteAllText(keyFile, key.ExportPkcs8PrivateKeyPem());
+        return [$"{place}:Path={file}", $"{place}:KeyPath={keyFile}"];
     }
 
     /// <summary>To the last byte.</summary>

@@ -41,5 +41,8 @@ public sealed class LoseDatabase
         var refused = await server.ExchangeAsync(doomed);
         Assert.Equal(401, refused.Status);
         Assert.Contains("deleted", refused.Description, StringComparison.Ordinal);
+        var told = server.Output.Split('\n').Count(line => line.Contains("The database cannot be used: ", StringComparison.Ordinal));
+        Assert.InRange(told, 1, 2);
+        Assert.DoesNotContain("   at ", server.Output, StringComparison.Ordinal);
     }
 }

@@ -19,7 +19,8 @@ internal sealed class Pooler : IAsyncDisposable
 
     public string Setting => $"--Pakhouse:PostgresConnection=Host=127.0.0.1;Port={port};Database=pakhouse;Username=pakhouse";
 
-    public static async Task<Pooler> StartAsync(PostgresServer postgres)
+    /// <param name="isForgetful">Knows no prepared statements, whatever its version.</param>
+    public static async Task<Pooler> StartAsync(PostgresServer postgres, bool isForgetful = false)
     {
         var (place, port) = (Directory.CreateTempSubdirectory("pakhouse-pooler-"), PostgresServer.FreePort());
         var configuration = Path.Combine(place.FullName, "pgbouncer.ini");
@@ -29,13 +30,14 @@ internal sealed class Pooler : IAsyncDisposable
             listen_addr = 127.0.0.1
             listen_port = {port}
             unix_socket_dir =
+            {(isForgetful && await KnowsStatementsAsync() ? "max_prepared_statements = 0" : "")}
             auth_type = trust
             auth_file = {Path.Combine(place.FullName, "users.txt")}
             """);
         await File.WriteAllTextAsync(Path.Combine(place.FullName, "users.txt"), "\"pakhouse\" \"\"\n");
         File.SetUnixFileMode(place.FullName, (UnixFileMode)0b111_101_101);
 
-        string[] command = [File.Exists("/usr/sbin/pgbouncer") ? "/usr/sbin/pgbouncer" : Tool.Require("pgbouncer", "pgbouncer"), configuration];
+        string[] command = [Program, configuration];
         if (Environment.IsPrivilegedProcess) command = [Tool.Require("setpriv", "util-linux"), "--reuid=postgres", "--regid=postgres", "--init-groups", "--", .. command];
         var pooler = new Pooler(place, Tool.Start(command[0], command[1..]), port);
         try
@@ -62,6 +64,15 @@ internal sealed class Pooler : IAsyncDisposable
             throw new InvalidOperationException(string.Concat(await pooler.reading), e);
         }
     }
+
+    /// <summary>From 1.21 on; an earlier one knows neither statements nor the setting.</summary>
+    private static async Task<bool> KnowsStatementsAsync()
+    {
+        var version = (await Tool.RunAsync(Program, ["--version"])).Output.Split('\n')[0].Split(' ')[^1].Trim();
+        return Version.Parse(version) >= new Version(1, 21);
+    }
+
+    private static string Program => File.Exists("/usr/sbin/pgbouncer") ? "/usr/sbin/pgbouncer" : Tool.Require("pgbouncer", "pgbouncer");
 
     public async ValueTask DisposeAsync()
     {

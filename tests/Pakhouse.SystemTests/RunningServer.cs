@@ -19,12 +19,13 @@ internal sealed class RunningServer : IAsyncDisposable
     private readonly List<string> lines = [];
     private readonly Task reading;
     private readonly DirectoryInfo? ownFolder;
+    private readonly string[] settings;
     private TaskCompletionSource changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private bool isOver;
 
-    private RunningServer(Process process, string dataFolder, DirectoryInfo? ownFolder)
+    private RunningServer(Process process, string dataFolder, string[] settings, DirectoryInfo? ownFolder)
     {
-        (this.process, DataFolder, this.ownFolder) = (process, dataFolder, ownFolder);
+        (this.process, DataFolder, this.settings, this.ownFolder) = (process, dataFolder, settings, ownFolder);
         process.StandardInput.Close();
         reading = Task.WhenAll(ReadAsync(process.StandardOutput), ReadAsync(process.StandardError)).ContinueWith(_ => Change(() => isOver = true), TaskScheduler.Default);
     }
@@ -77,7 +78,7 @@ internal sealed class RunningServer : IAsyncDisposable
         var own = folder is null ? Directory.CreateTempSubdirectory("pakhouse-system-") : null;
         folder ??= Path.Combine(own!.FullName, "data");
         string[] command = [.. around ?? [], "dotnet", program, .. words, .. Defaults(folder), .. settings];
-        return new RunningServer(Tool.Start(command[0], command[1..], environment), folder, own);
+        return new RunningServer(Tool.Start(command[0], command[1..], environment), folder, settings, own);
     }
 
     /// <summary>Runs a command of the program to its end.</summary>
@@ -98,6 +99,16 @@ internal sealed class RunningServer : IAsyncDisposable
     {
         Address = address;
         Http.BaseAddress = new Uri(address);
+    }
+
+    /// <summary>Where the first user is made, as the command <c>set-up</c> says it beside this server.</summary>
+    /// <param name="around">A command that runs another one.</param>
+    public async Task<string> SetUpPathAsync(params string[] around)
+    {
+        var ended = await RunAroundAsync([.. around, "env"], ["set-up"], DataFolder, settings);
+        Assert.True(ended.ExitCode == 0, ended.All);
+        var line = ended.Output.Split('\n').Single(line => line.TrimStart().StartsWith("http", StringComparison.Ordinal));
+        return new Uri(line.Trim()).PathAndQuery;
     }
 
     /// <summary>The first line that begins with these words, once it is there.</summary>

@@ -28,7 +28,7 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
     {
         await using var server = await RunningServer.StartAsync();
         await using var tab = await browser.OpenAsync(server);
-        await tab.GoAsync(await server.LineAsync("http://"));
+        await tab.GoAsync(await server.SetUpPathAsync());
         await AuditAsync(tab);
         await tab.Page.EvaluateAsync("document.querySelector('form[action^=\"/setup\"]').noValidate = true");
         await tab.Button("Create organization").ClickAsync();

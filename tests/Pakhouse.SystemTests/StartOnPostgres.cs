@@ -91,6 +91,48 @@ public sealed class StartOnPostgres : IDisposable
         Assert.Equal(8 * 5 * 10, await postgres.CountAsync("SELECT SUM(count)::bigint FROM key_use_hours"));
     }
 
+    /// <summary>After a power cut both start at once. A wrong password is no reason to wait.</summary>
+    [Fact]
+    public async Task PostgreSQL_that_is_not_there_yet_is_waited_for_and_the_program_says_so_once()
+    {
+        await using var postgres = await PostgresServer.StartAsync();
+        await postgres.StopAsync();
+        await using var server = RunningServer.Launch([], Folder, [postgres.Setting]);
+        await server.LineAsync("pakhouse: PostgreSQL 127.0.0.1, database pakhouse is not there yet");
+        await postgres.StartAgainAsync();
+        await server.ServingAsync();
+        Assert.Equal(200, (await server.GetAsync("/health/ready")).Status);
+        Assert.Single(server.Output.Split('\n'), line => line.Contains("is not there yet", StringComparison.Ordinal));
+        Assert.Contains("waiting up to 60 seconds", server.Output, StringComparison.Ordinal);
+        Assert.Equal(0, await server.StopAsync());
+        Assert.DoesNotContain("   at ", server.Output, StringComparison.Ordinal);
+
+        var stranger = postgres.Setting.Replace("Username=pakhouse", "Username=nobody_here", StringComparison.Ordinal);
+        var refused = await RunningServer.RunAsync([], Folder, stranger);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.DoesNotContain("is not there yet", refused.All, StringComparison.Ordinal);
+        Assert.Contains("cannot be used", Assert.Single(refused.Errors.Trim().Split('\n')), StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", refused.All, StringComparison.Ordinal);
+    }
+
+    /// <summary>Without the probe such a server is ready, and two of three exchanges fail.</summary>
+    [Fact]
+    public async Task Pooler_that_knows_no_prepared_statements_is_told_in_one_line_at_the_start()
+    {
+        await using var postgres = await PostgresServer.StartAsync();
+        await using var pooler = await Pooler.StartAsync(postgres, isForgetful: true);
+        var ended = await RunningServer.RunAsync([], Folder, pooler.Setting);
+        Assert.Equal(1, ended.ExitCode);
+        var line = Assert.Single(ended.Errors.Trim().Split('\n'));
+        Assert.Contains("A pooler that does not know prepared statements stands before PostgreSQL", line, StringComparison.Ordinal);
+        Assert.Contains("Set Pakhouse:PostgresPrepare to false", line, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", ended.All, StringComparison.Ordinal);
+
+        // The control: PostgreSQL itself has the same probe, and passes.
+        await using var server = await RunningServer.StartInAsync(Folder, postgres.Setting);
+        Assert.Equal(200, (await server.GetAsync("/health/ready")).Status);
+    }
+
     private static async Task<List<string>> KeyIdsAsync(RunningServer server) =>
         [.. (await server.GetAsync("/.well-known/jwks.json")).Json.GetProperty("keys").EnumerateArray().Select(key => key.GetProperty("kid").GetString()!).Order(StringComparer.Ordinal)];
 }

@@ -12,18 +12,88 @@ public sealed class StartServer : IDisposable
     public void Dispose() => temporary.Delete(recursive: true);
 
     [Fact]
-    public async Task First_start_prints_a_set_up_address_and_a_start_with_users_prints_none()
+    public async Task Set_up_code_is_shown_at_a_terminal_and_by_the_command_and_reaches_no_collected_log_in_any_format()
     {
-        await using (var first = await RunningServer.StartInAsync(Folder))
+        foreach (var formatter in (string[])["simple", "json", "systemd"])
         {
-            Assert.StartsWith($"{first.Address}/setup?code=", await first.LineAsync("http://"), StringComparison.Ordinal);
-            await using var seed = Seed.Open(Folder);
-            await seed.AddAcmeAsync();
+            await using var collected = await RunningServer.StartInAsync(Folder, $"--Logging:Console:FormatterName={formatter}");
+            await collected.LineAsync("There is no user yet. The command set-up prints");
+            Assert.Equal(200, (await collected.GetAsync(await collected.SetUpPathAsync())).Status);
+            Assert.Equal(0, await collected.StopAsync());
+            Assert.DoesNotContain("setup?code=", collected.Output, StringComparison.Ordinal);
         }
 
+        // The control: at a terminal (script makes one) the same start shows it.
+        string[] script = [Tool.Bash, "-c", "exec script -qec \"exec $(printf '%q ' \"$@\")\" /dev/null", Tool.Require("script", "bsdutils")];
+        await using (var terminal = RunningServer.Launch([], Folder, [], null, script))
+        {
+            await terminal.ServingAsync();
+            Assert.StartsWith($"{terminal.Address}/setup?code=", await terminal.LineAsync("http://"), StringComparison.Ordinal);
+        }
+
+        await using (var seed = Seed.Open(Folder)) await seed.AddAcmeAsync();
+        var late = await RunningServer.RunAsync(["set-up"], Folder);
+        Assert.Equal(1, late.ExitCode);
+        Assert.Contains("There is a user already", late.Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("setup?code=", late.All, StringComparison.Ordinal);
         await using var second = await RunningServer.StartInAsync(Folder);
         Assert.Equal(0, await second.StopAsync());
-        Assert.DoesNotContain("/setup", second.Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("set-up", second.Output, StringComparison.Ordinal);
+    }
+
+    /// <summary>Start, stop and each change are a line, with ids alone; a normal request is none.</summary>
+    [Fact]
+    public async Task Log_tells_start_sign_in_keys_and_stop_by_ids_and_nothing_of_normal_requests()
+    {
+        await using var server = await RunningServer.StartInAsync(Folder);
+        await using var seed = Seed.Open(Folder);
+        var acme = await seed.AddAcmeAsync();
+        var visitor = await Visitor.SignInAsync(server, acme.Owner);
+        var key = await visitor.GenerateAsync(acme.Root);
+        Assert.Equal(200, (await server.ExchangeAsync(key)).Status);
+        await visitor.DeleteAsync(acme.Root, Seed.IdOf(key));
+        Assert.Equal(0, await server.StopAsync());
+
+        var lines = server.Output.Split('\n').Select(line => line.Trim()).ToList();
+        foreach (var line in (string[])
+        [
+            $"Login: {acme.Owner.Id}, by user {acme.Owner.Id}",
+            $"PAT Create: {Seed.IdOf(key)}, by user {acme.Owner.Id}, in organization {acme.Root}",
+            $"PAT Revoke: {Seed.IdOf(key)}, by user {acme.Owner.Id}, in organization {acme.Root}", "Stopping", "Stopped",
+        ]) Assert.Single(lines, line);
+        Assert.Single(lines, line => line.StartsWith("Started on ASP.NET Core 10.", StringComparison.Ordinal));
+        Assert.DoesNotContain(acme.Owner.Email, server.Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("warn:", server.Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("fail:", server.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Renewed_protection_keys_end_a_server_that_runs_and_sessions_and_nothing_else()
+    {
+        await using var seed = Seed.Open(Folder);
+        string key;
+        await using (var server = await RunningServer.StartInAsync(Folder))
+        {
+            var acme = await seed.AddAcmeAsync();
+            key = await seed.AddKeyAsync(acme.Owner, acme.Root);
+            var visitor = await Visitor.SignInAsync(server, acme.Owner);
+            var before = Directory.GetFiles(Path.Combine(Folder, "data-protection"));
+
+            var asked = await RunningServer.RunAsync(["protection-keys", "renew"], Folder);
+            Assert.Equal(1, asked.ExitCode);
+            Assert.Contains("Nothing was changed", asked.Errors, StringComparison.Ordinal);
+            Assert.Equal(before, Directory.GetFiles(Path.Combine(Folder, "data-protection")));
+            Assert.Equal(200, (await visitor.GetAsync(Visitor.SecurityUrl(acme.Root))).Status);
+
+            var renewed = await RunningServer.RunAsync(["protection-keys", "renew", "--yes"], Folder);
+            Assert.True(renewed.ExitCode == 0, renewed.All);
+            Assert.Contains("1 sessions have ended", renewed.Output, StringComparison.Ordinal);
+            Assert.DoesNotContain(Assert.Single(before), Directory.GetFiles(Path.Combine(Folder, "data-protection")));
+            Assert.Equal(1, await server.EndAsync()); // it notices by itself
+        }
+
+        await using var after = await RunningServer.StartInAsync(Folder);
+        Assert.Equal(200, (await after.ExchangeAsync(key)).Status);
     }
 
     [Fact]

@@ -14,7 +14,7 @@ public sealed class UseDashboard(Browser browser, Dashboard dashboard) : IClassF
     public async Task Set_up_address_makes_the_first_user_and_organization_once()
     {
         await using var server = await RunningServer.StartAsync();
-        var address = await server.LineAsync("http://");
+        var address = await server.SetUpPathAsync();
         await using (var tab = await browser.OpenAsync(server))
         {
             await tab.GoAsync(address);

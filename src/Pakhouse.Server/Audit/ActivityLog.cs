@@ -15,6 +15,7 @@ public static class Did
     public const string ApiKeyCreate = "API Key Create", ApiKeyUpdate = "API Key Update", ApiKeyRevoke = "API Key Revoke", ApiKeyRotate = "API Key Rotate", ApiKeyExpire = "API Key Expire";
     public const string WebhookCreate = "Webhook Create", WebhookUpdate = "Webhook Update", WebhookDelete = "Webhook Delete", WebhookMakerLeft = "Webhook Maker Left";
     public const string SigningKeyCreate = "Signing Key Create", SigningKeyDelete = "Signing Key Delete", DatabaseRestore = "Database Restore";
+    public const string ProtectionKeysRenew = "Data Protection Keys Renew";
     public const string UserCreate = "User Create", UserDisable = "User Disable", UserEnable = "User Enable", UserDelete = "User Delete";
 
     // What the page "Auth Activity" shows.
@@ -36,8 +37,11 @@ public static class ActivityLog
     /// <param name="target">The id of what was changed.</param>
     /// <param name="subject">The person it was done to, where the target is something of theirs.</param>
     /// <param name="detail">Names of roles and the like.</param>
-    public static Task WriteAsync(DbTransaction transaction, TimeProvider clock, Actor actor, string action, Guid? organizationId, string target, Guid? subject = null, string? detail = null) =>
-        transaction.Connection!.ExecuteAsync(
+    public static Task WriteAsync(
+        DbTransaction transaction, TimeProvider clock, Actor actor, string action, Guid? organizationId, string target, Guid? subject = null, string? detail = null)
+    {
+        Note(transaction, actor, action, organizationId, target);
+        return transaction.Connection!.ExecuteAsync(
             """
             INSERT INTO activity (id, at, organization_id, actor_user_id, actor_key_id, address, action, target, subject_user_id, detail)
             VALUES (@id, @at, @organizationId, @userId, @keyId, @address, @action, @target, @subject, @detail)
@@ -55,4 +59,15 @@ public static class ActivityLog
                 subject,
                 detail,
             }, transaction);
+    }
+
+    /// <summary>For the operator's log, which tells it when the change is committed.</summary>
+    internal static void Note(DbTransaction transaction, Actor actor, string action, Guid? organizationId, string target) =>
+        TransactionNotes.Of(transaction).Add(new RecordedChange(action, target, IdOf(actor), organizationId));
+
+    private static string IdOf(Actor actor) =>
+        actor.KeyId is { } key ? $"key {key}"
+        : actor.UserId is { } user ? $"user {user}"
+        : actor.Credential == Credential.Operator ? "operator"
+        : "nobody"; // who failed to sign in
 }

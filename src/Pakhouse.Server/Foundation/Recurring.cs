@@ -33,7 +33,7 @@ public abstract partial class Recurring(TimeSpan interval, TimeProvider clock, I
                 }
                 catch (Exception e) when (!stoppingToken.IsCancellationRequested) // a request of its own that timed out is cancelled too, and no reason to end
                 {
-                    LogFailed(e, GetType().Name);
+                    if (!OutageLog.IsTold(e)) LogFailed(e, GetType().Name);
                 }
             }
             while (await timer.WaitForNextTickAsync(stoppingToken));

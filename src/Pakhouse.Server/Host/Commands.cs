@@ -19,6 +19,11 @@ public static class Commands
 
         SigningKeyCommands.Add(root, settings);
         BackupCommands.Add(root, settings);
+        ProtectionKeyCommands.Add(root, settings);
+
+        var setUp = new Command("set-up", "Print an address at which the first user is made, while there is none. It works once, for a day.");
+        setUp.SetAction((_, _) => SetUpAsync(settings));
+        root.Add(setUp);
 
         var keys = new Command("keys", "Personal access keys.");
         var keyId = new Argument<string>("ID") { Description = "the public id, 16 characters: the part between the underscores" };
@@ -103,13 +108,30 @@ public static class Commands
         var isShared = options.Postgres is not null || options.DataProtectionCertificate is not null;
         if (isShared && app.Services.GetRequiredService<Database>().ProtectionKeys.GetAllElements().Any(element => element.Descendants("masterKey").Any()))
             Console.WriteLine("Note: Data Protection keys stand unencrypted beside what they encrypt, so whoever can read them can forge tokens. Set Pakhouse:DataProtectionCertificateFile before the first start; docs/operations.md, \"Who can read what\", says what to do later.");
-        if (await app.Services.GetRequiredService<SetUp>().NewCodeAsync() is { } code)
-        {
-            Console.WriteLine();
-            Console.WriteLine("There is no user yet. Make the first one, and your organization, at this address (it works once, for a day):");
-            Console.WriteLine($"  {address}/setup?code={code}");
-            Console.WriteLine();
-        }
+        if (!Console.IsOutputRedirected) await ShowSetUpAsync(app.Services, address);
+        // What is not read at a terminal is collected, by journald, a container's log or a file, and many can read it there. The code makes
+        // whoever has it the first owner, so it does not go there.
+        else if (!await app.Services.GetRequiredService<Users>().AnyAsync())
+            Console.WriteLine("There is no user yet. The command set-up prints the address at which the first one is made.");
+    }
+
+    private static async Task<bool> ShowSetUpAsync(IServiceProvider services, string address)
+    {
+        if (await services.GetRequiredService<SetUp>().NewCodeAsync() is not { } code) return false;
+        Console.WriteLine();
+        Console.WriteLine("There is no user yet. Make the first one, and your organization, at this address (it works once, for a day):");
+        Console.WriteLine($"  {address}/setup?code={code}");
+        Console.WriteLine();
+        return true;
+    }
+
+    private static async Task<int> SetUpAsync(string[] settings)
+    {
+        await DemandDatabaseAsync(settings);
+        await using var app = Program.Build(settings);
+        return await ShowSetUpAsync(app.Services, app.Services.GetRequiredService<PublicAddress>().Value)
+            ? 0
+            : throw new StartupException("There is a user already, so nobody can set up: sign in, or ask an owner for an invitation.");
     }
 
     private static async Task<int> ServeAsync(string[] settings, CancellationToken stop)

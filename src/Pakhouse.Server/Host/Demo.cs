@@ -13,7 +13,11 @@ public static class Demo
         var folder = Directory.CreateTempSubdirectory("pakhouse-demo-").FullName;
         try
         {
-            await using var app = Program.Build([.. settings, "--Pakhouse:DataFolder", folder, "--Pakhouse:PostgresConnection="]);
+            await using var app = Program.Build(
+            [
+                .. settings, "--Pakhouse:DataFolder", folder, "--Pakhouse:PostgresConnection=",
+                "--Logging:LogLevel:Pakhouse.Server.Operator=Critical", // the story alone
+            ]);
             await app.StartAsync(stop);
             await ShowAsync(app);
             await app.WaitForShutdownAsync(stop);

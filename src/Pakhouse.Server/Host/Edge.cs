@@ -63,7 +63,8 @@ public static partial class Edge
                     await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.InvalidRequest, "A text holds a character that cannot be stored; leave it out.", "text that the database refuses"));
                     break;
                 case not null when Database.IsOutOfReach(exception):
-                    LogOutOfReach(log, exception, context.TraceIdentifier);
+                    context.RequestServices.GetRequiredService<OutageLog>().Tell(exception, isWhole: true);
+                    LogOutOfReach(log, context.TraceIdentifier);
                     await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot reach its database. Try again as Retry-After says.", "database out of reach") { RetryAfterSeconds = RetryAfterSeconds });
                     break;
                 default:
@@ -136,8 +137,8 @@ public static partial class Edge
     [LoggerMessage(Level = LogLevel.Debug, Message = "{RequestId}: {Method} {Route} {Status} in {Milliseconds:0.0} ms")]
     private static partial void LogRequest(ILogger log, string requestId, string method, string route, int status, double milliseconds);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "{RequestId}: the database is out of reach; answered 503")]
-    private static partial void LogOutOfReach(ILogger log, Exception exception, string requestId);
+    [LoggerMessage(Level = LogLevel.Debug, Message = "{RequestId}: the database is out of reach; answered 503")]
+    private static partial void LogOutOfReach(ILogger log, string requestId);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "{RequestId}: a fault; answered 500")]
     private static partial void LogFault(ILogger log, Exception exception, string requestId);

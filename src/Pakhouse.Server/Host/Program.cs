@@ -2,8 +2,6 @@ using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Authentication.OpenIdConnect;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.DataProtection;
-using Microsoft.AspNetCore.DataProtection.KeyManagement;
 using Microsoft.AspNetCore.Identity;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.StaticFiles;
@@ -31,8 +29,9 @@ public static class Program
         // which of a service is often the root of the machine.
         settings = ["--hostBuilder:reloadConfigOnChange=false", .. settings];
         var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = settings, ApplicationName = "Pakhouse.Server" });
-        DemandFormatter(builder.Configuration);
+        Logs.DemandFormatter(builder.Configuration);
         var options = PakhouseOptions.Read(builder.Configuration);
+        ServerCertificates.Demand(builder.Configuration, options);
         var database = Database.Of(options);
         database.Prepare();
 
@@ -49,17 +48,10 @@ public static class Program
         configure?.Invoke(builder);
         var app = builder.Build();
         app.Lifetime.ApplicationStarted.Register(() => hasStarted = true);
+        database.Outages = app.Services.GetRequiredService<OutageLog>();
         UseMiddleware(app, options);
         MapRoutes(app);
         return app;
-    }
-
-    /// <summary>The framework takes another formatter, without a word, for one that it does not know.</summary>
-    private static void DemandFormatter(ConfigurationManager configuration)
-    {
-        const string name = "Logging:Console:FormatterName";
-        if (configuration[name] is { Length: > 0 } formatter && formatter.ToLowerInvariant() is not ("simple" or "json" or "systemd"))
-            throw new StartupException($"{name} must be simple, json or systemd.");
     }
 
     private static void DemandClock(GuardedClock clock, TimeBounds bounds, bool acceptsPause)
@@ -78,7 +70,8 @@ public static class Program
     {
         var services = builder.Services;
         // By a function, because the container disposes of what it made: that closes the database.
-        services.AddSingleton(options).AddSingleton(_ => database).AddSingleton(clock).AddSingleton<PublicAddress>();
+        services.AddSingleton(options).AddSingleton(_ => database).AddSingleton(clock).AddSingleton<PublicAddress>().AddSingleton<OutageLog>();
+        services.AddHosted<OperatorLog>(); // before the others, so it stops after them
 
         // Before everything else: on an older state nothing is done.
         services.AddSingleton<Deployment>().AddSingleton<StateFile>().AddHosted<StateGuard>().AddSingleton<Restore>().AddHosted<ClockWatch>();
@@ -108,11 +101,8 @@ public static class Program
         services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
 
         // Registered after SigningKeys, whose start makes the first of these keys while it holds off every other process.
-        var protection = services.AddDataProtection().SetApplicationName("Pakhouse");
-        services.Configure<KeyManagementOptions>(keys => keys.XmlRepository = database.ProtectionKeys);
-        services.AddSingleton(database.ProtectionKeys).AddSingleton(provider => ActivatorUtilities.CreateInstance<ProtectionKeyRing>(provider, ActivatorUtilities.CreateInstance<XmlKeyManager>(provider)));
-        services.AddSingleton<IKeyManager>(provider => provider.GetRequiredService<ProtectionKeyRing>());
-        if (options.DataProtectionCertificate is { } certificate) protection.ProtectKeysWithCertificate(certificate);
+        ProtectionKeyRing.Add(services, database.ProtectionKeys, options.DataProtectionCertificate);
+        services.AddSingleton<ProtectionRenewal>();
 
         // __Host-: the browser takes the cookie from this host and by HTTPS only, and no neighbour can plant one.
         var prefix = options.IsHttps ? "__Host-" : "";
@@ -163,27 +153,7 @@ public static class Program
             kestrel.Limits.MaxRequestHeadersTotalSize = 32 * 1024;
         });
 
-        builder.Logging.AddFilter("Microsoft", LogLevel.Warning)
-            .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error); // that its keys are protected by the folder's mode stands in docs/operations.md
-        services.PostConfigure<LoggerFilterOptions>(Withhold);
-    }
-
-    /// <summary>
-    /// Below Warning the framework writes addresses, headers and arguments, where a mistaken caller puts a key; its category of
-    /// requests does at any level, as a scope too. No setting turns that on, neither by category nor by provider; Edge has a request log.
-    /// </summary>
-    private static void Withhold(LoggerFilterOptions filters)
-    {
-        // A rule that names a provider beats every rule that names none, so a rule of our own would not do: each rule is narrowed.
-        filters.Rules.Insert(0, new LoggerFilterRule(null, null, filters.MinLevel, null));
-        for (var i = 0; i < filters.Rules.Count; i++)
-        {
-            var rule = filters.Rules[i];
-            filters.Rules[i] = new LoggerFilterRule(rule.ProviderName, rule.CategoryName, rule.LogLevel, (provider, category, level) =>
-                category != "Microsoft.AspNetCore.Hosting.Diagnostics"
-                && (level >= LogLevel.Warning || category?.StartsWith("Microsoft.AspNetCore.", StringComparison.Ordinal) != true)
-                && rule.Filter?.Invoke(provider, category, level) != false);
-        }
+        Logs.Configure(builder);
     }
 
     private static void UseMiddleware(WebApplication app, PakhouseOptions options)

@@ -24,8 +24,9 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
     }
 
     /// <summary>A row for each key, in one statement. Ids sort by time: each is a new id whose last digits are counted up.</summary>
-    private Task<int> RecordAsync(
-        DbTransaction transaction, Actor actor, KeyDuties duties, KeySet keys, KeyFacts facts) => transaction.Connection!.ExecuteAsync(
+    private async Task RecordAsync(DbTransaction transaction, Actor actor, KeyDuties duties, KeySet keys, KeyFacts facts)
+    {
+        var rows = await transaction.Connection!.QueryAsync<(string Target, string Action, Guid OrganizationId)>(
         $"""
         INSERT INTO activity (id, at, organization_id, actor_user_id, actor_key_id, address, action, target, subject_user_id, detail)
         SELECT @idStart || CAST(@idNumber + ROW_NUMBER() OVER (ORDER BY k.id) AS TEXT), @now,
@@ -34,6 +35,7 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
                CASE WHEN k.kind = 'pak' AND m.user_id <> @by THEN m.user_id END, @detail
         FROM access_keys k JOIN memberships m ON m.id = k.membership_id
         WHERE {keys.Where}
+        RETURNING target, action, organization_id
         """,
         keys.With(new
         {
@@ -48,6 +50,8 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
             by = actor.UserId?.ToString() ?? "",
             detail = facts.Detail ?? duties.Detail,
         }), transaction);
+        foreach (var (target, action, organizationId) in rows) ActivityLog.Note(transaction, actor, action, organizationId, target);
+    }
 
     private async Task MailAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeyMail whom, KeySet keys, KeyFacts facts)
     {

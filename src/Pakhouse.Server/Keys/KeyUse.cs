@@ -210,7 +210,7 @@ public sealed partial class KeyUse(Database database, PakhouseOptions options, T
         catch (Exception e) when (e is not OperationCanceledException)
         {
             // Whatever it is: a count is no reason to stop the server.
-            LogNotWritten(e, pendingCount);
+            if (!OutageLog.IsTold(e)) LogNotWritten(e, pendingCount);
         }
     }
 

@@ -11,7 +11,10 @@ namespace Pakhouse.Server;
 /// </summary>
 public sealed class Mails(IDataProtectionProvider protection, TimeProvider clock)
 {
-    private readonly IDataProtector protector = protection.CreateProtector("Pakhouse.Mails.v1");
+    /// <summary>Of what is stored encrypted. The command <c>protection-keys renew</c> encrypts it anew.</summary>
+    internal const string Purpose = "Pakhouse.Mails.v1";
+
+    private readonly IDataProtector protector = protection.CreateProtector(Purpose);
 
     /// <param name="invitationId">The invitation that the message carries: its sender learns when the message is given up.</param>
     public async Task EnqueueAsync(DbTransaction transaction, string recipient, MailContent content, Guid? invitationId = null)

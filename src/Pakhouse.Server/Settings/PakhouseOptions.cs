@@ -241,7 +241,7 @@ public sealed class PakhouseOptions
             LeakGitHubKeys = read.Source("LeakGitHubKeys"),
             LeakGitLabToken = read.Secret("LeakGitLabToken", 32),
             WebhookNetworksAllowed = [.. read.List("WebhookNetworksAllowed", "addresses or networks such as 10.0.0.7 or 10.0.0.0/8", text => Network(text) is not null).Select(text => Network(text)!.Value)],
-            ShutdownDelay = read.Seconds("ShutdownDelaySeconds", 0, 0, 25),
+            ShutdownDelay = read.Seconds("ShutdownDelaySeconds", (publicAddress ?? listen).IsLoopback ? 0 : 5, 0, 25),
         };
 
         // Keys and passwords would travel in clear. Loopback is the exception because nothing leaves the machine.

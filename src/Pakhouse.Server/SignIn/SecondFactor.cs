@@ -27,7 +27,10 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
     /// <summary>Without letters and digits that look alike (RFC 4648 §6 has none of 0, 1, 8): 16 of them are 80 bits.</summary>
     private const int RecoveryCodeLength = 16;
 
-    private readonly IDataProtector protector = protection.CreateProtector("Pakhouse.SecondFactor.v1");
+    /// <summary>Of what is stored encrypted. The command <c>protection-keys renew</c> encrypts it anew.</summary>
+    internal const string Purpose = "Pakhouse.SecondFactor.v1";
+
+    private readonly IDataProtector protector = protection.CreateProtector(Purpose);
     private readonly IDataProtector offers = protection.CreateProtector("Pakhouse.SecondFactor.Offer.v1");
 
     private static readonly Refusal wrongCode = new(RefusalCode.InvalidRequest, "code: this is not the code that the app shows now. Check that the clock of its device is right, and enter the next one.", "code of an app refused");

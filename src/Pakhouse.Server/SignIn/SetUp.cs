@@ -6,8 +6,8 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The first start: while there is no user, whoever reads the start-up output can make the first user and root organization,
-/// once. The code stands in the database as a hash, so it works on every process that shares the database.
+/// The first start: while there is no user, whoever has a code can make the first user and root organization, once. A start at a terminal
+/// prints one, and so does the command <c>set-up</c>. The code stands in the database as a hash, so it works on every process that shares the database.
 /// </summary>
 public sealed class SetUp(Database database, Users users, Organizations organizations, TimeProvider clock)
 {
@@ -16,7 +16,7 @@ public sealed class SetUp(Database database, Users users, Organizations organiza
     private const int CodeLengthMax = 64;
 
     internal static readonly Refusal CodeRefused = new(RefusalCode.NotFound,
-        "This set-up address does not work: it was used, it is older than a day, or it is mistyped. Restart the server to get a new one; once there is a user, sign in instead.", "set-up code unknown, expired or used");
+        "This set-up address does not work: it was used, it is older than a day, or it is mistyped. The command set-up prints a new one; once there is a user, sign in instead.", "set-up code unknown, expired or used");
 
     /// <summary>A new code, or null when there is a user already.</summary>
     public async Task<string?> NewCodeAsync()

@@ -50,7 +50,10 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     /// <summary>Clocks of verifiers may lag; the usual allowance.</summary>
     private static readonly TimeSpan clockSkew = TimeSpan.FromMinutes(5);
 
-    private readonly IDataProtector protector = protection.CreateProtector("Pakhouse.SigningKeys.v1");
+    /// <summary>Of what is stored encrypted. The command <c>protection-keys renew</c> encrypts it anew.</summary>
+    internal const string Purpose = "Pakhouse.SigningKeys.v1";
+
+    private readonly IDataProtector protector = protection.CreateProtector(Purpose);
     private readonly CryptoProviderFactory signatures = new();
     private volatile IReadOnlyList<SigningKey> ring = [];
 
@@ -182,7 +185,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
                 }
                 catch (Exception e) when (e is not OperationCanceledException)
                 {
-                    LogNotRefreshed(e); // whatever it is: the keys in memory go on signing
+                    if (!OutageLog.IsTold(e)) LogNotRefreshed(e); // whatever it is: the keys in memory go on signing
                 }
             }
         }

@@ -39,7 +39,7 @@ public sealed partial class ClockWatch(Database database, Func<Task<TimeBounds>>
                 }
                 catch (Exception e) when (!stoppingToken.IsCancellationRequested)
                 {
-                    LogNotCompared(e);
+                    if (!OutageLog.IsTold(e)) LogNotCompared(e);
                 }
             }
             while (await timer.WaitForNextTickAsync(stoppingToken));

@@ -17,6 +17,12 @@ public abstract class Database : IAsyncDisposable
     /// <summary>Called with every connection that is opened. A test that reads the plans of all statements listens here.</summary>
     internal Func<DbConnection, DbConnection> Opened { get; set; } = connection => connection;
 
+    /// <summary>Is told of everything that could not be done because the database cannot be used. Null: in commands, which say it themselves.</summary>
+    internal OutageLog? Outages { get; set; }
+
+    /// <summary>Is given what a change wrote into the record, once it is committed.</summary>
+    internal Action<TransactionNotes>? Committed { get; set; }
+
     static Database() => ColumnTypes.Register();
 
     /// <summary>Where it is, for people; without a password.</summary>
@@ -49,23 +55,23 @@ public abstract class Database : IAsyncDisposable
     public static Database Of(PakhouseOptions options) => options.Postgres is null ? new SqliteDatabase(options) : new PostgresDatabase(options);
 
     /// <summary>Runs reads that need no transaction of their own.</summary>
-    public async Task<T> ReadAsync<T>(Func<DbConnection, Task<T>> read)
+    public Task<T> ReadAsync<T>(Func<DbConnection, Task<T>> read) => ToldAsync(async () =>
     {
         await using var connection = await OpenAsync();
         return await read(connection);
-    }
+    });
 
     /// <summary>
     /// Runs a change in one transaction and commits it; a throw rolls it back. What it reads stays true until it commits: it may be
     /// run again from its start where another transaction was in its way, so it does nothing but talk to the database.
     /// </summary>
-    public abstract Task<T> WriteAsync<T>(Func<DbTransaction, Task<T>> change);
+    public Task<T> WriteAsync<T>(Func<DbTransaction, Task<T>> change) => ToldAsync(() => WriteOwnAsync(change));
 
     /// <summary>As <see cref="WriteAsync{T}"/>, and no two of these run at the same time, in whatever process: for work that one does for all.</summary>
-    public abstract Task<T> WriteAloneAsync<T>(Func<DbTransaction, Task<T>> change);
+    public Task<T> WriteAloneAsync<T>(Func<DbTransaction, Task<T>> change) => ToldAsync(() => WriteOwnAloneAsync(change));
 
     /// <summary>Runs reads of one unchanging view, beside whoever writes.</summary>
-    public abstract Task<T> SnapshotAsync<T>(Func<DbTransaction, Task<T>> read);
+    public Task<T> SnapshotAsync<T>(Func<DbTransaction, Task<T>> read) => ToldAsync(() => SnapshotOwnAsync(read));
 
     /// <summary>Runs a change that may be refused: committed when it is not, rolled back when it is.</summary>
     public async Task<Outcome<T>> ChangeAsync<T>(Func<DbTransaction, Task<Outcome<T>>> change)
@@ -109,6 +115,12 @@ public abstract class Database : IAsyncDisposable
     /// <summary>Rows of one INSERT where many are written: few where each parameter is looked up by its name, many where each statement is a trip to a server.</summary>
     public abstract int RowsInStatement { get; }
 
+    protected abstract Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change);
+
+    protected abstract Task<T> WriteOwnAloneAsync<T>(Func<DbTransaction, Task<T>> change);
+
+    protected abstract Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read);
+
     /// <summary>How many connections prepared reads may keep, so that changes and pages find one however many exchanges there are.</summary>
     protected abstract int SpareConnections { get; }
 
@@ -116,6 +128,22 @@ public abstract class Database : IAsyncDisposable
 
     /// <summary>An open connection; disposing it gives it back to its pool.</summary>
     protected abstract Task<DbConnection> OpenAsync();
+
+    /// <summary>Here and not where it is caught, so that no job or request can forget to be brief.</summary>
+    private async Task<T> ToldAsync<T>(Func<Task<T>> work)
+    {
+        try
+        {
+            var result = await work();
+            Outages?.End();
+            return result;
+        }
+        catch (Exception e) when (IsOutOfReach(e))
+        {
+            Outages?.Tell(e, isWhole: e is not DiskFullException);
+            throw;
+        }
+    }
 
     private sealed class RolledBackException(Refusal refusal) : Exception
     {

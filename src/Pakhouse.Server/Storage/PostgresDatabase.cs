@@ -13,7 +13,7 @@ namespace Pakhouse.Server;
 /// </summary>
 public sealed class PostgresDatabase : Database
 {
-    /// <summary>Number of the advisory lock behind <see cref="WriteAloneAsync{T}"/> and migrations. Arbitrary, and ours.</summary>
+    /// <summary>Number of the advisory lock behind <see cref="Database.WriteAloneAsync{T}"/> and migrations. Arbitrary, and ours.</summary>
     private const long LockNumber = 0x50616B686F757365; // "Pakhouse"
 
     /// <summary>A change that others keep getting in the way of is given up after this long.</summary>
@@ -79,7 +79,7 @@ public sealed class PostgresDatabase : Database
         }
     }
 
-    public override async Task<T> WriteAsync<T>(Func<DbTransaction, Task<T>> change)
+    protected override async Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change)
     {
         var deadline = TimeProvider.System.GetTimestamp();
         for (var attempt = 1; ; attempt++)
@@ -97,7 +97,7 @@ public sealed class PostgresDatabase : Database
         }
     }
 
-    public override Task<T> WriteAloneAsync<T>(Func<DbTransaction, Task<T>> change) =>
+    protected override Task<T> WriteOwnAloneAsync<T>(Func<DbTransaction, Task<T>> change) =>
         // Not serializable: its snapshot would be older than the lock it waited for.
         RunAsync(IsolationLevel.ReadCommitted, async transaction =>
         {
@@ -105,7 +105,7 @@ public sealed class PostgresDatabase : Database
             return await change(transaction);
         });
 
-    public override Task<T> SnapshotAsync<T>(Func<DbTransaction, Task<T>> read) => RunAsync(IsolationLevel.RepeatableRead, read);
+    protected override Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read) => RunAsync(IsolationLevel.RepeatableRead, read);
 
     /// <summary>
     /// The cluster and the table: a dump that was loaded, here or elsewhere, has other numbers, and a standby has the same. A server that may not
@@ -154,8 +154,10 @@ public sealed class PostgresDatabase : Database
     {
         await using var connection = await OpenAsync();
         await using var transaction = await connection.BeginTransactionAsync(isolation);
+        var notes = TransactionNotes.Begin(transaction);
         var result = await change(transaction);
         await transaction.CommitAsync();
+        Committed?.Invoke(notes);
         return result;
     }
 

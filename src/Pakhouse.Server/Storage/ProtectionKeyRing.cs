@@ -1,6 +1,9 @@
 using System.Buffers.Binary;
 using System.Data.Common;
+using System.Security.Cryptography.X509Certificates;
+using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.DataProtection.KeyManagement;
+using Microsoft.AspNetCore.DataProtection.Repositories;
 
 namespace Pakhouse.Server;
 
@@ -16,6 +19,26 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
     private const int HeaderLength = 4 + 16;
 
     private string? told;
+
+    public static void Add(IServiceCollection services, ProtectionKeyStore store, X509Certificate2? certificate)
+    {
+        Configure(services, store, certificate);
+        services.AddSingleton(store).AddSingleton(provider =>
+            ActivatorUtilities.CreateInstance<ProtectionKeyRing>(provider, ActivatorUtilities.CreateInstance<XmlKeyManager>(provider)));
+        services.AddSingleton<IKeyManager>(provider => provider.GetRequiredService<ProtectionKeyRing>());
+    }
+
+    /// <summary>The same name and certificate for every ring: else one could not read what another wrote.</summary>
+    internal static void Configure(IServiceCollection services, IXmlRepository repository, X509Certificate2? certificate)
+    {
+        var protection = services.AddDataProtection().SetApplicationName("Pakhouse");
+        services.Configure<KeyManagementOptions>(keys => keys.XmlRepository = repository);
+        if (certificate is not null) protection.ProtectKeysWithCertificate(certificate);
+    }
+
+    /// <summary>The key that a text was encrypted with; null: Data Protection did not encrypt it.</summary>
+    internal static Guid? KeyOf(ReadOnlySpan<byte> encrypted) =>
+        encrypted.Length >= HeaderLength && BinaryPrimitives.ReadUInt32BigEndian(encrypted) == Magic ? new Guid(encrypted[4..HeaderLength]) : null;
 
     public IReadOnlyCollection<IKey> GetAllKeys()
     {
@@ -52,8 +75,7 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
     public string Explain(ReadOnlySpan<byte> encrypted)
     {
         const string damaged = "It is damaged. Restore the database from the back-up.";
-        if (encrypted.Length < HeaderLength || BinaryPrimitives.ReadUInt32BigEndian(encrypted) != Magic) return damaged;
-        var id = new Guid(encrypted[4..HeaderLength]);
+        if (KeyOf(encrypted) is not { } id) return damaged;
         if (GetAllKeys().FirstOrDefault(key => key.KeyId == id) is { } key)
         {
             if (key.IsRevoked) return $"Its Data Protection key {id} was revoked, and what it encrypted is not believed any more.";

@@ -47,6 +47,9 @@ public abstract class ProtectionKeyStore : IXmlRepository
 
     public abstract void StoreElement(XElement element, string friendlyName);
 
+    /// <summary>Destroys everything but one: keys before revocations, which say which of them are bad.</summary>
+    public abstract Task RemoveOthersAsync(string friendlyName);
+
     /// <summary>Each with its name and how its text is read.</summary>
     protected abstract IEnumerable<(string Name, Func<string> Read)> Entries();
 }
@@ -60,6 +63,14 @@ public sealed class ProtectionKeyFiles(string folder) : ProtectionKeyStore
     {
         if (friendlyName.Length == 0 || !friendlyName.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_')) throw new ArgumentException("It is no name of a file.", nameof(friendlyName));
         DataFolder.WriteWhole(Path.Combine(folder, friendlyName + ".xml"), Encoding.UTF8.GetBytes(element.ToString()));
+    }
+
+    public override Task RemoveOthersAsync(string friendlyName)
+    {
+        var others = Directory.GetFiles(folder).Where(file => Path.GetFileName(file) != friendlyName + ".xml");
+        foreach (var file in others.OrderBy(file => Path.GetFileName(file).StartsWith("revocation", StringComparison.OrdinalIgnoreCase)))
+            File.Delete(file);
+        return Task.CompletedTask;
     }
 
     protected override IEnumerable<(string Name, Func<string> Read)> Entries() =>
@@ -81,6 +92,9 @@ public sealed class SharedProtectionKeys(Database database) : ProtectionKeyStore
         database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
             "INSERT INTO data_protection_keys (id, xml) VALUES (@friendlyName, @xml)",
             new { friendlyName, xml = element.ToString(SaveOptions.DisableFormatting) }, transaction)).GetAwaiter().GetResult();
+
+    public override Task RemoveOthersAsync(string friendlyName) => database.WriteAsync(transaction =>
+        transaction.Connection!.ExecuteAsync("DELETE FROM data_protection_keys WHERE id <> @friendlyName", new { friendlyName }, transaction));
 
     protected override IEnumerable<(string Name, Func<string> Read)> Entries() =>
         database.ReadAsync(connection => connection.QueryAsync<(string Id, string Xml)>("SELECT id, xml FROM data_protection_keys ORDER BY id"))

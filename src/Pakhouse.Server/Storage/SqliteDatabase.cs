@@ -75,7 +75,7 @@ public sealed class SqliteDatabase : Database
         }
     }
 
-    public override async Task<T> WriteAsync<T>(Func<DbTransaction, Task<T>> change)
+    protected override async Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change)
     {
         // SQLite has one writer. Waiting here is fair and costs nothing; waiting in SQLite is a poll.
         await writer.WaitAsync();
@@ -89,11 +89,12 @@ public sealed class SqliteDatabase : Database
                     await using var connection = await OpenAsync();
                     // Not deferred at this level: it holds the write lock from its first moment, also against other processes.
                     await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.Serializable);
-                    notes = TransactionNotes.Of(transaction);
+                    notes = TransactionNotes.Begin(transaction);
                     var result = await change(transaction);
                     // What was given back of the reserve is for the end of keys.
                     if (!notes.IsUrgent && !reserve.TryFill()) throw new DiskFullException();
                     await transaction.CommitAsync();
+                    Committed?.Invoke(notes);
                     return result;
                 }
                 catch (SqliteException e) when (IsFull(e))
@@ -109,9 +110,9 @@ public sealed class SqliteDatabase : Database
         }
     }
 
-    public override Task<T> WriteAloneAsync<T>(Func<DbTransaction, Task<T>> change) => WriteAsync(change);
+    protected override Task<T> WriteOwnAloneAsync<T>(Func<DbTransaction, Task<T>> change) => WriteOwnAsync(change);
 
-    public override async Task<T> SnapshotAsync<T>(Func<DbTransaction, Task<T>> read)
+    protected override async Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read)
     {
         await using var connection = (SqliteConnection)await OpenOwnAsync();
         await using var transaction = connection.BeginTransaction(deferred: true);

@@ -56,6 +56,14 @@ public class OptionsTests
     public void A_path_is_absolute_or_refused(string name) =>
         Assert.Contains($"Pakhouse:{name} must be", Assert.Throws<StartupException>(() => Read((name, "data/here"))).Message, StringComparison.Ordinal);
 
+    [Theory, InlineData("https://keys.example.com", 5), InlineData("http://localhost:9000", 0), InlineData("http://[::1]:9000", 0)]
+    public void A_server_for_others_gives_the_balancer_time_to_notice_its_stop(string address, int seconds)
+    {
+        Assert.Equal(TimeSpan.FromSeconds(seconds), Read(("PublicAddress", address)).ShutdownDelay);
+        Assert.Equal(TimeSpan.FromSeconds(1), Read(("PublicAddress", address), ("ShutdownDelaySeconds", "1")).ShutdownDelay);
+        Assert.Equal(TimeSpan.Zero, Read(("PublicAddress", address), ("ShutdownDelaySeconds", "0")).ShutdownDelay);
+    }
+
     private static PakhouseOptions Read(params (string Name, string Value)[] settings) =>
         PakhouseOptions.Read(new ConfigurationBuilder().AddInMemoryCollection(settings.Select(setting => KeyValuePair.Create($"Pakhouse:{setting.Name}", (string?)setting.Value))).Build());
 }

@@ -24,6 +24,8 @@ public sealed partial class PlansTests
         ("(SELECT at FROM activity ORDER BY id DESC LIMIT 1)", "reads one row, by the primary key"),
         ("UPDATE authenticators SET last_step = @step WHERE last_step < @step", "the command restore, while nothing is served"),
         ("SELECT COUNT(*) FROM access_keys WHERE deleted_at IS NULL AND status = 0", "the command restore, while nothing is served"),
+        ("DELETE FROM sessions WHERE id > ''", "the command protection-keys renew, while nothing is served"),
+        ("SELECT id, old_secret AS content FROM webhooks", "the command protection-keys renew, while nothing is served"),
         ("DELETE FROM mails WHERE recipient = ''", "reads the index mails_to_nobody, which holds only such rows: one, and none afterwards"),
     ];
 
