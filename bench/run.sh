@@ -78,7 +78,7 @@ start_server() { # name, data folder, folder of the build, setting …
   local name=$1 folder=$2 build=$3 address
   shift 3
   address=http://127.0.0.1:$(free_port)
-  start "$name" "$folder" "$address" dotnet "$build/Pakhouse.Server.dll" --Pakhouse:DataFolder "$folder" --Pakhouse:Listen "$address" --Pakhouse:UseFlushSeconds "$FLUSH_SECONDS" "$@"
+  start "$name" "$folder" "$address" dotnet "$build/Pakhouse.Server.dll" --Pakhouse:DataFolder "$folder" --Pakhouse:Listen "$address" --Pakhouse:UsageFlushSeconds "$FLUSH_SECONDS" "$@"
 }
 
 start_floor() { # name, data folder, option …

@@ -24,7 +24,7 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres, bool isExch
     private const string Scope = "openid profile email";
     private const string Issuer = "http://127.0.0.1:8420";
     private const int LifetimeSeconds = 3600;
-    private readonly string statement = isExchangeRead ? ExchangeRead.ExchangeSql : "SELECT hash, deleted_at FROM access_keys WHERE id = @id";
+    private readonly string statement = isExchangeRead ? ExchangeRead.Sql : "SELECT hash, deleted_at FROM access_keys WHERE id = @id";
     private readonly int deletedAt = isExchangeRead ? 3 : 1; // the column
     private const int TailLength = KeyFormat.IdLength + 1 + KeyFormat.SecretLength + KeyFormat.CheckLength;
 

@@ -79,12 +79,12 @@ public static class PakhouseExtensions
 
         switch (await context.HttpContext.RequestServices.GetRequiredService<StatusLists>().FindAsync(token))
         {
-            case KeyStanding.Good:
+            case TokenStatus.Valid:
                 return;
-            case KeyStanding.Ended:
+            case TokenStatus.Invalid:
                 context.Fail("The token's key has ended or is suspended.");
                 return;
-            case KeyStanding.Unknown:
+            case TokenStatus.Unknown:
                 context.Fail(new StatusUnknownException());
                 return;
         }

@@ -15,12 +15,12 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Pakhouse.AspNetCore;
 
-internal enum KeyStanding
+internal enum TokenStatus
 {
-    Good,
+    Valid,
 
     /// <summary>For good or for the time being; also where the token names no entry.</summary>
-    Ended,
+    Invalid,
 
     /// <summary>No list that may be believed is at hand.</summary>
     Unknown,
@@ -79,27 +79,27 @@ internal sealed partial class StatusLists : BackgroundService
     }
 
     /// <summary>How the key of a token stands whose signature and claims were checked before (§8.3: in this order).</summary>
-    public async ValueTask<KeyStanding> FindAsync(JsonWebToken token)
+    public async ValueTask<TokenStatus> FindAsync(JsonWebToken token)
     {
         if (!token.TryGetPayloadValue<JsonElement>("status", out var status) || status.ValueKind != JsonValueKind.Object
             || !status.TryGetProperty("status_list", out var reference) || reference.ValueKind != JsonValueKind.Object
             || !reference.TryGetProperty("idx", out var idx) || idx.ValueKind != JsonValueKind.Number || !idx.TryGetInt32(out var entry) || entry < 0
-            || !reference.TryGetProperty("uri", out var uri) || uri.ValueKind != JsonValueKind.String || uri.GetString() is not { } address || !IsOurs(address)) return KeyStanding.Ended;
+            || !reference.TryGetProperty("uri", out var uri) || uri.ValueKind != JsonValueKind.String || uri.GetString() is not { } address || !IsOurs(address)) return TokenStatus.Invalid;
 
         if (!lists.TryGetValue(address, out var held))
         {
-            if (lists.Count >= ListsMax) return KeyStanding.Unknown;
+            if (lists.Count >= ListsMax) return TokenStatus.Unknown;
             held = lists.GetOrAdd(address, static address => new Held(address));
         }
 
         held.UsedAt = clock.GetTimestamp();
         if (!IsBelieved(held.Contents, TimeSpan.Zero) && !HasJustFailed(held)) await FetchOnceAsync(held);
-        if (!IsBelieved(held.Contents, options.StatusGrace)) return KeyStanding.Unknown;
+        if (!IsBelieved(held.Contents, options.StatusGrace)) return TokenStatus.Unknown;
 
         var contents = held.Contents!;
         var perByte = 8 / contents.Bits;
-        if (entry / perByte >= contents.Entries.Length) return KeyStanding.Ended; // §8.3: no statement can be made
-        return (contents.Entries[entry / perByte] >> entry % perByte * contents.Bits & (1 << contents.Bits) - 1) == 0 ? KeyStanding.Good : KeyStanding.Ended;
+        if (entry / perByte >= contents.Entries.Length) return TokenStatus.Invalid; // §8.3: no statement can be made
+        return (contents.Entries[entry / perByte] >> entry % perByte * contents.Bits & (1 << contents.Bits) - 1) == 0 ? TokenStatus.Valid : TokenStatus.Invalid;
     }
 
     /// <summary>Renews what is half way to the end of its ttl, so that a request hardly ever waits and one failure does no harm.</summary>

@@ -103,7 +103,7 @@ internal static class KeyFormat
     }
 
     /// <summary>Whether a text that must hold no key may hold one: the mark that is the same behind every brand. For what is about to be logged or stored.</summary>
-    public static bool MayHoldKey(string text) => text.Contains(PersonalMark, StringComparison.Ordinal) || text.Contains(OrganizationMark, StringComparison.Ordinal);
+    public static bool MightContainKey(string text) => text.Contains(PersonalMark, StringComparison.Ordinal) || text.Contains(OrganizationMark, StringComparison.Ordinal);
 
     public static bool IsId(ReadOnlySpan<char> text) =>
         text.Length == IdLength && !text.ContainsAnyExcept(base62Chars);

@@ -16,7 +16,7 @@ public sealed class KeepSecrets
     // Every way that logging can be turned up: by category and by provider.
     private static readonly string[] everyLog =
     [
-        "--Pakhouse:FailuresPerMinuteMax", "100000", "--Pakhouse:KeysPerMemberMax", "10000", "--Pakhouse:UseFlushSeconds", "1",
+        "--Pakhouse:FailuresPerMinuteMax", "100000", "--Pakhouse:KeysPerMemberMax", "10000", "--Pakhouse:UsageFlushSeconds", "1",
         "--Logging:LogLevel:Default", "Trace", "--Logging:LogLevel:Microsoft", "Trace", "--Logging:LogLevel:Microsoft.AspNetCore", "Trace",
         "--Logging:LogLevel:Microsoft.AspNetCore.Hosting.Diagnostics", "Trace", "--Logging:Console:LogLevel:Default", "Trace",
         "--Logging:Console:LogLevel:Microsoft.AspNetCore.Hosting.Diagnostics", "Trace", "--Logging:Console:IncludeScopes", "true",

@@ -8,7 +8,7 @@ namespace Pakhouse.SystemTests;
 [Collection(Alone.Name), PostgresOnly("SQLite is for one process")]
 public sealed class LoseProcess
 {
-    private const int UseFlushSeconds = 5;
+    private const int UsageFlushSeconds = 5;
 
     /// <summary>Exchanges by way of the balancer, from four callers without pause, and what became of each.</summary>
     private sealed class Load : IAsyncDisposable
@@ -71,7 +71,7 @@ public sealed class LoseProcess
     [Fact]
     public async Task Killed_process_takes_no_key_and_no_deletion_along_and_the_other_goes_on()
     {
-        await using var fleet = await Fleet.StartAsync($"--Pakhouse:UseFlushSeconds={UseFlushSeconds}");
+        await using var fleet = await Fleet.StartAsync($"--Pakhouse:UsageFlushSeconds={UsageFlushSeconds}");
         var keys = await fleet.SeedKeysAsync(20);
         var (generated, deleted) = (new ConcurrentBag<string>(), new ConcurrentBag<string>());
         var (killed, isOver) = (false, false);
@@ -105,7 +105,7 @@ public sealed class LoseProcess
         await load.AtLeastAsync(1);
         var start = Stopwatch.GetTimestamp();
         await Eventually.TrueAsync("Counts of use were written, more than once", async () =>
-            Stopwatch.GetElapsedTime(start).TotalSeconds > 2 * UseFlushSeconds && await fleet.Postgres.CountAsync("SELECT COUNT(*) FROM key_use_hours") > 0 && generated.Count >= 10 && deleted.Count >= 10);
+            Stopwatch.GetElapsedTime(start).TotalSeconds > 2 * UsageFlushSeconds && await fleet.Postgres.CountAsync("SELECT COUNT(*) FROM key_use_hours") > 0 && generated.Count >= 10 && deleted.Count >= 10);
 
         Volatile.Write(ref killed, true);
         var end = Stopwatch.GetTimestamp();
@@ -131,7 +131,7 @@ public sealed class LoseProcess
         Assert.Equal(0, await fleet.Servers[1].StopAsync()); // an orderly stop writes its counts
         var counted = await fleet.Postgres.CountAsync("SELECT SUM(count)::bigint FROM key_use_hours") - generated.Count;
         // A second for the write itself.
-        var unwritten = load.Successes.Count(success => success.Server == "one" && Stopwatch.GetElapsedTime(success.At, end).TotalSeconds < UseFlushSeconds + 1);
+        var unwritten = load.Successes.Count(success => success.Server == "one" && Stopwatch.GetElapsedTime(success.At, end).TotalSeconds < UsageFlushSeconds + 1);
         Assert.True(unwritten < load.Successes.Count(success => success.Server == "one"), "Nothing was exchanged before the last flush.");
         Assert.InRange(counted, load.Successes.Count - unwritten, load.Successes.Count + failures);
     }

@@ -14,7 +14,7 @@ internal sealed class RunningServer : IAsyncDisposable
     private static readonly string program = Path.Combine(AppContext.BaseDirectory, "Pakhouse.Server.dll");
 
     private readonly Process process;
-    private readonly Lock turn = new();
+    private readonly Lock gate = new();
     private readonly StringBuilder log = new();
     private readonly List<string> lines = [];
     private readonly Task reading;
@@ -47,7 +47,7 @@ internal sealed class RunningServer : IAsyncDisposable
     {
         get
         {
-            lock (turn) return log.ToString();
+            lock (gate) return log.ToString();
         }
     }
 
@@ -117,7 +117,7 @@ internal sealed class RunningServer : IAsyncDisposable
         while (true)
         {
             Task next;
-            lock (turn)
+            lock (gate)
             {
                 if (lines.Find(line => line.TrimStart().StartsWith(start, StringComparison.Ordinal)) is { } found) return found.Trim();
                 if (isOver) throw new InvalidOperationException($"The program ended without saying \"{start}\":{Environment.NewLine}{log}");
@@ -187,7 +187,7 @@ internal sealed class RunningServer : IAsyncDisposable
 
     private void Change(Action change)
     {
-        lock (turn)
+        lock (gate)
         {
             change();
             changed.SetResult();

@@ -207,7 +207,7 @@ public sealed class StartServer : IDisposable
         string key;
         // The host waits half a minute for requests; four seconds show the same, and are more than a stop in a hurry takes.
         var patient = new Dictionary<string, string>(StringComparer.Ordinal) { ["DOTNET_shutdownTimeoutSeconds"] = "4" };
-        await using (var server = RunningServer.Launch([], Folder, ["--Pakhouse:UseFlushSeconds", "60"], patient))
+        await using (var server = RunningServer.Launch([], Folder, ["--Pakhouse:UsageFlushSeconds", "60"], patient))
         {
             await server.ServingAsync();
             await using var seed = Seed.Open(Folder);

@@ -77,7 +77,7 @@ public static class ActivityEndpoints
 
     private static string?[] Cells(ActivityEntry one) =>
     [
-        When.Machine(one.At), one.Action, one.OrganizationId?.ToString(), one.OrganizationName, one.ActorId?.ToString(), one.ActorName, one.ActorKeyId,
+        TimeText.Machine(one.At), one.Action, one.OrganizationId?.ToString(), one.OrganizationName, one.ActorId?.ToString(), one.ActorName, one.ActorKeyId,
         one.ActorKeyName, one.Address, one.Target, one.TargetName, one.SubjectId?.ToString(), one.SubjectName, one.Detail, one.Id.ToString(),
     ];
 

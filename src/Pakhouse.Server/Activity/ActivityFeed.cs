@@ -48,7 +48,7 @@ public sealed record ActivityFilter
     /// <summary>Only this one: the organization itself or one of its sub-organizations. Null: all of them.</summary>
     public Guid? OrganizationId { get; init; }
 
-    /// <summary>One of <see cref="Did"/>.</summary>
+    /// <summary>One of <see cref="AuditAction"/>.</summary>
     public string? Action { get; init; }
 
     /// <summary>By whom or to whom: an address or an id.</summary>
@@ -119,17 +119,17 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
 
     private static readonly string[] auth =
     [
-        Did.Login, Did.LoginFailed, Did.Logout, Did.SwitchOrganization, Did.PasswordReset, Did.PasswordChange, Did.SecondFactorAdd, Did.SecondFactorRemove,
-        Did.PasskeyAdd, Did.PasskeyRemove, Did.SessionEnd, Did.RecoveryCodes, Did.ProviderBind, Did.ProviderUnbind, Did.MailUndelivered,
+        AuditAction.Login, AuditAction.LoginFailed, AuditAction.Logout, AuditAction.SwitchOrganization, AuditAction.PasswordReset, AuditAction.PasswordChange, AuditAction.SecondFactorAdd, AuditAction.SecondFactorRemove,
+        AuditAction.PasskeyAdd, AuditAction.PasskeyRemove, AuditAction.SessionEnd, AuditAction.RecoveryCodes, AuditAction.ProviderBind, AuditAction.ProviderUnbind, AuditAction.MailUndelivered,
     ];
 
     /// <summary>In the statement itself: a list as a parameter is another thing on each of the two databases.</summary>
     private static readonly string authSql = string.Join(", ", auth.Select(action => $"'{action}'"));
 
-    private static readonly string[] ofNoOrganization = [Did.SigningKeyCreate, Did.SigningKeyDelete, Did.DatabaseRestore, Did.UserCreate, Did.UserDisable, Did.UserEnable, Did.UserDelete];
+    private static readonly string[] ofNoOrganization = [AuditAction.SigningKeyCreate, AuditAction.SigningKeyDelete, AuditAction.DatabaseRestore, AuditAction.UserCreate, AuditAction.UserDisable, AuditAction.UserEnable, AuditAction.UserDelete];
 
     private static readonly string[] ofOrganizations =
-        [.. typeof(Did).GetFields().Select(field => (string)field.GetRawConstantValue()!).Except([.. auth, .. ofNoOrganization], StringComparer.Ordinal)];
+        [.. typeof(AuditAction).GetFields().Select(field => (string)field.GetRawConstantValue()!).Except([.. auth, .. ofNoOrganization], StringComparer.Ordinal)];
 
     /// <summary>The actions that such rows can have.</summary>
     public static IReadOnlyList<string> Actions(bool isAuth) => isAuth ? auth : ofOrganizations;
@@ -137,8 +137,8 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
     /// <summary>Newest first, at most <paramref name="size"/> at once.</summary>
     public Task<Outcome<ActivityPage>> PageAsync(Actor actor, Guid organizationId, ActivityFilter filter, int size = PageSize) => database.ReadAsync<Outcome<ActivityPage>>(async connection =>
     {
-        var all = await Guard.DemandAsync(connection, null, actor, Permission.SeeActivity, organizationId);
-        if (all.IsRefused && (await Guard.DemandAsync(connection, null, actor, Permission.SeeOrganization, organizationId)).Refusal is { } refusal) return refusal;
+        var all = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeActivity, organizationId);
+        if (all.IsRefused && (await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeOrganization, organizationId)).Refusal is { } refusal) return refusal;
         // What is not shown is not found out by asking for it either.
         if (filter.Person is { } asked && !Guid.TryParse(asked, out _) && !actor.ShowsAddresses()) return Guard.Narrow(ScopeCatalogue.Email, "person by address");
 

@@ -4,7 +4,7 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>What happened, in the words that users of the field know. Stored as it stands here: never renamed.</summary>
-public static class Did
+public static class AuditAction
 {
     public const string OrganizationCreate = "Organization Create", OrganizationUpdate = "Organization Update", OrganizationDelete = "Organization Delete";
     public const string OrganizationDisable = "Organization Disable", OrganizationEnable = "Organization Enable", PolicyUpdate = "Policy Update";
@@ -33,7 +33,7 @@ public static class Did
 /// </summary>
 public static class ActivityLog
 {
-    /// <param name="action">One of <see cref="Did"/>.</param>
+    /// <param name="action">One of <see cref="AuditAction"/>.</param>
     /// <param name="target">The id of what was changed.</param>
     /// <param name="subject">The person it was done to, where the target is something of theirs.</param>
     /// <param name="detail">Names of roles and the like.</param>

@@ -7,7 +7,7 @@ namespace Pakhouse.Server;
 /// deleted: rows are kept from the time that this job writes down.
 /// </summary>
 public sealed class ActivityRetention(Database database, PakhouseOptions options, TimeProvider clock, ILogger<ActivityRetention> log)
-    : Recurring(TimeSpan.FromHours(1), clock, log)
+    : PeriodicJob(TimeSpan.FromHours(1), clock, log)
 {
     private const int BatchRows = 500;
 
@@ -15,7 +15,7 @@ public sealed class ActivityRetention(Database database, PakhouseOptions options
     {
         if (options.ActivityRetention is not { } retention) return;
         var keptFrom = Clock.GetUtcNow() - retention;
-        while (await database.WriteAloneAsync(async transaction =>
+        while (await database.WriteExclusiveAsync(async transaction =>
         {
             await transaction.Connection!.ExecuteAsync(
                 "INSERT INTO counters (name, value) VALUES ('activity.kept_from', @keptFrom) ON CONFLICT (name) DO UPDATE SET value = excluded.value", new { keptFrom }, transaction);

@@ -4,7 +4,7 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>Where a caller stands in an organization at this moment.</summary>
-public sealed record Standpoint
+public sealed record OrganizationAccess
 {
     public required bool IsOperator { get; init; }
 
@@ -36,10 +36,10 @@ public static class Guard
 {
     internal static readonly Refusal NotFound = new(RefusalCode.NotFound, "There is no such organization, or you are not a member of it.", "unknown organization, or the caller is not a member");
 
-    public static Task<Outcome<Standpoint>> DemandAsync(DbTransaction transaction, Actor actor, Permission permission, Guid organizationId) =>
-        DemandAsync(transaction.Connection!, transaction, actor, permission, organizationId);
+    public static Task<Outcome<OrganizationAccess>> AuthorizeAsync(DbTransaction transaction, Actor actor, Permission permission, Guid organizationId) =>
+        AuthorizeAsync(transaction.Connection!, transaction, actor, permission, organizationId);
 
-    public static async Task<Outcome<Standpoint>> DemandAsync(DbConnection connection, DbTransaction? transaction, Actor actor, Permission permission, Guid organizationId)
+    public static async Task<Outcome<OrganizationAccess>> AuthorizeAsync(DbConnection connection, DbTransaction? transaction, Actor actor, Permission permission, Guid organizationId)
     {
         var row = Permissions.Of(permission);
         if (CheckScope(row, actor, permission) is { } narrow) return narrow;
@@ -64,7 +64,7 @@ public static class Guard
         // Nobody signs in as a service, and no person comes with an API key.
         if (!isOperator && (actor.Credential == Credential.ApiKey) != (found.UserKind == "service")) return NotFound;
 
-        var standpoint = new Standpoint
+        var access = new OrganizationAccess
         {
             IsOperator = isOperator,
             OrganizationId = organizationId,
@@ -76,25 +76,25 @@ public static class Guard
         };
 
         if (CheckCredential(row, actor, permission) is { } refusal) return refusal;
-        if (isOperator) return standpoint;
+        if (isOperator) return access;
 
-        Outcome<Standpoint> stands = row.Standing switch
+        Outcome<OrganizationAccess> stands = row.Requirement switch
         {
-            Standing.Self or Standing.Person or Standing.Member => standpoint,
-            Standing.DirectMember when standpoint.MembershipId is not null => standpoint,
-            Standing.DirectMember => new Refusal(RefusalCode.AccessDenied, InheritedMember(standpoint), $"{permission} by an inherited member (R2)"),
-            Standing.Role when row.Roles.Any(standpoint.Roles.Contains) => standpoint,
-            Standing.Role => new Refusal(RefusalCode.AccessDenied, $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners.", $"{permission} without the role"),
+            Requirement.Self or Requirement.Person or Requirement.Member => access,
+            Requirement.DirectMember when access.MembershipId is not null => access,
+            Requirement.DirectMember => new Refusal(RefusalCode.AccessDenied, InheritedMember(access), $"{permission} by an inherited member (R2)"),
+            Requirement.Role when row.Roles.Any(access.Roles.Contains) => access,
+            Requirement.Role => new Refusal(RefusalCode.AccessDenied, $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners.", $"{permission} without the role"),
         };
         // Asked last: who may not do it is not sent to sign in for it.
         return stands.Refusal is null && CheckFreshness(row, actor, permission) is { } stale ? stale : stands;
     }
 
     /// <summary>For what is done in no organization: null, where the caller is a person who can sign in and came with what the table asks for.</summary>
-    public static async Task<Refusal?> DemandAsync(DbTransaction transaction, Actor actor, Permission permission)
+    public static async Task<Refusal?> AuthorizeAsync(DbTransaction transaction, Actor actor, Permission permission)
     {
         var row = Permissions.Of(permission);
-        if (row.Standing != Standing.Person) throw new ArgumentException("This permission is one in an organization.", nameof(permission));
+        if (row.Requirement != Requirement.Person) throw new ArgumentException("This permission is one in an organization.", nameof(permission));
         if ((CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission) ?? CheckFreshness(row, actor, permission)) is { } refusal) return refusal;
         return actor.Credential == Credential.Operator || await transaction.Connection!.ExecuteScalarAsync<long>(
             "SELECT COUNT(*) FROM users WHERE id = @UserId AND kind = 'person' AND disabled_at IS NULL AND deleted_at IS NULL", new { actor.UserId }, transaction) > 0
@@ -106,7 +106,7 @@ public static class Guard
     public static Refusal? Demand(Actor actor, Permission permission)
     {
         var row = Permissions.Of(permission);
-        if (row.Standing != Standing.Self) throw new ArgumentException("This permission asks more than the caller's credential.", nameof(permission));
+        if (row.Requirement != Requirement.Self) throw new ArgumentException("This permission asks more than the caller's credential.", nameof(permission));
         return CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission) ?? CheckFreshness(row, actor, permission);
     }
 
@@ -144,9 +144,9 @@ public static class Guard
     }
 
     /// <summary>R2: the reason, and both ways out.</summary>
-    public static string InheritedMember(Standpoint standpoint) =>
-        $"You are an inherited member of {standpoint.OrganizationName}: your membership is in {standpoint.RootName}. Ask an owner to add you to {standpoint.OrganizationName} as a member, " +
-        $"or generate the key in {standpoint.RootName} and exchange it with subOrganization={standpoint.OrganizationId}.";
+    public static string InheritedMember(OrganizationAccess access) =>
+        $"You are an inherited member of {access.OrganizationName}: your membership is in {access.RootName}. Ask an owner to add you to {access.OrganizationName} as a member, " +
+        $"or generate the key in {access.RootName} and exchange it with subOrganization={access.OrganizationId}.";
 
     private sealed record Found
     {

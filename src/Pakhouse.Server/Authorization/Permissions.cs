@@ -60,7 +60,7 @@ public enum Permission
 }
 
 /// <summary>Who is enough.</summary>
-public enum Standing
+public enum Requirement
 {
     /// <summary>Whoever comes with such a credential: it is about nobody but the caller, or about the server.</summary>
     Self,
@@ -118,7 +118,7 @@ public static class Permissions
 
     /// <summary>One line of the table.</summary>
     /// <param name="Freshness">Asked of sessions. What answers a secret asks for <see cref="Freshness.Recent"/> at least.</param>
-    public sealed record Row(Standing Standing, string[] Roles, Credential[] With, RequiredScope Scope, bool Operator, Freshness Freshness);
+    public sealed record Row(Requirement Requirement, string[] Roles, Credential[] With, RequiredScope Scope, bool Operator, Freshness Freshness);
 
     /// <remarks>
     /// R7 is the column <c>With</c>: what creates, widens or prolongs a key, or could do so in two steps, is for a person only. R11 is the column
@@ -127,61 +127,61 @@ public static class Permissions
     public static Row Of(Permission permission) => permission switch
     {
         //                                             standing      roles     with          scope                  operator fresh
-        Permission.ListOrganizations          => new(Standing.Self,         [],       everything,   read,                  true,  any),
-        Permission.CreateOrganization         => new(Standing.Person,       [],       personOnly,   write,                 true,  any),
-        Permission.AcceptInvitation           => new(Standing.Person,       [],       personOnly,   write,                 false, any),
-        Permission.SeeOrganization            => new(Standing.Member,       [],       everything,   read,                  true,  any),
-        Permission.CreateSubOrganization      => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.RenameOrganization         => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.DisableOrganization        => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
-        Permission.DeleteOrganization         => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
-        Permission.SeeMembers                 => new(Standing.Member,       [],       everything,   read,                  true,  any),
-        Permission.AddMember                  => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.InviteMember               => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.SeeInvitations             => new(Standing.Role,         watchers, everything,   read,                  true,  any),
-        Permission.RemoveMember               => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.ChangeRoles                => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.Leave                      => new(Standing.DirectMember, [],       personOnly,   write,                 false, any),
-        Permission.SeeActivity                => new(Standing.Role,         watchers, everything,   read,                  true,  any),
-        Permission.SeePolicy                  => new(Standing.Member,       [],       everything,   read,                  true,  any),
-        Permission.ChangePolicy               => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
-        Permission.ManageWebhooks             => new(Standing.Role,         owners,   personOnly,   write,                 true,  any),
-        Permission.MakeWebhookSecret          => new(Standing.Role,         owners,   personOnly,   write,                 true,  recent),
-        Permission.GenerateOwnKey             => new(Standing.DirectMember, [],       personOnly,   write,                 false, recent),
-        Permission.ListOwnKeys                => new(Standing.Member,       [],       personAndKey, read,                  false, any),
-        Permission.DeleteOwnKey               => new(Standing.Member,       [],       personAndKey, write,                 false, any),
-        Permission.RotateOwnKey               => new(Standing.DirectMember, [],       personOnly,   write,                 false, recent),
+        Permission.ListOrganizations          => new(Requirement.Self,         [],       everything,   read,                  true,  any),
+        Permission.CreateOrganization         => new(Requirement.Person,       [],       personOnly,   write,                 true,  any),
+        Permission.AcceptInvitation           => new(Requirement.Person,       [],       personOnly,   write,                 false, any),
+        Permission.SeeOrganization            => new(Requirement.Member,       [],       everything,   read,                  true,  any),
+        Permission.CreateSubOrganization      => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.RenameOrganization         => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.DisableOrganization        => new(Requirement.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.DeleteOrganization         => new(Requirement.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.SeeMembers                 => new(Requirement.Member,       [],       everything,   read,                  true,  any),
+        Permission.AddMember                  => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.InviteMember               => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.SeeInvitations             => new(Requirement.Role,         watchers, everything,   read,                  true,  any),
+        Permission.RemoveMember               => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.ChangeRoles                => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.Leave                      => new(Requirement.DirectMember, [],       personOnly,   write,                 false, any),
+        Permission.SeeActivity                => new(Requirement.Role,         watchers, everything,   read,                  true,  any),
+        Permission.SeePolicy                  => new(Requirement.Member,       [],       everything,   read,                  true,  any),
+        Permission.ChangePolicy               => new(Requirement.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.ManageWebhooks             => new(Requirement.Role,         owners,   personOnly,   write,                 true,  any),
+        Permission.MakeWebhookSecret          => new(Requirement.Role,         owners,   personOnly,   write,                 true,  recent),
+        Permission.GenerateOwnKey             => new(Requirement.DirectMember, [],       personOnly,   write,                 false, recent),
+        Permission.ListOwnKeys                => new(Requirement.Member,       [],       personAndKey, read,                  false, any),
+        Permission.DeleteOwnKey               => new(Requirement.Member,       [],       personAndKey, write,                 false, any),
+        Permission.RotateOwnKey               => new(Requirement.DirectMember, [],       personOnly,   write,                 false, recent),
         // Only where the policy allows it too.
-        Permission.RotateItself               => new(Standing.DirectMember, [],       keyOnly,      RequiredScope.None,    false, any),
-        Permission.ExplainOwnKey              => new(Standing.Member,       [],       personOnly,   read,                  false, any),
-        Permission.ListMemberKeys             => new(Standing.Role,         leaders,  everything,   read,                  true,  any),
-        Permission.DeleteMemberKey            => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.SuspendMemberKey           => new(Standing.Role,         leaders,  personOnly,   write,                 true,  any),
-        Permission.ListApiKeys                => new(Standing.Role,         leaders,  everything,   read,                  true,  any),
-        Permission.CreateApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false, recent),
-        Permission.ChangeApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false, any),
-        Permission.RotateApiKey               => new(Standing.Role,         leaders,  personOnly,   write,                 false, recent),
-        Permission.DeleteApiKey               => new(Standing.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.RevokeItself               => new(Standing.Self,         [],       anyKey,       RequiredScope.None,    false, any),
-        Permission.ReadUserInfo               => new(Standing.Self,         [],       anyKey,       RequiredScope.OpenId,  false, any),
-        Permission.ReadSession                => new(Standing.Self,         [],       personOnly,   read,                  false, any),
-        Permission.EndSession                 => new(Standing.Self,         [],       personOnly,   write,                 false, any),
-        Permission.EndOtherSessions           => new(Standing.Self,         [],       personOnly,   write,                 false, any),
+        Permission.RotateItself               => new(Requirement.DirectMember, [],       keyOnly,      RequiredScope.None,    false, any),
+        Permission.ExplainOwnKey              => new(Requirement.Member,       [],       personOnly,   read,                  false, any),
+        Permission.ListMemberKeys             => new(Requirement.Role,         leaders,  everything,   read,                  true,  any),
+        Permission.DeleteMemberKey            => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.SuspendMemberKey           => new(Requirement.Role,         leaders,  personOnly,   write,                 true,  any),
+        Permission.ListApiKeys                => new(Requirement.Role,         leaders,  everything,   read,                  true,  any),
+        Permission.CreateApiKey               => new(Requirement.Role,         leaders,  personOnly,   write,                 false, recent),
+        Permission.ChangeApiKey               => new(Requirement.Role,         leaders,  personOnly,   write,                 false, any),
+        Permission.RotateApiKey               => new(Requirement.Role,         leaders,  personOnly,   write,                 false, recent),
+        Permission.DeleteApiKey               => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
+        Permission.RevokeItself               => new(Requirement.Self,         [],       anyKey,       RequiredScope.None,    false, any),
+        Permission.ReadUserInfo               => new(Requirement.Self,         [],       anyKey,       RequiredScope.OpenId,  false, any),
+        Permission.ReadSession                => new(Requirement.Self,         [],       personOnly,   read,                  false, any),
+        Permission.EndSession                 => new(Requirement.Self,         [],       personOnly,   write,                 false, any),
+        Permission.EndOtherSessions           => new(Requirement.Self,         [],       personOnly,   write,                 false, any),
         // Whoever brings the provider's logout token.
-        Permission.EndSessionsOfProvider      => new(Standing.Self,         [],       nobody,       write,                 true,  any),
-        Permission.ChangePassword             => new(Standing.Self,         [],       personOnly,   write,                 false, any),
-        Permission.AddPasskey                 => new(Standing.Self,         [],       personOnly,   write,                 false, now),
-        Permission.RemovePasskey              => new(Standing.Self,         [],       personOnly,   write,                 false, now),
-        Permission.AddSecondFactor            => new(Standing.Self,         [],       personOnly,   write,                 false, now),
-        Permission.RemoveSecondFactor         => new(Standing.Self,         [],       personOnly,   write,                 false, now),
-        Permission.RenewRecoveryCodes         => new(Standing.Self,         [],       personOnly,   write,                 false, now),
-        Permission.CreateUser                 => new(Standing.Self,         [],       nobody,       write,                 true,  any),
-        Permission.DisableUser                => new(Standing.Self,         [],       nobody,       write,                 true,  any),
-        Permission.DeleteUser                 => new(Standing.Self,         [],       nobody,       write,                 true,  any),
-        Permission.BindProviderSubject        => new(Standing.Self,         [],       nobody,       write,                 true,  any),
-        Permission.CreateOrganizationForOther => new(Standing.Self,         [],       nobody,       write,                 true,  any),
-        Permission.DeleteAnyKey               => new(Standing.Self,         [],       nobody,       write,                 true,  any),
-        Permission.RotateSigningKeys          => new(Standing.Self,         [],       nobody,       write,                 true,  any),
+        Permission.EndSessionsOfProvider      => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
+        Permission.ChangePassword             => new(Requirement.Self,         [],       personOnly,   write,                 false, any),
+        Permission.AddPasskey                 => new(Requirement.Self,         [],       personOnly,   write,                 false, now),
+        Permission.RemovePasskey              => new(Requirement.Self,         [],       personOnly,   write,                 false, now),
+        Permission.AddSecondFactor            => new(Requirement.Self,         [],       personOnly,   write,                 false, now),
+        Permission.RemoveSecondFactor         => new(Requirement.Self,         [],       personOnly,   write,                 false, now),
+        Permission.RenewRecoveryCodes         => new(Requirement.Self,         [],       personOnly,   write,                 false, now),
+        Permission.CreateUser                 => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
+        Permission.DisableUser                => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
+        Permission.DeleteUser                 => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
+        Permission.BindProviderSubject        => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
+        Permission.CreateOrganizationForOther => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
+        Permission.DeleteAnyKey               => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
+        Permission.RotateSigningKeys          => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
     };
 
     /// <summary>The scope's name; null: none is asked.</summary>
@@ -208,5 +208,5 @@ public static class Permissions
         new(Enum.GetValues<Permission>().SelectMany(permission => Of(permission).Roles).Concat(BuiltInRoles.All), StringComparer.Ordinal);
 
     /// <summary>R8: an owner alone grants or removes <c>owner</c>.</summary>
-    public static bool MayGrantOwner(Standpoint standpoint) => standpoint.IsOperator || standpoint.Roles.Contains(BuiltInRoles.Owner);
+    public static bool MayGrantOwner(OrganizationAccess access) => access.IsOperator || access.Roles.Contains(BuiltInRoles.Owner);
 }

@@ -29,9 +29,9 @@ public sealed class ResourceServers(PakhouseOptions options)
     public bool Prove(string name, ReadOnlySpan<byte> secret)
     {
         var hash = SHA256.HashData(secret);
-        var isProved = false;
-        foreach (var expected in servers.GetValueOrDefault(name, noHash)) isProved |= CryptographicOperations.FixedTimeEquals(hash, expected);
-        return isProved && servers.ContainsKey(name);
+        var isVerified = false;
+        foreach (var expected in servers.GetValueOrDefault(name, noHash)) isVerified |= CryptographicOperations.FixedTimeEquals(hash, expected);
+        return isVerified && servers.ContainsKey(name);
     }
 
     /// <summary>The name of the caller, by <c>client_secret_basic</c> or <c>client_secret_post</c> (RFC 6749 §2.3.1); one of them and not both.</summary>

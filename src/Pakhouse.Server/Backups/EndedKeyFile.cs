@@ -11,13 +11,13 @@ public sealed record EndedKeyFile(IReadOnlyList<string> KeyIds, IReadOnlyList<st
     /// <summary>Characters; an export of a million rows.</summary>
     private const int LengthMax = 256 * 1024 * 1024;
 
-    private static readonly HashSet<string> ends = new(StringComparer.Ordinal) { Did.KeyRevoke, Did.KeyLeak, Did.ApiKeyRevoke };
+    private static readonly HashSet<string> ends = new(StringComparer.Ordinal) { AuditAction.KeyRevoke, AuditAction.KeyLeak, AuditAction.ApiKeyRevoke };
 
     /// <summary>Of keys: those that are made are unknown to the back-up and invalid; the others are theirs alone.</summary>
     private static readonly HashSet<string> harmless = new(StringComparer.Ordinal)
     {
-        Did.KeyCreate, Did.ApiKeyCreate, Did.KeyExpire, Did.ApiKeyExpire, Did.KeyRotate, Did.ApiKeyRotate, Did.KeyResume,
-        Did.Login, Did.LoginFailed, Did.Logout, Did.SwitchOrganization,
+        AuditAction.KeyCreate, AuditAction.ApiKeyCreate, AuditAction.KeyExpire, AuditAction.ApiKeyExpire, AuditAction.KeyRotate, AuditAction.ApiKeyRotate, AuditAction.KeyResume,
+        AuditAction.Login, AuditAction.LoginFailed, AuditAction.Logout, AuditAction.SwitchOrganization,
     };
 
     /// <param name="since">Other changes are told from this time on.</param>
@@ -58,7 +58,7 @@ public sealed record EndedKeyFile(IReadOnlyList<string> KeyIds, IReadOnlyList<st
         {
             if (fields.Count != header.Count) throw new StartupException($"Line {line} has {fields.Count} columns, and the first line has {header.Count}. Give the export as it was downloaded.");
             var (did, id) = (fields[action], fields[target]);
-            if (KeyFormat.IsId(id) && (ends.Contains(did) || (did is Did.KeyRotate or Did.ApiKeyRotate && detail >= 0 && fields[detail] == "overlap ended"))) keys.Add(id);
+            if (KeyFormat.IsId(id) && (ends.Contains(did) || (did is AuditAction.KeyRotate or AuditAction.ApiKeyRotate && detail >= 0 && fields[detail] == "overlap ended"))) keys.Add(id);
             else if (!harmless.Contains(did) && !(time >= 0 && since is not null && DateTimeOffset.TryParse(fields[time], System.Globalization.CultureInfo.InvariantCulture, out var at) && at <= since))
                 others.Add(string.Join("  ", new[] { time < 0 ? "" : fields[time], did, id, detail < 0 ? "" : fields[detail] }.Where(word => word.Length > 0)));
         }

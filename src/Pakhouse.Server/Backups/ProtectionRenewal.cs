@@ -54,13 +54,13 @@ public sealed class ProtectionRenewal(
         var (element, name) = made.Stored!.Value;
         database.ProtectionKeys.StoreElement(element, name);
 
-        var (written, report) = await database.WriteAloneAsync(async transaction =>
+        var (written, report) = await database.WriteExclusiveAsync(async transaction =>
         {
             var columns = new List<(string, int, int)>();
             foreach (var column in Columns) columns.Add(await EncryptAsync(transaction, column, renewed));
             // Whoever could forge a cookie could read what a session keeps: the row goes, and with it the form that it kept.
             var sessions = await transaction.Connection!.ExecuteAsync("DELETE FROM sessions WHERE id > ''", transaction: transaction);
-            await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, Did.ProtectionKeysRenew, null, keyId.ToString());
+            await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, AuditAction.ProtectionKeysRenew, null, keyId.ToString());
             // Sign-in steps and tickets of forms are sealed with this number too. Servers that still run see it change, and end.
             var old = await DatabaseState.ReadAsync(transaction.Connection!, transaction);
             var renewedAt = Math.Max(clock.GetUtcNow().ToUnixTimeMilliseconds(), old.RestoredAt + 1);

@@ -52,7 +52,7 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
     {
         var identity = await database.ReadIdentityAsync();
         var written = file.Read();
-        var (state, report) = await database.WriteAloneAsync(async transaction =>
+        var (state, report) = await database.WriteExclusiveAsync(async transaction =>
         {
             var (connection, now) = (transaction.Connection!, clock.GetUtcNow());
             var old = await DatabaseState.ReadAsync(connection, transaction);
@@ -75,11 +75,11 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
             {
                 var keys = KeySet.Of(batch);
                 found += await connection.ExecuteScalarAsync<int>($"SELECT COUNT(*) FROM access_keys k WHERE {keys.Where}", keys.With(new { }), transaction);
-                ended += await lifecycle.EndAsync(transaction, Actor.Operator, KeyCause.DeletedByOperator, keys, new KeyFacts { Detail = "ended before a restore" });
+                ended += await lifecycle.EndAsync(transaction, Actor.Operator, KeyCause.DeletedByOperator, keys, new KeyRow { Detail = "ended before a restore" });
             }
 
             var signingKey = order.NewSigningKey ? await signingKeys.ReplaceAllAsync(transaction, Actor.Operator) : null;
-            await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, Did.DatabaseRestore, null, old.Deployment, detail: $"entries {old.StatusIndex + 1} to {next - 1} are invalid");
+            await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, AuditAction.DatabaseRestore, null, old.Deployment, detail: $"entries {old.StatusIndex + 1} to {next - 1} are invalid");
             await PlaceAsync(transaction, old, identity, Math.Max(now.ToUnixTimeMilliseconds(), Math.Max(old.RestoredAt, known?.RestoredAt ?? 0) + 1));
             return (await DatabaseState.ReadAsync(connection, transaction), new RestoreReport
             {
@@ -108,7 +108,7 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
         var identity = await database.ReadIdentityAsync();
         if (file.Read() is { } written && (await database.ReadAsync(connection => DatabaseState.ReadAsync(connection))).IsOlderThan(written))
             throw new StartupException("This state is older than what was served here, so something was lost. Run restore finish without --moved.");
-        await AcceptAsync(await database.WriteAloneAsync(async transaction =>
+        await AcceptAsync(await database.WriteExclusiveAsync(async transaction =>
         {
             var old = await DatabaseState.ReadAsync(transaction.Connection!, transaction);
             await PlaceAsync(transaction, old, identity, old.RestoredAt);

@@ -10,7 +10,7 @@ namespace Pakhouse.Server;
 /// </summary>
 public sealed partial class StateGuard(
     Database database, StateFile file, Deployment deployment, Fitness fitness, IHostApplicationLifetime lifetime, TimeProvider clock, ILogger<StateGuard> log)
-    : Recurring(TimeSpan.FromSeconds(5), clock, log)
+    : PeriodicJob(TimeSpan.FromSeconds(5), clock, log)
 {
     internal const string Remedy =
         "If it was restored from a back-up, run the command \"restore finish\", which makes the old state safe. " +
@@ -40,7 +40,7 @@ public sealed partial class StateGuard(
         {
             await RunAsync();
         }
-        catch (Exception e) when (Database.IsOutOfReach(e))
+        catch (Exception e) when (Database.IsUnavailable(e))
         {
             // What was written last stays.
         }
@@ -70,16 +70,16 @@ public sealed partial class StateGuard(
     {
         var here = identity ?? written?.Place;
         if (state.Place.Length > 0 && state.Place != here)
-            return $"The database {database.Place} was copied or restored here: it was served at another place before{(here is null ? $", and there is no {file.FilePath}" : "")}.";
+            return $"The database {database.DisplayName} was copied or restored here: it was served at another place before{(here is null ? $", and there is no {file.FilePath}" : "")}.";
         // On PostgreSQL one data folder can have served several databases.
         var isOurs = written is not null && (file.IsNeeded || (state.IsUsed && (written.Place == identity || written.Deployment == state.Deployment)));
         return isOurs && state.IsOlderThan(written!)
-            ? $"The database {database.Place} is older than what was served here: {(state.NewestAt is { } at ? $"its newest record is of {at:u}" : "it is empty")}, and this machine has seen one of {written!.NewestAt:u}."
+            ? $"The database {database.DisplayName} is older than what was served here: {(state.NewestAt is { } at ? $"its newest record is of {at:u}" : "it is empty")}, and this machine has seen one of {written!.NewestAt:u}."
             : null;
     }
 
     /// <summary>Writes down in a database where it is served: a new one, one of an earlier version, or one that was moved by <c>storage copy</c>.</summary>
-    internal Task<DatabaseState> AdoptAsync(string? identity, DatabaseState? written) => database.WriteAloneAsync(async transaction =>
+    internal Task<DatabaseState> AdoptAsync(string? identity, DatabaseState? written) => database.WriteExclusiveAsync(async transaction =>
     {
         var state = await DatabaseState.ReadAsync(transaction.Connection!, transaction);
         if (state.Deployment.Length > 0 && state.Place.Length > 0) return state; // another process was first

@@ -8,7 +8,7 @@ public sealed class IndexModel(Organizations organizations) : PageModel
 {
     public async Task<IActionResult> OnGetAsync()
     {
-        var visible = await organizations.ListAsync(Sessions.Actor(HttpContext));
+        var visible = await organizations.ListAsync(SessionCookie.Actor(HttpContext));
         return visible.Count > 0 ? Redirect(Links.Security(visible[0].Id)) : Page();
     }
 }

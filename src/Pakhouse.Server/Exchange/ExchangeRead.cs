@@ -5,8 +5,8 @@ namespace Pakhouse.Server;
 /// <summary>The one read of an exchange (R6): a kept, prepared statement.</summary>
 public sealed class ExchangeRead(Database database)
 {
-    /// <summary>What <see cref="ReadFacts"/> reads, in its order: key, membership, user, organization, root, target, other membership.</summary>
-    internal const string FactsColumns =
+    /// <summary>What <see cref="ReadRow"/> reads, in its order: key, membership, user, organization, root, target, other membership.</summary>
+    internal const string Columns =
         """
         k.hash, k.scopes, k.expires_at, k.deleted_at,
         u.id, u.name, u.email, COALESCE(u.disabled_at, u.deleted_at),
@@ -16,13 +16,13 @@ public sealed class ExchangeRead(Database database)
         k.kind, k.suspended_at, k.overlap_ends_at, k.status_index, k.created_at, o.policy, r.policy, t.policy
         """;
 
-    internal const int FactsColumnCount = 23;
+    internal const int ColumnCount = 23;
 
     // The one read of an exchange (R6). Every join is to one row by a unique index. The target is joined only when it is asked
     // for and is another organization than the key's.
-    internal const string ExchangeSql =
+    internal const string Sql =
         $"""
-        SELECT {FactsColumns}
+        SELECT {Columns}
         FROM access_keys k
         JOIN memberships m ON m.id = k.membership_id
         JOIN users u ON u.id = m.user_id
@@ -33,14 +33,14 @@ public sealed class ExchangeRead(Database database)
         WHERE k.id = @id
         """;
 
-    private readonly PreparedRead read = database.PrepareRead(ExchangeSql, keptMax: int.MaxValue, "@id", "@target");
+    private readonly PreparedRead read = database.PrepareRead(Sql, keptMax: int.MaxValue, "@id", "@target");
 
     /// <summary>Everything about a key and the organization asked for, at this moment; null when there is no such key.</summary>
     /// <param name="keyId">The public id.</param>
     /// <param name="target">Lower-case UUID of the organization asked for; null: the key's own.</param>
-    public ValueTask<ExchangeFacts?> FindAsync(string keyId, string? target) => read.SingleAsync(ReadFacts, keyId, target);
+    public ValueTask<ExchangeRow?> FindAsync(string keyId, string? target) => read.SingleAsync(ReadRow, keyId, target);
 
-    internal static readonly Func<DbDataReader, ExchangeFacts> ReadFacts = row => new ExchangeFacts
+    internal static readonly Func<DbDataReader, ExchangeRow> ReadRow = row => new ExchangeRow
     {
         Hash = row.GetFieldValue<byte[]>(0),
         KeyScopes = NameSet.OfColumn(row.GetString(1)),

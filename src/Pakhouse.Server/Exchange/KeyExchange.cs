@@ -89,10 +89,10 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         var facts = await read.FindAsync(keyId, target);
 
         // 3. The secret. Until here every answer is one and the same: it tells nothing to who has proved nothing.
-        var isProven = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
-        if (facts is null || !isProven) return Unproven(facts is null ? "unknown id" : "wrong secret");
+        var isVerified = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
+        if (facts is null || !isVerified) return Unproven(facts is null ? "unknown id" : "wrong secret");
         if (request.ApiKeyName is { } name && !CryptographicOperations.FixedTimeEquals(name.Span, Encoding.UTF8.GetBytes(facts.UserName))) return Unproven("wrong name");
-        return Judge(keyId, facts, target, request.Scopes, request.Address ?? IPAddress.None, clock.GetUtcNow());
+        return Evaluate(keyId, facts, target, request.Scopes, request.Address ?? IPAddress.None, clock.GetUtcNow());
     }
 
     /// <summary>The same for a raw key of either kind, by itself: what a token of its own organization would say.</summary>
@@ -101,8 +101,8 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         if (!KeyFormat.TryParse(key.Span, out _, out var keyId)) return Unproven("malformed");
         var hash = SHA256.HashData(key.Span);
         var facts = await read.FindAsync(keyId, null);
-        var isProven = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
-        return facts is not null && isProven ? Judge(keyId, facts, null, ScopeRequest.Everything, address ?? IPAddress.None, clock.GetUtcNow()) : Unproven("unknown id or wrong secret");
+        var isVerified = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
+        return facts is not null && isVerified ? Evaluate(keyId, facts, null, ScopeRequest.Everything, address ?? IPAddress.None, clock.GetUtcNow()) : Unproven("unknown id or wrong secret");
     }
 
     /// <summary>The same for a token that came back: whether its key would still be exchanged for it, and what it would say now.</summary>
@@ -110,13 +110,13 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
     /// <param name="address">Of who came with the token; null where somebody else asks about it, who may be anywhere.</param>
     public async ValueTask<Outcome<TokenGrant>> ResumeAsync(string keyId, string organizationId, NameSet scopes, IPAddress? address = null) =>
         await read.FindAsync(keyId, organizationId) is { } facts
-            ? Judge(keyId, facts, organizationId, ScopeRequest.Exactly(scopes), address, clock.GetUtcNow())
+            ? Evaluate(keyId, facts, organizationId, ScopeRequest.Exactly(scopes), address, clock.GetUtcNow())
             : Unproven("unknown id");
 
     /// <summary>What stands against a key that was proved. Explanations and previews of a policy ask here too: what they say is what an exchange does.</summary>
     /// <param name="address">Null: networks are not asked.</param>
     /// <param name="steps">Where given, filled with the steps that were asked; of a refusal the last one is the one that refused.</param>
-    internal Outcome<TokenGrant> Judge(string keyId, ExchangeFacts facts, string? target, ScopeRequest scopes, IPAddress? address, DateTimeOffset now, List<ExchangeStep>? steps = null)
+    internal Outcome<TokenGrant> Evaluate(string keyId, ExchangeRow facts, string? target, ScopeRequest scopes, IPAddress? address, DateTimeOffset now, List<ExchangeStep>? steps = null)
     {
         // 4. The end of the key, its owner or its organization (R5). The holder may learn of the key, not of people and tenants.
         steps?.Add(ExchangeStep.NotDeleted);
@@ -139,13 +139,13 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         if (!isOwn && facts.IsApiKey && facts.OtherRoles is null) return notTheirs;
 
         // 6. The policy of all that have a say: the key's organization, its root, and the organization that the token is for.
-        var roles = options.Roles.Living(facts.Roles.Union(facts.OtherRoles ?? NameSet.Empty)); // R1
+        var roles = options.Roles.Active(facts.Roles.Union(facts.OtherRoles ?? NameSet.Empty)); // R1
         var policies = PolicyTimeline.Of(facts.Policy, facts.RootPolicy, isOwn ? null : facts.TargetPolicy);
         var policy = policies.At(now);
         var subject = new Policy.Subject(facts.IsApiKey, roles, facts.CreatedAt, !isOwn, address);
-        var breach = policy.Breach(subject, now);
-        for (var rule = PolicyRule.Holders; steps is not null && rule <= (breach ?? PolicyRule.Networks); rule++) steps.Add(StepOf(rule));
-        if (breach is { } broken) return Beyond(broken);
+        var violation = policy.FirstViolation(subject, now);
+        for (var rule = PolicyRule.Holders; steps is not null && rule <= (violation ?? PolicyRule.Networks); rule++) steps.Add(StepOf(rule));
+        if (violation is { } broken) return Beyond(broken);
 
         // 7. The scopes: never more than the catalogue, the key, the policy or the request allows.
         steps?.Add(ExchangeStep.Scopes);
@@ -165,7 +165,7 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
             StatusIndex = facts.StatusIndex,
             KeyExpiresAt = expiresAt,
             IsReplaced = facts.OverlapEndsAt is not null,
-            KeyEndsAt = Earlier(Earlier(expiresAt, facts.OverlapEndsAt), policies.BreachAfter(subject, now)),
+            KeyEndsAt = Earlier(Earlier(expiresAt, facts.OverlapEndsAt), policies.NextViolationAt(subject, now)),
             LifetimeMax = policy.TokenLifetime,
             UserId = facts.UserId,
             UserName = facts.UserName,
@@ -215,14 +215,14 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
 
     private static Refusal Suspended(string reason) => new(RefusalCode.InvalidGrant, UnprovenDescription, reason);
 
-    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "key: this key was deleted. Generate a new one.", "deleted") { Late = LateUse.OfEnded };
-    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "key: this key has expired. Generate a new one.", "expired") { Late = LateUse.OfEnded };
-    private static readonly Refusal replaced = new(RefusalCode.InvalidGrant, "key: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.", "rotated, overlap over") { Late = LateUse.OfReplaced };
-    private static readonly Refusal replacedBefore = replaced with { Late = LateUse.OfEnded };
+    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "key: this key was deleted. Generate a new one.", "deleted") { Late = UseAfterEnd.OfEnded };
+    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "key: this key has expired. Generate a new one.", "expired") { Late = UseAfterEnd.OfEnded };
+    private static readonly Refusal replaced = new(RefusalCode.InvalidGrant, "key: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.", "rotated, overlap over") { Late = UseAfterEnd.OfReplaced };
+    private static readonly Refusal replacedBefore = replaced with { Late = UseAfterEnd.OfEnded };
     private static readonly Refusal suspended = new(RefusalCode.InvalidGrant, "key: this key is suspended. Ask an owner of the organization.", "suspended");
     private static readonly Refusal notTheirs = new(RefusalCode.AccessDenied, "organization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or leave the field out.", "not the key's organization nor a sub-organization of it (R3)");
     private static readonly Refusal holders = new(RefusalCode.AccessDenied, "key: by the organization's policy its holder may hold no key with the roles of this moment. Ask an owner of the organization.", "policy: holders");
-    private static readonly Refusal tooOld = new(RefusalCode.InvalidGrant, "key: this key is older than the organization's policy allows. Generate a new one.", "policy: lifetime") { Late = LateUse.OfEnded };
+    private static readonly Refusal tooOld = new(RefusalCode.InvalidGrant, "key: this key is older than the organization's policy allows. Generate a new one.", "policy: lifetime") { Late = UseAfterEnd.OfEnded };
     private static readonly Refusal noRootKeys = new(RefusalCode.AccessDenied, "organization: by policy, keys of the root are not exchanged for this sub-organization. Use a key that was generated in it.", "policy: root keys");
     private static readonly Refusal elsewhere = new(RefusalCode.AccessDenied, "key: the organization's policy does not allow the network that this request came from. Exchange the key from an allowed one, or ask an owner.", "policy: networks");
     private static readonly Refusal noScopeLeft = new(RefusalCode.InvalidScope, "scope: the organization's policy does not allow this scope, or allows none of the key's; ask for less, or leave the field out to get all that is allowed.", "policy: scopes");

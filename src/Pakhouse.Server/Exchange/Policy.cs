@@ -91,7 +91,7 @@ public sealed record Policy
     };
 
     /// <summary>The first rule that a key breaks at a time; null: none. Scopes are not asked here: they narrow, and refuse only where nothing is left.</summary>
-    public PolicyRule? Breach(Subject subject, DateTimeOffset at)
+    public PolicyRule? FirstViolation(Subject subject, DateTimeOffset at)
     {
         if (Holders is { } holders && !subject.IsApiKey && !holders.Any(subject.Roles.Contains)) return PolicyRule.Holders;
         if (LifetimeMax is { } lifetime && subject.CreatedAt + lifetime <= at) return PolicyRule.Lifetime;
@@ -108,7 +108,7 @@ public sealed record Policy
         if (Holders is { } holders && roles is not null && !holders.Any(roles.Contains))
             return new(RefusalCode.AccessDenied, holders.Count == 0 ? "By policy, nobody holds keys in this organization." : $"By policy, keys are held here with one of these roles: {string.Join(", ", holders)}. Ask an owner of the organization.", "policy: holders");
         if (LifetimeMax is { } lifetime && (expiresAt is null || expiresAt > now + lifetime))
-            return new(RefusalCode.InvalidRequest, $"expiry: by policy, a key lives at most {When.Count(lifetime.Days, "day")} here; choose an earlier time.", "policy: lifetime");
+            return new(RefusalCode.InvalidRequest, $"expiry: by policy, a key lives at most {TimeText.Count(lifetime.Days, "day")} here; choose an earlier time.", "policy: lifetime");
         if (Scopes is { } allowed && (allowed.Count == 0 || !scopes.IsAll && !scopes.IsSubsetOf(allowed)))
             return new(RefusalCode.InvalidScope, $"scopes: by policy, choose from {(allowed.Count == 0 ? "none" : string.Join(' ', allowed))}.", "policy: scopes");
         return null;
@@ -250,10 +250,10 @@ public sealed class PolicyTimeline
     public IEnumerable<(DateTimeOffset From, Policy Policy)> After(DateTimeOffset time) => steps.Length == 1 ? [] : steps.Where(step => step.From > time);
 
     /// <summary>The date of the first announced change under which the key would be refused; null: of none.</summary>
-    public DateTimeOffset? BreachAfter(Policy.Subject subject, DateTimeOffset now)
+    public DateTimeOffset? NextViolationAt(Policy.Subject subject, DateTimeOffset now)
     {
         foreach (var (from, policy) in After(now))
-            if (policy.Breach(subject, from) is not null) return from;
+            if (policy.FirstViolation(subject, from) is not null) return from;
         return null;
     }
 

@@ -27,7 +27,7 @@ public enum Freshness
     /// <summary>Within <see cref="PakhouseOptions.FreshSignIn"/>: for what makes or shows a secret.</summary>
     Recent,
 
-    /// <summary>Within <see cref="Sessions.JustNow"/>: for what adds, removes or replaces a way to sign in.</summary>
+    /// <summary>Within <see cref="SessionCookie.JustNow"/>: for what adds, removes or replaces a way to sign in.</summary>
     JustNow,
 }
 
@@ -43,7 +43,7 @@ public sealed record Actor(Credential Credential, Guid? UserId, NameSet Scopes, 
 {
     public static Actor Operator { get; } = new(Credential.Operator, null, NameSet.Empty);
 
-    /// <summary>A person who has proved at this moment who they are. Who comes with a session of before is <see cref="Sessions.Actor"/>.</summary>
+    /// <summary>A person who has proved at this moment who they are. Who comes with a session of before is <see cref="SessionCookie.Actor"/>.</summary>
     public static Actor Session(Guid userId, IPAddress? address = null) =>
         new(Credential.Session, userId, NameSet.Empty, Address: address, Freshness: Freshness.JustNow);
 

@@ -57,11 +57,11 @@ public static partial class Checks
     }
 
     /// <summary>Whether a text that must hold no secret may hold one: a key, a token, a webhook's secret, a private key; also percent-encoded or as Base64.</summary>
-    public static bool MightContainSecret(string text) => InAnyEncoding(text, one => KeyFormat.MayHoldKey(one)
+    public static bool MightContainSecret(string text) => InAnyEncoding(text, one => KeyFormat.MightContainKey(one)
         || one.Contains("whsec_", StringComparison.Ordinal) || one.Contains("PRIVATE KEY-----", StringComparison.Ordinal) || Token().IsMatch(one));
 
     /// <summary>The same of keys alone, of any brand: for addresses, in which a token of the receiver's own is lawful.</summary>
-    public static bool MightContainKey(string text) => InAnyEncoding(text, KeyFormat.MayHoldKey);
+    public static bool MightContainKey(string text) => InAnyEncoding(text, KeyFormat.MightContainKey);
 
     private static bool InAnyEncoding(string text, Func<string, bool> isFound)
     {

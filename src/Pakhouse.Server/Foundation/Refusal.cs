@@ -22,7 +22,7 @@ public enum RefusalCode
 }
 
 /// <summary>Whether a key whose secret was proved came after its end.</summary>
-public enum LateUse
+public enum UseAfterEnd
 {
     No,
 
@@ -44,8 +44,8 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
     /// <summary>The caller proved nothing: it counts towards the limit of the caller's address.</summary>
     public bool IsGuess { get; init; }
 
-    /// <summary>Of an exchange: worth knowing to the key's holder; see <see cref="KeyRotation.NoteLateUseAsync"/>.</summary>
-    public LateUse Late { get; init; }
+    /// <summary>Of an exchange: worth knowing to the key's holder; see <see cref="KeyRotation.RecordUseAfterEndAsync"/>.</summary>
+    public UseAfterEnd Late { get; init; }
 
     /// <summary>Of <see cref="RefusalCode.InsufficientScope"/>: the scope that the call needs.</summary>
     public string? Scope { get; init; }

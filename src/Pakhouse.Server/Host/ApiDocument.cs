@@ -103,7 +103,7 @@ public static class ApiDocument
             if (parameter.Schema is OpenApiSchema schema) known.Bound(schema);
         }
 
-        var isCallerNeeded = context.Description.ActionDescriptor.EndpointMetadata.OfType<CallerNeeded>().Any();
+        var isCallerNeeded = context.Description.ActionDescriptor.EndpointMetadata.OfType<CallerRequired>().Any();
         operation.Responses ??= [];
         if (isCallerNeeded)
         {

@@ -49,7 +49,7 @@ internal static class BackupCommands
         database.Prepare();
         BackupManifest? made = null;
         await ShowAsync(async progress => made = await Backup.MakeAsync(database, folder, TimeProvider.System, progress));
-        Console.WriteLine($"Backed up {database.Place} to {folder}: {made!.Files.Count} files, {made.Files.Sum(file => file.Bytes):N0} bytes, checked; newest record {made.State.NewestAt:u}.");
+        Console.WriteLine($"Backed up {database.DisplayName} to {folder}: {made!.Files.Count} files, {made.Files.Sum(file => file.Bytes):N0} bytes, checked; newest record {made.State.NewestAt:u}.");
         Console.WriteLine("Whoever reads it can forge tokens, unless Pakhouse:DataProtectionCertificateFile is set: keep it as safe as the server itself.");
         return 0;
     }
@@ -88,7 +88,7 @@ internal static class BackupCommands
     {
         await using var app = Program.Build(settings, acceptsPause: true);
         var report = await app.Services.GetRequiredService<Restore>().FinishAsync(new RestoreOrder(ended?.KeyIds ?? [], newSigningKey));
-        Console.WriteLine($"Made safe: {app.Services.GetRequiredService<Database>().Place}");
+        Console.WriteLine($"Made safe: {app.Services.GetRequiredService<Database>().DisplayName}");
         Console.WriteLine($"- The newest record in it is of {report.StateOf:u}. What was changed later is lost, and not known here.");
         Console.WriteLine($"- Keys made later are unknown and refused. Their entries in the status lists ({report.FirstUnknownIndex} to {report.NextIndex - 1}) are invalid, so APIs that check status refuse their tokens; the next key gets entry {report.NextIndex}.");
         Console.WriteLine($"- {report.EndedKeys} keys were ended again{(report.UnknownKeys > 0 ? $"; {report.UnknownKeys} of the file are unknown here, so they were made later" : "")}.");

@@ -103,7 +103,7 @@ public static class Commands
         await app.StartAsync(stop);
         var options = app.Services.GetRequiredService<PakhouseOptions>();
         var address = app.Services.GetRequiredService<PublicAddress>().Value;
-        Console.WriteLine($"Pakhouse serves {address} from {app.Services.GetRequiredService<Database>().Place}");
+        Console.WriteLine($"Pakhouse serves {address} from {app.Services.GetRequiredService<Database>().DisplayName}");
         if (options.SmtpHost is null) Console.WriteLine($"Messages are not sent but written to {options.MailFolder}, as .eml files. Set Pakhouse:SmtpHost to send them.");
         var isShared = options.Postgres is not null || options.DataProtectionCertificate is not null;
         if (isShared && app.Services.GetRequiredService<Database>().ProtectionKeys.GetAllElements().Any(element => element.Descendants("masterKey").Any()))
@@ -159,7 +159,7 @@ public static class Commands
         var options = PakhouseOptions.Read(Program.Configuration(settings));
         await using var database = Database.Of(options);
         if (database.IsMade) return;
-        throw new StartupException($"There is no Pakhouse database at {database.Place}. Set {(options.Postgres is null ? "Pakhouse:DataFolder" : "Pakhouse:PostgresConnection")} as the server has it; the server's first start makes the database.");
+        throw new StartupException($"There is no Pakhouse database at {database.DisplayName}. Set {(options.Postgres is null ? "Pakhouse:DataFolder" : "Pakhouse:PostgresConnection")} as the server has it; the server's first start makes the database.");
     }
 
     private static async Task<int> NewResourceServerAsync(string name)
@@ -182,7 +182,7 @@ public static class Commands
     {
         await using var database = Database.Of(PakhouseOptions.Read(Program.Configuration(settings)));
         database.Prepare();
-        Console.WriteLine($"The schema is up to date: {database.Place}");
+        Console.WriteLine($"The schema is up to date: {database.DisplayName}");
         return 0;
     }
 
@@ -212,7 +212,7 @@ public static class Commands
         });
 
         foreach (var table in tables) Console.WriteLine($"{table.Name,-22} {table.Rows,12:N0} rows  sha256 {table.Checksum}");
-        Console.WriteLine($"Copied and checked: {source.Place} → {target.Place}. The source is as it was; never start a server on it again, it does not know what happens from now on.");
+        Console.WriteLine($"Copied and checked: {source.DisplayName} → {target.DisplayName}. The source is as it was; never start a server on it again, it does not know what happens from now on.");
         return 0;
     }
 

@@ -14,10 +14,10 @@ public sealed class Health(Database database, SigningKeys signingKeys, GuardedCl
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapHealthChecks("/health/live", new HealthCheckOptions { Predicate = _ => false }).ShortCircuit();
-        routes.MapHealthChecks("/health/ready", new HealthCheckOptions { ResponseWriter = (context, report) => context.Response.WriteAsync(Words(report.Status)) }).ShortCircuit();
+        routes.MapHealthChecks("/health/ready", new HealthCheckOptions { ResponseWriter = (context, report) => context.Response.WriteAsync(Describe(report.Status)) }).ShortCircuit();
     }
 
-    private static string Words(HealthStatus status) => status switch
+    private static string Describe(HealthStatus status) => status switch
     {
         HealthStatus.Healthy => "Healthy",
         HealthStatus.Degraded => "Degraded: the disk is full, changes are impossible",
@@ -32,7 +32,7 @@ public sealed class Health(Database database, SigningKeys signingKeys, GuardedCl
             await database.ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM signing_keys"));
             return database.IsDiskFull ? HealthCheckResult.Degraded() : HealthCheckResult.Healthy();
         }
-        catch (Exception e) when (Database.IsOutOfReach(e))
+        catch (Exception e) when (Database.IsUnavailable(e))
         {
             return HealthCheckResult.Unhealthy();
         }

@@ -21,14 +21,14 @@ internal static class Logs
             .AddFilter("Microsoft.Extensions.Diagnostics.HealthChecks", LogLevel.None)
             // That its keys are protected by the folder's mode stands in docs/operations.md.
             .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error);
-        builder.Services.PostConfigure<LoggerFilterOptions>(Withhold);
+        builder.Services.PostConfigure<LoggerFilterOptions>(SilenceFrameworkLogs);
     }
 
     /// <summary>
     /// Below Warning the framework writes addresses, headers and arguments, where a mistaken caller puts a key; its category of
-    /// requests does at any level, as a scope too. No setting turns that on, neither by category nor by provider; Edge has a request log.
+    /// requests does at any level, as a scope too. No setting turns that on, neither by category nor by provider; Middleware has a request log.
     /// </summary>
-    private static void Withhold(LoggerFilterOptions filters)
+    private static void SilenceFrameworkLogs(LoggerFilterOptions filters)
     {
         // A rule that names a provider beats every rule that names none, so a rule of our own would not do: each rule is narrowed.
         filters.Rules.Insert(0, new LoggerFilterRule(null, null, filters.MinLevel, null));

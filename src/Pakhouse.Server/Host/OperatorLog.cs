@@ -14,7 +14,7 @@ internal sealed partial class OperatorLog(
         if (RuntimeFloor.Warning is { } warning) LogRuntime(warning);
         // While it serves. A command shows its own result, and the record has its row.
         database.Committed = Tell;
-        lifetime.ApplicationStarted.Register(() => LogStarted(RuntimeFloor.Present, database.Place, address.Value));
+        lifetime.ApplicationStarted.Register(() => LogStarted(RuntimeFloor.Present, database.DisplayName, address.Value));
         lifetime.ApplicationStopping.Register(LogStopping);
         return Task.CompletedTask;
     }

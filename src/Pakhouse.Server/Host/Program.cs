@@ -76,15 +76,15 @@ public static class Program
         // Before everything else: on an older state nothing is done.
         services.AddSingleton<Deployment>().AddSingleton<StateFile>().AddHosted<StateGuard>().AddSingleton<Restore>().AddHosted<ClockWatch>();
         services.AddHosted<SigningKeys>(); // before the others need the database, it makes its own key and that of Data Protection
-        services.AddSingleton<IMemoryPoolFactory<byte>, WipedMemory>();
+        services.AddSingleton<IMemoryPoolFactory<byte>, ZeroingMemoryPool>();
         services.AddSingleton<TokenEndpoint>().AddSingleton<ExchangeRead>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
         services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServers>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
         services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddHosted<StatusStreams>();
-        services.AddSingleton<KeyLifecycle>().AddSingleton<Keys>().AddSingleton<MemberKeys>().AddSingleton<Inventory>().AddSingleton<KeyTickets>().AddHosted<KeyUse>().AddHosted<KeyExpiry>();
-        services.AddSingleton<KeyRotation>().AddHosted<OverlapEnds>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryEnd>().AddHosted<EndedKeys>().AddHosted<ActivityRetention>();
+        services.AddSingleton<KeyLifecycle>().AddSingleton<Keys>().AddSingleton<MemberKeys>().AddSingleton<Inventory>().AddSingleton<IdempotencyTokens>().AddHosted<KeyUsage>().AddHosted<KeyExpiryJob>();
+        services.AddSingleton<KeyRotation>().AddHosted<OverlapEndJob>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryJob>().AddHosted<EndedKeys>().AddHosted<ActivityRetention>();
         services.AddSingleton<ApiKeys>().AddHosted<ApiKeyNotices>();
         services.AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>().AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
-        services.AddSingleton<KeyNotices>().AddSingleton<KeyDeeds>().AddSingleton<Senders>();
+        services.AddSingleton<KeyNotices>().AddSingleton<KeyChanges>().AddSingleton<Senders>();
         services.AddSingleton<Callers>().AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<ActivityFeed>();
         services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
         services.AddSingleton<WebhookSecrets>().AddSingleton<Webhooks>().AddSingleton<WebhookTarget>().AddHosted<WebhookSender>();
@@ -94,7 +94,7 @@ public static class Program
         services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
         services.AddSingleton<SetUp>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
         services.AddSingleton<PasswordWork>().AddSingleton<SignInFailures>();
-        services.AddSingleton<SessionTable>().AddSingleton<KeptForms>().AddSingleton<SignInAttempts>().AddSingleton<SecondFactor>().AddSingleton<Passwords>().AddSingleton<StepCookies>();
+        services.AddSingleton<SessionStore>().AddSingleton<KeptForms>().AddSingleton<SignInAttempts>().AddSingleton<SecondFactor>().AddSingleton<Passwords>().AddSingleton<SignInStateCookies>();
         services.AddSingleton<Passkeys>().AddSingleton<PasskeyStore>().AddSingleton<PasskeyCeremony>().AddSingleton<ProviderSubjects>();
         services.AddOptions<IdentityPasskeyOptions>().Configure<PublicAddress>(PasskeyCeremony.Configure);
         services.AddSingleton<IPasswordHasher<User>, NormalizingPasswordHasher>().AddSingleton<ILookupNormalizer, LookupNormalizer>();
@@ -107,12 +107,12 @@ public static class Program
         // __Host-: the browser takes the cookie from this host and by HTTPS only, and no neighbour can plant one.
         var prefix = options.IsHttps ? "__Host-" : "";
         var secure = options.IsHttps ? CookieSecurePolicy.Always : CookieSecurePolicy.None;
-        var authentication = services.AddAuthentication(Sessions.Scheme).AddCookie(Sessions.Scheme, cookie =>
+        var authentication = services.AddAuthentication(SessionCookie.Scheme).AddCookie(SessionCookie.Scheme, cookie =>
         {
             (cookie.Cookie.Name, cookie.Cookie.SecurePolicy, cookie.Cookie.SameSite, cookie.Cookie.Path) = ($"{prefix}pakhouse", secure, SameSiteMode.Lax, "/");
             (cookie.LoginPath, cookie.AccessDeniedPath, cookie.ReturnUrlParameter) = ("/sign-in", "/sign-in", "from");
             (cookie.ExpireTimeSpan, cookie.SlidingExpiration) = (options.SessionIdle, true);
-            (cookie.Events.OnValidatePrincipal, cookie.Events.OnCheckSlidingExpiration) = (Sessions.ValidateAsync, Sessions.RenewAsync);
+            (cookie.Events.OnValidatePrincipal, cookie.Events.OnCheckSlidingExpiration) = (SessionCookie.ValidateAsync, SessionCookie.RenewAsync);
         });
         if (options.OidcAuthority is not null)
         {
@@ -122,7 +122,7 @@ public static class Program
             authentication.AddOpenIdConnect(ProviderSignIn.Scheme, _ => { });
         }
 
-        services.PostConfigure<CookieAuthenticationOptions>(Sessions.Scheme, cookie => cookie.TimeProvider = clock);
+        services.PostConfigure<CookieAuthenticationOptions>(SessionCookie.Scheme, cookie => cookie.TimeProvider = clock);
         services.AddAuthorization();
         services.AddAntiforgery(antiforgery =>
         {
@@ -133,12 +133,12 @@ public static class Program
         {
             pages.RootDirectory = "/Dashboard";
             pages.Conventions.AuthorizeFolder("/");
-            pages.Conventions.AllowAnonymousToPage("/SignIn");
-            pages.Conventions.AllowAnonymousToPage("/SetUp");
-            pages.Conventions.AllowAnonymousToPage("/SignOut");
-            pages.Conventions.AllowAnonymousToPage("/AcceptInvitation");
-            foreach (var page in (string[])["/SignInCode", "/ForgotPassword", "/ResetPassword"]) pages.Conventions.AllowAnonymousToPage(page);
-            pages.Conventions.AllowAnonymousToPage("/ApiDocs");
+            pages.Conventions.AllowAnonymousToPage("/SignIn/SignIn");
+            pages.Conventions.AllowAnonymousToPage("/SignIn/SetUp");
+            pages.Conventions.AllowAnonymousToPage("/SignIn/SignOut");
+            pages.Conventions.AllowAnonymousToPage("/SignIn/AcceptInvitation");
+            foreach (var page in (string[])["/SignIn/SignInCode", "/SignIn/ForgotPassword", "/SignIn/ResetPassword"]) pages.Conventions.AllowAnonymousToPage(page);
+            pages.Conventions.AllowAnonymousToPage("/Docs/ApiDocs");
             pages.Conventions.ConfigureFilter(new PageMethods());
             pages.Conventions.ConfigureFilter(new FreshSignIn());
             pages.Conventions.ConfigureFilter(new ResponseCacheAttribute { NoStore = true, Location = ResponseCacheLocation.None });
@@ -159,8 +159,8 @@ public static class Program
     private static void UseMiddleware(WebApplication app, PakhouseOptions options)
     {
         app.UseRequestLog();
-        app.UseOrigin(options);
-        app.UseFaults();
+        app.UsePublicOrigin(options);
+        app.UseErrorHandler();
         app.UseRouting(); // an exchange goes no further: its endpoint short-circuits
         app.UseStatusAnswers();
         app.UseReadableRequests(); // endpoints that read a secret out of a body short-circuit before

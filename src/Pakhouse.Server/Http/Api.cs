@@ -9,7 +9,7 @@ public static class Api
     public static RouteGroupBuilder MapApi(this IEndpointRouteBuilder routes, string prefix)
     {
         var group = routes.MapGroup(prefix);
-        group.WithMetadata(new CallerNeeded());
+        group.WithMetadata(new CallerRequired());
         group.AddEndpointFilter(async (context, next) =>
         {
             context.HttpContext.Response.Headers.CacheControl = "no-store";
@@ -54,4 +54,4 @@ public static class Api
 }
 
 /// <summary>Marks a route that requires an authenticated caller; the middleware of <c>Callers</c> finds out who calls and refuses everybody else.</summary>
-public sealed class CallerNeeded;
+public sealed class CallerRequired;

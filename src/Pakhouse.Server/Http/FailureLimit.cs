@@ -18,7 +18,7 @@ public class FailureLimit(int perMinute, TimeProvider clock)
     /// <summary>Addresses remembered for one minute: some 10 MB.</summary>
     public const int AddressesMax = 50_000;
 
-    private readonly Lock turn = new();
+    private readonly Lock gate = new();
     private volatile Windows windows = new(0, [], []);
 
     private sealed record Windows(long Minute, ConcurrentDictionary<IPAddress, int> Now, ConcurrentDictionary<IPAddress, int> Before)
@@ -74,7 +74,7 @@ public class FailureLimit(int perMinute, TimeProvider clock)
     {
         var minute = now.ToUnixTimeSeconds() / 60;
         if (windows.Minute == minute) return windows;
-        lock (turn)
+        lock (gate)
         {
             if (windows.Minute != minute) windows = new(minute, [], windows.Minute == minute - 1 ? windows.Now : []);
             return windows;

@@ -107,7 +107,7 @@ public sealed class SecretForm : IDisposable
                     length += segment.Length;
                 }
 
-                // The segment lies in the server's receive buffer, which WipedMemory wipes when it is given back: for an open connection, later. These bytes are ours to
+                // The segment lies in the server's receive buffer, which ZeroingMemoryPool wipes when it is given back: for an open connection, later. These bytes are ours to
                 // consume and are not read again, so wiping them harms nobody and leaves no key in that pool.
                 MemoryMarshal.AsMemory(segment).Span.Clear();
             }

@@ -3,7 +3,7 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>Tells the owners of an organization, once, that one of its API keys expires within a week.</summary>
-public sealed class ApiKeyNotices(Database database, KeyLifecycle lifecycle, Mails mails, PublicAddress address, TimeProvider clock, ILogger<ApiKeyNotices> log) : Recurring(TimeSpan.FromMinutes(10), clock, log)
+public sealed class ApiKeyNotices(Database database, KeyLifecycle lifecycle, Mails mails, PublicAddress address, TimeProvider clock, ILogger<ApiKeyNotices> log) : PeriodicJob(TimeSpan.FromMinutes(10), clock, log)
 {
     public static readonly TimeSpan Ahead = TimeSpan.FromDays(7);
 
@@ -12,7 +12,7 @@ public sealed class ApiKeyNotices(Database database, KeyLifecycle lifecycle, Mai
 
     private readonly TimeProvider clock = clock;
 
-    public override Task RunAsync() => database.WriteAloneAsync(async transaction =>
+    public override Task RunAsync() => database.WriteExclusiveAsync(async transaction =>
     {
         var now = clock.GetUtcNow();
         var expiring = (await transaction.Connection!.QueryAsync<(string Id, string Name, Guid OrganizationId, string OrganizationName, DateTimeOffset ExpiresAt)>(
@@ -26,7 +26,7 @@ public sealed class ApiKeyNotices(Database database, KeyLifecycle lifecycle, Mai
         {
             foreach (var email in await Owners.EmailsAsync(transaction, key.OrganizationId))
             {
-                await mails.EnqueueAsync(transaction, email, new MailContent($"API key “{key.Name}” of {key.OrganizationName} expires on {When.Date(key.ExpiresAt)}",
+                await mails.EnqueueAsync(transaction, email, new MailContent($"API key “{key.Name}” of {key.OrganizationName} expires on {TimeText.Date(key.ExpiresAt)}",
                     $"""
                     The API key “{key.Name}” ({key.Id}) of {key.OrganizationName} expires on {key.ExpiresAt}. From then on the services that hold it get no tokens.
 

@@ -25,8 +25,8 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
     /// <returns>The key; <see cref="RefusalCode.Conflict"/> when the id was used before: the same form, sent again.</returns>
     public Task<Outcome<PersonalAccessKey>> CreateAsync(Actor actor, Guid organizationId, NewApiKey wanted) => database.ChangeAsync<PersonalAccessKey>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.CreateApiKey, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.CreateApiKey, organizationId);
+        if (access.Refusal is { } refused) return refused;
         var now = clock.GetUtcNow();
         if (!KeyFormat.IsId(wanted.Id)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
         if (CheckExpiry(wanted.ExpiresAt, now) is { } badExpiry) return badExpiry;
@@ -35,12 +35,12 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
         var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
         var expiresAt = wanted.ExpiresAt ?? now + Shorter(LifetimeDefault, policy.LifetimeMax);
         if (policy.Forbids(expiresAt, wanted.Scopes, now, roles: null) is { } forbidden) return forbidden;
-        if (await CheckRolesAsync(transaction, standpoint.Value, wanted.Roles) is { } badRoles) return badRoles;
+        if (await CheckRolesAsync(transaction, access.Value, wanted.Roles) is { } badRoles) return badRoles;
         var name = await CheckNameAsync(transaction, organizationId, wanted.Name, except: Guid.Empty);
         if (name.Refusal is { } badName) return badName;
 
         var connection = transaction.Connection!;
-        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @Id", new { wanted.Id }, transaction) > 0) return Keys.UsedBefore;
+        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @Id", new { wanted.Id }, transaction) > 0) return Keys.DuplicateId;
         var living = await connection.ExecuteScalarAsync<long>(
             "SELECT COUNT(*) FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND k.kind = 'oak' AND k.deleted_at IS NULL",
             new { organizationId }, transaction);
@@ -62,15 +62,15 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
         {
             CreatedBy = actor.UserId,
         };
-        await lifecycle.CreateAsync(transaction, actor, row, new() { Detail = Words(wanted.Roles) });
+        await lifecycle.CreateAsync(transaction, actor, row, new() { Detail = Describe(wanted.Roles) });
         return key;
     });
 
     /// <summary>The API keys whose home is this organization, by name.</summary>
     public Task<Outcome<IReadOnlyList<ApiKeyEntry>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<ApiKeyEntry>>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListApiKeys, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListApiKeys, organizationId);
+        if (access.Refusal is { } refused) return refused;
         return await ApiKeyRows.ReadAsync(connection, null, organizationId, keyId: "");
     });
 
@@ -79,12 +79,12 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
     /// <param name="roles">Null: as they are.</param>
     public Task<Outcome<bool>> ChangeAsync(Actor actor, Guid organizationId, string keyId, string? name, IReadOnlyList<ApiKeyRoles>? roles) => database.ChangeAsync<bool>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.ChangeApiKey, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.ChangeApiKey, organizationId);
+        if (access.Refusal is { } refused) return refused;
         var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
         if (found.Refusal is { } unknown) return unknown;
         var key = found.Value;
-        if (IsOwner(key) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
+        if (IsOwner(key) && !Permissions.MayGrantOwner(access.Value)) return ownerOnly;
         if (IsAsItIs(key, name, roles is null ? null : WithHome(organizationId, roles))) return true; // written back as it was read
 
         var connection = transaction.Connection!;
@@ -98,7 +98,7 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
 
         if (roles is not null)
         {
-            if (await CheckRolesAsync(transaction, standpoint.Value, roles) is { } badRoles) return badRoles;
+            if (await CheckRolesAsync(transaction, access.Value, roles) is { } badRoles) return badRoles;
             var wanted = WithHome(organizationId, roles).ToList();
             foreach (var gone in key.Roles.Where(held => wanted.All(one => one.OrganizationId != held.OrganizationId)))
                 await connection.ExecuteAsync("UPDATE memberships SET ended_at = @at WHERE user_id = @UserId AND organization_id = @OrganizationId AND ended_at IS NULL", new { key.UserId, gone.OrganizationId, at = clock.GetUtcNow() }, transaction);
@@ -107,7 +107,7 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
                     await InsertMembershipAsync(transaction, one.OrganizationId, key.UserId, one.Roles);
         }
 
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ApiKeyUpdate, organizationId, keyId, detail: roles is null ? null : Words(roles));
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ApiKeyUpdate, organizationId, keyId, detail: roles is null ? null : Describe(roles));
         return true;
     });
 
@@ -120,17 +120,17 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
     /// <param name="overlap">From zero, which ends the earlier secret at once, to <see cref="OverlapMax"/>.</param>
     public Task<Outcome<PersonalAccessKey>> RotateAsync(Actor actor, Guid organizationId, string keyId, string newId, TimeSpan overlap) => database.ChangeAsync<PersonalAccessKey>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RotateApiKey, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.RotateApiKey, organizationId);
+        if (access.Refusal is { } refused) return refused;
         if (!KeyFormat.IsId(newId)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
         if (overlap < TimeSpan.Zero || overlap > OverlapMax) return new Refusal(RefusalCode.InvalidRequest, $"overlap: choose 0 to {OverlapMax.TotalDays} days.", "overlap out of bounds");
 
         var connection = transaction.Connection!;
-        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @newId", new { newId }, transaction) > 0) return Keys.UsedBefore;
+        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @newId", new { newId }, transaction) > 0) return Keys.DuplicateId;
         var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
         if (found.Refusal is { } unknown) return unknown;
         var old = found.Value;
-        if (IsOwner(old) && !Permissions.MayGrantOwner(standpoint.Value)) return ownerOnly;
+        if (IsOwner(old) && !Permissions.MayGrantOwner(access.Value)) return ownerOnly;
         if (old.SuspendedAt is not null) return new Refusal(RefusalCode.Conflict, "This API key is suspended, and its successor would not be: resume it first.", "rotation of a suspended key");
 
         var (now, lifetime) = (clock.GetUtcNow(), old.ExpiresAt - old.CreatedAt);
@@ -153,8 +153,8 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
     /// <summary>Ends an API key, with every secret that it had. When this has returned, no exchange that begins afterwards succeeds (R5).</summary>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) => database.ChangeAsync<bool>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DeleteApiKey, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.DeleteApiKey, organizationId);
+        if (access.Refusal is { } refused) return refused;
         var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
         if (found.Refusal is { } unknown) return unknown;
         await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, KeySet.Of(keyId));
@@ -166,17 +166,17 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
     private static Refusal? CheckExpiry(DateTimeOffset? expiresAt, DateTimeOffset now) =>
         expiresAt <= now || expiresAt > now + LifetimeMax ? new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most a year ahead.", "expiry out of bounds") : null;
 
-    private async Task<Refusal?> CheckRolesAsync(DbTransaction transaction, Standpoint standpoint, IReadOnlyList<ApiKeyRoles> roles)
+    private async Task<Refusal?> CheckRolesAsync(DbTransaction transaction, OrganizationAccess access, IReadOnlyList<ApiKeyRoles> roles)
     {
         if (roles.Select(one => one.OrganizationId).Distinct().Count() != roles.Count) return new Refusal(RefusalCode.InvalidRequest, "roles: an organization is named twice.", "organization twice");
         foreach (var (organizationId, held) in roles)
         {
             if (options.Roles.Check(held, NameSet.Empty) is { } refusal) return refusal;
-            if (held.Contains(BuiltInRoles.Owner) && !Permissions.MayGrantOwner(standpoint)) return ownerOnly;
-            if (organizationId == standpoint.OrganizationId) continue;
+            if (held.Contains(BuiltInRoles.Owner) && !Permissions.MayGrantOwner(access)) return ownerOnly;
+            if (organizationId == access.OrganizationId) continue;
             // Of a root only: its sub-organizations. Anything else is one and the same answer (R9).
             if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM organizations WHERE id = @organizationId AND root_id = @home AND deleted_at IS NULL",
-                    new { organizationId, home = standpoint.OrganizationId }, transaction) == 0)
+                    new { organizationId, home = access.OrganizationId }, transaction) == 0)
                 return new Refusal(RefusalCode.InvalidRequest, "roles: an API key reaches its own organization and, from a root, its sub-organizations; one that you named is neither.", "roles elsewhere");
         }
 
@@ -199,7 +199,7 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
     private static IEnumerable<ApiKeyRoles> WithHome(Guid organizationId, IReadOnlyList<ApiKeyRoles> roles) =>
         roles.Any(one => one.OrganizationId == organizationId) ? roles : roles.Prepend(new ApiKeyRoles(organizationId, NameSet.Empty));
 
-    private static string Words(IReadOnlyList<ApiKeyRoles> roles) => string.Join("; ", roles.Select(one => $"{one.OrganizationId}: {one.Roles}"));
+    private static string Describe(IReadOnlyList<ApiKeyRoles> roles) => string.Join("; ", roles.Select(one => $"{one.OrganizationId}: {one.Roles}"));
 
     private async Task<Guid> InsertMembershipAsync(DbTransaction transaction, Guid organizationId, Guid userId, NameSet roles)
     {

@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// From then on such a key is unknown: who proves its secret is no longer told that it was deleted.
 /// </summary>
 public sealed class EndedKeys(Database database, PakhouseOptions options, TimeProvider clock, ILogger<EndedKeys> log)
-    : Recurring(TimeSpan.FromHours(1), clock, log)
+    : PeriodicJob(TimeSpan.FromHours(1), clock, log)
 {
     private const int BatchKeys = 100;
 
@@ -26,7 +26,7 @@ public sealed class EndedKeys(Database database, PakhouseOptions options, TimePr
         var before = Clock.GetUtcNow() - retention;
         foreach (var end in ends)
         {
-            while (await database.WriteAloneAsync(async transaction =>
+            while (await database.WriteExclusiveAsync(async transaction =>
             {
                 var ids = (await transaction.Connection!.QueryAsync<string>($"SELECT k.id FROM access_keys k WHERE {end} LIMIT {BatchKeys}", new { before }, transaction)).AsList();
                 if (ids.Count > 0) await KeyLifecycle.ForgetAsync(transaction, ids);

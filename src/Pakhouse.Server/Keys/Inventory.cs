@@ -35,7 +35,7 @@ public sealed record InventoryQuery(KeyFilter Filter = KeyFilter.All, string Sea
 
 /// <summary>A key with what an owner has to know of it. The secret is not here, nor is its hash.</summary>
 /// <param name="BeyondPolicy">The rule that an exchange like its last one would break now.</param>
-public sealed record InventoryKey(HeldKey Key, PolicyRule? BeyondPolicy)
+public sealed record InventoryKey(KeySnapshot Key, PolicyRule? BeyondPolicy)
 {
     /// <summary>Where the next page goes on.</summary>
     public string Cursor => $"{Key.Facts.CreatedAt.ToUnixTimeMilliseconds()}-{Key.Id}";
@@ -80,8 +80,8 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
     /// <param name="limit">Rows at most; see <see cref="PageLengthMax"/>. An export takes longer pages.</param>
     public Task<Outcome<IReadOnlyList<InventoryKey>>> ListAsync(Actor actor, Guid organizationId, InventoryQuery query, int limit) => database.ReadAsync<Outcome<IReadOnlyList<InventoryKey>>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
+        if (access.Refusal is { } refused) return refused;
         if (limit is < 1 or (> PageLengthMax and not CsvExport.PageLength)) return new Refusal(RefusalCode.InvalidRequest, $"limit: give a number from 1 to {PageLengthMax}.", "limit out of bounds");
         if (query.Search.Length > SearchLengthMax) return new Refusal(RefusalCode.InvalidRequest, $"search: give at most {SearchLengthMax} characters.", "search too long");
         if (ReadCursor(query.After) is not { } after) return badAfter;
@@ -102,9 +102,9 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
             limit = query.Filter == KeyFilter.BeyondPolicy ? int.MaxValue : limit,
         };
         var rows = new List<InventoryKey>();
-        await foreach (var key in HeldKeys.ReadAsync(connection, null, Page.Replace("{0}", Where(query.Filter), StringComparison.Ordinal), parameters))
+        await foreach (var key in KeySnapshots.ReadAsync(connection, null, Page.Replace("{0}", Where(query.Filter), StringComparison.Ordinal), parameters))
         {
-            var row = new InventoryKey(key, Breach(key, now));
+            var row = new InventoryKey(key, FirstViolation(key, now));
             if (query.Filter == KeyFilter.BeyondPolicy && row.BeyondPolicy is null) continue;
             rows.Add(row);
             if (rows.Count == limit) break;
@@ -117,12 +117,12 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
     /// <returns>Those to which it was done; keys that are gone, or as asked for already, are passed over.</returns>
     public Task<Outcome<IReadOnlyList<string>>> ActAsync(Actor actor, Guid organizationId, KeyAction action, IReadOnlyCollection<string> keyIds) => database.ChangeAsync<IReadOnlyList<string>>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, action == KeyAction.Delete ? Permission.DeleteMemberKey : Permission.SuspendMemberKey, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, action == KeyAction.Delete ? Permission.DeleteMemberKey : Permission.SuspendMemberKey, organizationId);
+        if (access.Refusal is { } refused) return refused;
         if (keyIds.Count is 0 or > KeysMax || !keyIds.All(id => KeyFormat.IsId(id))) return new Refusal(RefusalCode.InvalidRequest, $"keyIds: give 1 to {KeysMax} ids of keys.", "key ids out of bounds");
 
         var named = KeySet.Of([.. keyIds.Distinct(StringComparer.Ordinal)]);
-        var found = (await transaction.Connection!.QueryAsync<HeldBy>(
+        var found = (await transaction.Connection!.QueryAsync<InventoryRow>(
             $"""
             SELECT k.id, k.kind, m.roles, rm.roles AS root_roles
             FROM access_keys k
@@ -134,13 +134,13 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
             """, named.With(new { organizationId, withSubs = WithSubs(actor) }), transaction)).AsList();
         if (found.Count == 0) return found.ConvertAll(key => key.Id);
         // R8: what an owner's API key may do, a manager could not give, and so does not give back.
-        if (!Permissions.MayGrantOwner(standpoint.Value)
+        if (!Permissions.MayGrantOwner(access.Value)
             && found.Exists(key => key.Kind == "oak" && (key.Roles.Contains(BuiltInRoles.Owner) || key.RootRoles?.Contains(BuiltInRoles.Owner) == true)))
             return new Refusal(RefusalCode.AccessDenied, "keyIds: only an owner does this to an API key that has the role owner.", "API key with owner by no owner (R8)");
 
         // In the order in which they were named.
         var done = keyIds.Distinct(StringComparer.Ordinal).Where(id => found.Exists(key => key.Id == id)).ToList();
-        var (keys, facts) = (KeySet.Of(done), new KeyFacts { OrganizationName = standpoint.Value.OrganizationName });
+        var (keys, facts) = (KeySet.Of(done), new KeyRow { OrganizationName = access.Value.OrganizationName });
         _ = action switch
         {
             KeyAction.Delete => await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, keys, facts),
@@ -153,10 +153,10 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
     /// <summary>An API key reaches the organizations that its roles name and no others; a person's root standing holds below it (R1).</summary>
     private static long WithSubs(Actor actor) => actor.Credential == Credential.ApiKey ? 0 : 1;
 
-    private PolicyRule? Breach(HeldKey key, DateTimeOffset now)
+    private PolicyRule? FirstViolation(KeySnapshot key, DateTimeOffset now)
     {
         var steps = new List<ExchangeStep>();
-        return key.Judge(exchange, key.Facts, now, steps).IsRefused ? KeyExchange.RuleOf(steps[^1]) : null;
+        return key.Evaluate(exchange, key.Facts, now, steps).IsRefused ? KeyExchange.RuleOf(steps[^1]) : null;
     }
 
     internal static string Where(KeyFilter filter) => filter switch
@@ -181,7 +181,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
 
     private static string Escape(string text) => text.Replace(@"\", @"\\", StringComparison.Ordinal).Replace("%", @"\%", StringComparison.Ordinal).Replace("_", @"\_", StringComparison.Ordinal);
 
-    private sealed record HeldBy
+    private sealed record InventoryRow
     {
         public string Id { get; init; } = "";
         public string Kind { get; init; } = "";

@@ -67,11 +67,11 @@ public static class InventoryEndpoints
         return
         [
             key.Id, key.Name, facts.IsApiKey ? "API key" : "Personal access key", key.IsPerson ? facts.UserName : "",
-            key.IsPerson ? caller.Shown(facts.UserEmail) : "", Yes(facts.IsUserGone), key.OrganizationName, When.Machine(facts.CreatedAt),
+            key.IsPerson ? caller.Shown(facts.UserEmail) : "", Yes(facts.IsUserGone), key.OrganizationName, TimeText.Machine(facts.CreatedAt),
             Time(facts.ExpiresAt), Time(key.LastUsedAt), key.LastUsedAddress, Yes(facts.IsSuspended), row.BeyondPolicy is { } rule ? rule.Title() : "",
         ];
 
-        static string Time(DateTimeOffset? time) => time is { } at ? When.Machine(at) : "";
+        static string Time(DateTimeOffset? time) => time is { } at ? TimeText.Machine(at) : "";
         static string Yes(bool value) => value ? "yes" : "";
     }
 

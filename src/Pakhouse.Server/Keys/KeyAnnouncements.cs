@@ -12,7 +12,7 @@ namespace Pakhouse.Server;
 internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeProvider clock)
 {
     /// <param name="keys">Exactly those that changed.</param>
-    public async Task WriteAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyFacts facts)
+    public async Task WriteAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyRow facts)
     {
         var duties = KeyDuties.Of(cause);
         await RecordAsync(transaction, actor, duties, keys, facts);
@@ -24,7 +24,7 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
     }
 
     /// <summary>A row for each key, in one statement. Ids sort by time: each is a new id whose last digits are counted up.</summary>
-    private async Task RecordAsync(DbTransaction transaction, Actor actor, KeyDuties duties, KeySet keys, KeyFacts facts)
+    private async Task RecordAsync(DbTransaction transaction, Actor actor, KeyDuties duties, KeySet keys, KeyRow facts)
     {
         var rows = await transaction.Connection!.QueryAsync<(string Target, string Action, Guid OrganizationId)>(
         $"""
@@ -53,7 +53,7 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
         foreach (var (target, action, organizationId) in rows) ActivityLog.Note(transaction, actor, action, organizationId, target);
     }
 
-    private async Task MailAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeyMail whom, KeySet keys, KeyFacts facts)
+    private async Task MailAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeyMail whom, KeySet keys, KeyRow facts)
     {
         var changed = (await transaction.Connection!.QueryAsync<MailedKey>(
             $"""

@@ -70,31 +70,31 @@ internal sealed record KeyDuties(
     // webhooks of each organization say it.
     public static KeyDuties Of(KeyCause cause) => cause switch
     {
-        KeyCause.Created => new(Did.KeyCreate, Did.ApiKeyCreate, EventTypes.KeyCreated),
-        KeyCause.Rotated => new(Did.KeyRotate, Did.ApiKeyRotate, EventTypes.KeyRotated),
-        KeyCause.OverlapEnded => new(Did.KeyRotate, Did.ApiKeyRotate, EventTypes.KeyDeleted, "rotation", Detail: "overlap ended"),
-        KeyCause.Replaced => new(Did.KeyRevoke, Did.ApiKeyRevoke, EventTypes.KeyDeleted, "rotation", Detail: "replaced"),
-        KeyCause.DeletedByHolder => new(Did.KeyRevoke, Did.ApiKeyRevoke, EventTypes.KeyDeleted, "holder"),
-        KeyCause.DeletedByManager => new(Did.KeyRevoke, Did.ApiKeyRevoke, EventTypes.KeyDeleted, "manager", KeyMail.Holder),
-        KeyCause.DeletedByOperator => new(Did.KeyRevoke, Did.ApiKeyRevoke, EventTypes.KeyDeleted, "operator", KeyMail.HolderOrOwners),
+        KeyCause.Created => new(AuditAction.KeyCreate, AuditAction.ApiKeyCreate, EventTypes.KeyCreated),
+        KeyCause.Rotated => new(AuditAction.KeyRotate, AuditAction.ApiKeyRotate, EventTypes.KeyRotated),
+        KeyCause.OverlapEnded => new(AuditAction.KeyRotate, AuditAction.ApiKeyRotate, EventTypes.KeyDeleted, "rotation", Detail: "overlap ended"),
+        KeyCause.Replaced => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "rotation", Detail: "replaced"),
+        KeyCause.DeletedByHolder => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "holder"),
+        KeyCause.DeletedByManager => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "manager", KeyMail.Holder),
+        KeyCause.DeletedByOperator => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "operator", KeyMail.HolderOrOwners),
         KeyCause.RevokedWithSecret =>
-            new(Did.KeyRevoke, Did.ApiKeyRevoke, EventTypes.KeyDeleted, "secret", KeyMail.HolderOrOwners, "by the key itself"),
-        KeyCause.Leaked => new(Did.KeyLeak, Did.KeyLeak, EventTypes.KeyLeaked, Mail: KeyMail.HolderOrOwners),
-        KeyCause.ApiKeyEnded => new(Did.KeyRevoke, Did.ApiKeyRevoke, EventTypes.KeyDeleted, "api_key", Detail: "API key ended"),
+            new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "secret", KeyMail.HolderOrOwners, "by the key itself"),
+        KeyCause.Leaked => new(AuditAction.KeyLeak, AuditAction.KeyLeak, EventTypes.KeyLeaked, Mail: KeyMail.HolderOrOwners),
+        KeyCause.ApiKeyEnded => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "api_key", Detail: "API key ended"),
         KeyCause.MembershipEnded =>
-            new(Did.KeyRevoke, Did.ApiKeyRevoke, EventTypes.KeyDeleted, "membership", KeyMail.Holder, "membership ended"),
-        KeyCause.UserDeleted => new(Did.KeyRevoke, Did.ApiKeyRevoke, EventTypes.KeyDeleted, "user", Detail: "user deleted"),
+            new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "membership", KeyMail.Holder, "membership ended"),
+        KeyCause.UserDeleted => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "user", Detail: "user deleted"),
         KeyCause.OrganizationDeleted =>
-            new(Did.KeyRevoke, Did.ApiKeyRevoke, EventTypes.KeyDeleted, "organization", Detail: "organization deleted"),
-        KeyCause.Expired => new(Did.KeyExpire, Did.ApiKeyExpire, EventTypes.KeyExpired, Mail: KeyMail.HolderOrOwners),
-        KeyCause.SuspendedByManager => new(Did.KeySuspend, Did.KeySuspend, EventTypes.KeySuspended, "manager", KeyMail.Holder),
-        KeyCause.ResumedByManager => new(Did.KeyResume, Did.KeyResume, EventTypes.KeyResumed, "manager", KeyMail.Holder),
-        KeyCause.Frozen => new(Did.KeySuspend, Did.KeySuspend, EventTypes.KeySuspended, "used_after_overlap", KeyMail.Holder),
-        KeyCause.UserDisabled => new(Did.KeySuspend, Did.KeySuspend, EventTypes.KeySuspended, "user", Detail: "user disabled"),
-        KeyCause.UserEnabled => new(Did.KeyResume, Did.KeyResume, EventTypes.KeyResumed, "user", Detail: "user enabled"),
+            new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "organization", Detail: "organization deleted"),
+        KeyCause.Expired => new(AuditAction.KeyExpire, AuditAction.ApiKeyExpire, EventTypes.KeyExpired, Mail: KeyMail.HolderOrOwners),
+        KeyCause.SuspendedByManager => new(AuditAction.KeySuspend, AuditAction.KeySuspend, EventTypes.KeySuspended, "manager", KeyMail.Holder),
+        KeyCause.ResumedByManager => new(AuditAction.KeyResume, AuditAction.KeyResume, EventTypes.KeyResumed, "manager", KeyMail.Holder),
+        KeyCause.Frozen => new(AuditAction.KeySuspend, AuditAction.KeySuspend, EventTypes.KeySuspended, "used_after_overlap", KeyMail.Holder),
+        KeyCause.UserDisabled => new(AuditAction.KeySuspend, AuditAction.KeySuspend, EventTypes.KeySuspended, "user", Detail: "user disabled"),
+        KeyCause.UserEnabled => new(AuditAction.KeyResume, AuditAction.KeyResume, EventTypes.KeyResumed, "user", Detail: "user enabled"),
         KeyCause.OrganizationDisabled =>
-            new(Did.KeySuspend, Did.KeySuspend, EventTypes.KeySuspended, "organization", Detail: "organization disabled"),
+            new(AuditAction.KeySuspend, AuditAction.KeySuspend, EventTypes.KeySuspended, "organization", Detail: "organization disabled"),
         KeyCause.OrganizationEnabled =>
-            new(Did.KeyResume, Did.KeyResume, EventTypes.KeyResumed, "organization", Detail: "organization enabled"),
+            new(AuditAction.KeyResume, AuditAction.KeyResume, EventTypes.KeyResumed, "organization", Detail: "organization enabled"),
     };
 }

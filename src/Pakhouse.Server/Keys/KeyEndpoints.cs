@@ -94,7 +94,7 @@ public static class KeyEndpoints
         for (var tried = 1; ; tried++)
         {
             var generated = await keys.GenerateAsync(context.Caller(), organizationId, new NewKey(KeyFormat.NewId(), wanted.Name ?? "", wanted.ExpiryDate?.ToUniversalTime(), wanted.Scopes is null ? NameSet.All : NameSet.Of(scopes)));
-            if (generated.Refusal == Keys.UsedBefore && tried < IdsTriedMax) continue;
+            if (generated.Refusal == Keys.DuplicateId && tried < IdsTriedMax) continue;
             return generated.ToResult(key => new GeneratedKey { Id = key.Id, Name = Checks.Normalize(wanted.Name!).Trim(), PersonalAccessKey = key.Reveal(), ExpiryDate = wanted.ExpiryDate });
         }
     }

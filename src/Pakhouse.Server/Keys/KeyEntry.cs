@@ -43,7 +43,7 @@ public sealed record KeyEntry
     public bool IsLiving(DateTimeOffset now) => EndsAt is null || EndsAt > now;
 
     /// <summary>Whether the key fills a place of those that its holder has. A replaced one does not: rotation must work when all are taken.</summary>
-    public bool TakesPlace(DateTimeOffset now) => SuccessorId is null && IsLiving(now);
+    public bool CountsTowardLimit(DateTimeOffset now) => SuccessorId is null && IsLiving(now);
 }
 
 /// <summary>What a person chooses when generating a key.</summary>

@@ -12,7 +12,7 @@ public sealed record UseHour(DateTimeOffset At, long Count);
 public sealed record UseNetwork(string Network, DateTimeOffset FirstUsedAt, DateTimeOffset LastUsedAt);
 
 /// <summary>Use of a key after its end, by somebody who proved its secret.</summary>
-public sealed record UseAfterEnd(long Count, DateTimeOffset FirstAt, DateTimeOffset LastAt, string Address, string UserAgent);
+public sealed record UseAfterEndRow(long Count, DateTimeOffset FirstAt, DateTimeOffset LastAt, string Address, string UserAgent);
 
 /// <summary>One key with all that is known of its use.</summary>
 public sealed record KeyRecord
@@ -38,7 +38,7 @@ public sealed record KeyRecord
     /// <summary>Newest first.</summary>
     public required IReadOnlyList<UseNetwork> Networks { get; init; }
 
-    public required UseAfterEnd? AfterEnd { get; init; }
+    public required UseAfterEndRow? AfterEnd { get; init; }
 
     /// <summary>The keys that followed one another by rotation, this one among them, newest first; of a key never rotated, it alone.</summary>
     public required IReadOnlyList<KeyEntry> Family { get; init; }
@@ -60,8 +60,8 @@ public sealed class KeyHistory(Database database, TimeProvider clock)
     /// <summary>A key of the organization, one that was deleted included.</summary>
     public Task<Outcome<KeyRecord>> ReadAsync(Actor actor, Guid organizationId, string keyId) => database.ReadAsync<Outcome<KeyRecord>>(async connection =>
     {
-        var own = await Guard.DemandAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
-        var lead = await Guard.DemandAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
+        var own = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
+        var lead = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
         // An API key has no keys of its own; where only its scope is missing, it is told which.
         if (own.Refusal is { } refused && lead.Refusal is { } notLead) return notLead.Code == RefusalCode.InsufficientScope ? notLead : refused;
 
@@ -93,7 +93,7 @@ public sealed class KeyHistory(Database database, TimeProvider clock)
             Hours = [.. (await connection.QueryAsync<(long Hour, long Count)>("SELECT hour, count FROM key_use_hours WHERE key_id = @keyId AND hour > @since ORDER BY hour", new { keyId, since }))
                 .Select(row => new UseHour(DateTimeOffset.FromUnixTimeSeconds(row.Hour * 3600), row.Count))],
             Networks = (await connection.QueryAsync<UseNetwork>("SELECT network, first_used_at, last_used_at FROM key_networks WHERE key_id = @keyId ORDER BY first_used_at DESC, network", new { keyId })).AsList(),
-            AfterEnd = await connection.QuerySingleOrDefaultAsync<UseAfterEnd>("SELECT count, first_at, last_at, address, user_agent FROM key_late_uses WHERE key_id = @keyId", new { keyId }),
+            AfterEnd = await connection.QuerySingleOrDefaultAsync<UseAfterEndRow>("SELECT count, first_at, last_at, address, user_agent FROM key_late_uses WHERE key_id = @keyId", new { keyId }),
         };
     });
 
@@ -110,7 +110,7 @@ public sealed class KeyHistory(Database database, TimeProvider clock)
 }
 
 /// <summary>Deletes what is older than <see cref="KeyHistory.Kept"/>, a little at a time. Of each key the newest hour stays: it tells the last use.</summary>
-public sealed class KeyHistoryEnd(Database database, TimeProvider clock, ILogger<KeyHistoryEnd> log) : Recurring(TimeSpan.FromHours(1), clock, log)
+public sealed class KeyHistoryJob(Database database, TimeProvider clock, ILogger<KeyHistoryJob> log) : PeriodicJob(TimeSpan.FromHours(1), clock, log)
 {
     /// <summary>Rows looked at in one transaction.</summary>
     private const int BatchRows = 2_000;
@@ -131,7 +131,7 @@ public sealed class KeyHistoryEnd(Database database, TimeProvider clock, ILogger
         foreach (var table in (string[])["key_networks.last_used_at", "key_expiry_notices.told_at"])
         {
             var (name, column) = (table.Split('.')[0], table.Split('.')[1]);
-            while (await database.WriteAloneAsync(transaction => transaction.Connection!.ExecuteAsync(
+            while (await database.WriteExclusiveAsync(transaction => transaction.Connection!.ExecuteAsync(
                 $"DELETE FROM {name} WHERE {column} < @old AND {column} <= (SELECT MAX({column}) FROM (SELECT {column} FROM {name} WHERE {column} < @old ORDER BY {column} LIMIT {BatchRows}) AS batch)", new { old }, transaction)) > 0)
             {
             }
@@ -142,7 +142,7 @@ public sealed class KeyHistoryEnd(Database database, TimeProvider clock, ILogger
         $"SELECT MIN(hour) FROM key_use_hours WHERE hour < @before AND hour > COALESCE((SELECT value FROM counters WHERE name = '{Done}'), -1)", new { before }));
 
     /// <summary>The key to go on after; null: the hour is done.</summary>
-    private Task<string?> DeleteHourAsync(long hour, string after) => database.WriteAloneAsync(async transaction =>
+    private Task<string?> DeleteHourAsync(long hour, string after) => database.WriteExclusiveAsync(async transaction =>
     {
         var connection = transaction.Connection!;
         var last = await connection.ExecuteScalarAsync<string?>(

@@ -40,7 +40,7 @@ public static class KeyLifeEndpoints
         var proved = await exchange.ExchangeAsync(new ExchangeRequest(key, null, ScopeRequest.Everything) { Address = address });
         if (proved.Refusal is { } refusal)
         {
-            await rotation.NoteLateUseAsync(refusal, key, address, context.Request.Headers.UserAgent);
+            await rotation.RecordUseAfterEndAsync(refusal, key, address, context.Request.Headers.UserAgent);
             if (refusal.IsGuess && limit.Check(address) is { } slowDown) return slowDown.ToResult();
             if (refusal.IsGuess) limit.Count(address);
             return (refusal with { Description = refusal.Description.Replace("key: ", "personalAccessKey: ", StringComparison.Ordinal) }).ToResult();

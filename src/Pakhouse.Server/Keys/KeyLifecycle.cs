@@ -15,9 +15,9 @@ internal sealed record NewKeyRow(
 }
 
 /// <summary>What a change says beside its cause.</summary>
-internal sealed record KeyFacts
+internal sealed record KeyRow
 {
-    public static readonly KeyFacts None = new();
+    public static readonly KeyRow None = new();
 
     /// <summary>What the record says; null: what <see cref="KeyDuties"/> says.</summary>
     public string? Detail { get; init; }
@@ -50,10 +50,10 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     private readonly KeyAnnouncements announcements = new(mails, address, clock);
 
     /// <returns>False: the id was used before.</returns>
-    internal async Task<bool> CreateAsync(DbTransaction transaction, Actor actor, NewKeyRow key, KeyFacts? facts = null)
+    internal async Task<bool> CreateAsync(DbTransaction transaction, Actor actor, NewKeyRow key, KeyRow? facts = null)
     {
         if (!await InsertAsync(transaction, key)) return false;
-        await announcements.WriteAsync(transaction, actor, KeyCause.Created, KeySet.Of(key.Id), facts ?? KeyFacts.None);
+        await announcements.WriteAsync(transaction, actor, KeyCause.Created, KeySet.Of(key.Id), facts ?? KeyRow.None);
         return true;
     }
 
@@ -78,7 +78,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
 
     /// <summary>Ends keys for good. With the current secret of an API key the whole API key ends.</summary>
     /// <returns>How many of them had not ended before.</returns>
-    internal async Task<int> EndAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyFacts? facts = null)
+    internal async Task<int> EndAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyRow? facts = null)
     {
         TransactionNotes.Of(transaction).IsUrgent = true;
         // A replaced key stays in its holder's list after its overlap, and is not deleted.
@@ -95,7 +95,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
 
     /// <summary>Suspends keys until they are resumed.</summary>
     /// <returns>How many were not suspended before.</returns>
-    internal Task<int> SuspendAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyFacts? facts = null)
+    internal Task<int> SuspendAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyRow? facts = null)
     {
         TransactionNotes.Of(transaction).IsUrgent = true;
         return ChangeAsync(transaction, actor, cause, keys, facts,
@@ -108,7 +108,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
 
     /// <summary>Resumes keys that were suspended or frozen. Whose user or organization is disabled stays suspended with it.</summary>
     /// <returns>How many were suspended.</returns>
-    internal Task<int> ResumeAsync(DbTransaction transaction, Actor actor, KeySet keys, KeyFacts? facts = null) =>
+    internal Task<int> ResumeAsync(DbTransaction transaction, Actor actor, KeySet keys, KeyRow? facts = null) =>
         ChangeAsync(transaction, actor, KeyCause.ResumedByManager, keys, facts,
             Follow(keys, "suspended_at = NULL, frozen_at = NULL, ", "", "AND k.suspended_at IS NOT NULL", ""));
 
@@ -122,7 +122,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     /// <summary>Tells that a key has expired. It is refused since that instant, and no token of it lives on: its entry needs no
     /// change.</summary>
     internal Task ExpireAsync(DbTransaction transaction, string keyId) =>
-        announcements.WriteAsync(transaction, Actor.Operator, KeyCause.Expired, KeySet.Of(keyId), KeyFacts.None);
+        announcements.WriteAsync(transaction, Actor.Operator, KeyCause.Expired, KeySet.Of(keyId), KeyRow.None);
 
     /// <summary>Gives every secret of an API key its new name.</summary>
     internal static Task RenameAsync(DbTransaction transaction, Guid userId, string name)
@@ -172,7 +172,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     }
 
     /// <param name="update">Gives each key that it changes the number <c>@version</c>, by which the duties find them.</param>
-    private async Task<int> ChangeAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyFacts? facts, string update)
+    private async Task<int> ChangeAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyRow? facts, string update)
     {
         var now = clock.GetUtcNow();
         // The counter's row stays locked until the commit, so numbers become visible in their order: who has seen one has seen all before
@@ -184,7 +184,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
             """, new { now }, transaction);
         var count = await transaction.Connection!.ExecuteAsync(update, keys.With(new { now, version }), transaction);
         if (count == 0) return 0;
-        await announcements.WriteAsync(transaction, actor, cause, KeySet.ChangedBy(version), facts ?? KeyFacts.None);
+        await announcements.WriteAsync(transaction, actor, cause, KeySet.ChangedBy(version), facts ?? KeyRow.None);
         // What ends with a key that has ended, in the same transaction.
         await SentInvitations.WithdrawAsync(transaction, clock, actor, KeySet.ChangedBy(version));
         await EndApiKeysAsync(transaction, actor, version, now);
@@ -214,7 +214,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     /// <param name="set">Columns that it sets besides.</param>
     /// <param name="own">The key's own suspension, where that counts.</param>
     private static string Follow(KeySet keys, string set, string own, string which, string only) =>
-        // A key whose overlap is over keeps its entry: OverlapEnds sets it.
+        // A key whose overlap is over keeps its entry: OverlapEndJob sets it.
         $"""
         UPDATE access_keys AS changed SET {set}status = actual.status, status_version = @version
         FROM (

@@ -4,7 +4,7 @@ namespace Pakhouse.Server;
 
 /// <summary>What people are written when a key of theirs has changed and they did not do it.</summary>
 /// <param name="By">Who did it.</param>
-internal sealed record KeyMails(KeyCause Cause, KeyFacts Facts, MailText By, DateTimeOffset Now, PublicAddress Address)
+internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateTimeOffset Now, PublicAddress Address)
 {
     private const int KeysShown = 100;
 
@@ -59,7 +59,7 @@ internal sealed record KeyMails(KeyCause Cause, KeyFacts Facts, MailText By, Dat
             _ => throw new UnreachableException($"{Cause} sends no such mail."),
         };
         var whose = keys[0].IsPersonal ? ("key", "personal access keys of yours", " of yours") : ("API key", $"API keys of {place}", "");
-        return new($"{place}: {When.Count(keys.Count, whose.Item1)}{whose.Item3} {(keys.Count == 1 ? "was" : "were")} {what}",
+        return new($"{place}: {TimeText.Count(keys.Count, whose.Item1)}{whose.Item3} {(keys.Count == 1 ? "was" : "were")} {what}",
             $"""
             {by} {what} {whose.Item2} on {Now}:
 
@@ -73,7 +73,7 @@ internal sealed record KeyMails(KeyCause Cause, KeyFacts Facts, MailText By, Dat
     private const string Gone = "They get no tokens any more, and this cannot be undone. Generate new ones where your programs still need them.";
 
     private static MailContent? MembershipEnded(IReadOnlyList<MailedKey> keys) => keys.Count == 0 ? null : new(
-        $"{keys[0].OrganizationName}: your membership and {When.Count(keys.Count, "key")} of yours ended",
+        $"{keys[0].OrganizationName}: your membership and {TimeText.Count(keys.Count, "key")} of yours ended",
         $"""
         Hello {keys[0].UserName},
 

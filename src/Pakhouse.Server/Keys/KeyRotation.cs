@@ -19,7 +19,7 @@ public sealed record Rotated(PersonalAccessKey Key, string Name, DateTimeOffset?
 /// Who uses the old key afterwards holds a copy that nobody knew of, or is a program that was forgotten: the family is frozen and its holder told.
 /// <para>Invariant: of one family two keys work at most, and a successor can do nothing that its predecessor could not.</para>
 /// </summary>
-public sealed class KeyRotation(Database database, PakhouseOptions options, KeyUse use, KeyLifecycle lifecycle, TimeProvider clock)
+public sealed class KeyRotation(Database database, PakhouseOptions options, KeyUsage use, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public static readonly TimeSpan OverlapDefault = TimeSpan.FromDays(1), OverlapMax = TimeSpan.FromDays(30);
 
@@ -34,30 +34,30 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
     /// <summary>Replaces one of the caller's own keys (R7: only a person can). The only answer that carries the new secret.</summary>
     /// <param name="newId">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
     /// <param name="overlap">For so long the old key works on, and never beyond its own expiry; zero: not at all.</param>
-    /// <returns><see cref="Keys.UsedBefore"/> when the id was used before.</returns>
+    /// <returns><see cref="Keys.DuplicateId"/> when the id was used before.</returns>
     public Task<Outcome<Rotated>> RotateAsync(Actor actor, Guid organizationId, string keyId, string newId, TimeSpan overlap) => database.ChangeAsync<Rotated>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RotateOwnKey, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
-        return await ReplaceAsync(transaction, actor, standpoint.Value, keyId, newId, overlap);
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.RotateOwnKey, organizationId);
+        if (access.Refusal is { } refused) return refused;
+        return await ReplaceAsync(transaction, actor, access.Value, keyId, newId, overlap);
     });
 
     /// <summary>A key makes its own successor, where the policy allows it. That expires when the old key would have: a key cannot prolong itself.</summary>
     /// <param name="actor">Who proved the key itself; a token got with it is not enough.</param>
     public Task<Outcome<Rotated>> RotateSelfAsync(Actor actor, Guid organizationId, string newId, TimeSpan overlap) => database.ChangeAsync<Rotated>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RotateItself, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.RotateItself, organizationId);
+        if (access.Refusal is { } refused) return refused;
         if ((await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).At(clock.GetUtcNow()).SelfRotation != true) return notByItself;
-        return await ReplaceAsync(transaction, actor, standpoint.Value, actor.KeyId!, newId, overlap);
+        return await ReplaceAsync(transaction, actor, access.Value, actor.KeyId!, newId, overlap);
     });
 
     /// <summary>Ends the overlap of a replaced key now. When this has returned, no exchange of it that begins afterwards succeeds.</summary>
     public Task<Outcome<bool>> FinishAsync(Actor actor, Guid organizationId, string keyId) => database.ChangeAsync<bool>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RotateOwnKey, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
-        if (await FindAsync(transaction, standpoint.Value, keyId) is not { } old) return Keys.NoSuchKey;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.RotateOwnKey, organizationId);
+        if (access.Refusal is { } refused) return refused;
+        if (await FindAsync(transaction, access.Value, keyId) is not { } old) return Keys.NoSuchKey;
         var now = clock.GetUtcNow();
         if (old.OverlapEndsAt is null || old.OverlapEndsAt <= now) return notRotating;
 
@@ -70,11 +70,11 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
     /// the family before the answer is given. For the paths of refusals only.
     /// </summary>
     /// <param name="key">ASCII bytes of the key; the refusal came from <see cref="KeyExchange.ExchangeAsync"/> for it.</param>
-    public async ValueTask NoteLateUseAsync(Refusal refusal, ReadOnlyMemory<byte> key, IPAddress? address, string? userAgent)
+    public async ValueTask RecordUseAfterEndAsync(Refusal refusal, ReadOnlyMemory<byte> key, IPAddress? address, string? userAgent)
     {
-        if (refusal.Late == LateUse.No || !KeyFormat.TryParse(key.Span, out _, out var keyId)) return;
+        if (refusal.Late == UseAfterEnd.No || !KeyFormat.TryParse(key.Span, out _, out var keyId)) return;
         use.RecordLate(keyId, clock.GetUtcNow(), address, userAgent);
-        if (refusal.Late == LateUse.OfReplaced) await FreezeAsync(keyId, address);
+        if (refusal.Late == UseAfterEnd.OfReplaced) await FreezeAsync(keyId, address);
     }
 
     private Task<bool> FreezeAsync(string keyId, IPAddress? from) => database.WriteAsync(async transaction =>
@@ -98,28 +98,28 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         return true;
     });
 
-    private async Task<Outcome<Rotated>> ReplaceAsync(DbTransaction transaction, Actor actor, Standpoint standpoint, string keyId, string newId, TimeSpan overlap)
+    private async Task<Outcome<Rotated>> ReplaceAsync(DbTransaction transaction, Actor actor, OrganizationAccess access, string keyId, string newId, TimeSpan overlap)
     {
         if (overlap < TimeSpan.Zero || overlap > OverlapMax) return badOverlap;
         if (!KeyFormat.IsId(newId)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
         var connection = transaction.Connection!;
-        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @newId", new { newId }, transaction) > 0) return Keys.UsedBefore;
+        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @newId", new { newId }, transaction) > 0) return Keys.DuplicateId;
 
         var now = clock.GetUtcNow();
-        if (await FindAsync(transaction, standpoint, keyId) is not { } old) return Keys.NoSuchKey;
+        if (await FindAsync(transaction, access, keyId) is not { } old) return Keys.NoSuchKey;
         if (old.SuccessorId is not null) return rotatedBefore;
         if (old.ExpiresAt <= now) return hasExpired;
         if (old.SuspendedAt is not null) return isSuspended;
         if (await connection.ExecuteScalarAsync<long>(
             "SELECT COUNT(*) FROM access_keys WHERE family_id = @FamilyId AND successor_id = @keyId AND overlap_ends_at > @now AND deleted_at IS NULL", new { FamilyId = old.FamilyId ?? "", keyId, now }, transaction) > 0) return oneAtATime;
 
-        var policy = (await StoredPolicy.TimelineAsync(connection, transaction, standpoint.OrganizationId)).Strictest(now);
+        var policy = (await StoredPolicy.TimelineAsync(connection, transaction, access.OrganizationId)).Strictest(now);
         var expiresAt = Expiry(old, policy, now, isByItself: actor.Credential == Credential.Key);
-        if (policy.Forbids(expiresAt, Allowed(old.Scopes, policy), now, standpoint.Roles) is { } forbidden) return forbidden;
+        if (policy.Forbids(expiresAt, Allowed(old.Scopes, policy), now, access.Roles) is { } forbidden) return forbidden;
 
         var key = PersonalAccessKey.Generate(options.Brand, newId);
         var rotated = new Rotated(key, old.Name, expiresAt, keyId, now + overlap < old.ExpiresAt || old.ExpiresAt is null ? now + overlap : old.ExpiresAt.Value);
-        var membershipId = standpoint.MembershipId!.Value;
+        var membershipId = access.MembershipId!.Value;
         var successor = new NewKeyRow(newId, KeyKind.Personal, membershipId, old.Name, key.Hash(), old.Scopes, rotated.ExpiresAt)
         {
             FamilyId = old.FamilyId ?? keyId,
@@ -138,11 +138,11 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
     /// <summary>The policy narrows the scopes of every key at each exchange; that it allows fewer than the key has is no reason to keep the old one.</summary>
     private static NameSet Allowed(NameSet scopes, Policy policy) => policy.Scopes is { } allowed ? NameSet.Of(scopes.Where(allowed.Contains)) : scopes;
 
-    private static Task<Old?> FindAsync(DbTransaction transaction, Standpoint standpoint, string keyId) => transaction.Connection!.QuerySingleOrDefaultAsync<Old>(
+    private static Task<Old?> FindAsync(DbTransaction transaction, OrganizationAccess access, string keyId) => transaction.Connection!.QuerySingleOrDefaultAsync<Old>(
         """
         SELECT name, scopes, created_at, expires_at, suspended_at, successor_id, family_id, overlap_ends_at
         FROM access_keys WHERE id = @keyId AND membership_id = @MembershipId AND kind = 'pak' AND deleted_at IS NULL
-        """, new { keyId, standpoint.MembershipId }, transaction);
+        """, new { keyId, access.MembershipId }, transaction);
 
     private sealed record Old
     {

@@ -22,7 +22,7 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
     public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(3653);
 
     /// <summary>The same form, sent again: no second key was made.</summary>
-    internal static readonly Refusal UsedBefore = new(RefusalCode.Conflict, "This key was generated already, and a key is shown only once: generate another.", "key id used before");
+    internal static readonly Refusal DuplicateId = new(RefusalCode.Conflict, "This key was generated already, and a key is shown only once: generate another.", "key id used before");
 
     internal static readonly Refusal NoSuchKey = new(RefusalCode.NotFound, "You have no such key in this organization; it may have been deleted already.", "no such key of the caller");
 
@@ -32,8 +32,8 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
     /// <returns>The key; <see cref="RefusalCode.Conflict"/> when the id was used before: the same form, sent again.</returns>
     public Task<Outcome<PersonalAccessKey>> GenerateAsync(Actor actor, Guid organizationId, NewKey wanted) => database.ChangeAsync<PersonalAccessKey>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.GenerateOwnKey, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.GenerateOwnKey, organizationId);
+        if (access.Refusal is { } refused) return refused;
 
         var now = clock.GetUtcNow();
         if (Checks.Name(wanted.Name, "name", NameLengthMax, out var name) is { } refusal) return refusal;
@@ -44,16 +44,16 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         if (!wanted.Scopes.IsAll && !wanted.Scopes.IsSubsetOf(options.Scopes))
             return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
         var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
-        if (policy.Forbids(wanted.ExpiresAt, wanted.Scopes, now, standpoint.Value.Roles) is { } forbidden) return forbidden;
+        if (policy.Forbids(wanted.ExpiresAt, wanted.Scopes, now, access.Value.Roles) is { } forbidden) return forbidden;
 
         var connection = transaction.Connection!;
-        var membershipId = standpoint.Value.MembershipId!.Value;
+        var membershipId = access.Value.MembershipId!.Value;
         var key = PersonalAccessKey.Generate(options.Brand, wanted.Id);
         var row = new NewKeyRow(key.Id, KeyKind.Personal, membershipId, name, key.Hash(), wanted.Scopes, wanted.ExpiresAt);
         if (!await lifecycle.CreateAsync(transaction, actor, row))
         {
             key.Dispose();
-            return UsedBefore;
+            return DuplicateId;
         }
 
         // Counted with the new one in: the form of the last key allowed, sent again, is told what it is and not that there are too many.
@@ -62,7 +62,7 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
                 new { membershipId, now }, transaction) > policy.KeysOf(options))
         {
             key.Dispose();
-            return new Refusal(RefusalCode.Conflict, $"You hold {When.Count(policy.KeysOf(options), "key")} in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
+            return new Refusal(RefusalCode.Conflict, $"You hold {TimeText.Count(policy.KeysOf(options), "key")} in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
         }
 
         return key;
@@ -71,15 +71,15 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
     /// <summary>The caller's own keys in an organization, newest first; those that have ended by themselves for <see cref="ListedAfterEnd"/> more.</summary>
     public Task<Outcome<IReadOnlyList<KeyEntry>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
+        if (access.Refusal is { } refused) return refused;
         return (await connection.QueryAsync<KeyEntry>(
             $"""
             {EntrySql}
             WHERE k.membership_id = @MembershipId AND k.deleted_at IS NULL
               AND (k.expires_at IS NULL OR k.expires_at > @listedFrom) AND (k.overlap_ends_at IS NULL OR k.overlap_ends_at > @listedFrom)
             ORDER BY k.created_at DESC, k.id
-            """, new { standpoint.Value.MembershipId, listedFrom = clock.GetUtcNow() - ListedAfterEnd })).AsList();
+            """, new { access.Value.MembershipId, listedFrom = clock.GetUtcNow() - ListedAfterEnd })).AsList();
     });
 
     /// <summary>Columns of <see cref="KeyEntry"/>; <c>k</c> is the key.</summary>
@@ -97,11 +97,11 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
     /// <summary>Ends one of the caller's own keys. When this has returned, no exchange that begins afterwards succeeds (R5).</summary>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) => database.ChangeAsync<bool>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DeleteOwnKey, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.DeleteOwnKey, organizationId);
+        if (access.Refusal is { } refused) return refused;
 
         // Somebody else's key and no key at all are one answer: ids of others cannot be found out here.
-        if (standpoint.Value.MembershipId is not { } membershipId) return NoSuchKey; // an inherited member holds none here (R2)
+        if (access.Value.MembershipId is not { } membershipId) return NoSuchKey; // an inherited member holds none here (R2)
         var own = KeySet.OfMembership(keyId, membershipId);
         return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByHolder, own) == 0 ? NoSuchKey : true;
     });
@@ -124,13 +124,13 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         var hash = SHA256.HashData(key.Span);
         return await database.WriteAsync(async transaction =>
         {
-            var found = await transaction.Connection!.QuerySingleOrDefaultAsync<HeldKey>(
+            var found = await transaction.Connection!.QuerySingleOrDefaultAsync<RevocationRow>(
                 """
                 SELECT k.hash, k.kind, k.deleted_at, m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id
                 WHERE k.id = @keyId
                 """, new { keyId }, transaction);
-            var isProved = CryptographicOperations.FixedTimeEquals(hash, found?.Hash ?? noHash);
-            if (found is null || !isProved || found.DeletedAt is not null) return false;
+            var isVerified = CryptographicOperations.FixedTimeEquals(hash, found?.Hash ?? noHash);
+            if (found is null || !isVerified || found.DeletedAt is not null) return false;
 
             var actor = new Actor(found.Kind == "oak" ? Credential.ApiKey : Credential.Key, found.UserId, NameSet.Empty, keyId, Address: address);
             if (Guard.Demand(actor, Permission.RevokeItself) is not null) return false;
@@ -142,7 +142,7 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
     // Compared with when there is no such key.
     private static readonly byte[] noHash = RandomNumberGenerator.GetBytes(SHA256.HashSizeInBytes);
 
-    private sealed record HeldKey
+    private sealed record RevocationRow
     {
         public byte[] Hash { get; init; } = [];
         public string Kind { get; init; } = "";
@@ -151,7 +151,7 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
     }
 
     /// <summary>The name offered for the next key: the first "Key N" that the list does not hold.</summary>
-    public static string OfferName(IReadOnlyList<KeyEntry> keys)
+    public static string SuggestName(IReadOnlyList<KeyEntry> keys)
     {
         var number = 1;
         while (keys.Any(key => key.Name == $"Key {number}")) number++;

@@ -21,8 +21,8 @@ public sealed class MemberKeys(Database database, KeyLifecycle lifecycle)
     {
         if (limit is < 1 or > PageLengthMax) return new Refusal(RefusalCode.InvalidRequest, $"limit: give a number from 1 to {PageLengthMax}.", "limit out of bounds");
         if (after.Length > 0 && !KeyFormat.IsId(after)) return new Refusal(RefusalCode.InvalidRequest, "after: give the value of next in the page before.", "after is no key id");
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
+        if (access.Refusal is { } refused) return refused;
         return (await connection.QueryAsync<KeyEntry, (Guid Id, string Email), MemberKey>(
             """
             SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent, u.id AS item1, u.email AS item2
@@ -38,10 +38,10 @@ public sealed class MemberKeys(Database database, KeyLifecycle lifecycle)
     /// <summary>As <see cref="Keys.DeleteAsync"/>, whoever's key it is.</summary>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) => database.ChangeAsync<bool>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DeleteMemberKey, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.DeleteMemberKey, organizationId);
+        if (access.Refusal is { } refused) return refused;
         if (!KeyFormat.IsId(keyId)) return Keys.NoSuchKey;
         return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, KeySet.OfMember(keyId, organizationId),
-            new() { OrganizationName = standpoint.Value.OrganizationName }) == 0 ? Keys.NoSuchKey : true;
+            new() { OrganizationName = access.Value.OrganizationName }) == 0 ? Keys.NoSuchKey : true;
     });
 }

@@ -19,7 +19,7 @@ internal static class SentInvitations
         {
             await transaction.Connection!.ExecuteAsync(
                 "DELETE FROM invitations WHERE id = @Id AND NOT EXISTS (SELECT 1 FROM invitation_parts WHERE invitation_id = @Id)", new { part.Id }, transaction);
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteDelete, part.OrganizationId, part.Id.ToString(), null,
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.InviteDelete, part.OrganizationId, part.Id.ToString(), null,
                 $"{part.Roles.Text}; key {part.KeyId} ended");
         }
     }

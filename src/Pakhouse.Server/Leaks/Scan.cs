@@ -45,7 +45,7 @@ internal sealed class Scan
             await output.WriteLineAsync($"{Printable(finding.Place)}:{finding.Line}: {(finding.Kind == KeyKind.Personal ? "personal access key" : "API key")} {finding.Id} (brand {finding.Brand})");
         var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
         var found = scan.findings.Select(finding => finding.Id).Distinct(StringComparer.Ordinal).Count();
-        await errors.WriteLineAsync($"{When.Count(found, "key")} in {When.Count(scan.findings.Count, "place")}; searched {When.Count(scan.files, isHistory ? "object" : "file")}, {scan.bytes / 1e6:0.0} MB in {seconds:0.00} s{(scan.unreadable > 0 ? $"; {scan.unreadable} could not be read" : "")}.");
+        await errors.WriteLineAsync($"{TimeText.Count(found, "key")} in {TimeText.Count(scan.findings.Count, "place")}; searched {TimeText.Count(scan.files, isHistory ? "object" : "file")}, {scan.bytes / 1e6:0.0} MB in {seconds:0.00} s{(scan.unreadable > 0 ? $"; {scan.unreadable} could not be read" : "")}.");
         if (server is not null && found > 0 && !await scan.ReportAsync(server)) return Failed;
         return found > 0 ? FoundKeys : scan.unreadable > 0 ? Failed : FoundNothing;
     }

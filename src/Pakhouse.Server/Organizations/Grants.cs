@@ -24,37 +24,37 @@ public static class Grants
 
     /// <summary>What stands against a new membership or an invitation to one.</summary>
     public static Task<Refusal?> ToNewAsync(
-        DbConnection connection, DbTransaction? transaction, Actor actor, Standpoint standpoint, NameSet roles, DateTimeOffset now) =>
-        CheckAsync(connection, transaction, actor, standpoint, roles, isGift: true, now);
+        DbConnection connection, DbTransaction? transaction, Actor actor, OrganizationAccess access, NameSet roles, DateTimeOffset now) =>
+        CheckAsync(connection, transaction, actor, access, roles, isGift: true, now);
 
     /// <summary>What stands against other roles for somebody who is a member.</summary>
     public static Task<Refusal?> ToChangeAsync(
-        DbTransaction transaction, Actor actor, Standpoint standpoint, NameSet held, NameSet wanted, DateTimeOffset now) =>
-        CheckAsync(transaction.Connection!, transaction, actor, standpoint,
+        DbTransaction transaction, Actor actor, OrganizationAccess access, NameSet held, NameSet wanted, DateTimeOffset now) =>
+        CheckAsync(transaction.Connection!, transaction, actor, access,
             NameSet.Of(held.Except(wanted).Concat(wanted.Except(held))), !wanted.IsSubsetOf(held), now);
 
     /// <summary>What stands against the end of a membership.</summary>
     /// <param name="inherited">Roles that the member holds in the root: a key does not remove who holds authority there.</param>
     public static async Task<Refusal?> ToRemoveAsync(
-        DbTransaction transaction, Actor actor, Standpoint standpoint, NameSet held, NameSet inherited, DateTimeOffset now) =>
-        OwnerNeeded(standpoint, held) ?? await CheckKeyAsync(transaction.Connection!, transaction, actor, standpoint, held.Union(inherited), isGift: false, now);
+        DbTransaction transaction, Actor actor, OrganizationAccess access, NameSet held, NameSet inherited, DateTimeOffset now) =>
+        OwnerNeeded(access, held) ?? await CheckKeyAsync(transaction.Connection!, transaction, actor, access, held.Union(inherited), isGift: false, now);
 
     private static async Task<Refusal?> CheckAsync(
-        DbConnection connection, DbTransaction? transaction, Actor actor, Standpoint standpoint, NameSet changed, bool isGift, DateTimeOffset now) =>
-        OwnerNeeded(standpoint, changed) ?? await CheckKeyAsync(connection, transaction, actor, standpoint, changed, isGift, now);
+        DbConnection connection, DbTransaction? transaction, Actor actor, OrganizationAccess access, NameSet changed, bool isGift, DateTimeOffset now) =>
+        OwnerNeeded(access, changed) ?? await CheckKeyAsync(connection, transaction, actor, access, changed, isGift, now);
 
-    private static Refusal? OwnerNeeded(Standpoint standpoint, NameSet changed) =>
-        changed.Contains(BuiltInRoles.Owner) && !Permissions.MayGrantOwner(standpoint) ? ownerOnly : null;
+    private static Refusal? OwnerNeeded(OrganizationAccess access, NameSet changed) =>
+        changed.Contains(BuiltInRoles.Owner) && !Permissions.MayGrantOwner(access) ? ownerOnly : null;
 
     /// <param name="changed">Roles that somebody gets or loses.</param>
     /// <param name="isGift">Somebody has more than before.</param>
     private static async Task<Refusal?> CheckKeyAsync(
-        DbConnection connection, DbTransaction? transaction, Actor actor, Standpoint standpoint, NameSet changed, bool isGift, DateTimeOffset now)
+        DbConnection connection, DbTransaction? transaction, Actor actor, OrganizationAccess access, NameSet changed, bool isGift, DateTimeOffset now)
     {
         if (actor.Credential is Credential.Session or Credential.Operator) return null;
         var isAuthority = changed.Any(Permissions.IsAuthority);
         if (!isAuthority && !isGift) return null;
-        var rule = (await StoredPolicy.TimelineAsync(connection, transaction, standpoint.OrganizationId)).At(now).KeysMayGrant ?? KeysMayGrant.PlatformRoles;
+        var rule = (await StoredPolicy.TimelineAsync(connection, transaction, access.OrganizationId)).At(now).KeysMayGrant ?? KeysMayGrant.PlatformRoles;
         return rule switch
         {
             KeysMayGrant.All => null,

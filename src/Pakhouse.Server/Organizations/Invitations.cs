@@ -64,7 +64,7 @@ public sealed class Invitations(
     /// <param name="organizationId">Where it is done: a root, for itself and its sub-organizations, or a sub-organization for itself.</param>
     public Task<Outcome<Invitation>> InviteAsync(Actor actor, Guid organizationId, string email, IReadOnlyList<OrganizationRoles> organizationsAndRoles) => database.ChangeAsync<Invitation>(async transaction =>
     {
-        var demanded = await DemandAsync(transaction, actor, organizationId, organizationsAndRoles);
+        var demanded = await AuthorizeAsync(transaction, actor, organizationId, organizationsAndRoles);
         if (demanded.Refusal is { } refused) return refused;
         if (!EmailAddress.TryParse(email, out email)) return new Refusal(RefusalCode.InvalidRequest, "userEmail: enter an address such as ada@example.com.", "no e-mail address");
 
@@ -91,16 +91,16 @@ public sealed class Invitations(
             INSERT INTO invitations (id, root_id, email, email_normalized, code_hash, created_at, sent_at) VALUES (@id, @rootId, @email, @normalized, @hash, @now, @now)
             ON CONFLICT (root_id, email_normalized) DO UPDATE SET sent_at = excluded.sent_at RETURNING id
             """, new { id = Ids.New(clock), rootId, email, normalized, hash = RandomNumberGenerator.GetBytes(32), now }, transaction);
-        await WriteAsync(transaction, actor, invitation, email, organizationsAndRoles, Did.InviteCreate);
+        await WriteAsync(transaction, actor, invitation, email, organizationsAndRoles, AuditAction.InviteCreate);
         return await SendAsync(transaction, actor, rootId, invitation) is { } refusal ? refusal : await ReadAsync(transaction, demanded.Value, invitation);
     });
 
     /// <summary>Those that wait or have expired: of a root those of its sub-organizations too. By address.</summary>
     public Task<Outcome<IReadOnlyList<Invitation>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<Invitation>>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeeInvitations, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
-        return (await InvitationRows.SelectAsync(connection, null, standpoint.Value.RootId is null ? "i.root_id = @organizationId" : "p.organization_id = @organizationId", new { organizationId })).AsList();
+        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeInvitations, organizationId);
+        if (access.Refusal is { } refused) return refused;
+        return (await InvitationRows.SelectAsync(connection, null, access.Value.RootId is null ? "i.root_id = @organizationId" : "p.organization_id = @organizationId", new { organizationId })).AsList();
     });
 
     /// <summary>Sends a new message. The link of the one before works no more, and the time begins anew.</summary>
@@ -108,9 +108,9 @@ public sealed class Invitations(
     {
         var found = await FindAsync(transaction, actor, organizationId, email);
         if (found.Refusal is { } refused) return refused;
-        var demanded = await DemandAsync(transaction, actor, organizationId, found.Value.OrganizationsAndRoles);
+        var demanded = await AuthorizeAsync(transaction, actor, organizationId, found.Value.OrganizationsAndRoles);
         if (demanded.Refusal is { } refusal) return refusal;
-        await WriteAsync(transaction, actor, found.Value.Id, found.Value.Email, found.Value.OrganizationsAndRoles, Did.InviteAgain);
+        await WriteAsync(transaction, actor, found.Value.Id, found.Value.Email, found.Value.OrganizationsAndRoles, AuditAction.InviteAgain);
         return await SendAsync(transaction, actor, found.Value.RootId, found.Value.Id) is { } tooMany ? tooMany : await ReadAsync(transaction, demanded.Value, found.Value.Id);
     });
 
@@ -119,7 +119,7 @@ public sealed class Invitations(
     {
         var found = await FindAsync(transaction, actor, organizationId, email);
         if (found.Refusal is { } refused) return refused;
-        var demanded = await DemandAsync(transaction, actor, organizationId, organizationsAndRoles);
+        var demanded = await AuthorizeAsync(transaction, actor, organizationId, organizationsAndRoles);
         if (demanded.Refusal is { } refusal) return refusal;
         foreach (var (id, roles) in organizationsAndRoles)
         {
@@ -130,7 +130,7 @@ public sealed class Invitations(
                 new { invitation = found.Value.Id, id, roles, actor.UserId, actor.KeyId }, transaction);
             await notices.WriteAsync(transaction, actor.KeyId,
                 new KeyChange(id, KeyChange.InvitationChanged, found.Value.Email, null, found.Value.Id, before.Roles, roles));
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteUpdate, id, found.Value.Id.ToString(), null, $"{before.Roles.Text} → {roles.Text}");
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.InviteUpdate, id, found.Value.Id.ToString(), null, $"{before.Roles.Text} → {roles.Text}");
         }
 
         return await ReadAsync(transaction, demanded.Value, found.Value.Id);
@@ -146,23 +146,23 @@ public sealed class Invitations(
             await InvitationRows.EndAsync(transaction, found.Value.Id, id);
             await notices.WriteAsync(transaction, actor.KeyId,
                 new KeyChange(id, KeyChange.InvitationWithdrawn, found.Value.Email, null, found.Value.Id, roles, NameSet.Empty));
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteDelete, id, found.Value.Id.ToString(), null, roles.Text);
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.InviteDelete, id, found.Value.Id.ToString(), null, roles.Text);
         }
 
         return true;
     });
 
     /// <summary>Whether the caller may give these roles in each of these organizations, all of which are the one named or below it.</summary>
-    private async Task<Outcome<Standpoint>> DemandAsync(DbTransaction transaction, Actor actor, Guid organizationId, IReadOnlyList<OrganizationRoles> organizationsAndRoles)
+    private async Task<Outcome<OrganizationAccess>> AuthorizeAsync(DbTransaction transaction, Actor actor, Guid organizationId, IReadOnlyList<OrganizationRoles> organizationsAndRoles)
     {
-        var here = await Guard.DemandAsync(transaction, actor, Permission.InviteMember, organizationId);
+        var here = await Guard.AuthorizeAsync(transaction, actor, Permission.InviteMember, organizationId);
         if (here.IsRefused) return here;
         if (organizationsAndRoles.Count is 0 or > OrganizationsMax || organizationsAndRoles.DistinctBy(one => one.OrganizationId).Count() < organizationsAndRoles.Count)
             return new Refusal(RefusalCode.InvalidRequest, $"organizationsAndRoles: give 1 to {OrganizationsMax} organizations, each once.", "no organization, too many, or one twice");
 
         foreach (var (id, roles) in organizationsAndRoles)
         {
-            var there = await Guard.DemandAsync(transaction, actor, Permission.InviteMember, id);
+            var there = await Guard.AuthorizeAsync(transaction, actor, Permission.InviteMember, id);
             if (there.IsRefused) return there;
             if (id != organizationId && there.Value.RootId != organizationId) return Guard.NotFound;
             if (options.Roles.Check(roles, NameSet.Empty) is { } refusal) return refusal;
@@ -175,17 +175,17 @@ public sealed class Invitations(
     /// <summary>As far as it can be seen from this organization.</summary>
     private async Task<Outcome<Invitation>> FindAsync(DbTransaction transaction, Actor actor, Guid organizationId, string email)
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.InviteMember, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
-        var found = await InvitationRows.SelectAsync(transaction.Connection!, transaction, $"i.email_normalized = @normalized AND i.root_id = @rootId AND {Seen(standpoint.Value)}",
-            new { normalized = normalizer.NormalizeEmail(email.Trim().Replace((char)0, (char)0xFFFD)), rootId = standpoint.Value.RootId ?? organizationId, organizationId }); // PostgreSQL holds no NUL; nobody has this address
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.InviteMember, organizationId);
+        if (access.Refusal is { } refused) return refused;
+        var found = await InvitationRows.SelectAsync(transaction.Connection!, transaction, $"i.email_normalized = @normalized AND i.root_id = @rootId AND {Seen(access.Value)}",
+            new { normalized = normalizer.NormalizeEmail(email.Trim().Replace((char)0, (char)0xFFFD)), rootId = access.Value.RootId ?? organizationId, organizationId }); // PostgreSQL holds no NUL; nobody has this address
         return found is [var invitation, ..] ? invitation : new Refusal(RefusalCode.NotFound, "userEmail: there is no invitation to this address here.", "no such invitation");
     }
 
-    private static async Task<Invitation> ReadAsync(DbTransaction transaction, Standpoint standpoint, Guid id) =>
-        (await InvitationRows.SelectAsync(transaction.Connection!, transaction, $"i.id = @id AND {Seen(standpoint)}", new { id, organizationId = standpoint.OrganizationId })).Single();
+    private static async Task<Invitation> ReadAsync(DbTransaction transaction, OrganizationAccess access, Guid id) =>
+        (await InvitationRows.SelectAsync(transaction.Connection!, transaction, $"i.id = @id AND {Seen(access)}", new { id, organizationId = access.OrganizationId })).Single();
 
-    private static string Seen(Standpoint standpoint) => standpoint.RootId is null ? "1 = 1" : "p.organization_id = @organizationId";
+    private static string Seen(OrganizationAccess access) => access.RootId is null ? "1 = 1" : "p.organization_id = @organizationId";
 
     private async Task WriteAsync(DbTransaction transaction, Actor actor, Guid invitation, string email, IReadOnlyList<OrganizationRoles> parts, string did)
     {

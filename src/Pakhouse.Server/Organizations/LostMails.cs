@@ -10,7 +10,7 @@ namespace Pakhouse.Server;
 /// </summary>
 public sealed class LostMails(Mails mails, PublicAddress address, ILookupNormalizer normalizer, TimeProvider clock) : IMailLoss
 {
-    public async Task TellAsync(DbTransaction transaction, LostMail lost)
+    public async Task NotifyAsync(DbTransaction transaction, LostMail lost)
     {
         if (lost.InvitationId is { } id)
         {
@@ -22,7 +22,7 @@ public sealed class LostMails(Mails mails, PublicAddress address, ILookupNormali
             "SELECT id FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL",
             new { normalized = normalizer.NormalizeEmail(lost.Recipient) }, transaction);
         if (user is null) return;
-        await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, Did.MailUndelivered, null, user, Guid.Parse(user), lost.Why);
+        await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, AuditAction.MailUndelivered, null, user, Guid.Parse(user), lost.Why);
     }
 
     private async Task OfInvitationAsync(DbTransaction transaction, LostMail lost, Guid id)
@@ -34,7 +34,7 @@ public sealed class LostMails(Mails mails, PublicAddress address, ILookupNormali
         var told = new HashSet<string>(StringComparer.Ordinal);
         foreach (var part in invitation.OrganizationsAndRoles)
         {
-            await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, Did.InviteUndelivered, part.OrganizationId, id.ToString(), null, lost.Why);
+            await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, AuditAction.InviteUndelivered, part.OrganizationId, id.ToString(), null, lost.Why);
             var sender = await transaction.Connection!.ExecuteScalarAsync<string>(
                 "SELECT email FROM users WHERE id = @InvitedBy AND kind = 'person' AND disabled_at IS NULL AND deleted_at IS NULL", new { part.InvitedBy }, transaction);
             foreach (var reader in sender is null ? await Owners.EmailsAsync(transaction, part.OrganizationId) : [sender])

@@ -121,10 +121,10 @@ public static class MemberEndpoints
             Username = context.Caller().Shown(member.Email),
             Email = context.Caller().Shown(member.Email),
             FullName = member.Name,
-            Roles = options.Roles.Living(member.Roles),
-            InheritedRoles = options.Roles.Living(member.InheritedRoles),
+            Roles = options.Roles.Active(member.Roles),
+            InheritedRoles = options.Roles.Active(member.InheritedRoles),
             IsInherited = member.IsInherited,
-            IsSubOrganizationMember = member.IsOnlyBelow,
+            IsSubOrganizationMember = member.IsOnlyInSubOrganization,
         }));
 
     private static async Task<IResult> AddAsync(Guid organizationId, Body<NewMember> body, HttpContext context, Members members, PakhouseOptions options)
@@ -145,13 +145,13 @@ public static class MemberEndpoints
 
     private static IResult Show(Outcome<Member> found, PakhouseOptions options)
     {
-        if (found is { IsRefused: false, Value.IsOnlyBelow: true }) return onlyBelow.ToResult();
+        if (found is { IsRefused: false, Value.IsOnlyInSubOrganization: true }) return onlyBelow.ToResult();
         return found.ToResult(member => new ShownRoles
         {
-            Roles = options.Roles.Living(member.Roles),
-            InheritedRoles = options.Roles.Living(member.InheritedRoles),
+            Roles = options.Roles.Active(member.Roles),
+            InheritedRoles = options.Roles.Active(member.InheritedRoles),
             IsSubOrganizationMember = false,
-            RetiredRoles = options.Roles.Living(member.Roles).Count == member.Roles.Count ? null : Retired(member, options),
+            RetiredRoles = options.Roles.Active(member.Roles).Count == member.Roles.Count ? null : Retired(member, options),
         });
     }
 

@@ -17,7 +17,7 @@ public sealed record Member
     public Guid? MembershipId { get; init; }
 
     /// <summary>Seen from a root: only in one of its sub-organizations.</summary>
-    public bool IsOnlyBelow { get; init; }
+    public bool IsOnlyInSubOrganization { get; init; }
 
     /// <summary>Held in this organization itself.</summary>
     public NameSet Roles { get; init; } = NameSet.Empty;
@@ -26,7 +26,7 @@ public sealed record Member
     public NameSet InheritedRoles { get; init; } = NameSet.Empty;
 
     /// <summary>Seen from a sub-organization: only in its root.</summary>
-    public bool IsInherited => MembershipId is null && !IsOnlyBelow;
+    public bool IsInherited => MembershipId is null && !IsOnlyInSubOrganization;
 
     /// <summary>R1.</summary>
     public NameSet EffectiveRoles => Roles.Union(InheritedRoles);
@@ -43,7 +43,7 @@ internal static class MemberRows
     private const string Columns =
         """
         SELECT u.id AS user_id, u.name, u.email, CASE WHEN u.disabled_at IS NULL THEN 0 ELSE 1 END AS is_disabled, m.id AS membership_id,
-               COALESCE(m.roles, '') AS roles, COALESCE(rm.roles, '') AS inherited_roles, CASE WHEN m.id IS NULL AND rm.id IS NULL THEN 1 ELSE 0 END AS is_only_below
+               COALESCE(m.roles, '') AS roles, COALESCE(rm.roles, '') AS inherited_roles, CASE WHEN m.id IS NULL AND rm.id IS NULL THEN 1 ELSE 0 END AS is_only_in_sub_organization
         """;
 
     private const string Joins =
@@ -53,18 +53,18 @@ internal static class MemberRows
         """;
 
     /// <param name="anybody">Also somebody who is in none of these organizations.</param>
-    public static Task<Member?> FindAsync(DbConnection connection, DbTransaction? transaction, Standpoint standpoint, Guid userId, bool anybody) => connection.QuerySingleOrDefaultAsync<Member>(
+    public static Task<Member?> FindAsync(DbConnection connection, DbTransaction? transaction, OrganizationAccess access, Guid userId, bool anybody) => connection.QuerySingleOrDefaultAsync<Member>(
         $"""
         {Columns}
         FROM users u {Joins}
         WHERE u.id = @userId AND u.kind = 'person' AND u.deleted_at IS NULL AND (@anybody = 1 OR m.id IS NOT NULL OR rm.id IS NOT NULL
             OR EXISTS (SELECT 1 FROM memberships b JOIN organizations s ON s.id = b.organization_id WHERE b.user_id = u.id AND b.ended_at IS NULL AND s.root_id = @organizationId))
-        """, new { userId, organizationId = standpoint.OrganizationId, rootId = standpoint.RootId ?? Guid.Empty, anybody = anybody ? 1L : 0L }, transaction);
+        """, new { userId, organizationId = access.OrganizationId, rootId = access.RootId ?? Guid.Empty, anybody = anybody ? 1L : 0L }, transaction);
 
     /// <summary>Each place that people can come from is one range of one index, cut where enough are found: a page of ten thousand takes no longer than one of ten.</summary>
-    public static Task<IEnumerable<Member>> SelectAsync(DbConnection connection, Standpoint standpoint, string search, Guid? after, int limit, bool below)
+    public static Task<IEnumerable<Member>> SelectAsync(DbConnection connection, OrganizationAccess access, string search, Guid? after, int limit, bool below)
     {
-        var parameters = new DynamicParameters(new { organizationId = standpoint.OrganizationId, rootId = standpoint.RootId ?? Guid.Empty, limit, after = after ?? Guid.Empty });
+        var parameters = new DynamicParameters(new { organizationId = access.OrganizationId, rootId = access.RootId ?? Guid.Empty, limit, after = after ?? Guid.Empty });
         var condition = "p.ended_at IS NULL AND p.listed_as IS NOT NULL";
         if (after is not null) condition += " AND (p.listed_as, p.user_id) > (COALESCE((SELECT MAX(a.listed_as) FROM memberships a WHERE a.user_id = @after AND a.organization_id IN (@organizationId, @rootId) AND a.ended_at IS NULL), ''), @after)";
         var addressed = "";
@@ -97,8 +97,8 @@ internal static class MemberRows
             {Columns}
             FROM (
                 {From("p.organization_id = @organizationId")}
-                {(standpoint.RootId is null ? "" : $"UNION {From("p.organization_id = @rootId")}")}
-                {(standpoint.RootId is null && below ? $"UNION {From("p.organization_id IN (SELECT id FROM organizations WHERE root_id = @organizationId AND deleted_at IS NULL)")}" : "")}
+                {(access.RootId is null ? "" : $"UNION {From("p.organization_id = @rootId")}")}
+                {(access.RootId is null && below ? $"UNION {From("p.organization_id IN (SELECT id FROM organizations WHERE root_id = @organizationId AND deleted_at IS NULL)")}" : "")}
                 ORDER BY listed_as, user_id LIMIT @limit) AS page
             JOIN users u ON u.id = page.user_id {Joins}
             ORDER BY page.listed_as, page.user_id

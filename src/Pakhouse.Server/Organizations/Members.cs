@@ -19,54 +19,54 @@ public sealed class Members(
     /// <returns>The id of the membership.</returns>
     public Task<Outcome<Guid>> AddAsync(Actor actor, Guid organizationId, Guid userId, NameSet roles) => database.ChangeAsync<Guid>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.AddMember, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.AddMember, organizationId);
+        if (access.Refusal is { } refused) return refused;
         if (options.Roles.Check(roles, NameSet.Empty) is { } refusal) return refusal;
-        if (await Grants.ToNewAsync(transaction.Connection!, transaction, actor, standpoint.Value, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
+        if (await Grants.ToNewAsync(transaction.Connection!, transaction, actor, access.Value, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
         // Nobody is made a member without having been asked, and an id opens no way to find out who has an account.
-        if (await MemberRows.FindAsync(transaction.Connection!, transaction, standpoint.Value, userId, anybody: actor.Credential == Credential.Operator) is not { } found)
+        if (await MemberRows.FindAsync(transaction.Connection!, transaction, access.Value, userId, anybody: actor.Credential == Credential.Operator) is not { } found)
             return new Refusal(RefusalCode.NotFound, "This person is in none of the organizations here: send an invitation.", "nobody, or somebody from elsewhere");
         if (found.MembershipId is not null)
             return new Refusal(RefusalCode.Conflict, "This person is a member of the organization already: change the roles instead.", "already a direct member");
 
-        await TellAsync(transaction, actor, standpoint.Value, KeyChange.Added, userId, NameSet.Empty, roles);
+        await NotifyAsync(transaction, actor, access.Value, KeyChange.Added, userId, NameSet.Empty, roles);
         return await InsertAsync(transaction, clock, actor, organizationId, userId, roles);
     });
 
     /// <summary>Ends a direct membership, and every key under it, for good.</summary>
     public Task<Outcome<bool>> RemoveAsync(Actor actor, Guid organizationId, Guid userId) => database.ChangeAsync<bool>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RemoveMember, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.RemoveMember, organizationId);
+        if (access.Refusal is { } refused) return refused;
         if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
-        if (await Grants.ToRemoveAsync(transaction, actor, standpoint.Value, current.Roles, current.RootRoles ?? NameSet.Empty, clock.GetUtcNow()) is { } notTheirs)
+        if (await Grants.ToRemoveAsync(transaction, actor, access.Value, current.Roles, current.RootRoles ?? NameSet.Empty, clock.GetUtcNow()) is { } notTheirs)
             return notTheirs;
-        await TellAsync(transaction, actor, standpoint.Value, KeyChange.Removed, userId, current.Roles, NameSet.Empty);
+        await NotifyAsync(transaction, actor, access.Value, KeyChange.Removed, userId, current.Roles, NameSet.Empty);
         return await EndAsync(transaction, actor, current) is { } refusal ? refusal : true;
     });
 
     /// <summary>Ends the caller's own direct membership, and every key under it, for good.</summary>
     public Task<Outcome<bool>> LeaveAsync(Actor actor, Guid organizationId) => database.ChangeAsync<bool>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.Leave, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.Leave, organizationId);
+        if (access.Refusal is { } refused) return refused;
         var current = (await CurrentAsync(transaction, organizationId, actor.UserId!.Value))!;
-        return await EndAsync(transaction, actor, current, Did.MemberLeave) is { } refusal ? refusal : true;
+        return await EndAsync(transaction, actor, current, AuditAction.MemberLeave) is { } refusal ? refusal : true;
     });
 
     /// <summary>Replaces the roles that a direct member holds in this organization.</summary>
     public Task<Outcome<bool>> SetRolesAsync(Actor actor, Guid organizationId, Guid userId, NameSet roles) => database.ChangeAsync<bool>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.ChangeRoles, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.ChangeRoles, organizationId);
+        if (access.Refusal is { } refused) return refused;
         if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
         if (options.Roles.Check(roles, current.Roles) is { } refusal) return refusal;
-        if (await Grants.ToChangeAsync(transaction, actor, standpoint.Value, current.Roles, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
+        if (await Grants.ToChangeAsync(transaction, actor, access.Value, current.Roles, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
         if (!roles.Contains(BuiltInRoles.Owner) && await IsLastOwnerAsync(transaction, current)) return lastOwner;
 
         await transaction.Connection!.ExecuteAsync("UPDATE memberships SET roles = @roles WHERE id = @Id", new { roles, current.Id }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberRoleUpdate, organizationId, userId.ToString(), userId, $"{current.Roles.Text} → {roles.Text}");
-        if (!roles.Equals(current.Roles)) await TellAsync(transaction, actor, standpoint.Value, KeyChange.RolesChanged, userId, current.Roles, roles);
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.MemberRoleUpdate, organizationId, userId.ToString(), userId, $"{current.Roles.Text} → {roles.Text}");
+        if (!roles.Equals(current.Roles)) await NotifyAsync(transaction, actor, access.Value, KeyChange.RolesChanged, userId, current.Roles, roles);
         return true;
     });
 
@@ -74,9 +74,9 @@ public sealed class Members(
     /// <param name="below">Of a root: also people who are only in one of its sub-organizations.</param>
     public Task<Outcome<IReadOnlyList<Member>>> ListAsync(Actor actor, Guid organizationId, bool below = false) => database.ReadAsync<Outcome<IReadOnlyList<Member>>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeeMembers, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
-        return (await MemberRows.SelectAsync(connection, standpoint.Value, "", null, int.MaxValue, below)).AsList();
+        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeMembers, organizationId);
+        if (access.Refusal is { } refused) return refused;
+        return (await MemberRows.SelectAsync(connection, access.Value, "", null, int.MaxValue, below)).AsList();
     });
 
     /// <summary>As <see cref="ListAsync"/>, at most <see cref="PageSize"/> at once.</summary>
@@ -84,10 +84,10 @@ public sealed class Members(
     /// <param name="after">The <see cref="MemberPage.Next"/> of the page before; null: the first.</param>
     public Task<Outcome<MemberPage>> PageAsync(Actor actor, Guid organizationId, string search = "", Guid? after = null) => database.ReadAsync<Outcome<MemberPage>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeeMembers, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeMembers, organizationId);
+        if (access.Refusal is { } refused) return refused;
         if (search.Length > SearchLengthMax) return new Refusal(RefusalCode.InvalidRequest, $"search: enter at most {SearchLengthMax} characters.", "search too long");
-        var found = (await MemberRows.SelectAsync(connection, standpoint.Value, search, after, PageSize + 1, below: false)).AsList();
+        var found = (await MemberRows.SelectAsync(connection, access.Value, search, after, PageSize + 1, below: false)).AsList();
         return found.Count <= PageSize ? new MemberPage(found, null) : new MemberPage(found[..PageSize], found[PageSize - 1].UserId);
     });
 
@@ -95,16 +95,16 @@ public sealed class Members(
     /// <param name="permission">Of the change that is about to be made, or was made and is now shown.</param>
     public Task<Outcome<Member>> FindAsync(Actor actor, Guid organizationId, Guid userId, Permission permission = Permission.SeeMembers) => database.ReadAsync<Outcome<Member>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, permission, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
-        return await MemberRows.FindAsync(connection, null, standpoint.Value, userId, anybody: false) is { } found ? found : notAMember;
+        var access = await Guard.AuthorizeAsync(connection, null, actor, permission, organizationId);
+        if (access.Refusal is { } refused) return refused;
+        return await MemberRows.FindAsync(connection, null, access.Value, userId, anybody: false) is { } found ? found : notAMember;
     });
 
     /// <summary>The keys of a direct member here: what ends with the membership.</summary>
     public Task<Outcome<IReadOnlyList<KeyEntry>>> KeysOfAsync(Actor actor, Guid organizationId, Guid userId) => database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
+        if (access.Refusal is { } refused) return refused;
         return (await connection.QueryAsync<KeyEntry>(
             """
             SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent
@@ -122,21 +122,21 @@ public sealed class Members(
         await transaction.Connection!.ExecuteAsync(
             "INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@id, @organizationId, @userId, @roles, @at)",
             new { id, organizationId, userId, roles, at = clock.GetUtcNow() }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.MemberAssign, organizationId, userId.ToString(), userId, roles.Text);
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.MemberAssign, organizationId, userId.ToString(), userId, roles.Text);
         return id;
     }
 
     /// <summary>Ends one membership with its keys, unless it is the last owner's.</summary>
     internal async Task<Refusal?> EndAsync(
         DbTransaction transaction, Actor actor, Membership membership,
-        string did = Did.MemberRemove, KeyCause cause = KeyCause.MembershipEnded)
+        string did = AuditAction.MemberRemove, KeyCause cause = KeyCause.MembershipEnded)
     {
         if (await IsLastOwnerAsync(transaction, membership)) return lastOwner;
         await lifecycle.EndAsync(transaction, actor, cause, KeySet.OfMembership(membership.Id));
         await transaction.Connection!.ExecuteAsync(
             "UPDATE memberships SET ended_at = @at WHERE id = @Id", new { membership.Id, at = clock.GetUtcNow() }, transaction);
         await ActivityLog.WriteAsync(transaction, clock, actor, did, membership.OrganizationId, membership.UserId.ToString(), membership.UserId, membership.Roles.Text);
-        await makers.TellAsync(transaction, actor, membership.UserId, membership.OrganizationId);
+        await makers.NotifyAsync(transaction, actor, membership.UserId, membership.OrganizationId);
         return null;
     }
 
@@ -155,7 +155,7 @@ public sealed class Members(
     private static readonly Refusal notAMember = new(RefusalCode.NotFound, "This person is not a direct member of the organization.", "no current membership");
 
     /// <summary>Owners learn what a key did; a member learns what somebody else did to them.</summary>
-    private async Task TellAsync(DbTransaction transaction, Actor actor, Standpoint organization, string change, Guid userId, NameSet before, NameSet after)
+    private async Task NotifyAsync(DbTransaction transaction, Actor actor, OrganizationAccess organization, string change, Guid userId, NameSet before, NameSet after)
     {
         var id = organization.OrganizationId;
         var (name, email) = await transaction.Connection!.QuerySingleAsync<(string, string)>(

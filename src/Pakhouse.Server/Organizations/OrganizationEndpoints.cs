@@ -94,7 +94,7 @@ public static class OrganizationEndpoints
     private static async Task<IResult> CreateSubAsync(Guid organizationId, Body<NewOrganization> body, HttpContext context, Organizations organizations, TimeProvider clock)
     {
         if (body.Refusal is { } unreadable) return unreadable.ToResult();
-        var root = await organizations.StandpointAsync(context.Caller(), organizationId, Permission.CreateSubOrganization);
+        var root = await organizations.AccessAsync(context.Caller(), organizationId, Permission.CreateSubOrganization);
         if (root.Refusal is { } refusal) return refusal.ToResult();
         var name = body.Value.Name ?? "";
         // Shown from what was written: an API key makes what it does not see afterwards.

@@ -35,7 +35,7 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
     /// <summary>A new root organization, whose owner is the person who makes it.</summary>
     public Task<Outcome<Guid>> CreateRootAsync(Actor actor, string name) => database.ChangeAsync<Guid>(async transaction =>
     {
-        if (await Guard.DemandAsync(transaction, actor, Permission.CreateOrganization) is { } refused) return refused;
+        if (await Guard.AuthorizeAsync(transaction, actor, Permission.CreateOrganization) is { } refused) return refused;
         if (actor.UserId is not { } ownerId) return new Refusal(RefusalCode.InvalidRequest, "owner: say who shall own the organization.", "root by the operator without an owner");
         if (Checks.Name(name, "name", NameLengthMax, out name) is { } refusal) return refusal;
 
@@ -69,9 +69,9 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
     /// <summary>A new sub-organization. Its name is unique among the sub-organizations of its root (R10).</summary>
     public Task<Outcome<Guid>> CreateSubAsync(Actor actor, Guid rootId, string name) => database.ChangeAsync<Guid>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.CreateSubOrganization, rootId);
-        if (standpoint.Refusal is { } refused) return refused;
-        if (standpoint.Value.RootId is not null)
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.CreateSubOrganization, rootId);
+        if (access.Refusal is { } refused) return refused;
+        if (access.Value.RootId is not null)
             return new Refusal(RefusalCode.InvalidRequest, "A sub-organization cannot have sub-organizations: create it in the root.", "a third level");
         if (Checks.Name(name, "name", NameLengthMax, out name) is { } refusal) return refusal;
         if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM organizations WHERE root_id = @rootId AND deleted_at IS NULL", new { rootId }, transaction) >= options.SubOrganizationsMax)
@@ -81,28 +81,28 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
 
     public Task<Outcome<bool>> RenameAsync(Actor actor, Guid id, string name) => database.ChangeAsync<bool>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.RenameOrganization, id);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.RenameOrganization, id);
+        if (access.Refusal is { } refused) return refused;
         if (Checks.Name(name, "name", NameLengthMax, out name) is { } refusal) return refusal;
-        if (await IsTakenAsync(transaction, standpoint.Value.RootId, name, except: id)) return nameIsTaken;
+        if (await IsTakenAsync(transaction, access.Value.RootId, name, except: id)) return nameIsTaken;
 
         await transaction.Connection!.ExecuteAsync("UPDATE organizations SET name = @name, name_normalized = @normalized WHERE id = @id",
             new { id, name, normalized = Normalize(name) }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.OrganizationUpdate, id, id.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.OrganizationUpdate, id, id.ToString());
         return true;
     });
 
     /// <summary>Suspends every key of the organization and of its sub-organizations, or lets them work again (R5).</summary>
     public Task<Outcome<bool>> SetDisabledAsync(Actor actor, Guid id, bool disabled) => database.ChangeAsync<bool>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DisableOrganization, id);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.DisableOrganization, id);
+        if (access.Refusal is { } refused) return refused;
 
         await transaction.Connection!.ExecuteAsync("UPDATE organizations SET disabled_at = @at WHERE id = @id",
             new { id, at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null }, transaction);
         var cause = disabled ? KeyCause.OrganizationDisabled : KeyCause.OrganizationEnabled;
         await lifecycle.FollowAsync(transaction, actor, cause, KeySet.OfOrganization(id));
-        await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? Did.OrganizationDisable : Did.OrganizationEnable, id, id.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? AuditAction.OrganizationDisable : AuditAction.OrganizationEnable, id, id.ToString());
         return true;
     });
 
@@ -110,9 +110,9 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
     /// <param name="typedName">The organization's name, as whoever deletes it has typed it.</param>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid id, string typedName) => database.ChangeAsync<bool>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.DeleteOrganization, id);
-        if (standpoint.Refusal is { } refused) return refused;
-        if (!string.Equals(Checks.Normalize(typedName).Trim(), standpoint.Value.OrganizationName, StringComparison.Ordinal))
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.DeleteOrganization, id);
+        if (access.Refusal is { } refused) return refused;
+        if (!string.Equals(Checks.Normalize(typedName).Trim(), access.Value.OrganizationName, StringComparison.Ordinal))
             return new Refusal(RefusalCode.InvalidRequest, "name: this is not the organization's name; type it as it stands.", "another name typed");
 
         var at = clock.GetUtcNow();
@@ -126,8 +126,8 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
             DELETE FROM invitations WHERE root_id = @treeId AND NOT EXISTS (SELECT 1 FROM invitation_parts p WHERE p.invitation_id = invitations.id);
             UPDATE organizations SET deleted_at = @at
             WHERE deleted_at IS NULL AND (id = @id OR root_id = @id);
-            """, new { id, treeId = standpoint.Value.RootId ?? id, at }, transaction);
-        foreach (var one in ended) await ActivityLog.WriteAsync(transaction, clock, actor, Did.OrganizationDelete, one, one.ToString());
+            """, new { id, treeId = access.Value.RootId ?? id, at }, transaction);
+        foreach (var one in ended) await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.OrganizationDelete, one, one.ToString());
         return true;
     });
 
@@ -141,8 +141,8 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
     /// <summary>One of them, with the number of its members; for everybody but its effective members there is none (R9).</summary>
     public async Task<Outcome<Organization>> FindAsync(Actor actor, Guid id)
     {
-        var standpoint = await StandpointAsync(actor, id);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await AccessAsync(actor, id);
+        if (access.Refusal is { } refused) return refused;
         return await SelectAsync(actor, id, counted: true) is [var found] ? found : Guard.NotFound; // deleted between the two
     }
 
@@ -170,8 +170,8 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
         """;
 
     /// <summary>Where the caller stands in an organization; for everybody but its effective members there is none (R9).</summary>
-    public Task<Outcome<Standpoint>> StandpointAsync(Actor actor, Guid id, Permission permission = Permission.SeeOrganization) =>
-        database.ReadAsync(connection => Guard.DemandAsync(connection, null, actor, permission, id));
+    public Task<Outcome<OrganizationAccess>> AccessAsync(Actor actor, Guid id, Permission permission = Permission.SeeOrganization) =>
+        database.ReadAsync(connection => Guard.AuthorizeAsync(connection, null, actor, permission, id));
 
     private static readonly Refusal nameIsTaken = new(RefusalCode.Conflict, "name: another sub-organization of this root has this name; choose a different one.", "name taken among siblings (R10)");
 
@@ -183,7 +183,7 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
         await transaction.Connection!.ExecuteAsync(
             "INSERT INTO organizations (id, root_id, name, name_normalized, created_at, created_by) VALUES (@id, @rootId, @name, @normalized, @at, @createdBy)",
             new { id, rootId, name, normalized = Normalize(name), at = clock.GetUtcNow(), createdBy = rootId is null ? actor.UserId : null }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.OrganizationCreate, id, id.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.OrganizationCreate, id, id.ToString());
         return id;
     }
 

@@ -20,9 +20,9 @@ public sealed class Senders(KeyExchange exchange, TimeProvider clock)
     private async Task<bool> MayGiveAsync(DbConnection connection, DbTransaction? transaction, OrganizationRoles part)
     {
         if (await FindAsync(connection, transaction, part) is not { } sender) return false;
-        var standpoint = await Guard.DemandAsync(connection, transaction, sender, Permission.InviteMember, part.OrganizationId);
-        return !standpoint.IsRefused
-            && await Grants.ToNewAsync(connection, transaction, sender, standpoint.Value, part.Roles, clock.GetUtcNow()) is null;
+        var access = await Guard.AuthorizeAsync(connection, transaction, sender, Permission.InviteMember, part.OrganizationId);
+        return !access.IsRefused
+            && await Grants.ToNewAsync(connection, transaction, sender, access.Value, part.Roles, clock.GetUtcNow()) is null;
     }
 
     /// <summary>The caller who sent it, as they would come today; null: they cannot come any more.</summary>
@@ -30,11 +30,11 @@ public sealed class Senders(KeyExchange exchange, TimeProvider clock)
     {
         if (part.InvitedBy is not { } userId) return part.KeyId is null ? Actor.Operator : null;
         if (part.KeyId is not { } keyId) return Actor.Session(userId);
-        HeldKey? found = null;
-        await foreach (var key in HeldKeys.ReadAsync(connection, transaction, "SELECT id FROM access_keys WHERE id = @keyId", new { keyId })) found = key;
+        KeySnapshot? found = null;
+        await foreach (var key in KeySnapshots.ReadAsync(connection, transaction, "SELECT id FROM access_keys WHERE id = @keyId", new { keyId })) found = key;
         // Asked as an exchange would be, from anywhere: networks are asked when a key is used, and it is not used now.
         if (found is null) return null;
-        var granted = exchange.Judge(keyId, found.Facts, null, ScopeRequest.Everything, address: null, clock.GetUtcNow());
+        var granted = exchange.Evaluate(keyId, found.Facts, null, ScopeRequest.Everything, address: null, clock.GetUtcNow());
         if (granted.IsRefused) return null;
         var boundTo = Guid.Parse(found.Facts.OrganizationId);
         return found.Facts.UserId != userId.ToString() ? null

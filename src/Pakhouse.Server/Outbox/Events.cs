@@ -52,7 +52,7 @@ public static class Events
         DbTransaction transaction, TimeProvider clock, string type, KeySet keys,
         Func<string, IReadOnlyList<(string Name, object? Value)>> more)
     {
-        if (!await AreHeardAsync(transaction)) return;
+        if (!await HasSubscribersAsync(transaction)) return;
         for (var after = -1L; ;)
         {
             var read = (await transaction.Connection!.QueryAsync<Key>(
@@ -112,7 +112,7 @@ public static class Events
     private static string Pattern(string type) => $"% {type} %";
 
     /// <summary>Whether anybody listens anywhere: what happens to many keys at once asks first.</summary>
-    public static async Task<bool> AreHeardAsync(DbTransaction transaction) =>
+    public static async Task<bool> HasSubscribersAsync(DbTransaction transaction) =>
         await transaction.Connection!.ExecuteScalarAsync<long?>("SELECT 1 FROM webhooks LIMIT 1", transaction: transaction) is not null;
 
     /// <summary>Something else happened in an organization.</summary>

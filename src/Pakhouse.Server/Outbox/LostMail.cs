@@ -10,5 +10,5 @@ public sealed record LostMail(string Recipient, Guid? InvitationId, DateTimeOffs
 /// <summary>Who has to know that a message was given up: asked in the transaction that gives it up.</summary>
 public interface IMailLoss
 {
-    Task TellAsync(DbTransaction transaction, LostMail lost);
+    Task NotifyAsync(DbTransaction transaction, LostMail lost);
 }

@@ -16,7 +16,7 @@ namespace Pakhouse.Server;
 /// </summary>
 public sealed partial class MailSender(
     Database database, Mails mails, IMailLoss loss, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock, ILogger<MailSender> log)
-    : Recurring(TimeSpan.FromSeconds(2), clock, log)
+    : PeriodicJob(TimeSpan.FromSeconds(2), clock, log)
 {
     public static readonly TimeSpan GivenUpAfter = TimeSpan.FromDays(3);
 
@@ -87,7 +87,7 @@ public sealed partial class MailSender(
         // Written out: lists are passed differently on the two databases.
         var parameters = new DynamicParameters(new { now, until = now + claim });
         for (var i = 0; i < ids.Count; i++) parameters.Add($"@id{i}", ids[i]);
-        return [.. (await database.WriteAloneAsync(transaction => transaction.Connection!.QueryAsync<Due>(
+        return [.. (await database.WriteExclusiveAsync(transaction => transaction.Connection!.QueryAsync<Due>(
             $"""
             UPDATE mails SET due_at = @until, attempts = attempts + 1
             WHERE id IN ({string.Join(", ", Enumerable.Range(0, ids.Count).Select(i => $"@id{i}"))}) AND due_at <= @now
@@ -131,7 +131,7 @@ public sealed partial class MailSender(
         {
             // A connection in an unknown state is no use to the next message.
             connection.Dispose();
-            await PutOffAsync(due, Words(e, connection.TlsFault));
+            await PutOffAsync(due, Describe(e, connection.TlsFault));
         }
     }
 
@@ -149,7 +149,7 @@ public sealed partial class MailSender(
     }
 
     /// <summary>What went wrong, for the operator: never the server's own words, which can name the recipient.</summary>
-    private static string Words(Exception e, string? tlsFault) => e switch
+    private static string Describe(Exception e, string? tlsFault) => e switch
     {
         SmtpCommandException { ErrorCode: SmtpErrorCode.RecipientNotAccepted } command when (int)command.StatusCode >= 500 =>
             $"status {(int)command.StatusCode}, which refuses this server's login, sender or address and not the recipient: see SmtpUser, MailFrom and the relay's rules",
@@ -193,7 +193,7 @@ public sealed partial class MailSender(
     private Task<bool> GiveUpAsync(Due due, string why) => database.WriteAsync(async transaction =>
     {
         if (await transaction.Connection!.ExecuteAsync("DELETE FROM mails WHERE id = @Id", new { due.Id }, transaction) == 0) return false;
-        await loss.TellAsync(transaction, new LostMail(due.Recipient, due.InvitationId, due.CreatedAt, why));
+        await loss.NotifyAsync(transaction, new LostMail(due.Recipient, due.InvitationId, due.CreatedAt, why));
         return true;
     });
 

@@ -80,9 +80,9 @@ public sealed partial class MailText(int literalLength, int formattedCount)
 
     public void AppendFormatted(MailText? part) => AppendLiteral(part?.ToString() ?? "");
 
-    public void AppendFormatted(DateTimeOffset time) => AppendLiteral(When.Exact(time));
+    public void AppendFormatted(DateTimeOffset time) => AppendLiteral(TimeText.Exact(time));
 
-    public void AppendFormatted(TimeSpan span) => AppendLiteral(When.Words(span));
+    public void AppendFormatted(TimeSpan span) => AppendLiteral(TimeText.Describe(span));
 
     public void AppendFormatted(long number) => AppendLiteral(number.ToString());
 

@@ -11,7 +11,7 @@ public sealed class WebhookMakers(Mails mails, PublicAddress address, TimeProvid
 {
     /// <summary>To be called in the transaction in which a person was disabled or a membership ended, and after that.</summary>
     /// <param name="left">The organization of the membership; null: the person can sign in nowhere.</param>
-    public async Task TellAsync(DbTransaction transaction, Actor actor, Guid userId, Guid? left = null)
+    public async Task NotifyAsync(DbTransaction transaction, Actor actor, Guid userId, Guid? left = null)
     {
         var made = await transaction.Connection!.QueryAsync<Made>(
             $"""
@@ -25,7 +25,7 @@ public sealed class WebhookMakers(Mails mails, PublicAddress address, TimeProvid
             """, new { userId, left }, transaction);
         foreach (var webhook in made)
         {
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookMakerLeft, webhook.OrganizationId, webhook.Id.ToString(), userId);
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookMakerLeft, webhook.OrganizationId, webhook.Id.ToString(), userId);
             foreach (var owner in await Owners.EmailsAsync(transaction, webhook.OrganizationId))
                 await mails.EnqueueAsync(transaction, owner, Mail(webhook));
         }

@@ -74,7 +74,7 @@ internal sealed class WebhookPost(WebhookTarget target, WebhookSecrets secrets, 
         }
         catch (Exception e)
         {
-            return new(null, Words(e), Elapsed());
+            return new(null, Describe(e), Elapsed());
         }
 
         long Elapsed() => (long)Stopwatch.GetElapsedTime(began).TotalMilliseconds;
@@ -88,7 +88,7 @@ internal sealed class WebhookPost(WebhookTarget target, WebhookSecrets secrets, 
     }
 
     /// <summary>Our words: those of an exception can say what only somebody inside the network should know, such as which ports are open.</summary>
-    private static string Words(Exception e) => e switch
+    private static string Describe(Exception e) => e switch
     {
         TaskCanceledException => "No answer within 10 seconds.",
         CryptographicException => "Its secret cannot be read here any more; make a new one.",

@@ -13,7 +13,7 @@ namespace Pakhouse.Server;
 /// </summary>
 public sealed partial class WebhookSender(
     Database database, WebhookSecrets secrets, WebhookTarget target, Mails mails, PublicAddress address, TimeProvider clock, ILogger<WebhookSender> log)
-    : Recurring(TimeSpan.FromSeconds(2), clock, log)
+    : PeriodicJob(TimeSpan.FromSeconds(2), clock, log)
 {
     /// <summary>After the first attempt, the second, … as Standard Webhooks suggests. After the last the message is given up.</summary>
     internal static readonly TimeSpan[] Pauses =
@@ -106,7 +106,7 @@ public sealed partial class WebhookSender(
         List<ClaimedMessage> claimed = [];
         try
         {
-            claimed = await database.WriteAloneAsync(async transaction =>
+            claimed = await database.WriteExclusiveAsync(async transaction =>
             {
                 foreach (var (message, result) in results) await RecordAsync(transaction, message, result);
                 List<ClaimedMessage> rows = [];
@@ -230,7 +230,7 @@ public sealed partial class WebhookSender(
         await StopAsync(transaction, message.WebhookId);
         var organizationId = message.Webhook.OrganizationId;
         await ActivityLog.WriteAsync(
-            transaction, Clock, Actor.Operator, Did.WebhookUpdate, organizationId, message.WebhookId.ToString(), detail: "disabled after failures");
+            transaction, Clock, Actor.Operator, AuditAction.WebhookUpdate, organizationId, message.WebhookId.ToString(), detail: "disabled after failures");
         foreach (var owner in await Owners.EmailsAsync(transaction, organizationId))
             await mails.EnqueueAsync(transaction, owner, new MailContent($"A webhook was disabled",
                 $"""
@@ -251,7 +251,7 @@ public sealed partial class WebhookSender(
     {
         var now = Clock.GetUtcNow();
         if (now - beatAt < beat) return;
-        await database.WriteAloneAsync(async transaction =>
+        await database.WriteExclusiveAsync(async transaction =>
         {
             const string name = "webhooks.beat";
             var last = await transaction.Connection!.ExecuteScalarAsync<long?>("SELECT value FROM counters WHERE name = @name", new { name }, transaction);
@@ -273,7 +273,7 @@ public sealed partial class WebhookSender(
         }
     }
 
-    private Task<int> TidyAsync(DateTimeOffset before) => database.WriteAloneAsync(async transaction =>
+    private Task<int> TidyAsync(DateTimeOffset before) => database.WriteExclusiveAsync(async transaction =>
     {
         const string old =
             """

@@ -26,13 +26,13 @@ public sealed class Explanations(Database database, ExchangeRead read, KeyExchan
         if (!KeyFormat.IsId(keyId)) return Keys.NoSuchKey;
         var key = await database.ReadAsync<Outcome<Row>>(async connection =>
         {
-            var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ExplainOwnKey, organizationId);
-            if (standpoint.Refusal is { } refused) return refused;
+            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ExplainOwnKey, organizationId);
+            if (access.Refusal is { } refused) return refused;
             var row = await connection.QuerySingleOrDefaultAsync<Row>(
                 "SELECT k.name, m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE k.id = @keyId AND m.organization_id = @organizationId", new { keyId, organizationId });
             if (row is null) return Keys.NoSuchKey;
             // Of somebody else's key, to who may not see it, the answer is that of a key that is not there.
-            if (row.UserId != actor.UserId && (await Guard.DemandAsync(connection, null, actor, Permission.ListMemberKeys, organizationId)).IsRefused) return Keys.NoSuchKey;
+            if (row.UserId != actor.UserId && (await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId)).IsRefused) return Keys.NoSuchKey;
             return row;
         });
         if (key.Refusal is { } refusal) return refusal;
@@ -41,19 +41,19 @@ public sealed class Explanations(Database database, ExchangeRead read, KeyExchan
         if (await read.FindAsync(keyId, asked) is not { } facts) return Keys.NoSuchKey;
         var now = clock.GetUtcNow();
         var steps = new List<ExchangeStep>();
-        var outcome = exchange.Judge(keyId, facts, asked, scopes, address, now, steps);
+        var outcome = exchange.Evaluate(keyId, facts, asked, scopes, address, now, steps);
         var policy = PolicyTimeline.Of(facts.Policy, facts.RootPolicy, asked is null ? null : facts.TargetPolicy).At(now);
         return new Explanation(keyId, key.Value.Name, target ?? organizationId, outcome,
-            [.. steps.Select((step, i) => new ExplainedStep(step, !outcome.IsRefused || i < steps.Count - 1, Words(step, facts, policy, asked is not null, scopes, address)))],
+            [.. steps.Select((step, i) => new ExplainedStep(step, !outcome.IsRefused || i < steps.Count - 1, Describe(step, facts, policy, asked is not null, scopes, address)))],
             facts.Roles, facts.OtherRoles ?? NameSet.Empty);
     }
 
     /// <summary>What was asked, with what was found; whether it passed stands beside it.</summary>
-    private string Words(ExchangeStep step, ExchangeFacts facts, Policy policy, bool isElsewhere, ScopeRequest scopes, IPAddress? address) => step switch
+    private string Describe(ExchangeStep step, ExchangeRow facts, Policy policy, bool isElsewhere, ScopeRequest scopes, IPAddress? address) => step switch
     {
         ExchangeStep.NotDeleted => "The key is not deleted, and the membership that it hangs on has not ended.",
-        ExchangeStep.NotExpired => facts.ExpiresAt is { } at ? $"The key has not expired: its expiry is {When.Exact(at)}." : "The key has not expired: it has no expiry.",
-        ExchangeStep.NotReplaced => facts.OverlapEndsAt is { } end ? $"The key was rotated, and the time in which it still works has not ended: it does on {When.Exact(end)}." : "The key was not replaced by another.",
+        ExchangeStep.NotExpired => facts.ExpiresAt is { } at ? $"The key has not expired: its expiry is {TimeText.Exact(at)}." : "The key has not expired: it has no expiry.",
+        ExchangeStep.NotReplaced => facts.OverlapEndsAt is { } end ? $"The key was rotated, and the time in which it still works has not ended: it does on {TimeText.Exact(end)}." : "The key was not replaced by another.",
         ExchangeStep.NotSuspended => "The key is not suspended.",
         ExchangeStep.HolderActive => "The holder is not disabled or deleted.",
         ExchangeStep.OrganizationOpen => "The key's organization and its root are not disabled or deleted.",
@@ -64,7 +64,7 @@ public sealed class Explanations(Database database, ExchangeRead read, KeyExchan
             : facts.IsApiKey ? "Policy: who may hold keys is not asked of an organization's API key."
             : holders.Count == 0 ? "Policy: nobody may hold keys." : $"Policy: the holder has one of the roles {string.Join(", ", holders)}.",
         ExchangeStep.Lifetime => policy.LifetimeMax is { } lifetime
-            ? $"Policy: the key is younger than {When.Count(lifetime.Days, "day")}; it was made on {When.Exact(facts.CreatedAt)}."
+            ? $"Policy: the key is younger than {TimeText.Count(lifetime.Days, "day")}; it was made on {TimeText.Exact(facts.CreatedAt)}."
             : "Policy: no longest lifetime.",
         ExchangeStep.RootKeys => !isElsewhere ? "Policy: the token is for the key's own organization." : "Policy: keys of the root may be exchanged for this sub-organization.",
         ExchangeStep.Networks => policy.Networks is not { } networks ? "Policy: every network is allowed."

@@ -9,7 +9,7 @@ namespace Pakhouse.Server;
 /// <param name="Own">What the organization itself asks.</param>
 /// <param name="Root">What its root asks; of a root itself nothing.</param>
 /// <param name="Version">Of what the organization itself has stored: a change names it, so that two people do not undo each other.</param>
-public sealed record PolicyView(Standpoint Standpoint, PolicyPlan Own, PolicyPlan Root, PolicyTimeline Timeline, DateTimeOffset Now, string Version)
+public sealed record PolicyView(OrganizationAccess OrganizationAccess, PolicyPlan Own, PolicyPlan Root, PolicyTimeline Timeline, DateTimeOffset Now, string Version)
 {
     /// <summary>The stricter of both.</summary>
     public Policy InForce => Timeline.At(Now);
@@ -21,10 +21,10 @@ public sealed record PolicyView(Standpoint Standpoint, PolicyPlan Own, PolicyPla
     public IEnumerable<Guid> OriginsOf(string member)
     {
         var held = Value(InForce);
-        if (Value(Own.Current) is { } own && (own == held || Value(Root.Current) != held)) yield return Standpoint.OrganizationId;
-        if (Standpoint.RootId is { } rootId && Value(Root.Current) is { } root && (root == held || Value(Own.Current) != held)) yield return rootId;
+        if (Value(Own.Current) is { } own && (own == held || Value(Root.Current) != held)) yield return OrganizationAccess.OrganizationId;
+        if (OrganizationAccess.RootId is { } rootId && Value(Root.Current) is { } root && (root == held || Value(Own.Current) != held)) yield return rootId;
 
-        string? Value(Policy policy) => PolicyWords.Lines(policy).Single(line => line.Member == member).Value;
+        string? Value(Policy policy) => PolicyText.Lines(policy).Single(line => line.Member == member).Value;
     }
 }
 
@@ -47,7 +47,7 @@ public enum PolicyEffect
 }
 
 /// <param name="EndsAt">Of <see cref="PolicyEffect.EndsEarlier"/>.</param>
-public sealed record AffectedKey(HeldKey Key, PolicyRule Rule, PolicyEffect Effect, DateTimeOffset? EndsAt);
+public sealed record AffectedKey(KeySnapshot Key, PolicyRule Rule, PolicyEffect Effect, DateTimeOffset? EndsAt);
 
 /// <summary>How many keys a rule affects, and how many of these are in use.</summary>
 public sealed record PolicyCount(PolicyRule Rule, PolicyEffect Effect, int Keys, int UsedInLastDay, int UsedInLast30Days);
@@ -73,19 +73,19 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
 
     public Task<Outcome<PolicyView>> ViewAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<PolicyView>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.SeePolicy, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeePolicy, organizationId);
+        if (access.Refusal is { } refused) return refused;
         var (own, root) = await StoredPolicy.ReadAsync(connection, null, organizationId);
         var now = clock.GetUtcNow();
-        return new PolicyView(standpoint.Value, PolicyPlan.Parse(own).At(now), PolicyPlan.Parse(root).At(now), PolicyTimeline.Of(own, root), now, VersionOf(own));
+        return new PolicyView(access.Value, PolicyPlan.Parse(own).At(now), PolicyPlan.Parse(root).At(now), PolicyTimeline.Of(own, root), now, VersionOf(own));
     });
 
     /// <summary>What a change would do, without doing it.</summary>
     /// <param name="keysMax">Affected keys that are listed; all are counted.</param>
     public Task<Outcome<PolicyPreview>> PreviewAsync(Actor actor, Guid organizationId, PolicyChange change, int keysMax) => database.ReadAsync<Outcome<PolicyPreview>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ChangePolicy, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ChangePolicy, organizationId);
+        if (access.Refusal is { } refused) return refused;
         if (Check(change, options, clock.GetUtcNow()) is { } refusal) return refusal;
         return await PreviewAsync(connection, null, organizationId, change, keysMax);
     });
@@ -93,8 +93,8 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
     /// <summary>Makes the change, or announces it. A change that was announced before is replaced.</summary>
     public Task<Outcome<PolicyPreview>> ChangeAsync(Actor actor, Guid organizationId, PolicyChange change) => database.ChangeAsync<PolicyPreview>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, Permission.ChangePolicy, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.ChangePolicy, organizationId);
+        if (access.Refusal is { } refused) return refused;
         if (Check(change, options, clock.GetUtcNow()) is { } refusal) return refusal;
         var (stored, _) = await StoredPolicy.ReadAsync(transaction.Connection!, transaction, organizationId);
         if (change.Version != VersionOf(stored)) return outdated;
@@ -104,11 +104,11 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
         var plan = Plan(stored, change);
         if (plan == stored && !change.Warn) return preview; // written back as it was read
         await transaction.Connection!.ExecuteAsync("UPDATE organizations SET policy = @policy WHERE id = @organizationId", new { organizationId, policy = plan }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.PolicyUpdate, organizationId, organizationId.ToString(), detail: PolicyWords.Changes(before, change));
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.PolicyUpdate, organizationId, organizationId.ToString(), detail: PolicyText.Changes(before, change));
         await Events.WriteAsync(transaction, clock, EventTypes.PolicyChanged, organizationId,
-            ("organizationId", organizationId), ("organizationName", standpoint.Value.OrganizationName), ("enforcedFrom", change.EnforcedFrom ?? clock.GetUtcNow()), ("keysAffected", preview.Affected));
+            ("organizationId", organizationId), ("organizationName", access.Value.OrganizationName), ("enforcedFrom", change.EnforcedFrom ?? clock.GetUtcNow()), ("keysAffected", preview.Affected));
         foreach (var holder in preview.Keys.Where(key => key.Key.IsPerson && !key.Key.Facts.IsUserGone).GroupBy(key => key.Key.Facts.UserEmail, StringComparer.Ordinal))
-            await mails.EnqueueAsync(transaction, holder.Key, PolicyWords.Warning(standpoint.Value, preview.At, [.. holder]));
+            await mails.EnqueueAsync(transaction, holder.Key, PolicyText.Warning(access.Value, preview.At, [.. holder]));
         return preview;
     });
 
@@ -128,7 +128,7 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
         var counts = new Dictionary<(PolicyRule, PolicyEffect), PolicyCount>();
         var affected = new List<AffectedKey>();
         var (number, total, usedInLastDay) = (0, 0, 0);
-        await foreach (var key in HeldKeys.ReadAsync(connection, transaction, HeldKeys.OfPolicy, new { organizationId }))
+        await foreach (var key in KeySnapshots.ReadAsync(connection, transaction, KeySnapshots.OfPolicy, new { organizationId }))
         {
             number++;
             var facts = key.Facts;
@@ -155,12 +155,12 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
     }
 
     /// <summary>Nothing where nothing changes for the key, which may also be because it does not work as it is.</summary>
-    private IEnumerable<AffectedKey> Compare(HeldKey key, ExchangeFacts changed, DateTimeOffset at)
+    private IEnumerable<AffectedKey> Compare(KeySnapshot key, ExchangeRow changed, DateTimeOffset at)
     {
-        var before = key.Judge(exchange, key.Facts, at);
+        var before = key.Evaluate(exchange, key.Facts, at);
         if (before.IsRefused) yield break;
         var steps = new List<ExchangeStep>();
-        var after = key.Judge(exchange, changed, at, steps);
+        var after = key.Evaluate(exchange, changed, at, steps);
         if (after.IsRefused)
         {
             yield return new(key, KeyExchange.RuleOf(steps[^1])!.Value, PolicyEffect.Stops, null);

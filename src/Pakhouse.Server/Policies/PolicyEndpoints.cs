@@ -101,16 +101,16 @@ public static class PolicyEndpoints
 
     private static ShownPolicy Shape(PolicyView view) => new()
     {
-        OrganizationId = view.Standpoint.OrganizationId,
+        OrganizationId = view.OrganizationAccess.OrganizationId,
         InForce = view.InForce,
         Announced = view.Announced.Select(step => new Announced(step.From, step.Policy)),
         Origins = Origins(view),
         Own = new(view.Own.Current, view.Own.Next, view.Own.EnforcedFrom),
-        Inherited = view.Standpoint.RootId is null ? null : new(view.Root.Current, view.Root.Next, view.Root.EnforcedFrom),
+        Inherited = view.OrganizationAccess.RootId is null ? null : new(view.Root.Current, view.Root.Next, view.Root.EnforcedFrom),
         Version = view.Version,
     };
 
-    private static Dictionary<string, Guid[]> Origins(PolicyView view) => PolicyWords.Lines(view.InForce).Where(line => line.Value is not null)
+    private static Dictionary<string, Guid[]> Origins(PolicyView view) => PolicyText.Lines(view.InForce).Where(line => line.Value is not null)
         .ToDictionary(line => line.Member, line => view.OriginsOf(line.Member).ToArray(), StringComparer.Ordinal);
 
     private static object Show(PolicyPreview preview) => new
@@ -157,7 +157,7 @@ public static class PolicyEndpoints
         catch (JsonException e)
         {
             // Of the path, only a name of ours is passed on: the rest is the caller's own text.
-            var member = PolicyWords.Lines(Policy.None).Select(line => line.Member).Concat(["enforcedFrom", "warn", "version"]).FirstOrDefault(name => e.Path?.Split('.', '[').Contains(name) == true);
+            var member = PolicyText.Lines(Policy.None).Select(line => line.Member).Concat(["enforcedFrom", "warn", "version"]).FirstOrDefault(name => e.Path?.Split('.', '[').Contains(name) == true);
             return new Refusal(RefusalCode.InvalidRequest, member is null
                 ? "policy: the body is not of the form that was expected; a member may be unknown or stand in it twice."
                 : $"{member}: this is not of the form that was expected: names of 1 to 64 characters, networks such as 10.0.0.0/8, numbers, dates such as 2027-01-31T00:00:00Z.", "policy out of form");

@@ -154,7 +154,7 @@ public sealed class PakhouseOptions
     public required bool OidcOnly { get; init; }
 
     /// <summary>Counts of use are written this often; a crash loses at most this much of them.</summary>
-    public required TimeSpan UseFlush { get; init; }
+    public required TimeSpan UsageFlush { get; init; }
 
     /// <summary>Rows of the record are deleted at this age. Null: never.</summary>
     public required TimeSpan? ActivityRetention { get; init; }
@@ -237,7 +237,7 @@ public sealed class PakhouseOptions
             OidcOnly = read.Flag("OidcOnly", false),
             ActivityRetention = read.Retention("ActivityRetentionDays", 400),
             EndedKeyRetention = read.Retention("EndedKeyRetentionDays", 400),
-            UseFlush = read.Seconds("UseFlushSeconds", 5, 1, 60),
+            UsageFlush = read.Seconds("UsageFlushSeconds", 5, 1, 60),
             LeakGitHubKeys = read.Source("LeakGitHubKeys"),
             LeakGitLabToken = read.Secret("LeakGitLabToken", 32),
             WebhookNetworksAllowed = [.. read.List("WebhookNetworksAllowed", "addresses or networks such as 10.0.0.7 or 10.0.0.0/8", text => Network(text) is not null).Select(text => Network(text)!.Value)],

@@ -60,7 +60,7 @@ public sealed class RoleCatalogue
     public string NameOf(string role) => names.GetValueOrDefault(role, role);
 
     /// <summary>The roles without the retired ones.</summary>
-    public NameSet Living(NameSet roles) => roles.All(Contains) ? roles : NameSet.Of(roles.Where(Contains));
+    public NameSet Active(NameSet roles) => roles.All(Contains) ? roles : NameSet.Of(roles.Where(Contains));
 
     /// <summary>Whether a member may hold these roles; null: yes.</summary>
     /// <param name="held">What the member holds already: a role that has left the catalogue may stay, and not come anew.</param>

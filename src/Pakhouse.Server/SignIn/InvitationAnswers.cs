@@ -40,7 +40,7 @@ public sealed class InvitationAnswers(Database database, Users users, PasswordWo
     /// <returns>An organization that they are a member of now.</returns>
     public Task<Outcome<Guid>> AcceptAsync(Actor actor, string code) => database.ChangeAsync<Guid>(async transaction =>
     {
-        if (await Guard.DemandAsync(transaction, actor, Permission.AcceptInvitation) is { } refused) return refused;
+        if (await Guard.AuthorizeAsync(transaction, actor, Permission.AcceptInvitation) is { } refused) return refused;
         var opened = await OpenAsync(transaction.Connection!, transaction, code);
         if (opened.Refusal is { } refusal) return refusal;
         var email = await transaction.Connection!.QuerySingleAsync<string>("SELECT email_normalized FROM users WHERE id = @UserId", new { actor.UserId }, transaction);
@@ -91,8 +91,8 @@ public sealed class InvitationAnswers(Database database, Users users, PasswordWo
             // Who was added in the meantime keeps the roles that were given then.
             if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM memberships WHERE organization_id = @id AND user_id = @UserId AND ended_at IS NULL", new { id, actor.UserId }, transaction) > 0) continue;
             // A role that has left the catalogue since does not come anew.
-            var living = options.Roles.Living(roles);
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.InviteAccept, id, invitation.Id.ToString(), actor.UserId, living.Text);
+            var living = options.Roles.Active(roles);
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.InviteAccept, id, invitation.Id.ToString(), actor.UserId, living.Text);
             await Members.InsertAsync(transaction, clock, actor, id, actor.UserId!.Value, living);
             await notices.WriteAsync(transaction, part.KeyId,
                 new KeyChange(id, KeyChange.Accepted, invitation.Email, actor.UserId, invitation.Id, NameSet.Empty, living));

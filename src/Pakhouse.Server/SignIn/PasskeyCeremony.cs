@@ -18,13 +18,13 @@ public sealed class PasskeyCeremony : IDisposable
     private static readonly Refusal refused = new(RefusalCode.InvalidRequest, "This passkey could not be used here. Load the page again and try once more; a passkey that was removed does not work.", "passkey refused");
 
     private readonly Passkeys passkeys;
-    private readonly StepCookies steps;
+    private readonly SignInStateCookies steps;
     private readonly SignInFailures failures;
     private readonly SignInLimit limit;
     private readonly UserManager<User> manager;
     private readonly PasskeyHandler<User> handler;
 
-    public PasskeyCeremony(Passkeys passkeys, PasskeyStore store, StepCookies steps, SignInFailures failures, SignInLimit limit,
+    public PasskeyCeremony(Passkeys passkeys, PasskeyStore store, SignInStateCookies steps, SignInFailures failures, SignInLimit limit,
         IOptions<IdentityOptions> identity, IOptions<IdentityPasskeyOptions> options)
     {
         (this.passkeys, this.steps, this.failures, this.limit) = (passkeys, steps, failures, limit);
@@ -42,23 +42,23 @@ public sealed class PasskeyCeremony : IDisposable
     }
 
     /// <summary>What the page to sign in hands to the browser.</summary>
-    public async Task<string> AskAsync(HttpContext context)
+    public async Task<string> BeginAssertionAsync(HttpContext context)
     {
         var asked = await handler.MakeRequestOptionsAsync(null, context);
-        steps.Set(context, StepCookies.Assertion, asked.AssertionState!);
+        steps.Set(context, SignInStateCookies.Assertion, asked.AssertionState!);
         return asked.RequestOptionsJson;
     }
 
     /// <summary>Who signed the challenge.</summary>
-    public async Task<Outcome<User>> AnswerAsync(HttpContext context, string? credential)
+    public async Task<Outcome<User>> CompleteAssertionAsync(HttpContext context, string? credential)
     {
         var address = context.Connection.RemoteIpAddress;
         if (!passkeys.IsOn) return PasswordSignIn.ProviderOnly;
         if (limit.Check(address) is { } slowDown) return slowDown;
         limit.Count(address);
-        var state = steps.Read(context, StepCookies.Assertion);
-        steps.Clear(context, StepCookies.Assertion);
-        if (state is null || credential is null or { Length: > CredentialLengthMax } || !await steps.SpendAsync(state)) return refused;
+        var state = steps.Read(context, SignInStateCookies.Assertion);
+        steps.Clear(context, SignInStateCookies.Assertion);
+        if (state is null || credential is null or { Length: > CredentialLengthMax } || !await steps.ConsumeAsync(state)) return refused;
 
         var result = await handler.PerformAssertionAsync(new PasskeyAssertionContext { HttpContext = context, CredentialJson = credential, AssertionState = state });
         if (!result.Succeeded || result.User.DisabledAt is not null || !result.Passkey.IsUserVerified || !await passkeys.NoteUseAsync(result.Passkey))
@@ -72,26 +72,26 @@ public sealed class PasskeyCeremony : IDisposable
     }
 
     /// <summary>What the page that adds a passkey hands to the browser.</summary>
-    public async Task<string> OfferAsync(HttpContext context, Session session)
+    public async Task<string> BeginRegistrationAsync(HttpContext context, Session session)
     {
         var offered = await handler.MakeCreationOptionsAsync(new PasskeyUserEntity { Id = session.UserId.ToString(), Name = session.Email, DisplayName = session.Name }, context);
-        steps.Set(context, StepCookies.Attestation, offered.AttestationState!);
+        steps.Set(context, SignInStateCookies.Attestation, offered.AttestationState!);
         return offered.CreationOptionsJson;
     }
 
     /// <summary>Adds the passkey that the browser made.</summary>
-    public async Task<Outcome<bool>> AddAsync(HttpContext context, Session session, string name, string? credential)
+    public async Task<Outcome<bool>> CompleteRegistrationAsync(HttpContext context, Session session, string name, string? credential)
     {
         if (!passkeys.IsOn) return PasswordSignIn.ProviderOnly;
         if (Checks.Name(name, "name", Passkeys.NameLengthMax, out name) is { } badName) return badName;
-        var state = steps.Read(context, StepCookies.Attestation);
-        steps.Clear(context, StepCookies.Attestation);
-        if (state is null || credential is null or { Length: > CredentialLengthMax } || !await steps.SpendAsync(state)) return refused;
+        var state = steps.Read(context, SignInStateCookies.Attestation);
+        steps.Clear(context, SignInStateCookies.Attestation);
+        if (state is null || credential is null or { Length: > CredentialLengthMax } || !await steps.ConsumeAsync(state)) return refused;
         var result = await handler.PerformAttestationAsync(new PasskeyAttestationContext { HttpContext = context, CredentialJson = credential, AttestationState = state });
         if (!result.Succeeded || !result.Passkey.IsUserVerified) return refused with { Reason = result.Failure?.Message ?? "user not verified" };
         // The challenge was drawn for one person; the session may be another's by now.
         if (result.UserEntity.Id != session.UserId.ToString()) return refused with { Reason = "challenge of another person" };
-        return await passkeys.AddAsync(Sessions.Actor(context), name, result.Passkey);
+        return await passkeys.AddAsync(SessionCookie.Actor(context), name, result.Passkey);
     }
 
     public void Dispose() => manager.Dispose();

@@ -46,7 +46,7 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
                 isBackupEligible = passkey.IsBackupEligible ? 1L : 0, isBackedUp = passkey.IsBackedUp ? 1L : 0, passkey.AttestationObject, passkey.ClientDataJson, now = clock.GetUtcNow(),
             }, transaction);
         if (added == 0) return new Refusal(RefusalCode.Conflict, "This passkey is here already.", "credential id known");
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.PasskeyAdd, null, actor.UserId!.Value.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.PasskeyAdd, null, actor.UserId!.Value.ToString());
         await SignInMails.ChangedAsync(mails, transaction, actor, "A passkey was added", "It signs in as you, without your password.", publicAddress, clock);
         return true;
     });
@@ -55,7 +55,7 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
     {
         if (Guard.Demand(actor, Permission.RemovePasskey) is { } refused) return refused;
         if (await transaction.Connection!.ExecuteAsync("DELETE FROM passkeys WHERE id = @id AND user_id = @UserId", new { id, actor.UserId }, transaction) == 0) return notFound;
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.PasskeyRemove, null, actor.UserId!.Value.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.PasskeyRemove, null, actor.UserId!.Value.ToString());
         await SignInMails.ChangedAsync(mails, transaction, actor, "A passkey was removed", "It signs in as you no more.", publicAddress, clock);
         return true;
     });

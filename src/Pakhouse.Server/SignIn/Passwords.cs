@@ -37,8 +37,8 @@ public sealed class Passwords(Database database, Users users, PasswordSignIn sig
         {
             await SetAsync(transaction, proved.Value, password);
             await transaction.Connection!.ExecuteAsync("UPDATE sessions SET security_stamp = (SELECT security_stamp FROM users WHERE id = @UserId) WHERE id = @Id AND ended_at IS NULL", new { actor.UserId, session.Id }, transaction);
-            await SessionTable.EndOthersAsync(transaction, clock, actor, session.Id);
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.PasswordChange, null, actor.UserId!.Value.ToString());
+            await SessionStore.EndOthersAsync(transaction, clock, actor, session.Id);
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.PasswordChange, null, actor.UserId!.Value.ToString());
             await SignInMails.ChangedAsync(mails, transaction, actor, "Your password was changed", "Every other session of yours has ended.", publicAddress, clock);
             return true;
         }));
@@ -86,9 +86,9 @@ public sealed class Passwords(Database database, Users users, PasswordSignIn sig
             var user = await transaction.Connection!.QuerySingleAsync<User>("SELECT id, email, name FROM users WHERE id = @userId", new { userId }, transaction);
             await SetAsync(transaction, user, password);
             var actor = Actor.Session(userId, address);
-            await SessionTable.EndOthersAsync(transaction, clock, actor, Guid.Empty);
+            await SessionStore.EndOthersAsync(transaction, clock, actor, Guid.Empty);
             await SignInAttempts.ForgetAsync(transaction, normalizer.NormalizeEmail(user.Email));
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.PasswordReset, null, userId.ToString());
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.PasswordReset, null, userId.ToString());
             await SignInMails.ChangedAsync(mails, transaction, actor, "Your password was reset", "Every session of yours has ended.", publicAddress, clock);
             return true;
         }));

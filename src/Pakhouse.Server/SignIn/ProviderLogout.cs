@@ -137,7 +137,7 @@ public sealed class ProviderLogout(Database database, ProviderMetadata metadata,
         }
 
         foreach (var one in ended)
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.SessionEnd, null, one.Id.ToString(), one.UserId, SignInMethod.Provider);
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.SessionEnd, null, one.Id.ToString(), one.UserId, SignInMethod.Provider);
         return null; // also where there was none: the provider tells of every logout
     });
 

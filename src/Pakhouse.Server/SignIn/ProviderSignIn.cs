@@ -21,7 +21,7 @@ public static partial class ProviderSignIn
     private const string Confirm = "confirm"; // the session whose person is to prove again who they are
 
     /// <summary>What the provider said, as its token and its word about the person have it; the handler's principal drops some of it.</summary>
-    private sealed record Said(string Issuer, string Subject, string? SessionId, string? AuthTime, string? Email, bool? IsVerified);
+    private sealed record ProviderIdentity(string Issuer, string Subject, string? SessionId, string? AuthTime, string? Email, bool? IsVerified);
 
     /// <summary>How far the clocks of two servers may differ.</summary>
     internal static readonly TimeSpan Skew = TimeSpan.FromMinutes(5);
@@ -36,7 +36,7 @@ public static partial class ProviderSignIn
         oidc.RequireHttpsMetadata = options.OidcAuthority.Scheme == Uri.UriSchemeHttps; // http is taken on loopback only
         (oidc.ClientId, oidc.ClientSecret) = (options.OidcClientId, options.OidcClientSecret);
         (oidc.ResponseType, oidc.ResponseMode, oidc.UsePkce) = (OpenIdConnectResponseType.Code, OpenIdConnectResponseMode.Query, true);
-        (oidc.CallbackPath, oidc.SignInScheme) = (CallbackPath, Sessions.Scheme);
+        (oidc.CallbackPath, oidc.SignInScheme) = (CallbackPath, SessionCookie.Scheme);
         (oidc.MapInboundClaims, oidc.SaveTokens, oidc.GetClaimsFromUserInfoEndpoint, oidc.DisableTelemetry) = (false, false, true, true);
         oidc.Scope.Clear();
         foreach (var scope in (string[])["openid", "profile", "email"]) oidc.Scope.Add(scope);
@@ -69,18 +69,18 @@ public static partial class ProviderSignIn
                 // The handler takes a token without a signature where it came straight from the provider (OpenID Connect Core §3.1.3.7). Here both are asked for.
                 if (string.IsNullOrEmpty(context.SecurityToken.RawSignature)) context.Fail("no signature");
                 var token = context.Principal!;
-                context.HttpContext.Features.Set(new Said(token.FindFirstValue("iss") ?? "", token.FindFirstValue("sub") ?? "",
+                context.HttpContext.Features.Set(new ProviderIdentity(token.FindFirstValue("iss") ?? "", token.FindFirstValue("sub") ?? "",
                     token.FindFirstValue("sid"), token.FindFirstValue("auth_time"), token.FindFirstValue("email"), Verified(token.FindFirstValue("email_verified"))));
                 return Task.CompletedTask;
             },
             OnUserInformationReceived = context =>
             {
                 // The address and the word that it is verified come from one place: of two that disagree, one could be the person's own entry.
-                var (said, user) = (context.HttpContext.Features.Get<Said>()!, context.User.RootElement);
-                if (said.Email is null && user.TryGetProperty("email", out var email) && email.ValueKind == JsonValueKind.String)
+                var (identity, user) = (context.HttpContext.Features.Get<ProviderIdentity>()!, context.User.RootElement);
+                if (identity.Email is null && user.TryGetProperty("email", out var email) && email.ValueKind == JsonValueKind.String)
                 {
                     var isVerified = Verified(user.TryGetProperty("email_verified", out var verified) ? verified.ToString() : null);
-                    context.HttpContext.Features.Set(said with { Email = email.GetString(), IsVerified = isVerified });
+                    context.HttpContext.Features.Set(identity with { Email = email.GetString(), IsVerified = isVerified });
                 }
 
                 return Task.CompletedTask;
@@ -102,7 +102,7 @@ public static partial class ProviderSignIn
     public static void Map(IEndpointRouteBuilder routes) => routes.MapGet(Path, async (HttpContext context, string? from, bool? confirm) =>
     {
         var properties = new OpenIdConnectChallengeProperties { RedirectUri = Safe(from) };
-        if (confirm == true && Sessions.Of(context) is { } session)
+        if (confirm == true && SessionCookie.Of(context) is { } session)
         {
             properties.Items[Confirm] = session.Id.ToString();
             (properties.Prompt, properties.MaxAge) = ("login", TimeSpan.Zero);
@@ -112,7 +112,7 @@ public static partial class ProviderSignIn
         {
             await context.ChallengeAsync(Scheme, properties); // reads the metadata, and pushes the request where the provider takes that (RFC 9126)
         }
-        catch (Exception e) when (!context.Response.HasStarted && !Database.IsOutOfReach(e) && !context.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (!context.Response.HasStarted && !Database.IsUnavailable(e) && !context.RequestAborted.IsCancellationRequested)
         {
             await FailAsync(context, e);
         }
@@ -129,37 +129,37 @@ public static partial class ProviderSignIn
     {
         var http = context.HttpContext;
         context.HandleResponse(); // the provider's principal becomes no cookie
-        var said = http.Features.Get<Said>()!;
-        var found = await http.RequestServices.GetRequiredService<ProviderSubjects>().FindAsync(said.Issuer, said.Subject, said.Email, said.IsVerified, http.Connection.RemoteIpAddress);
+        var identity = http.Features.Get<ProviderIdentity>()!;
+        var found = await http.RequestServices.GetRequiredService<ProviderSubjects>().FindAsync(identity.Issuer, identity.Subject, identity.Email, identity.IsVerified, http.Connection.RemoteIpAddress);
         if (found.Refusal is { } refusal)
         {
             await RefusalWriter.WriteAsync(http, refusal);
             return;
         }
 
-        if (context.Properties!.Items.TryGetValue(Confirm, out var sessionId)) await ConfirmAsync(http, said, found.Value, sessionId!, context.ReturnUri);
+        if (context.Properties!.Items.TryGetValue(Confirm, out var sessionId)) await ConfirmAsync(http, identity, found.Value, sessionId!, context.ReturnUri);
         else
         {
-            var begun = await Sessions.BeginAsync(http, found.Value, SignInMethod.Provider, ProviderLogout.SessionHash(said.Issuer, said.SessionId));
+            var begun = await SessionCookie.BeginAsync(http, found.Value, SignInMethod.Provider, ProviderLogout.SessionHash(identity.Issuer, identity.SessionId));
             if (begun) http.Response.Redirect(Safe(context.ReturnUri));
             else await RefusalWriter.WriteAsync(http, over);
         }
     }
 
-    private static async Task ConfirmAsync(HttpContext http, Said said, User user, string sessionId, string? from)
+    private static async Task ConfirmAsync(HttpContext http, ProviderIdentity identity, User user, string sessionId, string? from)
     {
         var now = http.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
         // OpenID Connect Core §3.1.2.1: who was asked for max_age says when the person signed in. Who does not say proves nothing new.
-        var age = long.TryParse(said.AuthTime, out var at) ? now.ToUnixTimeSeconds() - (decimal)at : decimal.MaxValue; // any number fits
+        var age = long.TryParse(identity.AuthTime, out var at) ? now.ToUnixTimeSeconds() - (decimal)at : decimal.MaxValue; // any number fits
         var isFresh = Math.Abs(age) < (decimal)Skew.TotalSeconds;
-        var session = await Sessions.ReadAsync(http); // this request is answered before sessions are looked at
+        var session = await SessionCookie.ReadAsync(http); // this request is answered before sessions are looked at
         if (!isFresh || session is null || session.Id.ToString() != sessionId || session.UserId != user.Id)
         {
             await RefusalWriter.WriteAsync(http, new Refusal(RefusalCode.AccessDenied, "Your identity provider did not confirm just now that it is you. Try again.", "no fresh sign-in of the same person"));
             return;
         }
 
-        await http.RequestServices.GetRequiredService<SessionTable>().ProveAsync(session.Id);
+        await http.RequestServices.GetRequiredService<SessionStore>().ProveAsync(session.Id);
         http.Response.Redirect(Safe(from));
     }
 

@@ -71,7 +71,7 @@ public sealed class ProviderSubjects(
             "INSERT INTO provider_subjects (issuer, subject, user_id, created_at) VALUES (@issuer, @subject, @Id, @now) ON CONFLICT DO NOTHING",
             new { issuer, subject, user.Id, now }, transaction);
         if (added == 0) return taken;
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ProviderBind, null, user.Id.ToString(), user.Id);
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ProviderBind, null, user.Id.ToString(), user.Id);
         await mails.EnqueueAsync(transaction, user.Email, SignInMails.Subject(isBound: true, now, publicAddress));
         return true;
     });
@@ -88,8 +88,8 @@ public sealed class ProviderSubjects(
             "UPDATE sessions SET ended_at = @now WHERE user_id = @Id AND method = @method AND ended_at IS NULL RETURNING id",
             new { user.Id, method = SignInMethod.Provider, now }, transaction);
         foreach (var id in ended.AsList())
-            await ActivityLog.WriteAsync(transaction, clock, actor, Did.SessionEnd, null, id.ToString(), user.Id, SignInMethod.Provider);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.ProviderUnbind, null, user.Id.ToString(), user.Id);
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.SessionEnd, null, id.ToString(), user.Id, SignInMethod.Provider);
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ProviderUnbind, null, user.Id.ToString(), user.Id);
         await mails.EnqueueAsync(transaction, user.Email, SignInMails.Subject(isBound: false, now, publicAddress));
         return true;
     });

@@ -84,7 +84,7 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
                 new { actor.UserId, secret = protector.Protect(bytes), step, now = clock.GetUtcNow() }, transaction);
             if (added == 0) return isOn;
             var codes = await ReplaceCodesAsync(transaction, actor.UserId!.Value);
-            await TellAsync(transaction, actor, Did.SecondFactorAdd, "An authenticator app was added", "From now on, signing in with your password asks for a code of that app.");
+            await NotifyAsync(transaction, actor, AuditAction.SecondFactorAdd, "An authenticator app was added", "From now on, signing in with your password asks for a code of that app.");
             return codes;
         });
     }
@@ -94,7 +94,7 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
         if (Guard.Demand(actor, Permission.RemoveSecondFactor) is { } refused) return refused;
         await transaction.Connection!.ExecuteAsync("DELETE FROM recovery_codes WHERE user_id = @UserId", new { actor.UserId }, transaction);
         if (await transaction.Connection!.ExecuteAsync("DELETE FROM authenticators WHERE user_id = @UserId", new { actor.UserId }, transaction) == 0) return isOff;
-        await TellAsync(transaction, actor, Did.SecondFactorRemove, "The authenticator app was removed", "From now on, signing in with your password asks for nothing else.");
+        await NotifyAsync(transaction, actor, AuditAction.SecondFactorRemove, "The authenticator app was removed", "From now on, signing in with your password asks for nothing else.");
         return true;
     });
 
@@ -104,7 +104,7 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
         if (Guard.Demand(actor, Permission.RenewRecoveryCodes) is { } refused) return refused;
         if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM authenticators WHERE user_id = @UserId", new { actor.UserId }, transaction) == 0) return isOff;
         var codes = await ReplaceCodesAsync(transaction, actor.UserId!.Value);
-        await TellAsync(transaction, actor, Did.RecoveryCodes, "The recovery codes were renewed", "Recovery codes from before work no more.");
+        await NotifyAsync(transaction, actor, AuditAction.RecoveryCodes, "The recovery codes were renewed", "Recovery codes from before work no more.");
         return codes;
     });
 
@@ -158,7 +158,7 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
 
     private static string Digits(string code) => code.Length <= 64 ? new string([.. code.Where(c => !char.IsWhiteSpace(c))]) is var text && text.All(char.IsAsciiDigit) ? text : "" : "";
 
-    private async Task TellAsync(DbTransaction transaction, Actor actor, string action, string what, string then)
+    private async Task NotifyAsync(DbTransaction transaction, Actor actor, string action, string what, string then)
     {
         await ActivityLog.WriteAsync(transaction, clock, actor, action, null, actor.UserId!.Value.ToString());
         await SignInMails.ChangedAsync(mails, transaction, actor, what, then, publicAddress, clock);

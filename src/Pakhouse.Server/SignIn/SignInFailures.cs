@@ -39,7 +39,7 @@ public sealed class SignInFailures(Database database, TimeProvider clock)
         if (user is not null || isKnown && failed == 1)
         {
             var nobody = new Actor(Credential.Session, null, NameSet.Empty, Address: address);
-            await ActivityLog.WriteAsync(transaction, clock, nobody, Did.LoginFailed, null, user?.Id.ToString() ?? "", user?.Id, method);
+            await ActivityLog.WriteAsync(transaction, clock, nobody, AuditAction.LoginFailed, null, user?.Id.ToString() ?? "", user?.Id, method);
         }
 
         return true;

@@ -27,7 +27,7 @@ internal static class SignInMails
         $"Pakhouse: a sign-in from a new place",
         $"""
         Somebody signed in to your account on {at}, by {method}, from the address {address}.
-        You have not signed in from that network in the last {SessionTable.LifetimeMax.Days} days.
+        You have not signed in from that network in the last {SessionStore.LifetimeMax.Days} days.
 
         If it was you, do nothing. If it was not you: end the session and look through your ways to sign in at
         {MailText.Link(publicAddress, "/account")}

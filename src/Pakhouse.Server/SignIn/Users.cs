@@ -52,7 +52,7 @@ public sealed class Users(
             INSERT INTO users (id, email, email_normalized, name, password_hash, security_stamp, created_at)
             VALUES (@Id, @Email, @normalized, @Name, @hash, @SecurityStamp, @at)
             """, new { user.Id, user.Email, normalized, user.Name, hash = hasher.HashPassword(user, password), user.SecurityStamp, at = clock.GetUtcNow() }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.UserCreate, null, user.Id.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.UserCreate, null, user.Id.ToString());
         return user.Id;
     }
 
@@ -75,8 +75,8 @@ public sealed class Users(
             new { id, at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null, stamp = NewStamp() }, transaction);
         if (changed == 0) return notFound;
         await lifecycle.FollowAsync(transaction, actor, disabled ? KeyCause.UserDisabled : KeyCause.UserEnabled, KeySet.OfUser(id));
-        await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? Did.UserDisable : Did.UserEnable, null, id.ToString());
-        if (disabled) await makers.TellAsync(transaction, actor, id);
+        await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? AuditAction.UserDisable : AuditAction.UserEnable, null, id.ToString());
+        if (disabled) await makers.NotifyAsync(transaction, actor, id);
         if (before is not null && before.DisabledAt is not null != disabled)
         {
             var (by, now) = (await Doer.NameAsync(transaction, actor), clock.GetUtcNow());
@@ -109,7 +109,7 @@ public sealed class Users(
         // And what signed the person in: who is invited again one day comes as somebody new, with the same account of the provider.
         foreach (var table in (string[])["sessions", "authenticators", "recovery_codes", "passkeys", "provider_subjects", "password_resets"])
             await transaction.Connection!.ExecuteAsync($"DELETE FROM {table} WHERE user_id = @id", new { id }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.UserDelete, null, id.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.UserDelete, null, id.ToString());
         return true;
     });
 

@@ -93,7 +93,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     public async Task<Outcome<SigningKey>> RotateNowAsync(Actor actor)
     {
         if (Guard.Demand(actor, Permission.RotateSigningKeys) is { } refused) return refused;
-        var id = await database.WriteAloneAsync(transaction => ReplaceAllAsync(transaction, actor));
+        var id = await database.WriteExclusiveAsync(transaction => ReplaceAllAsync(transaction, actor));
         await LoadAsync();
         return ring.Single(key => key.Public.Id == id);
     }
@@ -126,7 +126,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     private async Task DestroyAsync(DbTransaction transaction, Actor actor, string id, string why)
     {
         await transaction.Connection!.ExecuteAsync("DELETE FROM signing_keys WHERE id = @id", new { id }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.SigningKeyDelete, null, id, detail: why);
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.SigningKeyDelete, null, id, detail: why);
     }
 
     /// <summary>
@@ -139,7 +139,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
         var rows = await LoadAsync(); // a process that cannot read what is there must not add to it
         if (IsSuccessorDue(rows, now) || rows.Any(row => IsDead(row, rows, now)))
         {
-            await database.WriteAloneAsync(async transaction =>
+            await database.WriteExclusiveAsync(async transaction =>
             {
                 // Read again: of two processes that saw the same, one is first.
                 var newest = await ReadRowsAsync(transaction.Connection!, transaction);
@@ -221,7 +221,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
             CryptographicOperations.ZeroMemory(plain);
         }
 
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.SigningKeyCreate, null, id);
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.SigningKeyCreate, null, id);
         return id;
     }
 

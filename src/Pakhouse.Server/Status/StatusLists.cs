@@ -40,8 +40,8 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
     private const int LifetimeInTtls = 4;
 
     private readonly JsonWebTokenHandler handler = new() { SetDefaultTimesOnTokenCreation = false };
-    private readonly Lock turn = new();
-    private readonly List<OneList> lists = [];
+    private readonly Lock gate = new();
+    private readonly List<StatusList> lists = [];
     private Task? running, waiting;
     private long version; // of the newest change read
     private long floor; // no list says less: a restored database numbers every list above all that verifiers have seen
@@ -57,7 +57,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
     /// <summary>Entries of keys that a restored database does not know.</summary>
     private readonly record struct Gap(long First, long Last, long Version);
 
-    private sealed class OneList
+    private sealed class StatusList
     {
         public byte[] Entries { get; } = new byte[EntriesPerList / EntriesPerByte];
         public long Version { get; set; }
@@ -72,7 +72,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
     {
         get
         {
-            lock (turn) return lists.Count;
+            lock (gate) return lists.Count;
         }
     }
 
@@ -92,7 +92,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
     public async ValueTask<SignedStatusList?> GetAsync(int number)
     {
         await RefreshAsync();
-        lock (turn)
+        lock (gate)
         {
             if (number < 0 || number >= lists.Count) return null;
             var list = lists[number];
@@ -112,10 +112,10 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
     /// </summary>
     public Task RefreshAsync()
     {
-        lock (turn)
+        lock (gate)
         {
             if (waiting is not null) return waiting;
-            if (running is null or { IsCompleted: true }) return running = LookAsync();
+            if (running is null or { IsCompleted: true }) return running = PollAsync();
             return waiting = LookAfterAsync(running);
         }
     }
@@ -124,16 +124,16 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
     {
         await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding);
         Task look;
-        lock (turn)
+        lock (gate)
         {
             (running, waiting) = (waiting, null); // from here on this look has begun: who comes now takes the next
-            look = LookAsync();
+            look = PollAsync();
         }
 
         await look;
     }
 
-    private async Task LookAsync()
+    private async Task PollAsync()
     {
         await Task.Yield(); // not under the lock of the caller
         var (newest, lastIndex) = await counters.SingleAsync(row => (row.GetInt64(0), row.GetInt64(1)));
@@ -141,7 +141,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
         if (newest < version) throw new UnfitException("The database is older than the status lists that were signed for it.");
         var changes = newest == version ? [] : await ReadChangesAsync(version);
         var gaps = newest == version ? [] : await ReadGapsAsync(version);
-        lock (turn)
+        lock (gate)
         {
             foreach (var gap in gaps) floor = Math.Max(floor, gap.Version);
             AddLists(lastIndex);
@@ -175,7 +175,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
 
     private void AddLists(long lastIndex)
     {
-        while (lastIndex >= 0 && lists.Count <= lastIndex / EntriesPerList) lists.Add(new OneList { Version = floor });
+        while (lastIndex >= 0 && lists.Count <= lastIndex / EntriesPerList) lists.Add(new StatusList { Version = floor });
     }
 
     /// <summary>Every list is numbered anew, whether it has entries of the gap or not: each was seen with another number.</summary>
@@ -196,7 +196,7 @@ public sealed class StatusLists(Database database, SigningKeys signingKeys, Pakh
         (list.Version, list.Compressed, list.Signed) = (Math.Max(list.Version, change.Version), null, null);
     }
 
-    private SignedStatusList Sign(OneList list, int number, SigningKey key, DateTimeOffset now, long window)
+    private SignedStatusList Sign(StatusList list, int number, SigningKey key, DateTimeOffset now, long window)
     {
         var issuer = publicAddress.Value;
         list.Compressed ??= Compress(list.Entries);

@@ -14,12 +14,12 @@ namespace Pakhouse.Server;
 /// <para>Bounds: so many streams in all and for one address; a listener that falls behind by <see cref="BehindMax"/> changes is cut off and comes back with
 /// <c>Last-Event-ID</c>; one that reads nothing is cut off by the server's least data rate.</para>
 /// </summary>
-public sealed class StatusStreams : Recurring
+public sealed class StatusStreams : PeriodicJob
 {
     public static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(1);
 
     /// <summary>A word now and then shows both sides that the other is there. Counted in looks.</summary>
-    private const int LooksBetweenSigns = 15;
+    private const int PollsPerHeartbeat = 15;
 
     public const int ListenersMax = 1000;
     public const int ListenersPerAddressMax = 50;
@@ -28,7 +28,7 @@ public sealed class StatusStreams : Recurring
     private readonly StatusLists lists;
     private readonly CancellationToken stopping;
     private readonly ConcurrentDictionary<Listener, bool> listeners = new();
-    private readonly Lock turn = new();
+    private readonly Lock gate = new();
     private int looks;
 
     public StatusStreams(StatusLists lists, IHostApplicationLifetime lifetime, TimeProvider clock, ILogger<StatusStreams> log) : base(LookInterval, clock, log)
@@ -66,7 +66,7 @@ public sealed class StatusStreams : Recurring
 
         public void End() => waiting.Writer.TryComplete();
 
-        public void GiveSign() => waiting.Writer.TryWrite(null);
+        public void SendHeartbeat() => waiting.Writer.TryWrite(null);
     }
 
     public override async Task StartAsync(CancellationToken cancellationToken)
@@ -79,15 +79,15 @@ public sealed class StatusStreams : Recurring
     {
         if (listeners.IsEmpty) return;
         await lists.RefreshAsync();
-        if (++looks % LooksBetweenSigns != 0) return;
-        foreach (var listener in listeners.Keys) listener.GiveSign();
+        if (++looks % PollsPerHeartbeat != 0) return;
+        foreach (var listener in listeners.Keys) listener.SendHeartbeat();
     }
 
     /// <summary>Answers with a stream that ends when the listener goes, falls behind, or the server stops.</summary>
     public async Task WriteAsync(HttpContext context, int number)
     {
         var listener = new Listener(number, context.Connection.RemoteIpAddress);
-        lock (turn)
+        lock (gate)
         {
             if (listeners.Count < ListenersMax && listeners.Keys.Count(other => Equals(other.Address, listener.Address)) < ListenersPerAddressMax) listeners[listener] = true;
         }

@@ -26,7 +26,7 @@ public abstract class Database : IAsyncDisposable
     static Database() => ColumnTypes.Register();
 
     /// <summary>Where it is, for people; without a password.</summary>
-    public abstract string Place { get; }
+    public abstract string DisplayName { get; }
 
     /// <summary>Where Data Protection keeps its keys: beside the database, and as widely shared as it.</summary>
     public abstract ProtectionKeyStore ProtectionKeys { get; }
@@ -68,7 +68,7 @@ public abstract class Database : IAsyncDisposable
     public Task<T> WriteAsync<T>(Func<DbTransaction, Task<T>> change) => ToldAsync(() => WriteOwnAsync(change));
 
     /// <summary>As <see cref="WriteAsync{T}"/>, and no two of these run at the same time, in whatever process: for work that one does for all.</summary>
-    public Task<T> WriteAloneAsync<T>(Func<DbTransaction, Task<T>> change) => ToldAsync(() => WriteOwnAloneAsync(change));
+    public Task<T> WriteExclusiveAsync<T>(Func<DbTransaction, Task<T>> change) => ToldAsync(() => WriteOwnAloneAsync(change));
 
     /// <summary>Runs reads of one unchanging view, beside whoever writes.</summary>
     public Task<T> SnapshotAsync<T>(Func<DbTransaction, Task<T>> read) => ToldAsync(() => SnapshotOwnAsync(read));
@@ -94,7 +94,7 @@ public abstract class Database : IAsyncDisposable
     /// <param name="keptMax">Connections for it at most; the database may spare fewer.</param>
     public PreparedRead PrepareRead(string sql, int keptMax, params string[] parameters)
     {
-        var read = MakeRead(sql, Math.Min(keptMax, SpareConnections), parameters);
+        var read = MakeRead(sql, Math.Min(keptMax, PreparedConnectionsMax), parameters);
         preparedReads.Add(read);
         return read;
     }
@@ -106,14 +106,14 @@ public abstract class Database : IAsyncDisposable
     }
 
     /// <summary>Whether the exception means "the database cannot be reached or used now", to be answered 503 and not 500.</summary>
-    public static bool IsOutOfReach(Exception exception) =>
-        exception is DiskFullException || SqliteDatabase.IsItsAbsence(exception) || PostgresDatabase.IsItsAbsence(exception);
+    public static bool IsUnavailable(Exception exception) =>
+        exception is DiskFullException || SqliteDatabase.IsUnavailableFault(exception) || PostgresDatabase.IsUnavailableFault(exception);
 
     /// <summary>Whether it is a text that this database cannot hold, as one with NUL: the caller's fault. The doors refuse what they know of; this is for what they do not.</summary>
     public static bool IsUnstorableText(Exception exception) => exception is PostgresException { SqlState: "22021" or "22P05" }; // character_not_in_repertoire, untranslatable_character
 
     /// <summary>Rows of one INSERT where many are written: few where each parameter is looked up by its name, many where each statement is a trip to a server.</summary>
-    public abstract int RowsInStatement { get; }
+    public abstract int InsertBatchRows { get; }
 
     protected abstract Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change);
 
@@ -122,7 +122,7 @@ public abstract class Database : IAsyncDisposable
     protected abstract Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read);
 
     /// <summary>How many connections prepared reads may keep, so that changes and pages find one however many exchanges there are.</summary>
-    protected abstract int SpareConnections { get; }
+    protected abstract int PreparedConnectionsMax { get; }
 
     protected abstract PreparedRead MakeRead(string sql, int keptMax, string[] parameters);
 
@@ -138,7 +138,7 @@ public abstract class Database : IAsyncDisposable
             Outages?.End();
             return result;
         }
-        catch (Exception e) when (IsOutOfReach(e))
+        catch (Exception e) when (IsUnavailable(e))
         {
             Outages?.Tell(e, isWhole: e is not DiskFullException);
             throw;

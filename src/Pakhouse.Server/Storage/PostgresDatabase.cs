@@ -13,7 +13,7 @@ namespace Pakhouse.Server;
 /// </summary>
 public sealed class PostgresDatabase : Database
 {
-    /// <summary>Number of the advisory lock behind <see cref="Database.WriteAloneAsync{T}"/> and migrations. Arbitrary, and ours.</summary>
+    /// <summary>Number of the advisory lock behind <see cref="Database.WriteExclusiveAsync{T}"/> and migrations. Arbitrary, and ours.</summary>
     private const long LockNumber = 0x50616B686F757365; // "Pakhouse"
 
     /// <summary>A change that others keep getting in the way of is given up after this long.</summary>
@@ -39,7 +39,7 @@ public sealed class PostgresDatabase : Database
             : builder.Build();
     }
 
-    public override string Place => $"PostgreSQL {settings.Host}, database {settings.Database}";
+    public override string DisplayName => $"PostgreSQL {settings.Host}, database {settings.Database}";
 
     public override ProtectionKeyStore ProtectionKeys { get; }
 
@@ -53,9 +53,9 @@ public sealed class PostgresDatabase : Database
                 using var connection = source.OpenConnection();
                 return connection.ExecuteScalar<bool>("SELECT to_regclass('schemaversions') IS NOT NULL");
             }
-            catch (Exception e) when (IsItsAbsence(e) || e is PostgresException)
+            catch (Exception e) when (IsUnavailableFault(e) || e is PostgresException)
             {
-                throw new StartupException($"{Place} cannot be used: {Words(e)}", e);
+                throw new StartupException($"{DisplayName} cannot be used: {Describe(e)}", e);
             }
         }
     }
@@ -73,9 +73,9 @@ public sealed class PostgresDatabase : Database
             gate.Execute("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction, commandTimeout: 120);
             Migrations.Apply("postgres", PostgresqlExtensions.PostgresqlDatabase(new PostgresqlConnectionManager(source), "public"));
         }
-        catch (Exception e) when (IsItsAbsence(e) || e is PostgresException)
+        catch (Exception e) when (IsUnavailableFault(e) || e is PostgresException)
         {
-            throw new StartupException($"{Place} cannot be used: {Words(e)}", e);
+            throw new StartupException($"{DisplayName} cannot be used: {Describe(e)}", e);
         }
     }
 
@@ -131,7 +131,7 @@ public sealed class PostgresDatabase : Database
         await source.DisposeAsync();
     }
 
-    internal static bool IsItsAbsence(Exception exception) => exception switch
+    internal static bool IsUnavailableFault(Exception exception) => exception switch
     {
         PostgresException e => e.SqlState[..2] is "08" or "53" or "57" or "58" // connection, resources, operator's intervention, its system
             || e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.ReadOnlySqlTransaction
@@ -141,10 +141,10 @@ public sealed class PostgresDatabase : Database
         _ => false,
     };
 
-    public override int RowsInStatement => 50;
+    public override int InsertBatchRows => 50;
 
     /// <summary>Half of the pool.</summary>
-    protected override int SpareConnections => Math.Max(1, settings.MaxPoolSize / 2);
+    protected override int PreparedConnectionsMax => Math.Max(1, settings.MaxPoolSize / 2);
 
     protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) => new(OpenAsync, sql, parameters, keptMax, isPrepared);
 
@@ -173,7 +173,7 @@ public sealed class PostgresDatabase : Database
             }
             catch (Exception e) when (IsNotThereYet(e) && TimeProvider.System.GetElapsedTime(start) < startMax)
             {
-                if (!isTold) Console.Error.WriteLine($"pakhouse: {Place} is not there yet ({Words(e)}); waiting up to {startMax.TotalSeconds:0} seconds for it.");
+                if (!isTold) Console.Error.WriteLine($"pakhouse: {DisplayName} is not there yet ({Describe(e)}); waiting up to {startMax.TotalSeconds:0} seconds for it.");
                 Task.Delay(TimeSpan.FromMilliseconds(500)).GetAwaiter().GetResult();
             }
         }
@@ -190,7 +190,7 @@ public sealed class PostgresDatabase : Database
     };
 
     /// <summary>The server's words. Npgsql's own messages name hosts and never a password.</summary>
-    private static string Words(Exception e) => e is PostgresException { SqlState: PostgresErrorCodes.InsufficientPrivilege } refused
+    private static string Describe(Exception e) => e is PostgresException { SqlState: PostgresErrorCodes.InsufficientPrivilege } refused
         ? $"{refused.MessageText}. Run the command migrate with a role that may change the schema; the serving role then needs no such right."
         : e.InnerException is { } inner and not PostgresException ? $"{e.Message} ({inner.Message})" : e.Message;
 }

@@ -32,7 +32,7 @@ public sealed class PreparedRead(Func<Task<DbConnection>> open, string sql, stri
                 {
                     return await ReadAsync(command, row, values);
                 }
-                catch (DbException e) when (Database.IsOutOfReach(e) && e.InnerException is not TimeoutException)
+                catch (DbException e) when (Database.IsUnavailable(e) && e.InnerException is not TimeoutException)
                 {
                     // It was kept while the database restarted or moved, as were the others. This is a read: once more, on a new connection.
                     // Not after a timeout: the caller has waited enough.

@@ -44,7 +44,7 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
     {
         var keys = inner.GetAllKeys();
         var faults = string.Join(" ", store.Faults.Select(fault => $"{fault.Key}: {fault.Value}"));
-        if (faults.Length > 0 && Interlocked.Exchange(ref told, faults) != faults) LogLeftOut(store.Place, faults);
+        if (faults.Length > 0 && Interlocked.Exchange(ref told, faults) != faults) LogLeftOut(store.DisplayName, faults);
         return keys;
     }
 
@@ -54,13 +54,13 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
         {
             return inner.CreateNewKey(activationDate, expirationDate);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or DbException || Database.IsOutOfReach(e))
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or DbException || Database.IsUnavailable(e))
         {
             var reason = e.Message.ReplaceLineEndings(" ");
             // Not a new one in memory: what it encrypted, signing keys among it, could not be read after a restart.
             var usable = GetAllKeys().Where(key => !key.IsRevoked && key.ActivationDate <= activationDate && IsReadable(key)).MaxBy(key => key.ExpirationDate)
-                ?? throw new StartupException($"A Data Protection key is needed, and none can be stored in {store.Place}: {reason}", e);
-            LogNotRenewed(store.Place, reason, usable.KeyId, usable.ExpirationDate);
+                ?? throw new StartupException($"A Data Protection key is needed, and none can be stored in {store.DisplayName}: {reason}", e);
+            LogNotRenewed(store.DisplayName, reason, usable.KeyId, usable.ExpirationDate);
             return usable;
         }
     }
@@ -86,8 +86,8 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
 
         var fault = store.Faults.FirstOrDefault(fault => fault.Key.Contains(id.ToString(), StringComparison.OrdinalIgnoreCase));
         return fault.Key is not null
-            ? $"Its Data Protection key is in {store.Place} and cannot be read: {fault.Key}: {fault.Value}"
-            : $"Its Data Protection key {id} is missing in {store.Place}. Restore the Data Protection keys from the back-up of the same day as the database.";
+            ? $"Its Data Protection key is in {store.DisplayName} and cannot be read: {fault.Key}: {fault.Value}"
+            : $"Its Data Protection key {id} is missing in {store.DisplayName}. Restore the Data Protection keys from the back-up of the same day as the database.";
     }
 
     private static bool IsReadable(IKey key)

@@ -15,7 +15,7 @@ public abstract class ProtectionKeyStore : IXmlRepository
     private volatile IReadOnlyDictionary<string, string> faults = new Dictionary<string, string>(StringComparer.Ordinal);
 
     /// <summary>Where the keys are, for people.</summary>
-    public abstract string Place { get; }
+    public abstract string DisplayName { get; }
 
     /// <summary>What was left out at the last reading, and why.</summary>
     public IReadOnlyDictionary<string, string> Faults => faults;
@@ -36,7 +36,7 @@ public abstract class ProtectionKeyStore : IXmlRepository
             catch (Exception e) when (e is XmlException or IOException or UnauthorizedAccessException)
             {
                 if (name.StartsWith("revocation", StringComparison.OrdinalIgnoreCase))
-                    throw new StartupException($"The revocation of Data Protection keys {name} in {Place} cannot be read: {e.Message} Without it, revoked keys would be good again.", e);
+                    throw new StartupException($"The revocation of Data Protection keys {name} in {DisplayName} cannot be read: {e.Message} Without it, revoked keys would be good again.", e);
                 found[name] = e.Message;
             }
         }
@@ -57,7 +57,7 @@ public abstract class ProtectionKeyStore : IXmlRepository
 /// <summary>A file for each key (mode 0600), in the data folder. For SQLite.</summary>
 public sealed class ProtectionKeyFiles(string folder) : ProtectionKeyStore
 {
-    public override string Place => folder;
+    public override string DisplayName => folder;
 
     public override void StoreElement(XElement element, string friendlyName)
     {
@@ -86,7 +86,7 @@ public sealed class ProtectionKeyFiles(string folder) : ProtectionKeyStore
 /// </summary>
 public sealed class SharedProtectionKeys(Database database) : ProtectionKeyStore
 {
-    public override string Place => "the table data_protection_keys";
+    public override string DisplayName => "the table data_protection_keys";
 
     public override void StoreElement(XElement element, string friendlyName) =>
         database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(

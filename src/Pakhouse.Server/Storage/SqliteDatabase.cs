@@ -42,7 +42,7 @@ public sealed class SqliteDatabase : Database
 
     public string FilePath { get; }
 
-    public override string Place => FilePath;
+    public override string DisplayName => FilePath;
 
     public override ProtectionKeyStore ProtectionKeys { get; }
 
@@ -170,7 +170,7 @@ public sealed class SqliteDatabase : Database
         }
     }
 
-    internal static bool IsItsAbsence(Exception exception) => exception is SqliteException
+    internal static bool IsUnavailableFault(Exception exception) => exception is SqliteException
     {
         // PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB: the file, not our statement.
         SqliteErrorCode: 3 or 5 or 6 or 8 or 10 or 11 or 13 or 14 or 15 or 26,
@@ -193,9 +193,9 @@ public sealed class SqliteDatabase : Database
         }
     }
 
-    public override int RowsInStatement => 4;
+    public override int InsertBatchRows => 4;
 
-    protected override int SpareConnections => 64;
+    protected override int PreparedConnectionsMax => 64;
 
     protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) => new(OpenAsync, sql, parameters, keptMax, isPrepared: true);
 

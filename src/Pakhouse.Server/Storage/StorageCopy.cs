@@ -63,7 +63,7 @@ public static class StorageCopy
             var copied = await to.WriteAsync<IReadOnlyList<Table>>(async target =>
             {
                 foreach (var (table, _) in tables)
-                    if (await CountAsync(target, table) > 0) throw new StartupException($"{to.Place} is not empty: it has rows in {table}. Copy into a database that no server has been started on. Nothing was changed.");
+                    if (await CountAsync(target, table) > 0) throw new StartupException($"{to.DisplayName} is not empty: it has rows in {table}. Copy into a database that no server has been started on. Nothing was changed.");
 
                 var done = new List<Table>();
                 foreach (var (table, orderBy) in tables) done.Add(await CopyAsync(source, target, table, orderBy, progress));

@@ -30,7 +30,7 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
     public async ValueTask<Outcome<(JsonWebToken Claims, TokenGrant Grant)>> ResumeTokenAsync(string token, IPAddress? address)
     {
         if (token.Length is 0 or > TokenLengthMax) return NotValid("no token, or too long");
-        if (KeyFormat.MayHoldKey(token)) return new Refusal(RefusalCode.InvalidToken, "Authorization: this is a key, and a token is needed. Exchange the key at /auth/v3/token and send what you get.", "a key where a token belongs");
+        if (KeyFormat.MightContainKey(token)) return new Refusal(RefusalCode.InvalidToken, "Authorization: this is a key, and a token is needed. Exchange the key at /auth/v3/token and send what you get.", "a key where a token belongs");
 
         if (!CompactToken.IsWellFormed(token, clock.GetUtcNow())) return NotValid("no signed token by its form");
         var keys = signingKeys.Published;
@@ -77,7 +77,7 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
         // The browser sends the cookie by itself, whoever made it send the request.
         if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method) && !await antiforgery.IsRequestValidAsync(context))
             return new Refusal(RefusalCode.InvalidRequest, "RequestVerificationToken: with a session, a change needs this header; GET /identity/v1/session gives its value.", "no antiforgery token");
-        return Sessions.Actor(context);
+        return SessionCookie.Actor(context);
     }
 
     private static Refusal NotValid(string reason) => new(RefusalCode.InvalidToken, "Authorization: the token is not valid here: it has expired, its key was ended, or it is another server's. Exchange the key again.", reason);
@@ -85,13 +85,13 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
 
 public static class CallerMiddleware
 {
-    /// <summary>Behind routing and the session: routes with <see cref="CallerNeeded"/> learn who calls, as the feature <see cref="Actor"/>.</summary>
+    /// <summary>Behind routing and the session: routes with <see cref="CallerRequired"/> learn who calls, as the feature <see cref="Actor"/>.</summary>
     public static void UseCallers(this WebApplication app)
     {
         var callers = app.Services.GetRequiredService<Callers>();
         app.Use(async (context, next) =>
         {
-            if (context.GetEndpoint()?.Metadata.GetMetadata<CallerNeeded>() is not null)
+            if (context.GetEndpoint()?.Metadata.GetMetadata<CallerRequired>() is not null)
             {
                 var caller = await callers.IdentifyAsync(context);
                 if (caller.Refusal is { } refusal)

@@ -10,7 +10,7 @@ namespace Pakhouse.Server;
 /// are. The same that decides an exchange decides here, on the same one read; nothing is cached.
 /// <para>Invariant: of what is not good the answer is <c>{"active":false}</c> and nothing else, whatever the reason.</para>
 /// </summary>
-public sealed partial class Introspection(Callers callers, KeyExchange exchange, KeyUse use, KeyRotation rotation, ResourceServers servers, ResourceServerLimit limit, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock, ILogger<Introspection> log)
+public sealed partial class Introspection(Callers callers, KeyExchange exchange, KeyUsage use, KeyRotation rotation, ResourceServers servers, ResourceServerLimit limit, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock, ILogger<Introspection> log)
 {
     /// <summary>A token is longer than what <see cref="SecretForm"/> expects of a value.</summary>
     private const int TokenLengthMax = 8 * 1024;
@@ -72,7 +72,7 @@ public sealed partial class Introspection(Callers callers, KeyExchange exchange,
         var outcome = await exchange.ProveAsync(key, address);
         if (outcome.Refusal is { } refusal)
         {
-            await rotation.NoteLateUseAsync(refusal, key, address, $"introspection by {caller}");
+            await rotation.RecordUseAfterEndAsync(refusal, key, address, $"introspection by {caller}");
             return Inactive(refusal);
         }
 

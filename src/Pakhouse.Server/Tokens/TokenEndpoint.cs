@@ -12,7 +12,7 @@ namespace Pakhouse.Server;
 /// of organizations. It owns names of fields, bounds and the shape of answers; <see cref="KeyExchange"/> decides. docs/protocol.md, "Exchange", is its contract.
 /// <para>Invariant: the key's bytes live in one buffer, which is wiped before the answer is complete, whatever the answer is.</para>
 /// </summary>
-public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken accessToken, KeyUse use, KeyRotation rotation, ExchangeLimit limit, TimeProvider clock, ILogger<TokenEndpoint> log)
+public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken accessToken, KeyUsage use, KeyRotation rotation, ExchangeLimit limit, TimeProvider clock, ILogger<TokenEndpoint> log)
 {
     private const string Current = "/auth/v3/token";
 
@@ -85,7 +85,7 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
 
         var (address, userAgent) = (context.Connection.RemoteIpAddress, context.Request.Headers.UserAgent);
         var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes, apiKeyName) { Address = address });
-        if (outcome.Refusal is { } refusal) await rotation.NoteLateUseAsync(refusal, key, address, userAgent);
+        if (outcome.Refusal is { } refusal) await rotation.RecordUseAfterEndAsync(refusal, key, address, userAgent);
         else use.Record(outcome.Value.KeyId, outcome.Value.OrganizationId, clock.GetUtcNow(), address, userAgent);
 
         return outcome;
@@ -131,15 +131,15 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
 
     /// <summary>For people who read the logs of their programs: what ends, when, and what to do.</summary>
     private static string Warning(TokenGrant grant, DateTimeOffset endsAt) => grant.IsReplaced
-        ? $"This key was rotated and stops on {When.Exact(endsAt)}: use the key that replaced it."
-        : grant.KeyExpiresAt == endsAt ? $"This key expires on {When.Exact(endsAt)}: rotate it or generate a new one before then."
-        : $"By the organization's policy this key stops on {When.Exact(endsAt)}: ask an owner of the organization.";
+        ? $"This key was rotated and stops on {TimeText.Exact(endsAt)}: use the key that replaced it."
+        : grant.KeyExpiresAt == endsAt ? $"This key expires on {TimeText.Exact(endsAt)}: rotate it or generate a new one before then."
+        : $"By the organization's policy this key stops on {TimeText.Exact(endsAt)}: ask an owner of the organization.";
 
     /// <summary>An address ends up in logs and histories: a key there is refused even when it is right, so that nobody gets used to it.</summary>
     private static bool HasKeyInQuery(QueryString query)
     {
         if (!query.HasValue) return false;
-        if (KeyFormat.MayHoldKey(query.Value!)) return true;
+        if (KeyFormat.MightContainKey(query.Value!)) return true;
         foreach (var pair in new Microsoft.AspNetCore.WebUtilities.QueryStringEnumerable(query.Value))
             if (ofPeople.Key.Concat(ofOrganizations.Key).Any(name => pair.DecodeName().Span.Equals(name, StringComparison.OrdinalIgnoreCase))) return true;
         return false;

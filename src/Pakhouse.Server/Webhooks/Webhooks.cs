@@ -74,8 +74,8 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
 
     public Task<Outcome<IReadOnlyList<Webhook>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<Webhook>>>(async connection =>
     {
-        var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ManageWebhooks, organizationId);
-        if (standpoint.Refusal is { } refused) return refused;
+        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ManageWebhooks, organizationId);
+        if (access.Refusal is { } refused) return refused;
         return (await connection.QueryAsync<Webhook>($"SELECT {Columns} FROM webhooks WHERE organization_id = @organizationId ORDER BY id", new { organizationId, now = clock.GetUtcNow() })).AsList();
     });
 
@@ -98,7 +98,7 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
             INSERT INTO webhooks (id, organization_id, url, events, secret, created_at, maker_id)
             VALUES (@id, @organizationId, @url, @events, @secret, @now, @UserId)
             """, new { id, organizationId, url, events, secret = secrets.Protect(secret), now = clock.GetUtcNow(), actor.UserId }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookCreate, organizationId, id.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookCreate, organizationId, id.ToString());
         return new WebhookWithSecret(id, WebhookSignature.Text(secret));
     });
 
@@ -117,7 +117,7 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
             """, new { id, organizationId, url, events, isEnabled = isEnabled ? 1L : 0L, now }, transaction);
         if (updated == 0) return await CountAsync(transaction, organizationId, id) == 0 ? noSuchWebhook : true; // written back as it was read
         if (!isEnabled) await WebhookSender.StopAsync(transaction, id);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookUpdate, organizationId, id.ToString(), detail: isEnabled ? null : "disabled");
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookUpdate, organizationId, id.ToString(), detail: isEnabled ? null : "disabled");
         return true;
     });
 
@@ -130,7 +130,7 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
             DELETE FROM webhook_messages WHERE webhook_id = @id;
             DELETE FROM webhooks WHERE id = @id;
             """, new { id }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookDelete, organizationId, id.ToString());
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookDelete, organizationId, id.ToString());
         return true;
     });
 
@@ -142,7 +142,7 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
             "UPDATE webhooks SET old_secret = secret, old_secret_until = @until, secret = @secret WHERE id = @id AND organization_id = @organizationId",
             new { id, organizationId, secret = secrets.Protect(secret), until = clock.GetUtcNow() + SecretOverlap }, transaction);
         if (updated == 0) return noSuchWebhook;
-        await ActivityLog.WriteAsync(transaction, clock, actor, Did.WebhookUpdate, organizationId, id.ToString(), detail: "secret");
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookUpdate, organizationId, id.ToString(), detail: "secret");
         return new WebhookWithSecret(id, WebhookSignature.Text(secret));
     });
 
@@ -174,8 +174,8 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
     public Task<Outcome<(IReadOnlyList<WebhookDelivery> Part, long Total)>> DeliveriesAsync(Actor actor, Guid organizationId, Guid id, int first, int count) =>
         database.ReadAsync<Outcome<(IReadOnlyList<WebhookDelivery>, long)>>(async connection =>
         {
-            var standpoint = await Guard.DemandAsync(connection, null, actor, Permission.ManageWebhooks, organizationId);
-            if (standpoint.Refusal is { } refused) return refused;
+            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ManageWebhooks, organizationId);
+            if (access.Refusal is { } refused) return refused;
             if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhooks WHERE id = @id AND organization_id = @organizationId", new { id, organizationId }) == 0) return noSuchWebhook;
             var part = await connection.QueryAsync<WebhookDelivery>(
                 """
@@ -192,8 +192,8 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
     private Task<Outcome<T>> ChangeAsync<T>(
         Actor actor, Permission permission, Guid organizationId, Func<DbTransaction, Task<Outcome<T>>> change) => database.ChangeAsync<T>(async transaction =>
     {
-        var standpoint = await Guard.DemandAsync(transaction, actor, permission, organizationId);
-        return standpoint.Refusal is { } refused ? refused : await change(transaction);
+        var access = await Guard.AuthorizeAsync(transaction, actor, permission, organizationId);
+        return access.Refusal is { } refused ? refused : await change(transaction);
     });
 
     private static Task<long> CountAsync(DbTransaction transaction, Guid organizationId, Guid id) =>

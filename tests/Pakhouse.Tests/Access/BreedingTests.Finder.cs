@@ -93,16 +93,16 @@ public partial class BreedingTests
         var people = new List<(string Name, Guid Id)> { ("friend", caller.User) };
         if (await server.Users.FindByEmailAsync(Bred) is { } bred) people.Add(("finder", bred.Id));
         foreach (var (name, id) in people)
-            foreach (var permission in Enum.GetValues<Permission>().Where(permission => Permissions.Of(permission).Standing == Standing.Role))
+            foreach (var permission in Enum.GetValues<Permission>().Where(permission => Permissions.Of(permission).Requirement == Requirement.Role))
                 foreach (var organization in (Guid[])[caller.Acme.Root, caller.Acme.Sub])
-                    if (!(await server.Get<Database>().ReadAsync(connection => Guard.DemandAsync(connection, null, Actor.Session(id), permission, organization))).IsRefused)
+                    if (!(await server.Get<Database>().ReadAsync(connection => Guard.AuthorizeAsync(connection, null, Actor.Session(id), permission, organization))).IsRefused)
                         left.Add($"{name} may {permission}");
         using var request = new HttpRequestMessage(HttpMethod.Get, "/identity/v1/organizations");
         request.Headers.TryAddWithoutValidation("Authorization", caller.Authorization);
         if ((await server.Http.SendAsync(request)).IsSuccessStatusCode) left.Add("the token opens the API");
 
         // What is left is membership with the platform's own roles; the page of the ended key takes all of it back.
-        var deeds = server.Get<KeyDeeds>();
+        var deeds = server.Get<KeyChanges>();
         var owner = Actor.Session(caller.Acme.Owner);
         foreach (var deed in (await deeds.ListAsync(owner, caller.Acme.Root, caller.KeyId)).Value.DistinctBy(deed => (deed.Undo, deed.PersonId, deed.OrganizationId)))
             if (deed.Undo == Undo.RemoveMember) await server.Members.RemoveAsync(owner, deed.OrganizationId, deed.PersonId!.Value);

@@ -205,7 +205,7 @@ public sealed class DoorsTests : IAsyncLifetime
         var path = "/" + MatrixTests.Constraint().Replace(endpoint.RoutePattern.RawText!, "}").Trim('/');
         var isPage = endpoint.Metadata.GetMetadata<PageActionDescriptor>() is not null;
         var isForSessions = isPage && endpoint.Metadata.GetMetadata<IAllowAnonymous>() is null;
-        var isForCallers = endpoint.Metadata.GetMetadata<CallerNeeded>() is not null;
+        var isForCallers = endpoint.Metadata.GetMetadata<CallerRequired>() is not null;
         IEnumerable<string> methods = isPage ? ["PAGE"] : endpoint.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods ?? ["ANY"];
         return methods.Where(method => method is not ("HEAD" or "OPTIONS")).Select(method => new Known($"{method} {path}", path, isForCallers, isForSessions));
     }).DistinctBy(known => known.Name);

@@ -261,7 +261,7 @@ public static partial class GrantsTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await KeyAsync(server, acme, isApiKey: false);
-            var (owner, deeds) = (Actor.Session(acme.Owner), server.Get<KeyDeeds>());
+            var (owner, deeds) = (Actor.Session(acme.Owner), server.Get<KeyChanges>());
             var member = await server.AddMemberAsync(acme.Root, "viewer");
             await server.Members.SetRolesAsync(key, acme.Root, member, NameSet.Of("builder"));
             await server.Members.AddAsync(key, acme.Sub, member, NameSet.Of("builder"));

@@ -138,7 +138,7 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         (string Name, string Value)[] values =
         [
             ("organizationId", $"{organization}"), ("userId", $"{callers[3].UserId}"), ("keyId", "0000000000000000"), ("realm", "acme"), ("id", $"{Guid.Empty}"), ("message", "none"), ("code", "none"),
-            ("act", "rename"), ("invitationId", $"{Guid.Empty}"), ("ticket", Uri.EscapeDataString(Server.Get<KeyTickets>().Issue(userId ?? Guid.Empty, organization))),
+            ("act", "rename"), ("invitationId", $"{Guid.Empty}"), ("ticket", Uri.EscapeDataString(Server.Get<IdempotencyTokens>().Issue(userId ?? Guid.Empty, organization))),
         ];
         string Fill(string text) => (row.Parameter is { } own ? values.Prepend(own) : values)
             .Aggregate(text, (filled, one) => filled.Replace($"{{{one.Name}}}", one.Value, StringComparison.Ordinal));
@@ -182,11 +182,11 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
 
         var roles = (direct ?? NameSet.Empty).Union(above ?? NameSet.Empty);
         var with = credential == 'S' ? Credential.Session : caller.IsService ? Credential.ApiKey : Credential.Key;
-        return row.Permissions.Select(Permissions.Of).Any(line => line.With.Contains(with) && line.Standing switch
+        return row.Permissions.Select(Permissions.Of).Any(line => line.With.Contains(with) && line.Requirement switch
         {
-            Standing.Member => true,
-            Standing.DirectMember => direct is not null,
-            Standing.Role => line.Roles.Any(roles.Contains),
+            Requirement.Member => true,
+            Requirement.DirectMember => direct is not null,
+            Requirement.Role => line.Roles.Any(roles.Contains),
             _ => throw new InvalidOperationException($"{row}: not a standing in an organization"),
         }) ? Verdict.Allowed : Verdict.Forbidden;
     }

@@ -240,7 +240,7 @@ public static class PoliciesTests
             for (var i = 0; i < 3; i++) await server.AddKeyAsync(member, acme.Sub);
             await SetAsync(server, acme.Owner, acme.Root, new() { LifetimeMaxDays = 30 }, server.Clock.GetUtcNow().AddDays(7), warn: true);
 
-            var detail = await server.ScalarAsync<string>($"SELECT detail FROM activity WHERE action = '{Did.PolicyUpdate}'");
+            var detail = await server.ScalarAsync<string>($"SELECT detail FROM activity WHERE action = '{AuditAction.PolicyUpdate}'");
             Assert.Equal("lifetimeMaxDays: - → 30 days; enforced from 2026-11-09T09:00:30Z", detail);
             Assert.Equal(1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
             var content = server.Get<Mails>().Open(await server.Get<Database>().ReadAsync(connection => connection.QuerySingleAsync<byte[]>("SELECT content FROM mails")));
@@ -337,7 +337,7 @@ public static class PoliciesTests
             await server.AddKeyAsync(acme.Owner, acme.Root);
             server.Clock.Advance(TimeSpan.FromDays(2));
             await server.ExchangeAsync(used);
-            await server.Get<KeyUse>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
 
             var change = new PolicyChange(new() { Holders = NameSet.Of("owner") }, null, false, "");
             var preview = (await server.Get<Policies>().PreviewAsync(Actor.Session(acme.Owner), acme.Root, change, 10)).Value;
@@ -353,7 +353,7 @@ public static class PoliciesTests
             var used = await server.AddKeyAsync(acme.Owner, acme.Root);
             await server.AddKeyAsync(acme.Owner, acme.Root); // never used: nobody knows from where it will be
             await server.ExchangeAsync(used, acme.Sub);
-            await server.Get<KeyUse>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
             foreach (var (organization, policy, rule) in new (Guid, Policy, PolicyRule)[]
             {
                 (acme.Root, new() { Networks = Networks("10.0.0.0/8") }, PolicyRule.Networks),

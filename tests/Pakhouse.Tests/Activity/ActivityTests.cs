@@ -27,7 +27,7 @@ public sealed class ActivityTests : IAsyncLifetime
         (await Feed.PageAsync(Actor.Session(user), organization, filter ?? new())).Value.Entries;
 
     /// <summary>As the sign-in writes it.</summary>
-    private Task<bool> SignInAsync(Guid user, string action = Did.Login, Guid? organization = null) => server.Get<Database>().WriteAsync(async transaction =>
+    private Task<bool> SignInAsync(Guid user, string action = AuditAction.Login, Guid? organization = null) => server.Get<Database>().WriteAsync(async transaction =>
     {
         await ActivityLog.WriteAsync(transaction, server.Clock, Actor.Session(user, IPAddress.Parse("192.0.2.7")), action, organization, user.ToString());
         return true;
@@ -48,8 +48,8 @@ public sealed class ActivityTests : IAsyncLifetime
             await given.server.ExecuteAsync($"UPDATE organizations SET deleted_at = 1 WHERE id = '{given.acme.Sub}'");
 
             var seen = await given.SeenByAsync(given.acme.Owner, given.acme.Root);
-            Assert.Contains(seen, row => row.Action == Did.OrganizationUpdate && row.OrganizationId == given.acme.Sub && row.OrganizationName == "Renamed");
-            Assert.Contains(seen, row => row.Action == Did.OrganizationCreate && row.OrganizationId == given.acme.Root);
+            Assert.Contains(seen, row => row.Action == AuditAction.OrganizationUpdate && row.OrganizationId == given.acme.Sub && row.OrganizationName == "Renamed");
+            Assert.Contains(seen, row => row.Action == AuditAction.OrganizationCreate && row.OrganizationId == given.acme.Root);
             var only = await given.SeenByAsync(given.acme.Owner, given.acme.Root, new() { OrganizationId = given.acme.Root });
             Assert.All(only, row => Assert.Equal(given.acme.Root, row.OrganizationId));
             Assert.NotEmpty(only);
@@ -79,7 +79,7 @@ public sealed class ActivityTests : IAsyncLifetime
 
             var page = (await given.Feed.PageAsync(Actor.Session(member), given.acme.Root, new())).Value;
             Assert.True(page.IsOwnOnly);
-            Assert.Equal([Did.MemberRoleUpdate, Did.KeyCreate, Did.MemberAssign], page.Entries.Select(row => row.Action));
+            Assert.Equal([AuditAction.MemberRoleUpdate, AuditAction.KeyCreate, AuditAction.MemberAssign], page.Entries.Select(row => row.Action));
             Assert.Null(page.Entries[0].Address);
             Assert.Equal("192.0.2.9", (await given.SeenByAsync(given.acme.Owner, given.acme.Root))[0].Address);
         }
@@ -102,18 +102,18 @@ public sealed class ActivityTests : IAsyncLifetime
             given.server.Clock.Advance(TimeSpan.FromMinutes(1));
             Assert.False((await given.server.Members.AddAsync(Actor.Operator, given.acme.Root, member, NameSet.Empty)).IsRefused);
             given.server.Clock.Advance(TimeSpan.FromMinutes(1));
-            await given.SignInAsync(member, Did.Logout);
-            await given.SignInAsync(member, Did.SwitchOrganization, elsewhere);
-            await given.SignInAsync(member, Did.SwitchOrganization, given.acme.Sub);
+            await given.SignInAsync(member, AuditAction.Logout);
+            await given.SignInAsync(member, AuditAction.SwitchOrganization, elsewhere);
+            await given.SignInAsync(member, AuditAction.SwitchOrganization, given.acme.Sub);
             given.server.Clock.Advance(TimeSpan.FromMinutes(1));
             Assert.False((await given.server.Members.RemoveAsync(Actor.Operator, given.acme.Root, member)).IsRefused);
             given.server.Clock.Advance(TimeSpan.FromMinutes(1));
             await given.SignInAsync(member); // after
 
             var seen = await given.SeenByAsync(given.acme.Owner, given.acme.Root, new() { IsAuth = true });
-            Assert.Equal([Did.Logout, Did.SwitchOrganization], seen.Where(row => row.ActorId == member).Select(row => row.Action).Order(StringComparer.Ordinal));
+            Assert.Equal([AuditAction.Logout, AuditAction.SwitchOrganization], seen.Where(row => row.ActorId == member).Select(row => row.Action).Order(StringComparer.Ordinal));
             Assert.All(seen, row => Assert.NotEqual(elsewhere, row.OrganizationId));
-            Assert.DoesNotContain(await given.SeenByAsync(given.acme.Owner, given.acme.Root), row => row.Action is Did.Login or Did.SwitchOrganization);
+            Assert.DoesNotContain(await given.SeenByAsync(given.acme.Owner, given.acme.Root), row => row.Action is AuditAction.Login or AuditAction.SwitchOrganization);
         }
     }
 
@@ -141,7 +141,7 @@ public sealed class ActivityTests : IAsyncLifetime
             Assert.Equal(2, (await ReadAsync("2026-12-01", "2026-12-01")).Count);
             Assert.Single(await ReadAsync("2026-12-02"));
             Assert.Empty(await ReadAsync("2026-12-03"));
-            Assert.DoesNotContain(await ReadAsync(to: "2026-11-30"), row => row.Action == Did.KeyCreate);
+            Assert.DoesNotContain(await ReadAsync(to: "2026-11-30"), row => row.Action == AuditAction.KeyCreate);
         }
 
         [Fact]
@@ -153,10 +153,10 @@ public sealed class ActivityTests : IAsyncLifetime
             await given.server.AddKeyAsync(given.acme.Owner, given.acme.Root);
             var email = (await given.server.Users.FindAsync(member))!.Email.ToUpperInvariant();
 
-            Assert.Equal([Did.KeyCreate, Did.MemberAssign], (await ReadAsync(person: email)).Select(row => row.Action));
-            Assert.Equal([Did.KeyCreate, Did.MemberAssign], (await ReadAsync(person: member.ToString())).Select(row => row.Action));
-            Assert.Single(await ReadAsync(person: email, action: Did.KeyCreate));
-            Assert.Equal(2, (await ReadAsync(action: Did.KeyCreate)).Count);
+            Assert.Equal([AuditAction.KeyCreate, AuditAction.MemberAssign], (await ReadAsync(person: email)).Select(row => row.Action));
+            Assert.Equal([AuditAction.KeyCreate, AuditAction.MemberAssign], (await ReadAsync(person: member.ToString())).Select(row => row.Action));
+            Assert.Single(await ReadAsync(person: email, action: AuditAction.KeyCreate));
+            Assert.Equal(2, (await ReadAsync(action: AuditAction.KeyCreate)).Count);
             Assert.Empty(await ReadAsync(person: "nobody@acme.example"));
         }
 
@@ -214,11 +214,11 @@ public sealed class ActivityTests : IAsyncLifetime
         public async Task Answer_holds_rows_and_the_id_that_leads_on()
         {
             var token = await TokenAsync(given.acme.Owner);
-            var answer = await GetAsync(Address($"?action={Uri.EscapeDataString(Did.KeyCreate)}&person={given.acme.Owner}&organization={given.acme.Root}"), token);
+            var answer = await GetAsync(Address($"?action={Uri.EscapeDataString(AuditAction.KeyCreate)}&person={given.acme.Owner}&organization={given.acme.Root}"), token);
             Assert.Equal(HttpStatusCode.OK, answer.Status);
             Assert.Equal("no-store", answer.Header("Cache-Control"));
             var row = Assert.Single(answer.Json.GetProperty("data").EnumerateArray().ToList());
-            Assert.Equal((Did.KeyCreate, given.acme.Owner.ToString(), "Acme"), (row.GetProperty("action").GetString(), row.GetProperty("actor").GetProperty("id").GetString(), row.GetProperty("organization").GetProperty("name").GetString()));
+            Assert.Equal((AuditAction.KeyCreate, given.acme.Owner.ToString(), "Acme"), (row.GetProperty("action").GetString(), row.GetProperty("actor").GetProperty("id").GetString(), row.GetProperty("organization").GetProperty("name").GetString()));
             Assert.Equal(JsonValueKind.Null, answer.Json.GetProperty("next").ValueKind);
         }
 
@@ -258,11 +258,11 @@ public sealed class ActivityTests : IAsyncLifetime
             const int rows = 20;
             await given.server.Get<Database>().WriteAsync(async transaction =>
             {
-                for (var i = 0; i < rows; i++) await ActivityLog.WriteAsync(transaction, given.server.Clock, Actor.Session(evil), Did.WebhookUpdate, given.acme.Root, "", detail: "-1+1");
+                for (var i = 0; i < rows; i++) await ActivityLog.WriteAsync(transaction, given.server.Clock, Actor.Session(evil), AuditAction.WebhookUpdate, given.acme.Root, "", detail: "-1+1");
                 return true;
             });
 
-            var answer = await GetAsync(Address($"?action={Uri.EscapeDataString(Did.WebhookUpdate)}", ".csv"), await TokenAsync(given.acme.Owner));
+            var answer = await GetAsync(Address($"?action={Uri.EscapeDataString(AuditAction.WebhookUpdate)}", ".csv"), await TokenAsync(given.acme.Owner));
             Assert.Equal("text/csv; charset=utf-8", answer.Header("Content-Type"));
             Assert.Contains("attachment", answer.Header("Content-Disposition"), StringComparison.Ordinal);
             var lines = answer.Body.Split("\r\n", StringSplitOptions.RemoveEmptyEntries);

@@ -37,10 +37,10 @@ public static class ExportTests
         private Task FillActivityAsync(int rows, string detail) => FillAsync(rows,
             $"""
             INSERT INTO activity (id, at, organization_id, action, target, detail)
-            SELECT CAST(10000000 + i AS TEXT) || '-0000-7000-8000-000000000000', 0, '{acme.Root}', '{Did.WebhookUpdate}', 'W' || i, '{detail}' FROM n
+            SELECT CAST(10000000 + i AS TEXT) || '-0000-7000-8000-000000000000', 0, '{acme.Root}', '{AuditAction.WebhookUpdate}', 'W' || i, '{detail}' FROM n
             """);
 
-        private string ActivityCsv => $"/identity/v1/organizations/{acme.Root}/activity.csv?action={Uri.EscapeDataString(Did.WebhookUpdate)}";
+        private string ActivityCsv => $"/identity/v1/organizations/{acme.Root}/activity.csv?action={Uri.EscapeDataString(AuditAction.WebhookUpdate)}";
 
         private Task<HttpResponseMessage> BeginAsync(string path, HttpMethod? method = null)
         {

@@ -64,7 +64,7 @@ public class RetentionTests
         var rotated = await server.AddKeyAsync(acme.Owner, acme.Root);
         var deleted = await server.AddKeyAsync(acme.Owner, acme.Root);
         var entry = StatusListTests.EntryOf(await server.ExchangeAsync(deleted));
-        await server.Get<KeyUse>().FlushAsync();
+        await server.Get<KeyUsage>().FlushAsync();
         await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(deleted));
         await server.ExecuteAsync($"UPDATE access_keys SET successor_id = '{TestServer.IdOf(living)}', overlap_ends_at = {server.Clock.GetUtcNow().ToUnixTimeMilliseconds()}, status = 1, status_version = 7 WHERE id = '{TestServer.IdOf(rotated)}'");
 

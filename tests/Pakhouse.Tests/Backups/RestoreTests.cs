@@ -79,7 +79,7 @@ public class RestoreTests
         Assert.Contains(report.Voided, table => table is { Table: "sessions", Rows: 1 });
         Assert.Contains(report.Voided, table => table is { Table: "invitations", Rows: 1 });
         Assert.Contains(report.Voided, table => table is { Table: "password_resets", Rows: 1 });
-        Assert.Null(await server.Get<SessionTable>().FindAsync(scene.Session));
+        Assert.Null(await server.Get<SessionStore>().FindAsync(scene.Session));
         var published = (await server.GetAsync("/.well-known/jwks.json")).Json.GetProperty("keys").EnumerateArray().Single().GetProperty("kid").GetString();
         Assert.Equal(report.SigningKeyId, published);
         Assert.NotEqual(scene.SigningKeyId, published);
@@ -242,7 +242,7 @@ public class RestoreTests
             var scene = new Scene { Clock = server.Clock, Source = server.Place, Target = await TestDatabase.CreateEmptyAsync(), Address = server.Address, Acme = acme };
             (scene.Kept, scene.EndedKey) = (await server.AddKeyAsync(acme.Owner, acme.Root), await server.AddKeyAsync(acme.Owner, acme.Root));
             (scene.KeptEntry, scene.EndedEntry) = (StatusListTests.EntryOf(await server.ExchangeAsync(scene.Kept)), StatusListTests.EntryOf(await server.ExchangeAsync(scene.EndedKey)));
-            scene.Session = (await server.Get<SessionTable>().BeginAsync((await server.Users.FindAsync(acme.Owner))!, SignInMethod.Password, IPAddress.Loopback, null))!;
+            scene.Session = (await server.Get<SessionStore>().BeginAsync((await server.Users.FindAsync(acme.Owner))!, SignInMethod.Password, IPAddress.Loopback, null))!;
             Assert.False((await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, "guest@acme.example", [new OrganizationRoles(acme.Root, NameSet.Empty)])).IsRefused);
             await server.Get<Passwords>().RequestResetAsync("person1@acme.example", null);
             scene.SigningKeyId = server.Get<SigningKeys>().Published.Single().Public.Id;

@@ -54,7 +54,7 @@ public sealed class OperatorLogTests
         {
             await Assert.ThrowsAsync<InvalidOperationException>(() => database.WriteAsync<bool>(async transaction =>
             {
-                await ActivityLog.WriteAsync(transaction, server.Clock, Actor.Operator, Did.UserCreate, null, "lost");
+                await ActivityLog.WriteAsync(transaction, server.Clock, Actor.Operator, AuditAction.UserCreate, null, "lost");
                 throw new InvalidOperationException("rolled back");
             }));
             await server.ExecuteAsync("UPDATE users SET name = name WHERE id = ''");
@@ -62,7 +62,7 @@ public sealed class OperatorLogTests
 
         await database.WriteAsync(async transaction =>
         {
-            await ActivityLog.WriteAsync(transaction, server.Clock, Actor.Operator, Did.UserCreate, null, "kept");
+            await ActivityLog.WriteAsync(transaction, server.Clock, Actor.Operator, AuditAction.UserCreate, null, "kept");
             return true;
         });
         Assert.StartsWith("User Create: kept", Assert.Single(Told(server)[before..]), StringComparison.Ordinal);
@@ -76,7 +76,7 @@ public sealed class OperatorLogTests
         await server.Get<Database>().WriteAsync(async transaction =>
         {
             for (var i = 0; i < 150; i++)
-                await ActivityLog.WriteAsync(transaction, server.Clock, Actor.Operator, Did.KeyRevoke, null, $"{i}");
+                await ActivityLog.WriteAsync(transaction, server.Clock, Actor.Operator, AuditAction.KeyRevoke, null, $"{i}");
             return true;
         });
         var told = Told(server)[before..];

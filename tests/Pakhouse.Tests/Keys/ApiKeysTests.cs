@@ -290,7 +290,7 @@ public static class ApiKeysTests
             var acme = await server.AddAcmeAsync();
             var wanted = Wanted();
             await AddAsync(server, acme.Owner, acme.Root, wanted);
-            Assert.Equal(Keys.UsedBefore, (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, wanted with { Name = "Other" })).Refusal);
+            Assert.Equal(Keys.DuplicateId, (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, wanted with { Name = "Other" })).Refusal);
         }
 
         [Fact]

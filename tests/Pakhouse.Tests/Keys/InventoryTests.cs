@@ -43,7 +43,7 @@ public static class InventoryTests
             var used = TestServer.IdOf(usedKey);
             server.Clock.Advance(TimeSpan.FromDays(100));
             await server.ExchangeAsync(usedKey);
-            await server.Get<KeyUse>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
             await server.Users.SetDisabledAsync(Actor.Operator, gone, true);
             await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, KeyAction.Suspend, [endless]);
             await PoliciesTests.SetAsync(server, acme.Owner, acme.Root, new() { Holders = NameSet.Of("owner") });
@@ -124,7 +124,7 @@ public static class InventoryTests
             var keys = new[] { await server.AddKeyAsync(holder, acme.Sub), await server.AddKeyAsync(holder, acme.Sub) };
             string[] ids = [.. keys.Select(TestServer.IdOf)];
 
-            foreach (var (action, status, did) in new[] { (KeyAction.Suspend, HttpStatusCode.Unauthorized, Did.KeySuspend), (KeyAction.Resume, HttpStatusCode.OK, Did.KeyResume), (KeyAction.Delete, HttpStatusCode.Unauthorized, Did.KeyRevoke) })
+            foreach (var (action, status, did) in new[] { (KeyAction.Suspend, HttpStatusCode.Unauthorized, AuditAction.KeySuspend), (KeyAction.Resume, HttpStatusCode.OK, AuditAction.KeyResume), (KeyAction.Delete, HttpStatusCode.Unauthorized, AuditAction.KeyRevoke) })
             {
                 Assert.Equal(ids, (await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, action, ids)).Value);
                 Assert.Empty((await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, action, ids)).Value); // done already

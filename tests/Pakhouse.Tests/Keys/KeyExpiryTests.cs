@@ -17,8 +17,8 @@ public static class KeyExpiryTests
             var subjects = new List<(int Day, string Subject)>();
             for (var day = 0; day <= 100; day++)
             {
-                await Task.WhenAll(Task.Run(first.Get<KeyExpiry>().RunAsync), Task.Run(second.Get<KeyExpiry>().RunAsync));
-                await first.Get<KeyExpiry>().RunAsync();
+                await Task.WhenAll(Task.Run(first.Get<KeyExpiryJob>().RunAsync), Task.Run(second.Get<KeyExpiryJob>().RunAsync));
+                await first.Get<KeyExpiryJob>().RunAsync();
                 var mails = await KeyRotationTests.MailsAsync(first);
                 subjects.AddRange(mails.Skip(subjects.Count).Select(mail => (day, mail.Subject)));
                 first.Clock.Advance(TimeSpan.FromDays(1));
@@ -41,7 +41,7 @@ public static class KeyExpiryTests
             await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(days));
             for (var halfDay = 0; halfDay <= 2 * days + 2; halfDay++)
             {
-                await server.Get<KeyExpiry>().RunAsync();
+                await server.Get<KeyExpiryJob>().RunAsync();
                 server.Clock.Advance(TimeSpan.FromHours(12));
             }
 
@@ -57,7 +57,7 @@ public static class KeyExpiryTests
             await first.StopAsync();
             first.Clock.Advance(TimeSpan.FromDays(85));
             await using var second = await TestServer.StartOnAsync(first.Place, first.Clock);
-            await second.Get<KeyExpiry>().RunAsync();
+            await second.Get<KeyExpiryJob>().RunAsync();
             Assert.Equal("Your key “Key 1” expires in 5 days", Assert.Single(await KeyRotationTests.MailsAsync(second)).Subject);
         }
 
@@ -75,13 +75,13 @@ public static class KeyExpiryTests
             server.Clock.Advance(TimeSpan.FromDays(52));
             await KeyRotationTests.RotateAsync(server, acme, replaced);
             server.Clock.Advance(TimeSpan.FromDays(1));
-            await server.Get<KeyExpiry>().RunAsync();
+            await server.Get<KeyExpiryJob>().RunAsync();
             Assert.Empty(await KeyRotationTests.MailsAsync(server));
 
             // Control: one that is none of these.
             await KeyAsync(acme.Owner);
             server.Clock.Advance(TimeSpan.FromDays(53));
-            await server.Get<KeyExpiry>().RunAsync();
+            await server.Get<KeyExpiryJob>().RunAsync();
             Assert.Equal(2, (await KeyRotationTests.MailsAsync(server)).Count); // and the successor of the first
 
             Task<string> KeyAsync(Guid user) => server.AddKeyAsync(user, acme.Root, TimeSpan.FromDays(60));
@@ -100,7 +100,7 @@ public static class KeyExpiryTests
                 SELECT 'copy' || (100000000000 + n), membership_id, name, hash, scopes, created_at, expires_at, 1000 + n FROM access_keys, numbers
                 """);
             server.Clock.Advance(TimeSpan.FromDays(53));
-            for (var run = 0; run < 3; run++) await server.Get<KeyExpiry>().RunAsync();
+            for (var run = 0; run < 3; run++) await server.Get<KeyExpiryJob>().RunAsync();
             Assert.Equal(451, await server.ScalarAsync<long>("SELECT COUNT(*) FROM key_expiry_notices"));
         }
     }

@@ -59,9 +59,9 @@ public static class KeyHistoryTests
             await using var server = await TestServer.StartAsync();
             var (acme, id) = await AKeyAsync(server);
             for (var round = 0; round < 3; round++)
-                await UseAsync(server, acme, id, [.. Enumerable.Range(0, KeyUse.NetworksMax).Select(i => $"10.{round}.{i}.1")]);
-            Assert.Equal(KeyUse.NetworksMax, (await ReadAsync(server, acme, id)).Networks.Count);
-            Assert.Equal(3 * KeyUse.NetworksMax, (await ReadAsync(server, acme, id)).Hours.Sum(hour => hour.Count));
+                await UseAsync(server, acme, id, [.. Enumerable.Range(0, KeyUsage.NetworksMax).Select(i => $"10.{round}.{i}.1")]);
+            Assert.Equal(KeyUsage.NetworksMax, (await ReadAsync(server, acme, id)).Networks.Count);
+            Assert.Equal(3 * KeyUsage.NetworksMax, (await ReadAsync(server, acme, id)).Hours.Sum(hour => hour.Count));
         }
 
         [Fact]
@@ -72,7 +72,7 @@ public static class KeyHistoryTests
             var (acme, id) = await AKeyAsync(first);
             Count(first, acme, id, "198.51.100.7");
             Count(second, acme, id, "198.51.100.9");
-            await Task.WhenAll(first.Get<KeyUse>().FlushAsync(), second.Get<KeyUse>().FlushAsync());
+            await Task.WhenAll(first.Get<KeyUsage>().FlushAsync(), second.Get<KeyUsage>().FlushAsync());
             var read = await ReadAsync(first, acme, id);
             Assert.Single(read.Networks);
             Assert.Equal(2, read.Hours.Single().Count);
@@ -116,7 +116,7 @@ public static class KeyHistoryTests
             server.Clock.Advance(TimeSpan.FromHours(1));
             await ExchangeFromAsync(server, key, "203.0.113.8", "build/1.1");
             await ExchangeFromAsync(server, key, "203.0.113.8", "build/1.1", acme.Sub);
-            await server.Get<KeyUse>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
 
             var read = await ReadAsync(server, acme, TestServer.IdOf(key));
             Assert.Equal([new UseHour(DateTimeOffset.Parse("2026-11-02T09:00:00Z"), 1), new UseHour(DateTimeOffset.Parse("2026-11-02T10:00:00Z"), 2)], read.Hours);
@@ -157,10 +157,10 @@ public static class KeyHistoryTests
             else server.Clock.Advance(TimeSpan.FromHours(1));
             for (var i = 0; i < 3; i++) Assert.Contains(end, (await server.ExchangeAsync(key)).Description, StringComparison.Ordinal);
             await server.ExchangeAsync(ForgedOf(key)); // right id, wrong secret: proves nothing, counts nothing
-            await server.Get<KeyUse>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
             server.Clock.Advance(TimeSpan.FromHours(1));
             await server.ExchangeAsync(key);
-            await server.Get<KeyUse>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
 
             var read = await ReadAsync(server, acme, TestServer.IdOf(key));
             Assert.Equal((4, "127.0.0.1", server.Clock.GetUtcNow(), server.Clock.GetUtcNow().AddHours(-1)), (read.AfterEnd!.Count, read.AfterEnd.Address, read.AfterEnd.LastAt, read.AfterEnd.FirstAt));
@@ -173,7 +173,7 @@ public static class KeyHistoryTests
         {
             await using var server = await TestServer.StartAsync();
             var (acme, id) = await AKeyAsync(server);
-            var use = server.Get<KeyUse>();
+            var use = server.Get<KeyUsage>();
             await server.BreakInsertsAsync("key_late_uses");
             use.RecordLate(id, server.Clock.GetUtcNow(), null, null);
             await Assert.ThrowsAnyAsync<System.Data.Common.DbException>(use.FlushAsync);
@@ -198,19 +198,19 @@ public static class KeyHistoryTests
             await UseAsync(server, acme, idle, "198.51.100.7");
             server.Clock.Advance(TimeSpan.FromHours(1));
             await UseAsync(server, acme, id, "198.51.100.7");
-            await server.Get<KeyHistoryEnd>().RunAsync();
+            await server.Get<KeyHistoryJob>().RunAsync();
             Assert.Equal(3, await server.ScalarAsync<long>("SELECT COUNT(*) FROM key_use_hours"));
 
             server.Clock.Advance(KeyHistory.Kept);
-            await server.Get<KeyHistoryEnd>().RunAsync();
-            await server.Get<KeyHistoryEnd>().RunAsync();
+            await server.Get<KeyHistoryJob>().RunAsync();
+            await server.Get<KeyHistoryJob>().RunAsync();
             Assert.Equal(2, await server.ScalarAsync<long>("SELECT COUNT(*) FROM key_use_hours")); // the newest of each
             Assert.Equal(start, (await ReadAsync(server, acme, idle)).Key.LastUsedAt);
             Assert.Empty((await ReadAsync(server, acme, idle)).Hours);
             Assert.Equal(2, await server.ScalarAsync<long>("SELECT COUNT(*) FROM key_networks"));
 
             server.Clock.Advance(TimeSpan.FromDays(1));
-            await server.Get<KeyHistoryEnd>().RunAsync();
+            await server.Get<KeyHistoryJob>().RunAsync();
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM key_networks"));
         }
     }
@@ -230,19 +230,19 @@ public static class KeyHistoryTests
 
     private static void Count(TestServer server, Acme acme, string keyId, params string[] addresses)
     {
-        foreach (var address in addresses) server.Get<KeyUse>().Record(keyId, acme.Root.ToString(), server.Clock.GetUtcNow(), IPAddress.Parse(address), "agent");
+        foreach (var address in addresses) server.Get<KeyUsage>().Record(keyId, acme.Root.ToString(), server.Clock.GetUtcNow(), IPAddress.Parse(address), "agent");
     }
 
     private static Task UseAsync(TestServer server, Acme acme, string keyId, params string[] addresses)
     {
         Count(server, acme, keyId, addresses);
-        return server.Get<KeyUse>().FlushAsync();
+        return server.Get<KeyUsage>().FlushAsync();
     }
 
     private static async Task<KeyRecord> ReadAsync(TestServer server, Acme acme, string keyId) => (await server.Get<KeyHistory>().ReadAsync(Actor.Session(acme.Owner), acme.Root, keyId)).Value;
 
     private static async Task<List<string>> ChipsAsync(TestServer server, Acme acme) =>
-        [.. (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.SelectMany(key => KeyChip.Of(key, server.Clock.GetUtcNow())).Select(chip => chip.Text)];
+        [.. (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.SelectMany(key => KeyBadge.Of(key, server.Clock.GetUtcNow())).Select(chip => chip.Text)];
 
     private static async Task ExchangeFromAsync(TestServer server, string key, string address, string userAgent, Guid? subOrganization = null)
     {

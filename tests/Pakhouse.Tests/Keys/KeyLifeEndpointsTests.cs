@@ -15,7 +15,7 @@ public class KeyLifeEndpointsTests
         var acme = await server.AddAcmeAsync();
         var key = await server.AddKeyAsync(acme.Owner, acme.Root);
         var token = (await server.ExchangeAsync(key)).Token;
-        await server.Get<KeyUse>().FlushAsync();
+        await server.Get<KeyUsage>().FlushAsync();
         var answer = await SendAsync(server, HttpMethod.Get, $"/identity/v1/organizations/{acme.Root}/personal-access-keys/{TestServer.IdOf(key)}/usage", token);
         Assert.Equal(HttpStatusCode.OK, answer.Status);
         Assert.Equal(1, answer.Json.GetProperty("hours")[0].GetProperty("count").GetInt64());

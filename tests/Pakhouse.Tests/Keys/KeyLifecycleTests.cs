@@ -39,7 +39,7 @@ public static partial class KeyLifecycleTests
             await s.RotateAsync(key, TimeSpan.FromHours(1));
             s.Server.Clock.Advance(TimeSpan.FromHours(2));
             await s.MarkAsync();
-            await s.Server.Get<OverlapEnds>().RunAsync();
+            await s.Server.Get<OverlapEndJob>().RunAsync();
             return key;
         }),
         ["overlap finished by the holder"] = new(KeyCause.OverlapEnded, Invalid, "PAT Rotate", "key.deleted", "rotation", Told.Nobody,
@@ -98,7 +98,7 @@ public static partial class KeyLifecycleTests
             var key = await s.KeyAsync(TimeSpan.FromDays(2));
             s.Server.Clock.Advance(TimeSpan.FromDays(2));
             await s.MarkAsync();
-            await s.Server.Get<KeyExpiry>().RunAsync();
+            await s.Server.Get<KeyExpiryJob>().RunAsync();
             return key;
         }),
         ["suspended"] = new(KeyCause.SuspendedByManager, Suspended, "PAT Suspend", "key.suspended", "manager", Told.Holder,
@@ -117,7 +117,7 @@ public static partial class KeyLifecycleTests
             var key = await s.KeyAsync();
             var successor = await s.RotateAsync(key, TimeSpan.FromHours(1));
             s.Server.Clock.Advance(TimeSpan.FromHours(2));
-            await s.Server.Get<OverlapEnds>().RunAsync();
+            await s.Server.Get<OverlapEndJob>().RunAsync();
             await s.MarkAsync();
             Assert.Equal(HttpStatusCode.Unauthorized, (await s.Server.ExchangeAsync(s.Secrets[key])).Status);
             return successor;
@@ -145,7 +145,7 @@ public static partial class KeyLifecycleTests
             await s.RotateApiAsync(key, TimeSpan.FromHours(1));
             s.Server.Clock.Advance(TimeSpan.FromHours(2));
             await s.MarkAsync();
-            await s.Server.Get<OverlapEnds>().RunAsync();
+            await s.Server.Get<OverlapEndJob>().RunAsync();
             return key;
         }),
         ["API key deleted"] = new(KeyCause.DeletedByManager, Invalid, "API Key Revoke", "key.deleted", "manager", Told.Nobody,
@@ -181,7 +181,7 @@ public static partial class KeyLifecycleTests
             var key = await s.ApiKeyAsync(TimeSpan.FromDays(2));
             s.Server.Clock.Advance(TimeSpan.FromDays(2));
             await s.MarkAsync();
-            await s.Server.Get<KeyExpiry>().RunAsync();
+            await s.Server.Get<KeyExpiryJob>().RunAsync();
             return key;
         }),
         ["API key suspended"] = new(KeyCause.SuspendedByManager, Suspended, "PAT Suspend", "key.suspended", "manager", Told.Nobody,
@@ -362,8 +362,8 @@ public static partial class KeyLifecycleTests
             var server = await TestServer.StartAsync();
             await server.Get<WebhookSender>().StopAsync(CancellationToken.None);
             await server.Get<MailSender>().StopAsync(CancellationToken.None);
-            await server.Get<OverlapEnds>().StopAsync(CancellationToken.None);
-            await server.Get<KeyExpiry>().StopAsync(CancellationToken.None);
+            await server.Get<OverlapEndJob>().StopAsync(CancellationToken.None);
+            await server.Get<KeyExpiryJob>().StopAsync(CancellationToken.None);
             await server.Get<ApiKeyNotices>().StopAsync(CancellationToken.None);
             var acme = await server.AddAcmeAsync();
             var holder = await server.AddMemberAsync(acme.Root);

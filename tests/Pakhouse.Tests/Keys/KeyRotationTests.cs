@@ -73,7 +73,7 @@ public static class KeyRotationTests
             var first = await server.AddKeyAsync(acme.Owner, acme.Root);
             Assert.Equal(Server.Keys.NoSuchKey, await RefusalAsync(first, other)); // somebody else's
             var second = await RotateAsync(server, acme, first);
-            Assert.Equal(Server.Keys.UsedBefore, await RefusalAsync(second, newId: TestServer.IdOf(first))); // the form, sent again
+            Assert.Equal(Server.Keys.DuplicateId, await RefusalAsync(second, newId: TestServer.IdOf(first))); // the form, sent again
             Assert.Equal("rotated before", (await RefusalAsync(first)).Reason);
             Assert.Equal("two overlaps at once", (await RefusalAsync(second)).Reason);
             Assert.False((await rotation.FinishAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(first))).IsRefused);
@@ -181,10 +181,10 @@ public static class KeyRotationTests
             var acme = await server.AddAcmeAsync();
             var old = await server.AddKeyAsync(acme.Owner, acme.Root);
             await RotateAsync(server, acme, old, TimeSpan.FromMinutes(10)); // shorter than a token of the day before
-            await server.Get<OverlapEnds>().RunAsync();
+            await server.Get<OverlapEndJob>().RunAsync();
             Assert.Equal(KeyStatus.Valid, await StatusAsync(server, old));
             server.Clock.Advance(TimeSpan.FromMinutes(10));
-            await server.Get<OverlapEnds>().RunAsync();
+            await server.Get<OverlapEndJob>().RunAsync();
             Assert.Equal(KeyStatus.Invalid, await StatusAsync(server, old));
         }
 
@@ -231,8 +231,8 @@ public static class KeyRotationTests
             Assert.Equal(new[] { TestServer.IdOf(old), TestServer.IdOf(key) }.Order(StringComparer.Ordinal).Select(id => (id, TestServer.IdOf(old), "127.0.0.1")), rows);
 
             var entries = (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value;
-            Assert.Contains(KeyChip.Of(entries.Single(one => one.Id == TestServer.IdOf(key)), server.Clock.GetUtcNow()), chip => chip.Text == "frozen");
-            await server.Get<KeyUse>().FlushAsync();
+            Assert.Contains(KeyBadge.Of(entries.Single(one => one.Id == TestServer.IdOf(key)), server.Clock.GetUtcNow()), chip => chip.Text == "frozen");
+            await server.Get<KeyUsage>().FlushAsync();
             Assert.Equal(5, (await ReadAsync(server, acme, old)).AfterEnd!.Count);
         }
 
@@ -278,7 +278,7 @@ public static class KeyRotationTests
             await server.ExchangeAsync(old);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
             var entry = (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.Single(one => one.Id == TestServer.IdOf(key));
-            Assert.DoesNotContain(KeyChip.Of(entry, server.Clock.GetUtcNow()), chip => chip.Text == "frozen");
+            Assert.DoesNotContain(KeyBadge.Of(entry, server.Clock.GetUtcNow()), chip => chip.Text == "frozen");
         }
 
         [Fact]
@@ -310,7 +310,7 @@ public static class KeyRotationTests
     {
         server.Clock.Advance(TimeSpan.FromMinutes(1));
         Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
-        await server.Get<KeyUse>().FlushAsync();
+        await server.Get<KeyUsage>().FlushAsync();
     }
 
     private static async Task<KeyRecord> ReadAsync(TestServer server, Acme acme, string key) => (await server.Get<KeyHistory>().ReadAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key))).Value;

@@ -118,8 +118,8 @@ public static class KeysTests
         [Fact]
         public void The_name_offered_is_the_first_number_that_is_free()
         {
-            Assert.Equal("Key 1", Server.Keys.OfferName([]));
-            Assert.Equal("Key 2", Server.Keys.OfferName([new KeyEntry { Name = "Key 1" }, new KeyEntry { Name = "Key 3" }]));
+            Assert.Equal("Key 1", Server.Keys.SuggestName([]));
+            Assert.Equal("Key 2", Server.Keys.SuggestName([new KeyEntry { Name = "Key 1" }, new KeyEntry { Name = "Key 3" }]));
         }
     }
 
@@ -208,10 +208,10 @@ public static class KeysTests
             string[] tables = ["key_use_hours", "activity"];
             foreach (var table in tables) await server.BreakInsertsAsync(table);
             for (var i = 0; i < 25; i++) Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key, i % 2 == 0 ? acme.Sub : null)).Status);
-            await Assert.ThrowsAnyAsync<DbException>(server.Get<KeyUse>().FlushAsync); // a write would have been found
+            await Assert.ThrowsAnyAsync<DbException>(server.Get<KeyUsage>().FlushAsync); // a write would have been found
 
             foreach (var table in tables) await server.MendInsertsAsync(table);
-            await server.Get<KeyUse>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
             var entry = (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.Single();
             Assert.Equal(server.Clock.GetUtcNow(), entry.LastUsedAt);
             Assert.Equal("127.0.0.1", entry.LastUsedAddress);
@@ -250,11 +250,11 @@ public static class KeysTests
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             await server.BreakInsertsAsync("key_use_hours");
             await server.ExchangeAsync(key);
-            await Assert.ThrowsAnyAsync<DbException>(server.Get<KeyUse>().FlushAsync);
+            await Assert.ThrowsAnyAsync<DbException>(server.Get<KeyUsage>().FlushAsync);
             await server.ExchangeAsync(key);
             await server.MendInsertsAsync("key_use_hours");
-            await server.Get<KeyUse>().FlushAsync();
-            await server.Get<KeyUse>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
             Assert.Equal(2, await CountAsync(server));
         }
 
@@ -265,8 +265,8 @@ public static class KeysTests
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             await server.ExchangeAsync(key);
-            server.Get<KeyUse>().Record(TestServer.IdOf(key), acme.Root.ToString(), server.Clock.GetUtcNow().AddHours(1), null, null);
-            await server.Get<KeyUse>().FlushAsync();
+            server.Get<KeyUsage>().Record(TestServer.IdOf(key), acme.Root.ToString(), server.Clock.GetUtcNow().AddHours(1), null, null);
+            await server.Get<KeyUsage>().FlushAsync();
             Assert.Equal(2, await server.Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM key_use_hours WHERE count = 1")));
         }
 
@@ -277,7 +277,7 @@ public static class KeysTests
             var acme = await server.AddAcmeAsync();
             var id = TestServer.IdOf(await server.AddKeyAsync(acme.Owner, acme.Root));
             var now = server.Clock.GetUtcNow();
-            var use = server.Get<KeyUse>();
+            var use = server.Get<KeyUsage>();
             foreach (var (seconds, address) in ((int, string)[])[(20, "198.51.100.7"), (0, "203.0.113.5"), (10, "198.51.100.9")])
                 use.Record(id, acme.Root.ToString(), now.AddSeconds(seconds), IPAddress.Parse(address), null);
             await use.FlushAsync();
@@ -291,7 +291,7 @@ public static class KeysTests
         public async Task A_long_user_agent_is_not_kept_until_the_flush()
         {
             await using var server = await TestServer.StartAsync();
-            var use = server.Get<KeyUse>();
+            var use = server.Get<KeyUsage>();
             var held = new List<string>();
             Assert.True(IsKept(Hold(held.Add))); // the control: what is held is found
             GC.KeepAlive(held);
@@ -322,7 +322,7 @@ public static class KeysTests
             using var request = new HttpRequestMessage(HttpMethod.Post, new Uri($"{server.Address}/auth/v3/token")) { Content = new FormUrlEncodedContent([new("pat", key)]) };
             request.Headers.TryAddWithoutValidation("User-Agent", $"curl {key}");
             using var response = await server.Http.SendAsync(request);
-            await server.Get<KeyUse>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
             Assert.Equal("(withheld: it held a key)", (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.Single().LastUsedUserAgent);
         }
 

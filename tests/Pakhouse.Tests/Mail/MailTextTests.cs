@@ -61,9 +61,9 @@ public static partial class MailTextTests
             Assert.Equal(["ApiKeyNotices.cs", "Invitations.cs", "SignInMails.cs", "WebhookSender.cs"], Named("new MailContent("));
             Assert.Equal(
                 [
-                    "KeyExpiry.Mail", "KeyMails.Changed", "KeyMails.Expired", "KeyMails.Frozen", "KeyMails.Leaked", "KeyMails.MembershipEnded",
+                    "KeyExpiryJob.Mail", "KeyMails.Changed", "KeyMails.Expired", "KeyMails.Frozen", "KeyMails.Leaked", "KeyMails.MembershipEnded",
                     "KeyMails.ToHolder", "KeyMails.ToOwners", "KeyNotices.Mail", "LostMails.Mail", "Mails.Open", "MemberMails.Disabled", "MemberMails.Enabled",
-                    "MemberMails.Removed", "MemberMails.RolesChanged", "PolicyWords.Warning", "SignInMails.NewPlace", "SignInMails.Reset", "SignInMails.Subject",
+                    "MemberMails.Removed", "MemberMails.RolesChanged", "PolicyText.Warning", "SignInMails.NewPlace", "SignInMails.Reset", "SignInMails.Subject",
                     "WebhookMakers.Mail",
                 ],
                 typeof(MailContent).Assembly.GetTypes()
@@ -113,7 +113,7 @@ public static partial class MailTextTests
             foreach (var isDisabled in (bool[])[true, false]) Assert.False((await server.Users.SetDisabledAsync(Actor.Operator, members[1], isDisabled)).IsRefused);
             await server.Get<Database>().WriteAsync(async transaction =>
             {
-                await server.Get<IMailLoss>().TellAsync(transaction, new LostMail("new@evil.example", invited.Id, server.Clock.GetUtcNow(), "why"));
+                await server.Get<IMailLoss>().NotifyAsync(transaction, new LostMail("new@evil.example", invited.Id, server.Clock.GetUtcNow(), "why"));
                 return true;
             });
 
@@ -131,7 +131,7 @@ public static partial class MailTextTests
                 Id = KeyFormat.NewId(), Name = Hostile, UserName = Hostile, OrganizationName = Hostile, Kind = "pak", LastUsedAddress = Hostile, LastUsedAt = default(DateTimeOffset),
                 ExpiresAt = DateTimeOffset.UnixEpoch.AddYears(90), OverlapEndsAt = DateTimeOffset.UnixEpoch.AddYears(90),
             };
-            var facts = new KeyFacts
+            var facts = new KeyRow
             {
                 OrganizationName = Hostile, UsedKeyId = key.Id, Reporter = Hostile, Data = [("address", Hostile)], FoundAt = new Dictionary<string, string?> { [key.Id] = Hostile },
             };
@@ -161,7 +161,7 @@ public static partial class MailTextTests
                 new(new Policy { Holders = NameSet.Of("organization-manager") }, server.Clock.GetUtcNow().AddDays(3), true, (await server.Get<Policies>().ViewAsync(Actor.Session(acme.Owner), acme.Root)).Value.Version))).IsRefused);
             var warnings = await SentAsync(); // before the clock lets the sender work
             server.Clock.Advance(TimeSpan.FromDays(56));
-            await server.Get<KeyExpiry>().RunAsync();
+            await server.Get<KeyExpiryJob>().RunAsync();
             await server.Get<ApiKeyNotices>().RunAsync();
             List<MailContent> sent = [.. warnings, .. await SentAsync()];
             Assert.Contains(sent, mail => mail.Subject.StartsWith("API key", StringComparison.Ordinal));

@@ -73,7 +73,7 @@ public static class PostfixTests
             await server.Get<MailSender>().RunAsync();
             var invitations = (await server.Invitations.ListAsync(owner, acme.Root)).Value;
             Assert.Equal([("ada@here.example", false), ("nobody@here.example", true)], invitations.Select(one => (one.Email, one.UndeliveredAt is not null)));
-            Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{Did.InviteUndelivered}' AND organization_id = '{acme.Root}'"));
+            Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{AuditAction.InviteUndelivered}' AND organization_id = '{acme.Root}'"));
             Assert.Equal(1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails WHERE recipient = 'person1@acme.example'"));
 
             // Sent once more, it is under way again.
@@ -88,7 +88,7 @@ public static class PostfixTests
             await using var server = await TestServer.StartAsync([.. postfix.Settings("127.0.0.1"), "--Pakhouse:MailFrom=keys@acme.example"]);
             var user = (await server.Users.CreateAsync(Actor.Operator, "nobody@here.example", "Nobody", TestServer.Password)).Value;
             await SendAsync(server, "nobody@here.example");
-            Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{Did.MailUndelivered}' AND subject_user_id = '{user}'"));
+            Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{AuditAction.MailUndelivered}' AND subject_user_id = '{user}'"));
         }
     }
 

@@ -19,7 +19,7 @@ public static class MemberMailTests
 
             var mails = await server.MailsToAsync("person2@acme.example");
             Assert.Equal(["Your roles in Acme were changed", "You are no member of Acme any more"], mails.Select(mail => mail.Subject).OrderDescending(StringComparer.Ordinal));
-            Assert.All(mails, mail => Assert.Contains(When.Exact(server.Clock.GetUtcNow()), mail.TextBody, StringComparison.Ordinal));
+            Assert.All(mails, mail => Assert.Contains(TimeText.Exact(server.Clock.GetUtcNow()), mail.TextBody, StringComparison.Ordinal));
             Assert.All(mails, mail => Assert.Contains("Person 1 ", mail.TextBody, StringComparison.Ordinal));
             Assert.Contains($"{server.Address}/organizations/{acme.Root}/security", mails.Single(mail => mail.Subject!.StartsWith("Your roles", StringComparison.Ordinal)).TextBody!, StringComparison.Ordinal);
             Assert.Empty(await server.MailsToAsync("person1@acme.example"));
@@ -33,7 +33,7 @@ public static class MemberMailTests
             foreach (var isDisabled in (bool[])[false, true, true, false, false]) Assert.False((await server.Users.SetDisabledAsync(Actor.Operator, user, isDisabled)).IsRefused);
             var mails = await server.MailsToAsync("person1@acme.example");
             Assert.Equal(["Your account was disabled", "Your account was enabled"], mails.Select(mail => mail.Subject).Order(StringComparer.Ordinal));
-            Assert.All(mails, mail => Assert.Contains(When.Exact(server.Clock.GetUtcNow()), mail.TextBody, StringComparison.Ordinal));
+            Assert.All(mails, mail => Assert.Contains(TimeText.Exact(server.Clock.GetUtcNow()), mail.TextBody, StringComparison.Ordinal));
         }
 
         [Fact]
@@ -45,7 +45,7 @@ public static class MemberMailTests
             var key = TestServer.IdOf(await server.AddKeyAsync(member, acme.Root));
             Assert.False((await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, KeyAction.Suspend, [key])).IsRefused);
             var text = Assert.Single(await server.MailsToAsync("person2@acme.example")).TextBody;
-            foreach (var part in (string[])["Person 1, an owner or manager of Acme,", When.Exact(server.Clock.GetUtcNow()), $"{server.Address}/organizations/{acme.Root}/security/keys/{key}"])
+            foreach (var part in (string[])["Person 1, an owner or manager of Acme,", TimeText.Exact(server.Clock.GetUtcNow()), $"{server.Address}/organizations/{acme.Root}/security/keys/{key}"])
                 Assert.Contains(part, text, StringComparison.Ordinal);
         }
     }

@@ -91,9 +91,9 @@ public static class MembersTests
             var owner = Actor.Session(acme.Owner);
             var (above, below) = (await server.AddMemberAsync(acme.Root), await server.AddMemberAsync(acme.Sub));
             Assert.False((await server.Members.AddAsync(owner, acme.Sub, above, NameSet.Of("builder"))).IsRefused);
-            Assert.True((await server.Members.FindAsync(owner, acme.Root, below)).Value.IsOnlyBelow);
+            Assert.True((await server.Members.FindAsync(owner, acme.Root, below)).Value.IsOnlyInSubOrganization);
             Assert.False((await server.Members.AddAsync(owner, acme.Root, below, NameSet.Empty)).IsRefused);
-            Assert.False((await server.Members.FindAsync(owner, acme.Root, below)).Value.IsOnlyBelow);
+            Assert.False((await server.Members.FindAsync(owner, acme.Root, below)).Value.IsOnlyInSubOrganization);
         }
     }
 
@@ -134,7 +134,7 @@ public static class MembersTests
             var owner = Actor.Session(acme.Owner);
             Assert.Equal([acme.Owner], (await server.Members.ListAsync(owner, acme.Root)).Value.Select(member => member.UserId));
             var found = (await server.Members.ListAsync(owner, acme.Root, below: true)).Value.Single(member => member.UserId == below);
-            Assert.True(found.IsOnlyBelow);
+            Assert.True(found.IsOnlyInSubOrganization);
             Assert.False(found.IsInherited);
             Assert.Empty(found.EffectiveRoles);
         }

@@ -9,7 +9,7 @@ public static partial class RealProviderTests
 
     private static readonly object events = new Dictionary<string, object> { ["http://schemas.openid.net/event/backchannel-logout"] = new { } };
 
-    private static Task<Answer> TellAsync(TestServer server, string token) => server.PostAsync(LogoutPath, ("logout_token", token));
+    private static Task<Answer> NotifyAsync(TestServer server, string token) => server.PostAsync(LogoutPath, ("logout_token", token));
 
     private static async Task<bool> IsSignedInAsync(Visitor visitor) => (await visitor.Copy().GetAsync("/account")).Status == HttpStatusCode.OK;
 
@@ -85,7 +85,7 @@ public static partial class RealProviderTests
             await using var server = await StartAsync(provider);
             var visitors = new[] { (await SignInAsync(server, provider)).Visitor, (await SignInAsync(server, provider)).Visitor };
             var byPassword = await Visitor.SignInAsync(server, "person1@acme.example");
-            var answer = await TellAsync(server, await provider.SignAsync(Claims(provider)));
+            var answer = await NotifyAsync(server, await provider.SignAsync(Claims(provider)));
             Assert.Equal(HttpStatusCode.OK, answer.Status);
             Assert.Equal("no-store", answer.Header("Cache-Control"));
             foreach (var visitor in visitors) Assert.False(await IsSignedInAsync(visitor));
@@ -162,17 +162,17 @@ public static partial class RealProviderTests
             };
             foreach (var (name, token) in tokens)
             {
-                var answer = await TellAsync(server, token);
+                var answer = await NotifyAsync(server, token);
                 Assert.True(answer.Status == HttpStatusCode.BadRequest, $"{name}: {answer.Status} {answer.Body}");
                 Assert.Equal("invalid_request", answer.Error);
                 Assert.True(await IsSignedInAsync(visitor), name);
             }
 
             // The control: of all of them the good one ends it, with each typ that providers send.
-            Assert.Equal(HttpStatusCode.OK, (await TellAsync(server, good)).Status);
+            Assert.Equal(HttpStatusCode.OK, (await NotifyAsync(server, good)).Status);
             Assert.False(await IsSignedInAsync(visitor));
             foreach (var type in (string[])["logout+jwt", "application/logout+jwt", "JWT"])
-                Assert.Equal(HttpStatusCode.OK, (await TellAsync(server, await provider.SignAsync(Claims(provider), new { typ = type }))).Status);
+                Assert.Equal(HttpStatusCode.OK, (await NotifyAsync(server, await provider.SignAsync(Claims(provider), new { typ = type }))).Status);
         }
 
         [Fact]
@@ -181,14 +181,14 @@ public static partial class RealProviderTests
             await using var provider = await NodeProvider.StartAsync();
             await using var server = await StartAsync(provider);
             var token = await provider.SignAsync(Claims(provider));
-            var answers = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => TellAsync(server, token)));
+            var answers = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => NotifyAsync(server, token)));
             Assert.Single(answers, answer => answer.Status == HttpStatusCode.OK);
             var (visitor, _) = await SignInAsync(server, provider); // who signs in again is not thrown out by an old token
-            Assert.Equal(HttpStatusCode.BadRequest, (await TellAsync(server, token)).Status);
+            Assert.Equal(HttpStatusCode.BadRequest, (await NotifyAsync(server, token)).Status);
             Assert.True(await IsSignedInAsync(visitor));
 
             provider.Clock.Advance(TimeSpan.FromHours(30));
-            Assert.Equal(HttpStatusCode.BadRequest, (await TellAsync(server, token)).Status); // out of date by then
+            Assert.Equal(HttpStatusCode.BadRequest, (await NotifyAsync(server, token)).Status); // out of date by then
         }
 
         [Fact]
@@ -196,8 +196,8 @@ public static partial class RealProviderTests
         {
             await using var provider = await NodeProvider.StartAsync();
             await using var server = await StartAsync(provider, "--Pakhouse:FailuresPerMinuteMax=3");
-            for (var i = 0; i < 3; i++) Assert.Equal(HttpStatusCode.BadRequest, (await TellAsync(server, "a.b.c")).Status);
-            Assert.Equal(HttpStatusCode.TooManyRequests, (await TellAsync(server, "a.b.c")).Status);
+            for (var i = 0; i < 3; i++) Assert.Equal(HttpStatusCode.BadRequest, (await NotifyAsync(server, "a.b.c")).Status);
+            Assert.Equal(HttpStatusCode.TooManyRequests, (await NotifyAsync(server, "a.b.c")).Status);
         }
 
         [Fact]
@@ -208,7 +208,7 @@ public static partial class RealProviderTests
             var (visitor, _) = await SignInAsync(server, provider);
             provider.Clock.Advance(TimeSpan.FromSeconds(30));
             await provider.SetAsync(new { kid = "key-2", rotateKey = true });
-            Assert.Equal(HttpStatusCode.OK, (await TellAsync(server, await provider.SignAsync(Claims(provider)))).Status);
+            Assert.Equal(HttpStatusCode.OK, (await NotifyAsync(server, await provider.SignAsync(Claims(provider)))).Status);
             Assert.False(await IsSignedInAsync(visitor));
         }
     }

@@ -136,7 +136,7 @@ public static class SecondFactorTests
             var (user, _, _) = await AddAsync(server);
             await server.Get<SecondFactor>().RenewCodesAsync(Actor.Session(user.Id));
             await server.Get<SecondFactor>().RemoveAsync(Actor.Session(user.Id));
-            foreach (var action in (string[])[Did.SecondFactorAdd, Did.RecoveryCodes, Did.SecondFactorRemove])
+            foreach (var action in (string[])[AuditAction.SecondFactorAdd, AuditAction.RecoveryCodes, AuditAction.SecondFactorRemove])
                 Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{action}' AND actor_user_id = '{user.Id}'"));
             Assert.Equal(3, (await server.MailsToAsync(Email)).Count);
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM recovery_codes"));

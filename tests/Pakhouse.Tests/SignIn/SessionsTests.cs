@@ -81,7 +81,7 @@ public static class SessionsTests
             await using var server = await TestServer.StartAsync();
             await server.AddAcmeAsync();
             var user = (await server.Users.FindByEmailAsync(Email))!;
-            var table = server.Get<SessionTable>();
+            var table = server.Get<SessionStore>();
             var secrets = new[] { await table.BeginAsync(user, SignInMethod.Password, null, null), await table.BeginAsync(user, SignInMethod.Password, null, null) };
             Assert.NotEqual(secrets[0], secrets[1]);
             Assert.All(secrets, secret => Assert.Equal(43, secret!.Length));
@@ -101,12 +101,12 @@ public static class SessionsTests
             var began = server.Clock.GetUtcNow();
             server.Clock.Advance(TimeSpan.FromSeconds(59));
             await AssertAliveAsync(visitor);
-            var session = Assert.Single(await server.Get<SessionTable>().ListAsync(acme.Owner));
+            var session = Assert.Single(await server.Get<SessionStore>().ListAsync(acme.Owner));
             Assert.True(session is { Method: SignInMethod.Password, Address: "127.0.0.1" } && session.LastSeenAt == began && session.CreatedAt == began);
             Assert.Contains("Firefox/140.0", session.UserAgent);
             server.Clock.Advance(TimeSpan.FromSeconds(1));
             await AssertAliveAsync(visitor);
-            Assert.Equal(server.Clock.GetUtcNow(), Assert.Single(await server.Get<SessionTable>().ListAsync(acme.Owner)).LastSeenAt);
+            Assert.Equal(server.Clock.GetUtcNow(), Assert.Single(await server.Get<SessionStore>().ListAsync(acme.Owner)).LastSeenAt);
         }
 
         [Fact]
@@ -116,9 +116,9 @@ public static class SessionsTests
             var acme = await server.AddAcmeAsync();
             var user = (await server.Users.FindAsync(acme.Owner))!;
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            await server.Get<SessionTable>().BeginAsync(user, SignInMethod.Password, null, $"curl {key}");
-            await server.Get<SessionTable>().BeginAsync(user, SignInMethod.Password, null, "a\r\nb" + new string('x', 5000));
-            var agents = (await server.Get<SessionTable>().ListAsync(acme.Owner)).Select(session => session.UserAgent).ToArray();
+            await server.Get<SessionStore>().BeginAsync(user, SignInMethod.Password, null, $"curl {key}");
+            await server.Get<SessionStore>().BeginAsync(user, SignInMethod.Password, null, "a\r\nb" + new string('x', 5000));
+            var agents = (await server.Get<SessionStore>().ListAsync(acme.Owner)).Select(session => session.UserAgent).ToArray();
             Assert.All(agents, agent => Assert.True(agent.Length <= 200 && !agent.Contains(key) && !agent.Any(char.IsControl)));
         }
 
@@ -127,16 +127,16 @@ public static class SessionsTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var table = server.Get<SessionTable>();
+            var table = server.Get<SessionStore>();
             var visitors = new List<Visitor>();
             for (var i = 0; i < 4; i++, server.Clock.Advance(TimeSpan.FromSeconds(1))) visitors.Add(await Visitor.SignInAsync(server, Email));
             var sessions = (await table.ListAsync(acme.Owner)).OrderBy(session => session.CreatedAt).ToList();
-            Assert.False((await table.EndAsync(Actor.Session(acme.Owner), sessions[3].Id, Did.SessionEnd)).IsRefused);
+            Assert.False((await table.EndAsync(Actor.Session(acme.Owner), sessions[3].Id, AuditAction.SessionEnd)).IsRefused);
             await AssertDeadAsync(visitors[3]);
             Assert.Equal(2, (await table.EndOthersAsync(Actor.Session(acme.Owner), sessions[0].Id)).Value);
             await AssertAliveAsync(visitors[0]);
             await AssertDeadAsync(visitors[1]);
-            Assert.Equal(RefusalCode.NotFound, (await table.EndAsync(Actor.Session(acme.Owner), sessions[3].Id, Did.SessionEnd)).Refusal!.Code);
+            Assert.Equal(RefusalCode.NotFound, (await table.EndAsync(Actor.Session(acme.Owner), sessions[3].Id, AuditAction.SessionEnd)).Refusal!.Code);
             Assert.Equal(3, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'Session End' AND subject_user_id = '{acme.Owner}'"));
         }
 
@@ -148,9 +148,9 @@ public static class SessionsTests
             var acme = await server.AddAcmeAsync();
             var eve = await server.AddMemberAsync(acme.Root, BuiltInRoles.Owner);
             var visitor = await Visitor.SignInAsync(server, Email);
-            var (table, id) = (server.Get<SessionTable>(), (await server.Get<SessionTable>().ListAsync(acme.Owner)).Single().Id);
-            Assert.Equal(RefusalCode.NotFound, (await table.EndAsync(Actor.Session(eve), id, Did.SessionEnd)).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await table.EndAsync(Actor.Key(acme.Owner, "key", TestServer.EveryScope), id, Did.SessionEnd)).Refusal!.Code);
+            var (table, id) = (server.Get<SessionStore>(), (await server.Get<SessionStore>().ListAsync(acme.Owner)).Single().Id);
+            Assert.Equal(RefusalCode.NotFound, (await table.EndAsync(Actor.Session(eve), id, AuditAction.SessionEnd)).Refusal!.Code);
+            Assert.Equal(RefusalCode.AccessDenied, (await table.EndAsync(Actor.Key(acme.Owner, "key", TestServer.EveryScope), id, AuditAction.SessionEnd)).Refusal!.Code);
             Assert.Equal(RefusalCode.AccessDenied, (await table.EndOthersAsync(Actor.Key(acme.Owner, "key", TestServer.EveryScope), Guid.Empty)).Refusal!.Code);
             await AssertAliveAsync(visitor);
         }
@@ -183,7 +183,7 @@ public static class SessionsTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var (user, table) = ((await server.Users.FindAsync(acme.Owner))!, server.Get<SessionTable>());
+            var (user, table) = ((await server.Users.FindAsync(acme.Owner))!, server.Get<SessionStore>());
             foreach (var (address, mails) in ((string, int)[])[("198.51.100.7", 0), ("198.51.100.200", 0), ("203.0.113.1", 1), ("203.0.113.9", 1), ("2001:db8:1::1", 2), ("2001:db8:1:2::1", 2), ("::ffff:203.0.113.9", 2)])
             {
                 await table.BeginAsync(user, SignInMethod.Password, IPAddress.Parse(address), "Mozilla/5.0");
@@ -193,7 +193,7 @@ public static class SessionsTests
             }
 
             // What was seen longer ago than a session can last is new again.
-            server.Clock.Advance(SessionTable.LifetimeMax + TimeSpan.FromHours(1));
+            server.Clock.Advance(SessionStore.LifetimeMax + TimeSpan.FromHours(1));
             await table.BeginAsync(user, SignInMethod.Password, IPAddress.Parse("198.51.100.7"), "Mozilla/5.0");
             await table.BeginAsync(user, SignInMethod.Password, IPAddress.Parse("203.0.113.1"), "Mozilla/5.0");
             Assert.Equal(3, (await server.MailsToAsync(Email)).Count(mail => mail.Subject == "Pakhouse: a sign-in from a new place"));
@@ -204,7 +204,7 @@ public static class SessionsTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var table = server.Get<SessionTable>();
+            var table = server.Get<SessionStore>();
             var secret = await table.BeginAsync((await server.Users.FindAsync(acme.Owner))!, SignInMethod.Password, null, null);
             foreach (var organization in (Guid[])[acme.Root, acme.Root, acme.Sub, acme.Sub, acme.Root])
                 await table.NoteOrganizationAsync(Actor.Session(acme.Owner), (await table.FindAsync(secret!))!, organization);

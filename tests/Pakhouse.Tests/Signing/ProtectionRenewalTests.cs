@@ -18,7 +18,7 @@ public sealed class ProtectionRenewalTests
     {
         ["SigningKeys.cs"] = SigningKeys.Purpose, ["SecondFactor.cs"] = SecondFactor.Purpose,
         ["Mails.cs"] = Mails.Purpose, ["WebhookSecrets.cs"] = WebhookSecrets.Purpose,
-        ["KeptForms.cs"] = "deleted with its session", ["StepCookies.cs"] = "a cookie, void", ["KeyTickets.cs"] = "in a form, void",
+        ["KeptForms.cs"] = "deleted with its session", ["SignInStateCookies.cs"] = "a cookie, void", ["IdempotencyTokens.cs"] = "in a form, void",
         ["ProviderSignOut.cs"] = "in an address, void", ["ProtectionRenewal.cs"] = "itself",
     };
 
@@ -93,7 +93,7 @@ public sealed class ProtectionRenewalTests
         byte[][] secrets = [.. new[] { newSecret, scene.Secret }.Select(text => Convert.FromBase64String(text["whsec_".Length..]))];
         Assert.Equal(WebhookSignature.Of(secrets, message.Id, long.Parse(message.Timestamp), message.Body), message.Signature);
         Assert.Equal(1, await next.ScalarAsync<long>(
-            $"SELECT COUNT(*) FROM activity WHERE action = '{Did.ProtectionKeysRenew}' AND target = '{report.KeyId}'"));
+            $"SELECT COUNT(*) FROM activity WHERE action = '{AuditAction.ProtectionKeysRenew}' AND target = '{report.KeyId}'"));
     }
 
     /// <summary>It broke off after the change and before the old keys were destroyed: they are still there, and a second run ends them.</summary>

@@ -140,7 +140,7 @@ public class SigningKeysTests
     [Fact]
     public async Task A_key_is_replaced_by_itself_at_the_age_of_the_setting()
     {
-        await using var server = await TestServer.StartAsync("--Pakhouse:SigningKeyRotationDays=2", "--Pakhouse:UseFlushSeconds=60");
+        await using var server = await TestServer.StartAsync("--Pakhouse:SigningKeyRotationDays=2", "--Pakhouse:UsageFlushSeconds=60");
         var keys = server.Get<SigningKeys>();
         server.Clock.Advance(TimeSpan.FromDays(2) - TimeSpan.FromSeconds(1));
         await keys.RefreshAsync();

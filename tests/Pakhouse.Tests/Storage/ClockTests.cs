@@ -59,9 +59,9 @@ public class ClockTests
             var key = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(30));
             var deleted = await server.AddKeyAsync(acme.Owner, acme.Root);
             await server.ExchangeAsync(key);
-            await server.Get<KeyUse>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
             await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(deleted));
-            await server.Get<SessionTable>().BeginAsync((await server.Users.FindAsync(acme.Owner))!, SignInMethod.Password, IPAddress.Loopback, null);
+            await server.Get<SessionStore>().BeginAsync((await server.Users.FindAsync(acme.Owner))!, SignInMethod.Password, IPAddress.Loopback, null);
             await server.Get<SigningKeys>().RotateAsync(Actor.Operator);
             await server.Get<MailSender>().RunAsync();
             var before = await CountsAsync(server);
@@ -99,8 +99,8 @@ public class ClockTests
         }
     }
 
-    private static IEnumerable<Recurring> Jobs(TestServer server) =>
-        server.Get<IEnumerable<IHostedService>>().OfType<Recurring>();
+    private static IEnumerable<PeriodicJob> Jobs(TestServer server) =>
+        server.Get<IEnumerable<IHostedService>>().OfType<PeriodicJob>();
 
     private static async Task<Dictionary<string, long>> CountsAsync(TestServer server)
     {

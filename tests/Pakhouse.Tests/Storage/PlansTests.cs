@@ -71,7 +71,7 @@ public sealed partial class PlansTests
         var faults = new List<string>();
         var known = sent.ToDictionary(sql => Squeeze(sql.Text), StringComparer.Ordinal);
         foreach (var sql in known.Values.Where(sql => !sql.Text.StartsWith("PRAGMA", StringComparison.Ordinal)))
-            Judge(sql, await plans.ScansAsync(sql));
+            Evaluate(sql, await plans.ScansAsync(sql));
 
         foreach (var literal in Literals())
         {
@@ -80,7 +80,7 @@ public sealed partial class PlansTests
             try
             {
                 var whole = new SentSql(literal.Replace("{0}", "1 = 1", StringComparison.Ordinal), []);
-                Judge(whole, await plans.ScansAsync(whole));
+                Evaluate(whole, await plans.ScansAsync(whole));
             }
             catch (Exception e) when (e is DbException or InvalidOperationException)
             {
@@ -92,7 +92,7 @@ public sealed partial class PlansTests
         await place.DeleteAsync();
         Assert.True(faults.Count == 0, string.Join("\n\n", faults));
 
-        void Judge(SentSql sql, IReadOnlyList<string> scans)
+        void Evaluate(SentSql sql, IReadOnlyList<string> scans)
         {
             var text = Squeeze(sql.Text);
             if (scans.Count > 0 && !lawful.Any(one => text.Contains(one.Part, StringComparison.Ordinal)))

@@ -69,7 +69,7 @@ internal static class SqlWalk
         foreach (var isAuth in (bool[])[true, false])
             foreach (var actor in (Actor[])[owner, scene.Holder])
                 foreach (var person in (string?[])[null, scene.HolderEmail])
-                    foreach (var (action, only) in ((string?, Guid?)[])[(null, null), (Did.KeyCreate, acme.Sub)])
+                    foreach (var (action, only) in ((string?, Guid?)[])[(null, null), (AuditAction.KeyCreate, acme.Sub)])
                         await server.Get<ActivityFeed>().PageAsync(actor, acme.Root,
                             new ActivityFilter { IsAuth = isAuth, Person = person, Action = action, OrganizationId = only });
     }
@@ -89,8 +89,8 @@ internal static class SqlWalk
         await scene.Server.Get<Passwords>().RequestResetAsync(scene.HolderEmail, null);
         var key = await scene.KeyAsync(TimeSpan.FromDays(20));
         await scene.Server.ExchangeAsync(scene.Secrets[key]);
-        await scene.Server.Get<KeyUse>().FlushAsync();
-        var jobs = scene.Server.Get<IEnumerable<IHostedService>>().OfType<Recurring>().ToList();
+        await scene.Server.Get<KeyUsage>().FlushAsync();
+        var jobs = scene.Server.Get<IEnumerable<IHostedService>>().OfType<PeriodicJob>().ToList();
         await scene.Server.Get<WebhookSender>().RunAsync(Guid.Empty);
         foreach (var pause in (TimeSpan[])[TimeSpan.Zero, KeyHistory.Kept + TimeSpan.FromDays(2), TimeSpan.FromDays(1000)])
         {

@@ -50,7 +50,7 @@ public static class IntrospectionTests
             await using var server = await StartAsync();
             var acme = await server.AddAcmeAsync();
             await PostAsync(server, Basic("gateway", gateway.Secret), ("token", await server.AddKeyAsync(acme.Owner, acme.Root)), ("client_address", "203.0.113.7"));
-            await server.Get<KeyUse>().FlushAsync();
+            await server.Get<KeyUsage>().FlushAsync();
             var key = Assert.Single((await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value);
             Assert.Equal(("introspection by gateway", "203.0.113.7"), (key.LastUsedUserAgent, key.LastUsedAddress));
         }

@@ -74,9 +74,9 @@ public static class WebhookReceiverTests
             {
                 var server = scene.Server;
                 await server.ExchangeAsync(await server.AddKeyAsync(scene.Acme.Owner, scene.Acme.Root, TimeSpan.FromDays(10)));
-                await server.Get<KeyUse>().FlushAsync();
+                await server.Get<KeyUsage>().FlushAsync();
                 server.Clock.Advance(TimeSpan.FromDays(4));
-                await server.Get<KeyExpiry>().RunAsync();
+                await server.Get<KeyExpiryJob>().RunAsync();
                 await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id);
                 var inviting = Actor.Key(scene.Acme.Owner, TestServer.IdOf(await server.AddKeyAsync(scene.Acme.Owner, scene.Acme.Root)), TestServer.EveryScope);
                 Assert.False((await server.Invitations.InviteAsync(inviting, scene.Acme.Root, "new@acme.example",

@@ -157,7 +157,7 @@ public static class WebhooksTests
             for (var use = 0; use < 2; use++)
             {
                 await scene.Server.ExchangeAsync(key);
-                await scene.Server.Get<KeyUse>().FlushAsync();
+                await scene.Server.Get<KeyUsage>().FlushAsync();
                 scene.Server.Clock.Advance(TimeSpan.FromDays(1)); // on another day the network is looked up, and known
             }
 

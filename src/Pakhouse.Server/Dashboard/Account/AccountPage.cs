@@ -19,15 +19,15 @@ public abstract class AccountPage(Organizations organizations) : OrganizationPag
     protected virtual bool IsOff => false;
 
     /// <summary>Null: the person is in no organization, so there is no frame.</summary>
-    public string FrameLayout { get; private set; } = "_Alone";
+    public string FrameLayout { get; private set; } = "_CardLayout";
 
-    public Session Session => Sessions.Of(HttpContext)!;
+    public Session Session => SessionCookie.Of(HttpContext)!;
 
     [NonHandler] // the framework reads On… of a page of ours as a handler, of a method named PAGE
     public override async Task OnPageHandlerExecutionAsync(PageHandlerExecutingContext context, PageHandlerExecutionDelegate next)
     {
         if (IsOff) context.Result = this.Refuse(PasswordSignIn.ProviderOnly);
-        else if (NeedsFreshProof && !Sessions.IsFresh(HttpContext)) context.Result = await FreshSignIn.AskAsync(this);
+        else if (NeedsFreshProof && !SessionCookie.IsFresh(HttpContext)) context.Result = await FreshSignIn.AskAsync(this);
         else
         {
             if (await EnterLastAsync()) FrameLayout = "_Layout";
@@ -36,7 +36,7 @@ public abstract class AccountPage(Organizations organizations) : OrganizationPag
     }
 
     /// <summary>The page again, with what is wrong.</summary>
-    protected IActionResult Again(Refusal refusal, params ReadOnlySpan<(string Word, string Field, string Label)> fields)
+    protected IActionResult Redisplay(Refusal refusal, params ReadOnlySpan<(string Word, string Field, string Label)> fields)
     {
         Errors.Add(refusal, fields);
         Response.StatusCode = refusal.Code == RefusalCode.AccessDenied ? StatusCodes.Status400BadRequest : refusal.Status;

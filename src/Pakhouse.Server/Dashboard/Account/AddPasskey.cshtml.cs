@@ -18,14 +18,14 @@ public sealed class AddPasskeyModel(Organizations organizations, PasskeyCeremony
     public async Task OnGetAsync()
     {
         Name = AccountModel.BrowserName(Request.Headers.UserAgent.ToString());
-        PasskeyOptions = await ceremony.OfferAsync(HttpContext, Session);
+        PasskeyOptions = await ceremony.BeginRegistrationAsync(HttpContext, Session);
     }
 
     public async Task<IActionResult> OnPostAsync()
     {
-        var added = await ceremony.AddAsync(HttpContext, Session, Name ?? "", Credential);
+        var added = await ceremony.CompleteRegistrationAsync(HttpContext, Session, Name ?? "", Credential);
         if (added.Refusal is null) return this.SeeOther($"{Home}?done=passkey-added");
-        PasskeyOptions = await ceremony.OfferAsync(HttpContext, Session);
-        return Again(added.Refusal, ("name", "name", "Name"));
+        PasskeyOptions = await ceremony.BeginRegistrationAsync(HttpContext, Session);
+        return Redisplay(added.Refusal, ("name", "name", "Name"));
     }
 }

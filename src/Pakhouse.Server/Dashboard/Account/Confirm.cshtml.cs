@@ -5,7 +5,7 @@ namespace Pakhouse.Server;
 /// <summary>Asks again who one is, before something is changed that a thief of the session would change first.</summary>
 /// <remarks>As strong as signing in: a password alone is not enough where the account has a second factor.</remarks>
 public sealed class ConfirmModel(
-    Organizations organizations, PasswordSignIn signIn, SecondFactor secondFactor, PasskeyCeremony ceremony, Passkeys passkeys, SessionTable table, Users users,
+    Organizations organizations, PasswordSignIn signIn, SecondFactor secondFactor, PasskeyCeremony ceremony, Passkeys passkeys, SessionStore table, Users users,
     PakhouseOptions options)
     : AccountPage(organizations)
 {
@@ -38,12 +38,12 @@ public sealed class ConfirmModel(
     {
         var proved = string.IsNullOrEmpty(Credential)
             ? await ByPasswordAsync()
-            : await ceremony.AnswerAsync(HttpContext, Credential);
+            : await ceremony.CompleteAssertionAsync(HttpContext, Credential);
         if (proved.Refusal is null && proved.Value.Id != Session.UserId) proved = new Refusal(RefusalCode.InvalidRequest, "This is somebody else's passkey.", "proof of another person");
         if (proved.Refusal is { } refusal)
         {
             await PrepareAsync();
-            return Again(refusal, ("code", "code", "Code"));
+            return Redisplay(refusal, ("code", "code", "Code"));
         }
 
         await table.ProveAsync(Session.Id);
@@ -67,6 +67,6 @@ public sealed class ConfirmModel(
     {
         NeedsCode = (await secondFactor.StateAsync(Session.UserId)).IsOn;
         HasPassword = !options.OidcOnly && (await users.FindAsync(Session.UserId))?.PasswordHash is not null;
-        if (passkeys.IsOn && (await passkeys.ListAsync(Session.UserId)).Count > 0) PasskeyOptions = await ceremony.AskAsync(HttpContext);
+        if (passkeys.IsOn && (await passkeys.ListAsync(Session.UserId)).Count > 0) PasskeyOptions = await ceremony.BeginAssertionAsync(HttpContext);
     }
 }

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>Sign-in and sessions: every way in that a person has, and where they are signed in now.</summary>
-public sealed class AccountModel(Organizations organizations, SessionTable table, SecondFactor secondFactor, Passkeys passkeys, Users users, PakhouseOptions options, TimeProvider clock) : AccountPage(organizations)
+public sealed class AccountModel(Organizations organizations, SessionStore table, SecondFactor secondFactor, Passkeys passkeys, Users users, PakhouseOptions options, TimeProvider clock) : AccountPage(organizations)
 {
     protected override bool NeedsFreshProof => false;
 
@@ -47,7 +47,7 @@ public sealed class AccountModel(Organizations organizations, SessionTable table
 
     public async Task<IActionResult> OnPostEndAsync(Guid id)
     {
-        var ended = await table.EndAsync(Actor, id, Did.SessionEnd);
+        var ended = await table.EndAsync(Actor, id, AuditAction.SessionEnd);
         return ended.Refusal is { } refused ? this.Refuse(refused) : this.SeeOther($"{Home}?done=session");
     }
 
@@ -61,7 +61,7 @@ public sealed class AccountModel(Organizations organizations, SessionTable table
     public static string BrowserName(string userAgent)
     {
         // The order matters: each says that it is those after it, too.
-        var browser = First(userAgent, ("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl"));
+        var browser = First(userAgent, ("Edg", "Middleware"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl"));
         var system = First(userAgent, ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux"));
         return (browser, system) switch
         {

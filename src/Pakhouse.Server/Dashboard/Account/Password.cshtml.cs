@@ -25,7 +25,7 @@ public sealed class PasswordModel(Organizations organizations, Passwords passwor
     {
         var changed = await passwords.ChangeAsync(Actor, Session, OldPassword ?? "", NewPassword ?? "");
         return changed.Refusal is { } refusal
-            ? Again(refusal, ("old-password", "old-password", "Your password now"), ("password", "new-password", "New password"))
+            ? Redisplay(refusal, ("old-password", "old-password", "Your password now"), ("password", "new-password", "New password"))
             : this.SeeOther($"{Home}?done=password");
     }
 }

@@ -56,7 +56,7 @@ public sealed class SecondFactorModel(Organizations organizations, SecondFactor 
     {
         if (outcome.Refusal is null) NewCodes = outcome.Value;
         await PrepareAsync(secret);
-        return outcome.Refusal is { } refusal ? Again(refusal, ("code", "code", "Code")) : Page();
+        return outcome.Refusal is { } refusal ? Redisplay(refusal, ("code", "code", "Code")) : Page();
     }
 
     /// <param name="secret">Offered before, and perhaps in the app already: a mistyped code must not ask to scan again.</param>

@@ -1,0 +1,312 @@
+using System.Collections.Concurrent;
+using System.Data.Common;
+using System.Net;
+using System.Runtime.InteropServices;
+using Dapper;
+
+namespace Pakhouse.Server;
+
+/// <summary>
+/// When, from where and how often keys are used, also after their end. Counted in memory, written in batches: an exchange writes nothing
+/// before it answers. A crash loses at most the last <see cref="PakhouseOptions.UsageFlush"/>; an orderly stop loses nothing.
+/// <para>Of each key a flush writes one row (two at the turn of an hour), and one more where a network is new to it, or is seen for the first time in a day.</para>
+/// </summary>
+public sealed partial class KeyUsage(Database database, PakhouseOptions options, TimeProvider clock, ILogger<KeyUsage> log) : BackgroundService
+{
+    /// <summary>Uses kept until the next flush. While it cannot write, of each key, hour and network one stays; beyond the bound, uses are not counted.</summary>
+    private const int PendingMax = 1_000_000;
+
+    /// <summary>Keys used after their end that one flush tells of. Their holders are few, or one who wants them to be many.</summary>
+    private const int LateMax = 10_000;
+
+    /// <summary>Entries in one transaction: a deletion never waits behind a longer one.</summary>
+    private const int BatchEntries = 2_000;
+
+    /// <summary>Networks remembered of one key: who changes more often has none that would be news.</summary>
+    public const int NetworksMax = 100;
+
+    private const int UserAgentLengthMax = 200;
+
+    // A queue, merged by the flush: of an entry of a dictionary the collector makes more work than of a place in an array.
+    private readonly ConcurrentQueue<Use> pending = new();
+    private readonly Dictionary<(string KeyId, long Hour, KeyNetwork Network), Use> merged = []; // of the flush that runs
+    private readonly ConcurrentDictionary<string, AfterEnd> late = new(StringComparer.Ordinal);
+    private readonly SemaphoreSlim turn = new(1); // of flushes; an exchange never waits for it
+    private readonly HashSet<(string KeyId, KeyNetwork Network)> seen = []; // on this day, and written or being written
+    private DateTime seenOn;
+    private int pendingCount;
+
+    private readonly record struct Use(string KeyId, string OrganizationId, long Count, DateTimeOffset FirstAt, DateTimeOffset At, IPAddress? Address, string? UserAgent)
+    {
+        public long Hour => At.ToUnixTimeSeconds() / 3600;
+
+        /// <summary>Both, in whatever order they came: the later one has the word on the last use.</summary>
+        public Use With(Use other) => (other.At >= At ? other : this) with { Count = Count + other.Count, FirstAt = other.FirstAt < FirstAt ? other.FirstAt : FirstAt };
+    }
+
+    private sealed record AfterEnd(long Count, DateTimeOffset FirstAt, DateTimeOffset At, IPAddress? Address, string? UserAgent);
+
+    /// <summary>Counts one exchange. No I/O, no lock that an exchange could wait for.</summary>
+    public void Record(string keyId, string organizationId, DateTimeOffset at, IPAddress? address, string? userAgent)
+    {
+        if (Volatile.Read(ref pendingCount) < PendingMax) Enqueue(new(keyId, organizationId, 1, at, at, address, Bounded(userAgent)));
+    }
+
+    private void Enqueue(Use use)
+    {
+        Interlocked.Increment(ref pendingCount);
+        pending.Enqueue(use);
+    }
+
+    /// <summary>Counts a use of a key after its end, by somebody who proved its secret.</summary>
+    public void RecordLate(string keyId, DateTimeOffset at, IPAddress? address, string? userAgent)
+    {
+        if (late.Count >= LateMax) return; // it takes the dictionary's locks; only refused exchanges come here
+        late.AddOrUpdate(keyId, static (_, use) => use, static (_, before, use) => use with { Count = before.Count + 1, FirstAt = before.FirstAt }, new AfterEnd(1, at, at, address, Bounded(userAgent)));
+    }
+
+    /// <summary>Until it is written: a header can be as long as all headers together, and nobody shall fill the memory with them.</summary>
+    private static string? Bounded(string? userAgent) => userAgent?.Length > UserAgentLengthMax ? UserAgent(userAgent) : userAgent;
+
+    /// <summary>Writes what was counted. What could not be written stays for the next time.</summary>
+    public async Task FlushAsync()
+    {
+        await turn.WaitAsync();
+        try
+        {
+            while (merged.Count < PendingMax && pending.TryDequeue(out var use))
+            {
+                Interlocked.Decrement(ref pendingCount);
+                ref var kept = ref CollectionsMarshal.GetValueRefOrAddDefault(merged, (use.KeyId, use.Hour, KeyNetwork.Of(use.Address)), out var isThere);
+                kept = isThere ? kept.With(use) : use;
+            }
+
+            // In the order of the tables: rows that are neighbours there share pages, and a page is written once in a batch.
+            var uses = merged.Values.ToArray();
+            merged.Clear();
+            Array.Sort(uses, static (a, b) => string.CompareOrdinal(a.KeyId, b.KeyId) is var order and not 0 ? order : a.Hour.CompareTo(b.Hour));
+            var written = 0;
+            try
+            {
+                for (; written < uses.Length; written += BatchEntries) await WriteAsync(uses.AsMemory(written, Math.Min(BatchEntries, uses.Length - written)));
+            }
+            catch
+            {
+                foreach (var use in uses.AsSpan(written)) Enqueue(use);
+                throw;
+            }
+
+            foreach (var batch in late.Keys.Order(StringComparer.Ordinal).Chunk(BatchEntries)) await FlushLateAsync(batch);
+        }
+        finally
+        {
+            turn.Release();
+        }
+    }
+
+    private async Task WriteAsync(ReadOnlyMemory<Use> uses)
+    {
+        var today = clock.GetUtcNow().Date;
+        if (seenOn != today || seen.Count > PendingMax) seen.Clear();
+        seenOn = today;
+        var (hours, unseen) = Rows(uses.Span);
+        try
+        {
+            // Alone: a busy key is in the batch of every process, and serializable transactions on its row would send each other back.
+            await database.WriteExclusiveAsync(async transaction =>
+            {
+                await UpsertAsync(transaction, hoursUpsert, hours);
+                return await WriteNetworksAsync(transaction, unseen);
+            });
+        }
+        catch
+        {
+            foreach (var one in unseen) seen.Remove((one.KeyId, one.Network));
+            throw;
+        }
+    }
+
+    /// <summary>Of each key and hour a row, and of networks those that were not seen on this day.</summary>
+    private (List<object[]> Hours, List<Sighting> Unseen) Rows(ReadOnlySpan<Use> uses)
+    {
+        var (hours, unseen) = (new List<object[]>(uses.Length), new List<Sighting>());
+        for (var next = 0; next < uses.Length;)
+        {
+            // Of one hour the entries of several networks stand side by side.
+            var all = uses[next];
+            NoteNetwork(uses[next++]);
+            for (; next < uses.Length && uses[next].KeyId == all.KeyId && uses[next].Hour == all.Hour; next++)
+            {
+                NoteNetwork(uses[next]);
+                all = all.With(uses[next]);
+            }
+
+            hours.Add([all.KeyId, all.Hour, all.Count, all.At.ToUnixTimeMilliseconds(), all.Address?.ToString() ?? "", UserAgent(all.UserAgent), all.OrganizationId]);
+        }
+
+        return (hours, unseen);
+
+        void NoteNetwork(Use use)
+        {
+            var network = KeyNetwork.Of(use.Address);
+            if (network.IsKnown && seen.Add((use.KeyId, network))) unseen.Add(new(use.KeyId, network, use.FirstAt, use.At));
+        }
+    }
+
+    private async Task FlushLateAsync(string[] batch)
+    {
+        var taken = new Dictionary<string, AfterEnd>(StringComparer.Ordinal);
+        foreach (var keyId in batch)
+            if (late.TryRemove(keyId, out var use)) taken.Add(keyId, use);
+        try
+        {
+            await database.WriteExclusiveAsync(transaction => transaction.Connection!.ExecuteAsync(
+                """
+                INSERT INTO key_late_uses (key_id, count, first_at, last_at, address, user_agent) VALUES (@KeyId, @Count, @FirstAt, @At, @Address, @UserAgent)
+                ON CONFLICT (key_id) DO UPDATE SET count = key_late_uses.count + excluded.count, last_at = excluded.last_at, address = excluded.address, user_agent = excluded.user_agent
+                """, taken.Select(entry => new { KeyId = entry.Key, entry.Value.Count, entry.Value.FirstAt, entry.Value.At, Address = entry.Value.Address?.ToString() ?? "", UserAgent = UserAgent(entry.Value.UserAgent) }), transaction));
+        }
+        catch
+        {
+            foreach (var (keyId, use) in taken)
+                late.AddOrUpdate(keyId, static (_, mine) => mine, static (_, newer, mine) => newer with { Count = newer.Count + mine.Count, FirstAt = mine.FirstAt }, use);
+            throw;
+        }
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        try
+        {
+            while (true)
+            {
+                await Task.Delay(options.UsageFlush, clock, stoppingToken);
+                await TryFlushAsync();
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping; StopAsync writes the rest.
+        }
+    }
+
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await base.StopAsync(cancellationToken);
+        await TryFlushAsync();
+    }
+
+    private async Task TryFlushAsync()
+    {
+        try
+        {
+            // A thread of its own: SQLite blocks while it writes, and on one core the pool has one thread, which serves the exchanges.
+            await Task.Factory.StartNew(FlushAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
+        }
+        catch (UnfitException)
+        {
+            // They wait until the process is fit again.
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            // Whatever it is: a count is no reason to stop the server.
+            if (!OutageLog.IsTold(e)) LogNotWritten(e, pendingCount);
+        }
+    }
+
+    // Of two processes the one that writes last has the word on the last use; they are a flush apart at most.
+    private static readonly Upsert hoursUpsert = new("key_use_hours", ["key_id", "hour", "count", "last_used_at", "address", "user_agent", "organization_id"],
+        "(key_id, hour) DO UPDATE SET count = key_use_hours.count + excluded.count, last_used_at = excluded.last_used_at, address = excluded.address, user_agent = excluded.user_agent, organization_id = excluded.organization_id");
+
+    private static readonly Upsert networksUpsert = new("key_networks", ["key_id", "network", "first_used_at", "last_used_at"],
+        "(key_id, network) DO UPDATE SET last_used_at = excluded.last_used_at");
+
+    private sealed record Upsert(string Table, string[] Columns, string Conflict)
+    {
+        public string Sql(IEnumerable<string> parameters) =>
+            $"INSERT INTO {Table} ({string.Join(", ", Columns)}) VALUES {string.Join(", ", parameters.Chunk(Columns.Length).Select(names => $"({string.Join(", ", names)})"))} ON CONFLICT {Conflict}";
+    }
+
+    private async Task UpsertAsync(DbTransaction transaction, Upsert upsert, List<object[]> rows)
+    {
+        DbCommand? kept = null; // for all the full statements; the mapper would build each anew
+        try
+        {
+            foreach (var chunk in rows.Chunk(database.InsertBatchRows))
+            {
+                if (kept?.Parameters.Count != chunk.Length * upsert.Columns.Length)
+                {
+                    if (kept is not null) await kept.DisposeAsync();
+                    kept = Command(transaction, upsert, chunk.Length);
+                }
+
+                var parameter = 0;
+                foreach (var row in chunk)
+                    foreach (var value in row) kept.Parameters[parameter++].Value = value;
+                await kept.ExecuteNonQueryAsync();
+            }
+        }
+        finally
+        {
+            if (kept is not null) await kept.DisposeAsync();
+        }
+    }
+
+    private static DbCommand Command(DbTransaction transaction, Upsert upsert, int rows)
+    {
+        var command = transaction.Connection!.CreateCommand();
+        command.Transaction = transaction;
+        for (var i = 0; i < rows * upsert.Columns.Length; i++)
+        {
+            var parameter = command.CreateParameter();
+            parameter.ParameterName = $"@p{i}";
+            command.Parameters.Add(parameter);
+        }
+
+        command.CommandText = upsert.Sql(command.Parameters.Cast<DbParameter>().Select(parameter => parameter.ParameterName));
+        return command;
+    }
+
+    private sealed record Sighting(string KeyId, KeyNetwork Network, DateTimeOffset FirstAt, DateTimeOffset LastAt);
+
+    /// <summary>A network that a key was not used from before is written down and told; one that was, is written once a day.</summary>
+    private async Task<int> WriteNetworksAsync(DbTransaction transaction, List<Sighting> sightings)
+    {
+        var connection = transaction.Connection!;
+        var hasSubscribers = sightings.Count > 0 && await Events.HasSubscribersAsync(transaction); // of a million keys used for the first time, not one by one
+        var rows = new List<object[]>(sightings.Count);
+        foreach (var chunk in sightings.Chunk(20))
+        {
+            var known = chunk.Select(one => one.KeyId).Distinct().ToDictionary(keyId => keyId, _ => new HashSet<string>(StringComparer.Ordinal), StringComparer.Ordinal);
+            // One parameter a key: the mapper would pass a list to PostgreSQL as an array, which SQLite does not know.
+            var ids = new DynamicParameters(known.Keys.Select((keyId, i) => KeyValuePair.Create($"p{i}", (object)keyId)));
+            var written = await connection.QueryAsync<(string KeyId, string Network)>(
+                $"SELECT key_id, network FROM key_networks WHERE key_id IN ({string.Join(", ", Enumerable.Range(0, known.Count).Select(i => $"@p{i}"))})", ids, transaction);
+            foreach (var (keyId, network) in written) known[keyId].Add(network);
+            foreach (var one in chunk)
+            {
+                var (networks, network) = (known[one.KeyId], one.Network.ToString());
+                var isNews = !networks.Contains(network);
+                if (isNews && networks.Count == NetworksMax) continue;
+                networks.Add(network);
+                rows.Add([one.KeyId, network, one.FirstAt.ToUnixTimeMilliseconds(), one.LastAt.ToUnixTimeMilliseconds()]);
+                if (isNews && hasSubscribers) await Events.OfKeyAsync(transaction, clock, EventTypes.KeyUsedFirstFromNetwork, one.KeyId, ("network", network), ("firstUsedAt", one.FirstAt));
+            }
+        }
+
+        await UpsertAsync(transaction, networksUpsert, rows);
+        return sightings.Count;
+    }
+
+    /// <summary>The caller's own words: cut, without control characters, and never a key that was put in the wrong header.</summary>
+    internal static string UserAgent(string? text)
+    {
+        if (string.IsNullOrEmpty(text)) return "";
+        if (Checks.MightContainSecret(text)) return "(withheld: it held a key)";
+        var cut = text.Length <= UserAgentLengthMax ? text : text[..UserAgentLengthMax];
+        return cut.AsSpan().ContainsAnyExceptInRange(' ', '~') ? new string([.. cut.Where(c => !char.IsControl(c) && !char.IsSurrogate(c))]) : cut;
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Counts of key use could not be written; {Entries} entries wait for the next try")]
+    private partial void LogNotWritten(Exception exception, int entries);
+}
