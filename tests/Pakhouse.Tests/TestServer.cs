@@ -86,7 +86,7 @@ public sealed class TestServer : IAsyncDisposable
         place ??= await TestDatabase.CreateAsync();
         clock ??= new MovedClock(new DateTimeOffset(2026, 11, 2, 9, 0, 30, TimeSpan.Zero));
         var log = new RecordedLog();
-        var server = Server.Program.Build(["--Pakhouse:Listen=http://127.0.0.1:0", $"--Pakhouse:RolesFile={Path.Combine(Repository.Root, "tests", "roles.json")}", .. place.Settings, .. settings], clock, builder =>
+        var server = Server.Program.Build(["--Pakhouse:Listen=http://127.0.0.1:0", "--Pakhouse:ShutdownDelaySeconds=0", $"--Pakhouse:RolesFile={Path.Combine(Repository.Root, "tests", "roles.json")}", .. place.Settings, .. settings], clock, builder =>
         {
             builder.Logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace).AddFilter("", LogLevel.Trace);
             // The same hasher with less work: the tests make hundreds of users.

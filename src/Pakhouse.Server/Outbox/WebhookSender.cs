@@ -73,8 +73,9 @@ public sealed partial class WebhookSender(
             while (true)
             {
                 await KeepTimeAsync();
-                underWay.AddRange((await RecordAndClaimAsync(only)).Select(DeliverAsync));
+                // Before claiming: what ends while we claim has freed a place that was not offered, so the wait below must see it.
                 underWay.RemoveAll(delivery => delivery.IsCompleted);
+                underWay.AddRange((await RecordAndClaimAsync(only)).Select(DeliverAsync));
                 if (underWay.Count == 0 && finished.IsEmpty) return;
                 if (underWay.Count == 0) continue;
                 // Or after a while, because something else may have become due.

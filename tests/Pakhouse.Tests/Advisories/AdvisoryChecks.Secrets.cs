@@ -42,7 +42,7 @@ internal static partial class AdvisoryChecks
         Keep("webhook", hook.Json.GetProperty("secret").GetString()!["whsec_".Length..], hook);
         var webhookId = hook.Json.GetProperty("id").GetString()!;
         using (var service = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root,
-            new NewApiKey(KeyFormat.NewId(), "Robot", null, NameSet.Empty,
+            new NewApiKey(KeyFormat.NewId(), "Robot", null, NameSet.All,
                 [new ApiKeyRoles(acme.Root, NameSet.Of("organization-manager"))]))).Value)
             secrets["API key"] = service.Reveal();
         var person = await server.Users.FindAsync(acme.Owner);

@@ -95,7 +95,7 @@ public static class PasswordsTests
             server.Clock.Advance(TimeSpan.FromMinutes(15));
             await server.Users.SetDisabledAsync(Actor.Operator, acme.Owner, disabled: true);
             foreach (var email in (string[])[Email, "nobody@acme.example", "", "a\0b", new string('x', 300)]) Assert.False((await passwords.RequestResetAsync(email, here)).IsRefused);
-            Assert.Empty(await MailsAsync(server));
+            Assert.DoesNotContain(await MailsAsync(server), mail => mail.Content.Subject != "Your account was disabled");
         }
     }
 
