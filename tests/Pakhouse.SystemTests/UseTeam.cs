@@ -127,7 +127,7 @@ public sealed partial class UseTeam(Browser browser, Dashboard dashboard) : ICla
         Assert.Equal(0, await tab.Page.Locator("main b, main i").CountAsync());
         var download = await tab.Page.RunAndWaitForDownloadAsync(() => Link(tab, "Export CSV").ClickAsync());
         var csv = await File.ReadAllTextAsync((await download.PathAsync())!);
-        Assert.Contains(",'=<b>Mallory</b>,", csv, StringComparison.Ordinal);
+        Assert.Contains(",\"'=<b>Mallory</b>\",", csv, StringComparison.Ordinal);
     }
 
     private static ILocator Link(Tab tab, string name) => tab.Page.GetByRole(AriaRole.Main).GetByRole(AriaRole.Link, new() { Name = name, Exact = true });
