@@ -61,7 +61,7 @@ public sealed class AccountModel(Organizations organizations, SessionStore table
     public static string BrowserName(string userAgent)
     {
         // The order matters: each says that it is those after it, too.
-        var browser = First(userAgent, ("Edg", "Middleware"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl"));
+        var browser = First(userAgent, ("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl"));
         var system = First(userAgent, ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux"));
         return (browser, system) switch
         {
