@@ -92,6 +92,21 @@ public static class SessionsTests
 
     public class Listed
     {
+        [Theory]
+        [InlineData("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, "
+            + "like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0", "Edge on Windows")]
+        [InlineData("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like "
+            + "Gecko) Chrome/140.0.0.0 Safari/537.36 OPR/120.0.0.0", "Opera on Linux")]
+        [InlineData("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux")]
+        [InlineData("Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 "
+            + "(KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36", "Chrome on ChromeOS")]
+        [InlineData("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) "
+            + "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/604.1", "Safari on iPhone")]
+        [InlineData("curl/8.5.0", "curl")]
+        [InlineData("", "Unknown browser")]
+        public void A_session_names_its_browser_as_people_know_it(string userAgent, string name) =>
+            Assert.Equal(name, AccountModel.BrowserName(userAgent));
+
         [Fact]
         public async Task A_session_says_from_where_with_what_and_when_it_was_last_used_to_the_minute()
         {
