@@ -7,9 +7,8 @@ namespace Pakhouse;
 /// <summary>
 /// The form of our access tokens (RFC 7515 §7.1, RFC 9068), to the letter. The library that verifies signatures reads more than that:
 /// padding behind a
-/// part, a name twice, text behind the JSON, a header that says that it must be understood, times as text. One token has one text, and one
-/// meaning
-/// for every reader.
+/// part, a name twice, text behind the JSON, a header that must be understood, times as text. One token has one text, and one meaning for
+/// every reader.
 /// </summary>
 internal static class CompactToken
 {

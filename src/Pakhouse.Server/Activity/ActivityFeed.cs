@@ -119,17 +119,26 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
 
     private static readonly string[] auth =
     [
-        AuditAction.Login, AuditAction.LoginFailed, AuditAction.Logout, AuditAction.SwitchOrganization, AuditAction.PasswordReset, AuditAction.PasswordChange, AuditAction.SecondFactorAdd, AuditAction.SecondFactorRemove,
-        AuditAction.PasskeyAdd, AuditAction.PasskeyRemove, AuditAction.SessionEnd, AuditAction.RecoveryCodes, AuditAction.ProviderBind, AuditAction.ProviderUnbind, AuditAction.MailUndelivered,
+        AuditAction.Login, AuditAction.LoginFailed, AuditAction.Logout, AuditAction.SwitchOrganization, AuditAction.PasswordReset,
+        AuditAction.PasswordChange, AuditAction.SecondFactorAdd, AuditAction.SecondFactorRemove, AuditAction.PasskeyAdd,
+        AuditAction.PasskeyRemove, AuditAction.SessionEnd, AuditAction.RecoveryCodes, AuditAction.ProviderBind, AuditAction.ProviderUnbind,
+        AuditAction.MailUndelivered,
     ];
 
     /// <summary>In the statement itself: a list as a parameter is another thing on each of the two databases.</summary>
     private static readonly string authSql = string.Join(", ", auth.Select(action => $"'{action}'"));
 
-    private static readonly string[] ofNoOrganization = [AuditAction.SigningKeyCreate, AuditAction.SigningKeyDelete, AuditAction.DatabaseRestore, AuditAction.UserCreate, AuditAction.UserDisable, AuditAction.UserEnable, AuditAction.UserDelete];
+    private static readonly string[] ofNoOrganization =
+    [
+        AuditAction.SigningKeyCreate, AuditAction.SigningKeyDelete, AuditAction.DatabaseRestore, AuditAction.UserCreate,
+        AuditAction.UserDisable, AuditAction.UserEnable, AuditAction.UserDelete,
+    ];
 
     private static readonly string[] ofOrganizations =
-        [.. typeof(AuditAction).GetFields().Select(field => (string)field.GetRawConstantValue()!).Except([.. auth, .. ofNoOrganization], StringComparer.Ordinal)];
+    [
+        .. typeof(AuditAction).GetFields().Select(field => (string)field.GetRawConstantValue()!)
+            .Except([.. auth, .. ofNoOrganization], StringComparer.Ordinal),
+    ];
 
     /// <summary>The actions that such rows can have.</summary>
     public static IReadOnlyList<string> Actions(bool isAuth) => isAuth ? auth : ofOrganizations;
@@ -138,7 +147,8 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
     public Task<Outcome<ActivityPage>> PageAsync(Actor actor, Guid organizationId, ActivityFilter filter, int size = PageSize) => database.ReadAsync<Outcome<ActivityPage>>(async connection =>
     {
         var all = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeActivity, organizationId);
-        if (all.IsRefused && (await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeOrganization, organizationId)).Refusal is { } refusal) return refusal;
+        if (all.IsRefused
+            && (await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeOrganization, organizationId)).Refusal is { } refusal) return refusal;
         // What is not shown is not found out by asking for it either.
         if (filter.Person is { } asked && !Guid.TryParse(asked, out _) && !actor.ShowsAddresses()) return Guard.Narrow(ScopeCatalogue.Email, "person by address");
 

@@ -68,7 +68,7 @@ public sealed record TokenGrant
 /// <summary>
 /// The decision of an exchange: every reason to refuse, in order, on this page. It reads the database once (R6), remembers
 /// nothing, and knows neither HTTP nor the form of a token.
-/// <para>Invariant: what says yes was read after the exchange began.</para>
+/// <para>Invariant: a grant relies only on data read after the request arrived.</para>
 /// <para>A description begins with our word for what is at fault (<c>key</c>, <c>organization</c>, <c>scope</c>); the endpoint puts the caller's in its place.</para>
 /// </summary>
 public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, TimeProvider clock)
@@ -88,7 +88,7 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         var target = request.SubOrganization?.ToString();
         var facts = await read.FindAsync(keyId, target);
 
-        // 3. The secret. Until here every answer is one and the same: it tells nothing to who has proved nothing.
+        // 3. The secret. Until it is verified, every failure returns the same response, so callers learn nothing.
         var isVerified = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
         if (facts is null || !isVerified) return Unproven(facts is null ? "unknown id" : "wrong secret");
         if (request.ApiKeyName is { } name && !CryptographicOperations.FixedTimeEquals(name.Span, Encoding.UTF8.GetBytes(facts.UserName))) return Unproven("wrong name");
@@ -113,8 +113,9 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
             ? Evaluate(keyId, facts, organizationId, ScopeRequest.Exactly(scopes), address, clock.GetUtcNow())
             : Unproven("unknown id");
 
-    /// <summary>What stands against a key that was proved. Explanations and previews of a policy ask here too: what they say is what an exchange does.</summary>
-    /// <param name="address">Null: networks are not asked.</param>
+    /// <summary>Returns the grant, or the first reason to refuse a key whose secret has been verified.
+    /// Explanations and previews of a policy use it too, so they say what an exchange does.</summary>
+    /// <param name="address">Null: networks are not checked.</param>
     /// <param name="steps">Where given, filled with the steps that were asked; of a refusal the last one is the one that refused.</param>
     internal Outcome<TokenGrant> Evaluate(string keyId, ExchangeRow facts, string? target, ScopeRequest scopes, IPAddress? address, DateTimeOffset now, List<ExchangeStep>? steps = null)
     {
@@ -221,7 +222,7 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
     private static readonly Refusal replacedBefore = replaced with { Late = UseAfterEnd.OfEnded };
     private static readonly Refusal suspended = new(RefusalCode.InvalidGrant, "key: this key is suspended. Ask an owner of the organization.", "suspended");
     private static readonly Refusal notTheirs = new(RefusalCode.AccessDenied, "organization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or leave the field out.", "not the key's organization nor a sub-organization of it (R3)");
-    private static readonly Refusal holders = new(RefusalCode.AccessDenied, "key: by the organization's policy its holder may hold no key with the roles of this moment. Ask an owner of the organization.", "policy: holders");
+    private static readonly Refusal holders = new(RefusalCode.AccessDenied, "key: the organization's policy does not allow keys for your current roles. Ask an owner of the organization.", "policy: holders");
     private static readonly Refusal tooOld = new(RefusalCode.InvalidGrant, "key: this key is older than the organization's policy allows. Generate a new one.", "policy: lifetime") { Late = UseAfterEnd.OfEnded };
     private static readonly Refusal noRootKeys = new(RefusalCode.AccessDenied, "organization: by policy, keys of the root are not exchanged for this sub-organization. Use a key that was generated in it.", "policy: root keys");
     private static readonly Refusal elsewhere = new(RefusalCode.AccessDenied, "key: the organization's policy does not allow the network that this request came from. Exchange the key from an allowed one, or ask an owner.", "policy: networks");

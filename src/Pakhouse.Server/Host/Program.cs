@@ -83,7 +83,7 @@ public static class Program
         services.AddSingleton<KeyLifecycle>().AddSingleton<Keys>().AddSingleton<MemberKeys>().AddSingleton<Inventory>().AddSingleton<IdempotencyTokens>().AddHosted<KeyUsage>().AddHosted<KeyExpiryJob>();
         services.AddSingleton<KeyRotation>().AddHosted<OverlapEndJob>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryJob>().AddHosted<EndedKeys>().AddHosted<ActivityRetention>();
         services.AddSingleton<ApiKeys>().AddHosted<ApiKeyNotices>();
-        services.AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>().AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
+        services.AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>().AddSingleton<InvitationMessages>().AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
         services.AddSingleton<KeyNotices>().AddSingleton<KeyChanges>().AddSingleton<Senders>();
         services.AddSingleton<Callers>().AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<ActivityFeed>();
         services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();

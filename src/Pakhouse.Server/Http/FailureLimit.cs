@@ -61,7 +61,7 @@ public class FailureLimit(int perMinute, TimeProvider clock)
         current.IsQuiet = false;
     }
 
-    /// <summary>One failure that was none after all.</summary>
+    /// <summary>Undoes one counted failure after a success.</summary>
     public void TakeBack(IPAddress? address)
     {
         if (address is null) return;

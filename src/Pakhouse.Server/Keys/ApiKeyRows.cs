@@ -69,4 +69,14 @@ internal static class ApiKeyRows
             """, new { organizationId, keyId }, transaction)).ToLookup(row => row.UserId, row => new ApiKeyRoles(row.OrganizationId, row.Roles));
         return [.. entries.Select(entry => entry with { Roles = [.. roles[entry.UserId]] })];
     }
+
+    /// <summary>Whether another API key of the organization has this name.</summary>
+    /// <param name="except">The service user whose key is renamed; an empty id: of none.</param>
+    public static async Task<bool> IsNameTakenAsync(DbTransaction transaction, Guid organizationId, string name, Guid except) =>
+        await transaction.Connection!.ExecuteScalarAsync<long>(
+            """
+            SELECT COUNT(*) FROM memberships m JOIN users u ON u.id = m.user_id
+            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND u.kind = 'service' AND u.name = @name AND u.id <> @except
+              AND EXISTS (SELECT 1 FROM access_keys k WHERE k.membership_id = m.id AND k.deleted_at IS NULL)
+            """, new { organizationId, name, except }, transaction) > 0;
 }

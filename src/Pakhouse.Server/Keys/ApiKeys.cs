@@ -53,7 +53,7 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
         var home = Guid.Empty;
         foreach (var (inOrganization, roles) in WithHome(organizationId, wanted.Roles))
         {
-            var membershipId = await InsertMembershipAsync(transaction, inOrganization, userId, roles);
+            var membershipId = await Memberships.InsertAsync(transaction, clock, inOrganization, userId, roles);
             if (inOrganization == organizationId) home = membershipId;
         }
 
@@ -104,7 +104,7 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
                 await connection.ExecuteAsync("UPDATE memberships SET ended_at = @at WHERE user_id = @UserId AND organization_id = @OrganizationId AND ended_at IS NULL", new { key.UserId, gone.OrganizationId, at = clock.GetUtcNow() }, transaction);
             foreach (var one in wanted)
                 if (await connection.ExecuteAsync("UPDATE memberships SET roles = @Roles WHERE user_id = @UserId AND organization_id = @OrganizationId AND ended_at IS NULL", new { one.Roles, key.UserId, one.OrganizationId }, transaction) == 0)
-                    await InsertMembershipAsync(transaction, one.OrganizationId, key.UserId, one.Roles);
+                    await Memberships.InsertAsync(transaction, clock, one.OrganizationId, key.UserId, one.Roles);
         }
 
         await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ApiKeyUpdate, organizationId, keyId, detail: roles is null ? null : Describe(roles));
@@ -186,12 +186,7 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
     private static async Task<Outcome<string>> CheckNameAsync(DbTransaction transaction, Guid organizationId, string name, Guid except)
     {
         if (Checks.Name(name, "name", Keys.NameLengthMax, out name) is { } refusal) return refusal;
-        return await transaction.Connection!.ExecuteScalarAsync<long>(
-            """
-            SELECT COUNT(*) FROM memberships m JOIN users u ON u.id = m.user_id
-            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND u.kind = 'service' AND u.name = @name AND u.id <> @except
-              AND EXISTS (SELECT 1 FROM access_keys k WHERE k.membership_id = m.id AND k.deleted_at IS NULL)
-            """, new { organizationId, name, except }, transaction) > 0 ? nameTaken : name;
+        return await ApiKeyRows.IsNameTakenAsync(transaction, organizationId, name, except) ? nameTaken : name;
     }
 
     private static bool IsOwner(ApiKeyEntry key) => key.Roles.Any(one => one.Roles.Contains(BuiltInRoles.Owner));
@@ -200,13 +195,4 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
         roles.Any(one => one.OrganizationId == organizationId) ? roles : roles.Prepend(new ApiKeyRoles(organizationId, NameSet.Empty));
 
     private static string Describe(IReadOnlyList<ApiKeyRoles> roles) => string.Join("; ", roles.Select(one => $"{one.OrganizationId}: {one.Roles}"));
-
-    private async Task<Guid> InsertMembershipAsync(DbTransaction transaction, Guid organizationId, Guid userId, NameSet roles)
-    {
-        var id = Ids.New(clock);
-        await transaction.Connection!.ExecuteAsync(
-            "INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@id, @organizationId, @userId, @roles, @at)",
-            new { id, organizationId, userId, roles, at = clock.GetUtcNow() }, transaction);
-        return id;
-    }
 }

@@ -6,7 +6,7 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// Tells the holder that a key expires: 30, 7 and 1 day before, and when it has. Each is told once, whatever the number of processes and however
-/// often they restart; who was out of reach for a while tells what is due now, not what would have been due.
+/// often they restart. After an outage, only the reminder that is due now is sent; missed ones are skipped.
 /// </summary>
 public sealed class KeyExpiryJob(Database database, KeyLifecycle lifecycle, Mails mails, PublicAddress address, TimeProvider clock, ILogger<KeyExpiryJob> log) : PeriodicJob(TimeSpan.FromMinutes(5), clock, log)
 {

@@ -6,6 +6,7 @@ namespace Pakhouse.Server;
 public static class KeyLifeEndpoints
 {
     private static readonly string[] keyNames = ["personalAccessKey"], overlapNames = ["overlapSeconds"];
+    private static readonly string[] fieldNames = [.. keyNames, .. overlapNames];
 
     private static readonly Refusal keyMissing = new(RefusalCode.InvalidRequest, "personalAccessKey: the field is missing or empty; send the key in it.", "no key");
     private static readonly Refusal overlapNotNumber = new(RefusalCode.InvalidRequest, "overlapSeconds: a whole number was expected.", "overlap is no number");
@@ -25,7 +26,7 @@ public static class KeyLifeEndpoints
     private static async Task<IResult> RotateSelfAsync(HttpContext context, KeyExchange exchange, KeyRotation rotation, ExchangeLimit limit)
     {
         context.Response.Headers.CacheControl = "no-store";
-        var read = await SecretForm.ReadAsync(context.Request, [.. keyNames, .. overlapNames]);
+        var read = await SecretForm.ReadAsync(context.Request, fieldNames);
         if (read.Refusal is { } unreadable) return unreadable.ToResult();
         using var form = read.Value;
         if (!form.TryGet(keyNames, out var key, out _)) return keyMissing.ToResult();

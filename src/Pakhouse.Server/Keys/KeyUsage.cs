@@ -27,11 +27,11 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
 
     private const int UserAgentLengthMax = 200;
 
-    // A queue, merged by the flush: of an entry of a dictionary the collector makes more work than of a place in an array.
+    // A queue, merged by the flush: dictionary entries cost more garbage collection.
     private readonly ConcurrentQueue<Use> pending = new();
     private readonly Dictionary<(string KeyId, long Hour, KeyNetwork Network), Use> merged = []; // of the flush that runs
     private readonly ConcurrentDictionary<string, AfterEnd> late = new(StringComparer.Ordinal);
-    private readonly SemaphoreSlim turn = new(1); // of flushes; an exchange never waits for it
+    private readonly SemaphoreSlim gate = new(1); // of flushes; an exchange never waits for it
     private readonly HashSet<(string KeyId, KeyNetwork Network)> seen = []; // on this day, and written or being written
     private DateTime seenOn;
     private int pendingCount;
@@ -71,7 +71,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     /// <summary>Writes what was counted. What could not be written stays for the next time.</summary>
     public async Task FlushAsync()
     {
-        await turn.WaitAsync();
+        await gate.WaitAsync();
         try
         {
             while (merged.Count < PendingMax && pending.TryDequeue(out var use))
@@ -100,7 +100,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         }
         finally
         {
-            turn.Release();
+            gate.Release();
         }
     }
 
@@ -115,7 +115,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
             // Alone: a busy key is in the batch of every process, and serializable transactions on its row would send each other back.
             await database.WriteExclusiveAsync(async transaction =>
             {
-                await UpsertAsync(transaction, hoursUpsert, hours);
+                await hoursUpsert.WriteAsync(database, transaction, hours);
                 return await WriteNetworksAsync(transaction, unseen);
             });
         }
@@ -215,57 +215,11 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     }
 
     // Of two processes the one that writes last has the word on the last use; they are a flush apart at most.
-    private static readonly Upsert hoursUpsert = new("key_use_hours", ["key_id", "hour", "count", "last_used_at", "address", "user_agent", "organization_id"],
+    private static readonly BatchUpsert hoursUpsert = new("key_use_hours", ["key_id", "hour", "count", "last_used_at", "address", "user_agent", "organization_id"],
         "(key_id, hour) DO UPDATE SET count = key_use_hours.count + excluded.count, last_used_at = excluded.last_used_at, address = excluded.address, user_agent = excluded.user_agent, organization_id = excluded.organization_id");
 
-    private static readonly Upsert networksUpsert = new("key_networks", ["key_id", "network", "first_used_at", "last_used_at"],
+    private static readonly BatchUpsert networksUpsert = new("key_networks", ["key_id", "network", "first_used_at", "last_used_at"],
         "(key_id, network) DO UPDATE SET last_used_at = excluded.last_used_at");
-
-    private sealed record Upsert(string Table, string[] Columns, string Conflict)
-    {
-        public string Sql(IEnumerable<string> parameters) =>
-            $"INSERT INTO {Table} ({string.Join(", ", Columns)}) VALUES {string.Join(", ", parameters.Chunk(Columns.Length).Select(names => $"({string.Join(", ", names)})"))} ON CONFLICT {Conflict}";
-    }
-
-    private async Task UpsertAsync(DbTransaction transaction, Upsert upsert, List<object[]> rows)
-    {
-        DbCommand? kept = null; // for all the full statements; the mapper would build each anew
-        try
-        {
-            foreach (var chunk in rows.Chunk(database.InsertBatchRows))
-            {
-                if (kept?.Parameters.Count != chunk.Length * upsert.Columns.Length)
-                {
-                    if (kept is not null) await kept.DisposeAsync();
-                    kept = Command(transaction, upsert, chunk.Length);
-                }
-
-                var parameter = 0;
-                foreach (var row in chunk)
-                    foreach (var value in row) kept.Parameters[parameter++].Value = value;
-                await kept.ExecuteNonQueryAsync();
-            }
-        }
-        finally
-        {
-            if (kept is not null) await kept.DisposeAsync();
-        }
-    }
-
-    private static DbCommand Command(DbTransaction transaction, Upsert upsert, int rows)
-    {
-        var command = transaction.Connection!.CreateCommand();
-        command.Transaction = transaction;
-        for (var i = 0; i < rows * upsert.Columns.Length; i++)
-        {
-            var parameter = command.CreateParameter();
-            parameter.ParameterName = $"@p{i}";
-            command.Parameters.Add(parameter);
-        }
-
-        command.CommandText = upsert.Sql(command.Parameters.Cast<DbParameter>().Select(parameter => parameter.ParameterName));
-        return command;
-    }
 
     private sealed record Sighting(string KeyId, KeyNetwork Network, DateTimeOffset FirstAt, DateTimeOffset LastAt);
 
@@ -294,7 +248,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
             }
         }
 
-        await UpsertAsync(transaction, networksUpsert, rows);
+        await networksUpsert.WriteAsync(database, transaction, rows);
         return sightings.Count;
     }
 

@@ -18,7 +18,7 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
         MaxResponseContentBufferSize = 1024 * 1024,
         DefaultRequestHeaders = { { "User-Agent", "Pakhouse" } }, // GitHub refuses who does not say
     };
-    private readonly SemaphoreSlim turn = new(1);
+    private readonly SemaphoreSlim gate = new(1);
     private FrozenDictionary<string, string> keys = FrozenDictionary<string, string>.Empty;
     private DateTimeOffset fetchedAt = DateTimeOffset.MinValue, triedAt = DateTimeOffset.MinValue;
 
@@ -47,12 +47,12 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
     public void Dispose()
     {
         http.Dispose();
-        turn.Dispose();
+        gate.Dispose();
     }
 
     private async Task<string?> FindAsync(string keyIdentifier)
     {
-        await turn.WaitAsync();
+        await gate.WaitAsync();
         try
         {
             var now = clock.GetUtcNow();
@@ -73,7 +73,7 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
         }
         finally
         {
-            turn.Release();
+            gate.Release();
         }
     }
 

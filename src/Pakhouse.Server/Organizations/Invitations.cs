@@ -6,42 +6,6 @@ using Microsoft.AspNetCore.Identity;
 
 namespace Pakhouse.Server;
 
-/// <summary>Roles in one organization.</summary>
-public sealed record OrganizationRoles(Guid OrganizationId, NameSet Roles)
-{
-    /// <summary>Empty where a caller only names the organization.</summary>
-    public string OrganizationName { get; init; } = "";
-
-    /// <summary>Who sent it last; null: the operator.</summary>
-    internal Guid? InvitedBy { get; init; }
-
-    /// <summary>With which key; null: with a session, or at the machine.</summary>
-    internal string? KeyId { get; init; }
-}
-
-/// <summary>An invitation that waits to be accepted, or has expired.</summary>
-public sealed record Invitation
-{
-    public Guid Id { get; init; }
-    public Guid RootId { get; init; }
-    public string Email { get; init; } = "";
-
-    /// <summary>Null: the operator. A person's name; the name of an API key's service user.</summary>
-    public string? InvitedBy { get; init; }
-
-    public DateTimeOffset CreatedAt { get; init; }
-    public DateTimeOffset SentAt { get; init; }
-
-    /// <summary>When the message of <see cref="SentAt"/> was given up; null: it arrived, or is under way.</summary>
-    public DateTimeOffset? UndeliveredAt { get; init; }
-
-    /// <summary>Of the part that lasts longest.</summary>
-    public DateTimeOffset ExpiresAt { get; init; }
-
-    /// <summary>Where to: the root first, then by name. Seen from a sub-organization, that one alone.</summary>
-    public IReadOnlyList<OrganizationRoles> OrganizationsAndRoles { get; init; } = [];
-}
-
 /// <summary>
 /// Invitations as those see them who send them: an address that may become a member of one root and its sub-organizations, with roles given
 /// beforehand. What the invited do with one is <see cref="InvitationAnswers"/>' business.
@@ -49,13 +13,10 @@ public sealed record Invitation
 /// and prolongs no other part.</para>
 /// </summary>
 public sealed class Invitations(
-    Database database, KeyNotices notices, Mails mails, PublicAddress publicAddress, ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
+    Database database, KeyNotices notices, InvitationMessages messages, ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
 {
     /// <summary>Of one invitation.</summary>
     public const int OrganizationsMax = 100;
-
-    /// <summary>In a day, for one root: enough for whoever looks into the wrong folder, too few to bother somebody.</summary>
-    public const int MessagesPerAddressMax = 20;
 
     /// <summary>What has expired is shown for this long, and then forgotten with the next invitation.</summary>
     private static readonly TimeSpan kept = TimeSpan.FromDays(30);
@@ -92,7 +53,7 @@ public sealed class Invitations(
             ON CONFLICT (root_id, email_normalized) DO UPDATE SET sent_at = excluded.sent_at RETURNING id
             """, new { id = Ids.New(clock), rootId, email, normalized, hash = RandomNumberGenerator.GetBytes(32), now }, transaction);
         await WriteAsync(transaction, actor, invitation, email, organizationsAndRoles, AuditAction.InviteCreate);
-        return await SendAsync(transaction, actor, rootId, invitation) is { } refusal ? refusal : await ReadAsync(transaction, demanded.Value, invitation);
+        return await messages.SendAsync(transaction, actor, rootId, invitation) is { } refusal ? refusal : await ReadAsync(transaction, demanded.Value, invitation);
     });
 
     /// <summary>Those that wait or have expired: of a root those of its sub-organizations too. By address.</summary>
@@ -111,7 +72,7 @@ public sealed class Invitations(
         var demanded = await AuthorizeAsync(transaction, actor, organizationId, found.Value.OrganizationsAndRoles);
         if (demanded.Refusal is { } refusal) return refusal;
         await WriteAsync(transaction, actor, found.Value.Id, found.Value.Email, found.Value.OrganizationsAndRoles, AuditAction.InviteAgain);
-        return await SendAsync(transaction, actor, found.Value.RootId, found.Value.Id) is { } tooMany ? tooMany : await ReadAsync(transaction, demanded.Value, found.Value.Id);
+        return await messages.SendAsync(transaction, actor, found.Value.RootId, found.Value.Id) is { } tooMany ? tooMany : await ReadAsync(transaction, demanded.Value, found.Value.Id);
     });
 
     /// <summary>Gives what stands here in place of what stood there for the same organizations. No message goes out, and the time does not begin anew.</summary>
@@ -203,65 +164,5 @@ public sealed class Invitations(
 
         await notices.WriteAsync(transaction, actor.KeyId,
             [.. parts.Select(part => new KeyChange(part.OrganizationId, KeyChange.Invited, email, null, invitation, NameSet.Empty, part.Roles))]);
-    }
-
-    /// <summary>A new code, in a message; of the code only the hash stays.</summary>
-    private async Task<Refusal?> SendAsync(DbTransaction transaction, Actor actor, Guid rootId, Guid id)
-    {
-        var now = clock.GetUtcNow();
-        var invitation = (await InvitationRows.SelectAsync(transaction.Connection!, transaction, "i.id = @id AND p.expires_at > @now", new { id, now })).Single();
-        if (await CountAsync(transaction, rootId, invitation.Email) is { } refusal) return refusal;
-
-        var code = InvitationCode.Create();
-        await transaction.Connection!.ExecuteAsync("UPDATE invitations SET code_hash = @hash, sent_at = @now, undelivered_at = NULL WHERE id = @id", new { id, hash = InvitationCode.Hash(code), now }, transaction);
-        var sender = actor.Credential is Credential.Session or Credential.Key
-            ? await transaction.Connection!.QuerySingleAsync<Sender>("SELECT name, email FROM users WHERE id = @UserId", new { actor.UserId }, transaction)
-            : null;
-        var root = await transaction.Connection!.QuerySingleAsync<string>("SELECT name FROM organizations WHERE id = @rootId", new { rootId }, transaction);
-        var places = invitation.OrganizationsAndRoles.Select(one =>
-            MailText.Of($"  {one.OrganizationName}: {(one.Roles.Count == 0 ? "member" : string.Join(", ", one.Roles.Select(options.Roles.NameOf)))}"));
-        var invites = sender is null ? MailText.Of($"You are invited to join {root}") : MailText.Of($"{sender.Name} ({sender.Email}) invites you to join {root}");
-        await mails.EnqueueAsync(transaction, invitation.Email, new MailContent(
-            sender is null ? MailText.Of($"You are invited to {root}") : MailText.Of($"{sender.Name} invites you to {root}"),
-            $"""
-            {invites} at {MailText.Server(publicAddress)}:
-
-            {MailText.Join("\n", places)}
-
-            To accept, open this link. It works once, until {invitation.ExpiresAt}:
-
-              {MailText.Link(publicAddress, $"/invitations/{code}")}
-
-            If you did not expect this, do nothing: without the link nothing happens.
-            """), id);
-        return null;
-    }
-
-    /// <summary>Anybody can make an organization and invite strangers from there; this many times a day.</summary>
-    private async Task<Refusal?> CountAsync(DbTransaction transaction, Guid rootId, string email)
-    {
-        var now = clock.GetUtcNow();
-        var day = now.ToUnixTimeSeconds() / 86400;
-        var address = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(normalizer.NormalizeEmail(email))));
-        foreach (var (target, max) in ((string, int)[])[($"{rootId}", options.InvitationsPerDayMax), ($"{rootId} {address}", MessagesPerAddressMax)])
-        {
-            var count = await transaction.Connection!.QuerySingleOrDefaultAsync<long?>(
-                """
-                INSERT INTO invitation_counts (target, day, count) VALUES (@target, @day, 1)
-                ON CONFLICT (target) DO UPDATE SET count = CASE WHEN invitation_counts.day = excluded.day THEN invitation_counts.count + 1 ELSE 1 END, day = excluded.day
-                WHERE invitation_counts.day <> excluded.day OR invitation_counts.count < @max RETURNING count
-                """, new { target, day, max }, transaction);
-            if (count is null)
-                return new Refusal(RefusalCode.SlowDown, "No more invitations can be sent today: go on tomorrow (UTC).", "too many invitations in one day") { RetryAfterSeconds = (int)((day + 1) * 86400 - now.ToUnixTimeSeconds()) };
-            if (count == 1) await transaction.Connection!.ExecuteAsync("DELETE FROM invitation_counts WHERE day < @day", new { day }, transaction);
-        }
-
-        return null;
-    }
-
-    private sealed record Sender
-    {
-        public string Name { get; init; } = "";
-        public string Email { get; init; } = "";
     }
 }

@@ -118,10 +118,7 @@ public sealed class Members(
 
     internal static async Task<Guid> InsertAsync(DbTransaction transaction, TimeProvider clock, Actor actor, Guid organizationId, Guid userId, NameSet roles)
     {
-        var id = Ids.New(clock);
-        await transaction.Connection!.ExecuteAsync(
-            "INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@id, @organizationId, @userId, @roles, @at)",
-            new { id, organizationId, userId, roles, at = clock.GetUtcNow() }, transaction);
+        var id = await Memberships.InsertAsync(transaction, clock, organizationId, userId, roles);
         await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.MemberAssign, organizationId, userId.ToString(), userId, roles.Text);
         return id;
     }

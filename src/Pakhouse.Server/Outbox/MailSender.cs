@@ -31,12 +31,12 @@ public sealed partial class MailSender(
     /// <summary>Messages that are looked at for the next free connections.</summary>
     private const int CandidatesMax = 500;
 
-    private readonly SemaphoreSlim turn = new(1, 1);
+    private readonly SemaphoreSlim gate = new(1, 1);
 
     /// <summary>Sends everything that is due. No message waits for another to end: each is claimed when a connection is free.</summary>
     public override async Task RunAsync()
     {
-        await turn.WaitAsync();
+        await gate.WaitAsync();
         List<(Task Delivery, Candidate Of)> underWay = []; // tasks that ended at once can be one and the same
         using var connections = new SmtpConnections(options, SmtpTimeoutMilliseconds);
         try
@@ -61,13 +61,13 @@ public sealed partial class MailSender(
         finally
         {
             await Task.WhenAll(underWay.Select(one => one.Delivery)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            turn.Release();
+            gate.Release();
         }
     }
 
     public override void Dispose()
     {
-        turn.Dispose();
+        gate.Dispose();
         base.Dispose();
     }
 

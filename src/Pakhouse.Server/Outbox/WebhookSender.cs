@@ -31,9 +31,6 @@ public sealed partial class WebhookSender(
     /// <summary>No process sent anything for so long: the server was off. Longer than a restart.</summary>
     internal static readonly TimeSpan OffAfter = TimeSpan.FromMinutes(15);
 
-    /// <summary>Longer than a delivery and its record can take.</summary>
-    private static readonly TimeSpan lease = TimeSpan.FromMinutes(2);
-
     private static readonly TimeSpan beat = TimeSpan.FromMinutes(1);
 
     /// <summary>Messages that are tidied away in one transaction.</summary>
@@ -100,7 +97,7 @@ public sealed partial class WebhookSender(
     /// <summary>Records what has ended and claims what is next, together: one transaction for each message would be in the others' way.</summary>
     private async Task<IReadOnlyList<ClaimedMessage>> RecordAndClaimAsync(Guid? only)
     {
-        var places = stopping.IsCancellationRequested ? [] : slots.Take(await database.ReadAsync(connection => DueAsync(connection, only)));
+        var places = stopping.IsCancellationRequested ? [] : slots.Take(await database.ReadAsync(connection => WebhookQueue.DueAsync(connection, Clock.GetUtcNow(), only)));
         List<(ClaimedMessage Message, WebhookResult Result)> results = [];
         while (finished.TryDequeue(out var result)) results.Add(result);
         if (places.Count == 0 && results.Count == 0) return [];
@@ -111,7 +108,7 @@ public sealed partial class WebhookSender(
             {
                 foreach (var (message, result) in results) await RecordAsync(transaction, message, result);
                 List<ClaimedMessage> rows = [];
-                foreach (var (webhook, count) in places) rows.AddRange(await ClaimAsync(transaction, webhook.Id, count));
+                foreach (var (webhook, count) in places) rows.AddRange(await WebhookQueue.ClaimAsync(transaction, Clock, webhook.Id, count));
                 return rows;
             });
         }
@@ -129,56 +126,6 @@ public sealed partial class WebhookSender(
         foreach (var (message, result) in results)
             if (!result.IsDelivered) LogFailed(message.WebhookId, message.Id, message.Attempts + 1, result.Error);
         return claimed;
-    }
-
-    private async Task<IReadOnlyList<DueWebhook>> DueAsync(DbConnection connection, Guid? only)
-    {
-        var now = Clock.GetUtcNow();
-        if (only is null)
-        {
-            // Most turns end here.
-            const string any = "SELECT 1 FROM webhook_messages WHERE due_at <= @now LIMIT 1";
-            if (await connection.ExecuteScalarAsync<long?>(any, new { now }) is null) return [];
-        }
-
-        // From webhook to webhook by the index, however many messages one has.
-        var ids = only is null
-            ? """
-              WITH RECURSIVE waiting (id) AS (
-                  SELECT MIN(webhook_id) FROM webhook_messages WHERE due_at IS NOT NULL
-                  UNION ALL
-                  SELECT (SELECT MIN(m.webhook_id) FROM webhook_messages m WHERE m.due_at IS NOT NULL AND m.webhook_id > waiting.id)
-                  FROM waiting WHERE waiting.id IS NOT NULL)
-              """
-            : "WITH waiting (id) AS (SELECT id FROM webhooks WHERE id = @only)";
-        return (await connection.QueryAsync<DueWebhook>(
-            $"""
-            {ids}
-            SELECT w.id, w.organization_id, w.url, w.failing_since, due.due_at,
-                   (SELECT COUNT(*) FROM (
-                       SELECT 1 FROM webhook_messages m WHERE m.webhook_id = w.id AND m.due_at <= @now LIMIT {WebhookSlots.PerWebhookMax}) AS few)
-                       AS messages
-            FROM (SELECT id, (SELECT MIN(m.due_at) FROM webhook_messages m WHERE m.webhook_id = waiting.id AND m.due_at IS NOT NULL) AS due_at
-                  FROM waiting WHERE id IS NOT NULL) AS due
-            JOIN webhooks w ON w.id = due.id
-            WHERE due.due_at <= @now {(only is null ? "AND COALESCE(w.paused_until, 0) <= @now" : "")}
-            """, new { now, only })).AsList();
-    }
-
-    private async Task<IEnumerable<ClaimedMessage>> ClaimAsync(DbTransaction transaction, Guid webhookId, int count)
-    {
-        var (now, leaseId) = (Clock.GetUtcNow(), Ids.New(Clock).ToString());
-        var claimed = (await transaction.Connection!.QueryAsync<ClaimedMessage>(
-            """
-            UPDATE webhook_messages SET due_at = @until, lease = @leaseId
-            WHERE webhook_id = @webhookId AND id IN (
-                SELECT m.id FROM webhook_messages m WHERE m.webhook_id = @webhookId AND m.due_at <= @now ORDER BY m.due_at, m.id LIMIT @count)
-            RETURNING webhook_id, id, body, attempts, lease
-            """, new { webhookId, count, now, until = now + lease, leaseId }, transaction)).AsList();
-        if (claimed.Count == 0) return [];
-        var webhook = await transaction.Connection!.QuerySingleAsync<SendingWebhook>(
-            "SELECT organization_id, url, secret, old_secret, old_secret_until FROM webhooks WHERE id = @webhookId", new { webhookId }, transaction);
-        return claimed.Select(message => message with { Webhook = webhook });
     }
 
     private async Task RecordAsync(DbTransaction transaction, ClaimedMessage message, WebhookResult result)

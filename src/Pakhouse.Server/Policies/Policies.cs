@@ -62,7 +62,7 @@ public sealed record PolicyPreview(DateTimeOffset At, int Checked, int Affected,
 
 /// <summary>
 /// The policies of organizations: reading them with what they inherit, previewing and making a change. What a rule means is <see cref="Policy"/>'s,
-/// what it does to an exchange <see cref="KeyExchange"/>'s; a change ends no key and sets no status entry, so that it can be taken back.
+/// what it does to an exchange <see cref="KeyExchange"/>'s; a change of a policy never deletes keys or changes their status entries, so it can be undone.
 /// </summary>
 public sealed class Policies(Database database, KeyExchange exchange, Mails mails, PakhouseOptions options, TimeProvider clock)
 {

@@ -1,11 +1,12 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Compares the clock with the database: before anything is done, and then twice a minute. A process whose clock is wrong does not start, or
-/// answers 503 until the clock is right again.
+/// Compares the clock with the database: before anything is done, and then twice a minute. A process whose clock is wrong does not start,
+/// or answers 503 until the clock is right again.
 /// </summary>
 /// <param name="bounds">Asked each time.</param>
-public sealed partial class ClockWatch(Database database, Func<Task<TimeBounds>> bounds, GuardedClock clock, Fitness fitness, ILogger<ClockWatch> log) : BackgroundService
+public sealed partial class ClockWatch(
+    Database database, Func<Task<TimeBounds>> bounds, GuardedClock clock, Fitness fitness, ILogger<ClockWatch> log) : BackgroundService
 {
     public static readonly TimeSpan Interval = TimeSpan.FromSeconds(30);
 
@@ -50,7 +51,8 @@ public sealed partial class ClockWatch(Database database, Func<Task<TimeBounds>>
         }
     }
 
-    [LoggerMessage(Level = LogLevel.Critical, Message = "{Fault} Nothing is signed, rotated, deleted or expired here until it is right; requests are answered 503")]
+    [LoggerMessage(Level = LogLevel.Critical,
+        Message = "{Fault} Nothing is signed, rotated, deleted or expired here until it is right; requests are answered 503")]
     private partial void LogFault(string fault);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The clock could not be compared with the database; it is tried again")]

@@ -28,7 +28,7 @@ public abstract class Database : IAsyncDisposable
     /// <summary>Where it is, for people; without a password.</summary>
     public abstract string DisplayName { get; }
 
-    /// <summary>Where Data Protection keeps its keys: beside the database, and as widely shared as it.</summary>
+    /// <summary>Where Data Protection keeps its keys: stored with the database, so all processes that share the database share the keys.</summary>
     public abstract ProtectionKeyStore ProtectionKeys { get; }
 
     /// <summary>Whether there is a database: whoever mistypes its place is to be told, and not given an empty one.</summary>

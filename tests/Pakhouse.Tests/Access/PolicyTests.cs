@@ -41,7 +41,8 @@ public static class PolicyTests
             {
                 var at = new DateTimeOffset(2026, 11, 2, 9, 0, 0, TimeSpan.Zero);
                 var subject = new Policy.Subject(false, roles ?? NameSet.Empty, at.AddDays(-age), isElsewhere, new IPAddress([(byte)octet, 0, 0, 1]));
-                var (one, other, both) = (a.FirstViolation(subject, at), b.FirstViolation(subject, at), Policy.Stricter(a, b).FirstViolation(subject, at));
+                var (one, other) = (a.FirstViolation(subject, at), b.FirstViolation(subject, at));
+                var both = Policy.Stricter(a, b).FirstViolation(subject, at);
                 // Of roles the two may name none in common: then both together refuse what each alone would not.
                 return one is null && other is null ? both is null or PolicyRule.Holders : both is not null;
             });

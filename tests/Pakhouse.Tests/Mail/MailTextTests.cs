@@ -58,7 +58,7 @@ public static partial class MailTextTests
             Assert.Equal(["MailText.cs"], Named("AppendLiteral(").Union(Named("new MailText(")));
 
             // Where a new mail is written, its words are walked below; add it there too.
-            Assert.Equal(["ApiKeyNotices.cs", "Invitations.cs", "SignInMails.cs", "WebhookSender.cs"], Named("new MailContent("));
+            Assert.Equal(["ApiKeyNotices.cs", "InvitationMessages.cs", "SignInMails.cs", "WebhookSender.cs"], Named("new MailContent("));
             Assert.Equal(
                 [
                     "KeyExpiryJob.Mail", "KeyMails.Changed", "KeyMails.Expired", "KeyMails.Frozen", "KeyMails.Leaked", "KeyMails.MembershipEnded",

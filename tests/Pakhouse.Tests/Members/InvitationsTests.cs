@@ -126,7 +126,7 @@ public static partial class InvitationsTests
             var acme = await server.AddAcmeAsync();
             var owner = Actor.Session(acme.Owner);
             Task<Outcome<Invitation>> InviteAsync(string email) => server.Invitations.InviteAsync(owner, acme.Root, email, [new(acme.Root, NameSet.Empty)]);
-            for (var i = 0; i < Invitations.MessagesPerAddressMax; i++)
+            for (var i = 0; i < InvitationMessages.MessagesPerAddressMax; i++)
             {
                 Assert.False((await InviteAsync(New)).IsRefused);
                 await server.Invitations.WithdrawAsync(owner, acme.Root, New); // to begin anew does not help

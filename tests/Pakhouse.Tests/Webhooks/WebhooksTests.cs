@@ -35,7 +35,8 @@ public static class WebhooksTests
             var server = await TestServer.StartOnAsync(null, now is { } at ? new MovedClock(at) : null, "--Pakhouse:WebhookNetworksAllowed=127.0.0.0/8");
             await server.Get<WebhookSender>().StopAsync(CancellationToken.None);
             var acme = await server.AddAcmeAsync();
-            var made = (await server.Get<Server.Webhooks>().CreateAsync(Actor.Session(acme.Owner), acme.Root, receiver.Url, events.Length == 0 ? NameSet.All : NameSet.Of(events))).Value;
+            var made = (await server.Get<Server.Webhooks>().CreateAsync(
+                Actor.Session(acme.Owner), acme.Root, receiver.Url, events.Length == 0 ? NameSet.All : NameSet.Of(events))).Value;
             return new Scene { Server = server, Acme = acme, Receiver = receiver, Id = made.Id, Secret = made.Secret };
         }
 
@@ -187,7 +188,8 @@ public static class WebhooksTests
         {
             await using var scene = await Scene.StartAsync("key.deleted");
             var id = KeyFormat.NewId();
-            (await scene.Server.Get<ApiKeys>().CreateAsync(scene.Owner, scene.Acme.Root, new NewApiKey(id, "Deploy", null, NameSet.All, [new(scene.Acme.Root, NameSet.Of("viewer"))]))).Value.Dispose();
+            (await scene.Server.Get<ApiKeys>().CreateAsync(scene.Owner, scene.Acme.Root,
+                new NewApiKey(id, "Deploy", null, NameSet.All, [new(scene.Acme.Root, NameSet.Of("viewer"))]))).Value.Dispose();
             await scene.Server.Get<ApiKeys>().DeleteAsync(scene.Owner, scene.Acme.Root, id);
             await scene.SendAsync();
             Assert.Equal(id, Assert.Single(scene.Receiver.All).Data.GetProperty("keyId").GetString());
@@ -466,7 +468,8 @@ public static class WebhooksTests
             await server.Get<WebhookSender>().StopAsync(CancellationToken.None);
             var acme = await server.AddAcmeAsync();
             var (webhooks, owner) = (server.Get<Server.Webhooks>(), Actor.Session(acme.Owner));
-            var made = (await webhooks.CreateAsync(owner, acme.Root, receiver.Url.Replace("127.0.0.1", "localhost", StringComparison.Ordinal), NameSet.All)).Value;
+            var made = (await webhooks.CreateAsync(
+                owner, acme.Root, receiver.Url.Replace("127.0.0.1", "localhost", StringComparison.Ordinal), NameSet.All)).Value;
             await webhooks.TestAsync(owner, acme.Root, made.Id);
             await server.Get<WebhookSender>().RunAsync();
             Assert.Equal(isCalled ? 1 : 0, receiver.All.Count);
@@ -497,8 +500,10 @@ public static class WebhooksTests
             foreach (var (actor, code) in new[] { (manager, RefusalCode.AccessDenied), (stranger, RefusalCode.NotFound), (Actor.Key(scene.Acme.Owner, "k", TestServer.EveryScope), RefusalCode.AccessDenied) })
             {
                 Assert.Equal(code, (await scene.Webhooks.ListAsync(actor, scene.Acme.Root)).Refusal!.Code);
-                Assert.Equal(code, (await scene.Webhooks.CreateAsync(actor, scene.Acme.Root, scene.Receiver.Url, NameSet.All)).Refusal!.Code);
-                Assert.Equal(code, (await scene.Webhooks.UpdateAsync(actor, scene.Acme.Root, scene.Id, scene.Receiver.Url, NameSet.All, false)).Refusal!.Code);
+                Assert.Equal(code,
+                    (await scene.Webhooks.CreateAsync(actor, scene.Acme.Root, scene.Receiver.Url, NameSet.All)).Refusal!.Code);
+                var updated = await scene.Webhooks.UpdateAsync(actor, scene.Acme.Root, scene.Id, scene.Receiver.Url, NameSet.All, false);
+                Assert.Equal(code, updated.Refusal!.Code);
                 Assert.Equal(code, (await scene.Webhooks.RotateSecretAsync(actor, scene.Acme.Root, scene.Id)).Refusal!.Code);
                 Assert.Equal(code, (await scene.Webhooks.TestAsync(actor, scene.Acme.Root, scene.Id)).Refusal!.Code);
                 Assert.Equal(code, (await scene.Webhooks.DeliveriesAsync(actor, scene.Acme.Root, scene.Id, 0, 1)).Refusal!.Code);
@@ -509,7 +514,8 @@ public static class WebhooksTests
             // The id of another organization's webhook opens nothing either, for an owner of one's own.
             var other = (await scene.Server.Organizations.CreateRootAsync(Actor.Operator, "Other", stranger.UserId!.Value)).Value;
             Assert.Equal(RefusalCode.NotFound, (await scene.Webhooks.FindAsync(stranger, other, scene.Id)).Refusal!.Code);
-            Assert.Equal(RefusalCode.NotFound, (await scene.Webhooks.UpdateAsync(stranger, other, scene.Id, scene.Receiver.Url, NameSet.All, false)).Refusal!.Code);
+            Assert.Equal(RefusalCode.NotFound,
+                (await scene.Webhooks.UpdateAsync(stranger, other, scene.Id, scene.Receiver.Url, NameSet.All, false)).Refusal!.Code);
             Assert.Equal(RefusalCode.NotFound, (await scene.Webhooks.RotateSecretAsync(stranger, other, scene.Id)).Refusal!.Code);
             Assert.Equal(RefusalCode.NotFound, (await scene.Webhooks.TestAsync(stranger, other, scene.Id)).Refusal!.Code);
             Assert.Equal(RefusalCode.NotFound, (await scene.Webhooks.DeliveriesAsync(stranger, other, scene.Id, 0, 1)).Refusal!.Code);
@@ -545,8 +551,10 @@ public static class WebhooksTests
         public async Task An_organization_has_at_most_ten()
         {
             await using var scene = await Scene.StartAsync();
-            for (var i = 1; i < Server.Webhooks.PerOrganizationMax; i++) Assert.False((await scene.Webhooks.CreateAsync(scene.Owner, scene.Acme.Root, scene.Receiver.Url, NameSet.All)).IsRefused);
-            Assert.Equal(RefusalCode.Conflict, (await scene.Webhooks.CreateAsync(scene.Owner, scene.Acme.Root, scene.Receiver.Url, NameSet.All)).Refusal!.Code);
+            for (var i = 1; i < Server.Webhooks.PerOrganizationMax; i++)
+                Assert.False((await scene.Webhooks.CreateAsync(scene.Owner, scene.Acme.Root, scene.Receiver.Url, NameSet.All)).IsRefused);
+            Assert.Equal(RefusalCode.Conflict,
+                (await scene.Webhooks.CreateAsync(scene.Owner, scene.Acme.Root, scene.Receiver.Url, NameSet.All)).Refusal!.Code);
         }
     }
 }

@@ -3,7 +3,10 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>Sign-in and sessions: every way in that a person has, and where they are signed in now.</summary>
-public sealed class AccountModel(Organizations organizations, SessionStore table, SecondFactor secondFactor, Passkeys passkeys, Users users, PakhouseOptions options, TimeProvider clock) : AccountPage(organizations)
+public sealed class AccountModel(
+    Organizations organizations, SessionStore table, SecondFactor secondFactor, Passkeys passkeys, Users users, PakhouseOptions options,
+    TimeProvider clock)
+    : AccountPage(organizations)
 {
     protected override bool NeedsFreshProof => false;
 
@@ -61,8 +64,12 @@ public sealed class AccountModel(Organizations organizations, SessionStore table
     public static string BrowserName(string userAgent)
     {
         // The order matters: each says that it is those after it, too.
-        var browser = First(userAgent, ("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl"));
-        var system = First(userAgent, ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux"));
+        var browser = First(
+            userAgent, ("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"),
+            ("Safari/", "Safari"), ("curl/", "curl"));
+        var system = First(
+            userAgent, ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"),
+            ("CrOS", "ChromeOS"), ("Linux", "Linux"));
         return (browser, system) switch
         {
             (null, null) => "Unknown browser",
