@@ -51,6 +51,18 @@ public partial class DocsTests
     }
 
     [Fact]
+    public void The_activity_section_lists_each_action_once()
+    {
+        var text = File.ReadAllText(Path.Combine(Repository.Root, "docs", "protocol.md"));
+        text = text[text.IndexOf("\nThe actions:\n", StringComparison.Ordinal)..];
+        text = text[..text.IndexOf("\n- ", StringComparison.Ordinal)];
+        var listed = Action().Matches(text).Select(match => match.Groups["action"].Value);
+        var actions = typeof(AuditAction).GetFields().Where(field => field.IsLiteral).Select(field => (string)field.GetRawConstantValue()!).ToList();
+        Assert.True(actions.Count > 50);
+        Assert.Equal(actions.Order(StringComparer.Ordinal), listed.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public void Every_fenced_block_names_its_language()
     {
         foreach (var page in Pages())
@@ -109,6 +121,9 @@ public partial class DocsTests
 
     [GeneratedRegex(@"^\| `(?<name>[A-Z]\w+)` \| (`(?<default>[^`]*)` )?\| (?<range>[^|]*)\|", RegexOptions.ExplicitCapture | RegexOptions.Multiline, 1000)]
     private static partial Regex Rows();
+
+    [GeneratedRegex(@"`(?<action>[A-Z][A-Za-z -]+)`", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex Action();
 
     [GeneratedRegex(@"(?<min>\d+) to (?<max>\d+)", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Range();

@@ -131,7 +131,7 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
     private static readonly string[] ofNoOrganization =
     [
         AuditAction.SigningKeyCreate, AuditAction.SigningKeyDelete, AuditAction.DatabaseRestore, AuditAction.UserCreate,
-        AuditAction.UserDisable, AuditAction.UserEnable, AuditAction.UserDelete,
+        AuditAction.UserDisable, AuditAction.UserEnable, AuditAction.UserDelete, AuditAction.ProtectionKeysRenew,
     ];
 
     private static readonly string[] ofOrganizations =

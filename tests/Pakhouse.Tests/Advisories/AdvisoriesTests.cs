@@ -90,6 +90,7 @@ internal static partial class Advisories
         scopeOfEveryRoute = (typeof(ScopesTests.Routes), nameof(ScopesTests.Routes.Every_route_takes_the_scope_of_its_row_and_no_other)),
         rolesOfTheMoment = (typeof(RulesTests.R4_The_token_carries_what_the_user_may_do_at_that_moment),
             nameof(RulesTests.R4_The_token_carries_what_the_user_may_do_at_that_moment.A_change_of_roles_is_in_the_next_token)),
+        runtimeFloor = (typeof(OperatorLogTests), nameof(OperatorLogTests.A_runtime_below_the_lowest_that_is_known_to_be_good_is_warned_of)),
         stricterWins = (typeof(PolicyTests.Stricter),
             nameof(PolicyTests.Stricter.What_one_refuses_both_refuse_and_what_both_allow_each_allows));
 
