@@ -60,7 +60,12 @@ await app.StartAsync();
 
 using var http = new HttpClient { BaseAddress = new Uri(app.Urls.Single()) };
 var without = await http.GetAsync("/orders");
-string[] parts = ["""{"alg":"ES256","typ":"at+jwt","kid":"none"}""", """{"iss":"http://127.0.0.1:1"}""", new string('s', 64)];
+string[] parts =
+[
+    """{"alg":"ES256","typ":"at+jwt","kid":"none"}""",
+    """{"iss":"http://127.0.0.1:1","aud":"http://127.0.0.1:1","exp":4102444800}""",
+    new string('s', 64),
+];
 var token = string.Join('.', parts.Select(part => Base64Url.EncodeToString(Encoding.UTF8.GetBytes(part))));
 http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
 var unknown = await http.GetAsync("/orders");

@@ -20,10 +20,10 @@ public sealed class SourceTests
     /// <summary>Lines that are wider, by folder.</summary>
     private static readonly Dictionary<string, int> wideLines = new()
     {
-        ["bench"] = 44,
+        ["bench"] = 45,
         ["bench/Pakhouse.Bench"] = 31,
-        ["docs"] = 265,
-        ["docs/decisions"] = 132,
+        ["docs"] = 315,
+        ["docs/decisions"] = 150,
         ["samples/OrdersApi"] = 1,
         ["src/Pakhouse.AspNetCore"] = 54,
         ["src/Pakhouse.Server/Activity"] = 34,
@@ -49,7 +49,7 @@ public sealed class SourceTests
         ["src/Pakhouse.Server/Webhooks"] = 42,
         ["src/Shared"] = 4,
         ["tests/Pakhouse.SystemTests"] = 159,
-        ["tests/Pakhouse.Tests"] = 41,
+        ["tests/Pakhouse.Tests"] = 54,
         ["tests/Pakhouse.Tests/Access"] = 271,
         ["tests/Pakhouse.Tests/Activity"] = 31,
         ["tests/Pakhouse.Tests/Advisories"] = 12,

@@ -4,6 +4,8 @@ using System.Text.Json;
 using Dapper;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Identity;
+using Microsoft.AspNetCore.Mvc.ModelBinding;
+using Microsoft.AspNetCore.Mvc.ModelBinding.Metadata;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
@@ -89,10 +91,14 @@ public sealed class TestServer : IAsyncDisposable
             builder.Logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace).AddFilter("", LogLevel.Trace);
             // The same hasher with less work: the tests make hundreds of users.
             builder.Services.Configure<PasswordHasherOptions>(hasher => hasher.IterationCount = 1000);
+            // The models of the pages are the same in every server, and reading them costs more than half of a start.
+            builder.Services.AddSingleton(services => pageModels ??= ActivatorUtilities.CreateInstance<DefaultModelMetadataProvider>(services));
         }, bounds);
         await server.StartAsync();
         return new TestServer(place, server, clock, log);
     }
+
+    private static IModelMetadataProvider? pageModels;
 
     private bool isStopped;
 

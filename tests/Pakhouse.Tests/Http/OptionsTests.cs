@@ -56,17 +56,6 @@ public class OptionsTests
     public void A_path_is_absolute_or_refused(string name) =>
         Assert.Contains($"Pakhouse:{name} must be", Assert.Throws<StartupException>(() => Read((name, "data/here"))).Message, StringComparison.Ordinal);
 
-    [Fact]
-    public void The_readme_lists_every_setting_with_its_default()
-    {
-        var readme = File.ReadAllText(Path.Combine(Repository.Root, "README.md"));
-        foreach (var (name, fallback) in PakhouseOptions.Defaults())
-        {
-            if (name == "DataFolder") Assert.Contains("| `DataFolder` |", readme, StringComparison.Ordinal); // depends on the machine
-            else Assert.Contains($"| `{name}` | {(fallback.Length == 0 ? "" : $"`{fallback}` ")}|", readme, StringComparison.Ordinal);
-        }
-    }
-
     private static PakhouseOptions Read(params (string Name, string Value)[] settings) =>
         PakhouseOptions.Read(new ConfigurationBuilder().AddInMemoryCollection(settings.Select(setting => KeyValuePair.Create($"Pakhouse:{setting.Name}", (string?)setting.Value))).Build());
 }
