@@ -21,26 +21,34 @@ internal enum KeyEncoding
 internal delegate void KeyFound(Range place, ReadOnlySpan<byte> key, KeyKind kind, string id, KeyEncoding encoding);
 
 /// <summary>
-/// Finds keys in text: as they are, in Base64 (RFC 4648 §4 and §5) up to <see cref="Base64DepthMax"/> deep, in UTF-16, and in any mixture of these.
-/// It owns how text is unwrapped; what a key is, only <see cref="KeyFinder"/> knows.
+/// Finds keys in text: as they are, in Base64 (RFC 4648 §4 and §5) up to <see cref="Base64DepthMax"/> deep, in UTF-16, and in any mixture
+/// of these. It owns how text is unwrapped; what a key is, only <see cref="KeyFinder"/> knows.
 /// <para>Invariant: the work for a byte is bounded, whatever the text. At most four decodings of it at each depth.</para>
 /// </summary>
 /// <remarks>
-/// A key consists of letters, digits and <c>_</c>, so its Base64 contains neither of the two characters in which the alphabets differ, no padding and, at any
-/// depth, again letters and digits only. Where in a group of four characters it begins is unknown (other text may be glued to it): all four are tried.
+/// A key consists of letters, digits and <c>_</c>, so its Base64 contains neither of the two characters in which the alphabets differ, no
+/// padding and, at any depth, again letters and digits only. Where in a group of four characters it begins is unknown (other text may be
+/// glued to it): all four are tried.
 /// </remarks>
 internal sealed class EncodedKeyFinder : IDisposable
 {
-    /// <summary>A registry's credentials in a Kubernetes secret are two deep; a manifest that holds such a secret, in a secret, three.</summary>
+    /// <summary>
+    /// A registry's credentials in a Kubernetes secret are two deep; a manifest that holds such a secret, in a secret, three.
+    /// </summary>
     private const int Base64DepthMax = 3;
 
-    /// <summary>Characters of Base64 in a row that make a closer look worth it. A key in lines of this width or wider has one such piece.</summary>
+    /// <summary>
+    /// Characters of Base64 in a row that make a closer look worth it. A key in lines of this width or wider has one such piece.
+    /// </summary>
     private const int PieceLengthMin = 32; // bytes of a vector
 
     /// <summary>Bytes before such a piece in which its first line, if a short one, begins.</summary>
     private const int LeadLength = 128;
 
-    /// <summary>Bytes between two lines of one Base64 text: a line break, the indentation, what a language puts around strings or a tool before lines.</summary>
+    /// <summary>
+    /// Bytes between two lines of one Base64 text: a line break, the indentation, what a language puts around strings or a tool before
+    /// lines.
+    /// </summary>
     private const int BreakLengthMax = 128;
 
     /// <summary>Characters of Base64 that the shortest key takes.</summary>
@@ -49,16 +57,25 @@ internal sealed class EncodedKeyFinder : IDisposable
     /// <summary>NUL bytes in the shortest key as UTF-16.</summary>
     private const int NulsMin = KeyFormat.LengthMax - KeyFormat.BrandLengthMax + KeyFormat.BrandLengthMin - 1;
 
-    /// <summary>Bytes that are unwrapped at once: they stay in the nearest cache. In bytes at random there are far fewer NULs than <see cref="NulsMin"/>.</summary>
+    /// <summary>
+    /// Bytes that are unwrapped at once: they stay in the nearest cache. In bytes at random there are far fewer NULs than
+    /// <see cref="NulsMin"/>.
+    /// </summary>
     private const int WindowLength = 8 * 1024;
 
-    /// <summary>Characters that two windows of a long text share: the longest key in UTF-16, in Base64 of the greatest depth, in lines.</summary>
+    /// <summary>
+    /// Characters that two windows of a long text share: the longest key in UTF-16, in Base64 of the greatest depth, in lines.
+    /// </summary>
     private const int OverlapLength = 1024;
 
-    /// <summary>Bytes of text in which the longest key fits, however it is encoded and indented. Who searches in parts lets them overlap by this.</summary>
+    /// <summary>
+    /// Bytes of text in which the longest key fits, however it is encoded and indented. Who searches in parts lets them overlap by this.
+    /// </summary>
     public const int EncodedLengthMax = 4 * OverlapLength;
 
-    private static readonly SearchValues<byte> base64 = SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"u8);
+    private static readonly SearchValues<byte> base64 = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"u8
+    );
 
     /// <summary>Bytes with which begins what <see cref="Layer.NextLine"/> takes for a line break.</summary>
     private static readonly SearchValues<byte> lineBreaks = SearchValues.Create("\n\r\\%"u8);
@@ -82,23 +99,35 @@ internal sealed class EncodedKeyFinder : IDisposable
     private void Search(ReadOnlySpan<byte> text, int depth, int base64Depth, KeyEncoding encoding)
     {
         for (var at = 0; KeyFinder.TryFind(text, at, out var key, out var kind, out var id); at = key.End.Value)
-            found(Origin(key.Start.Value, depth, isEnd: false)..(Origin(key.End.Value - 1, depth, isEnd: true) + 1), text[key], kind, id, encoding);
-        if (text.Length < RunLengthMin) return;
+            found(
+                Origin(key.Start.Value, depth, isEnd: false)..(Origin(key.End.Value - 1, depth, isEnd: true) + 1),
+                text[key],
+                kind,
+                id,
+                encoding
+            );
+        if (text.Length < RunLengthMin)
+            return;
 
-        if (depth == layers.Count) layers.Add(new Layer());
+        if (depth == layers.Count)
+            layers.Add(new Layer());
         var layer = layers[depth];
         for (var from = 0; from < text.Length; from += WindowLength - 2 * OverlapLength)
         {
             var window = text.Slice(from, Math.Min(WindowLength, text.Length - from));
-            if (window.Count((byte)0) >= NulsMin) Search(layer.Narrow(window, from), depth + 1, base64Depth, encoding | KeyEncoding.Utf16);
+            if (window.Count((byte)0) >= NulsMin)
+                Search(layer.Narrow(window, from), depth + 1, base64Depth, encoding | KeyEncoding.Utf16);
         }
 
-        if (base64Depth == Base64DepthMax) return;
+        if (base64Depth == Base64DepthMax)
+            return;
         for (var from = 0; FindPiece(text, from) is >= 0 and var piece;)
         {
             from = layer.Gather(text, FirstLine(text, from, piece), piece);
-            if (layer.Length < RunLengthMin) continue;
-            for (var phase = 0; phase < 4; phase++) Search(layer.Decode(phase), depth + 1, base64Depth + 1, encoding | KeyEncoding.Base64);
+            if (layer.Length < RunLengthMin)
+                continue;
+            for (var phase = 0; phase < 4; phase++)
+                Search(layer.Decode(phase), depth + 1, base64Depth + 1, encoding | KeyEncoding.Base64);
         }
     }
 
@@ -109,8 +138,12 @@ internal sealed class EncodedKeyFinder : IDisposable
         return at;
     }
 
-    /// <summary>Where the next long piece of Base64 begins; -1: there is none. Compares as many bytes at once as such a piece has.</summary>
-    /// <remarks>Compiled at its best from the start: a scan is over before the tiers of the JIT are through, and took four times as long.</remarks>
+    /// <summary>
+    /// Where the next long piece of Base64 begins; -1: there is none. Compares as many bytes at once as such a piece has.
+    /// </summary>
+    /// <remarks>
+    /// Compiled at its best from the start: a scan is over before the tiers of the JIT are through, and took four times as long.
+    /// </remarks>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static int FindPiece(ReadOnlySpan<byte> text, int from)
     {
@@ -217,7 +250,13 @@ internal sealed class EncodedKeyFinder : IDisposable
                 gathered.AsSpan(Length, 3).Fill((byte)'A'); // the last group may be a part of one: padding is no Base64 for us
             }
 
-            Base64.DecodeFromUtf8(gathered.AsSpan(phase, (Length - phase + 3) / 4 * 4), decoded, out _, out var length, isFinalBlock: false);
+            Base64.DecodeFromUtf8(
+                gathered.AsSpan(phase, (Length - phase + 3) / 4 * 4),
+                decoded,
+                out _,
+                out var length,
+                isFinalBlock: false
+            );
             return decoded.AsSpan(0, length);
         }
 
@@ -260,8 +299,8 @@ internal sealed class EncodedKeyFinder : IDisposable
         }
 
         /// <summary>
-        /// The first letter or digit of the next line, if nothing but other characters stand between; -1: the text does not go on. The line break may also be
-        /// one within a string of JSON, of a program, or of a URL.
+        /// The first letter or digit of the next line, if nothing but other characters stand between; -1: the text does not go on. The line
+        /// break may also be one within a string of JSON, of a program, or of a URL.
         /// </summary>
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private static int NextLine(ReadOnlySpan<byte> text, int at)

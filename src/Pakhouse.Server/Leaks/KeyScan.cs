@@ -11,8 +11,8 @@ internal sealed record Finding(string Place, long Line, string Brand, KeyKind Ki
 }
 
 /// <summary>
-/// Searches a stream of bytes for keys, in one buffer that is used again and again. For bytes without a key and without Base64 there are four vectorised
-/// searches (the mark of all keys, NULs, long pieces of Base64, line breaks): nothing else.
+/// Searches a stream of bytes for keys, in one buffer that is used again and again. For bytes without a key and without Base64 there are
+/// four vectorised searches (the mark of all keys, NULs, long pieces of Base64, line breaks): nothing else.
 /// </summary>
 internal sealed class KeyScan(Action<ReadOnlySpan<byte>>? keep = null) : IDisposable
 {

@@ -57,14 +57,17 @@ internal static class LeakReport
         }
     }
 
-    /// <summary><c>[{"token":"…","type":"…","url":"…"}]</c>: GitHub's message; GitLab calls the last one <c>location</c>. Null: it is not that.</summary>
+    /// <summary>
+    /// <c>[{"token":"…","type":"…","url":"…"}]</c>: GitHub's message; GitLab calls the last one <c>location</c>. Null: it is not that.
+    /// </summary>
     public static List<LeakMatch>? ReadMatches(ReadOnlySpan<byte> json)
     {
         using var scratch = new Scratch();
         try
         {
             var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = 8 });
-            if (!reader.Read() || reader.TokenType != JsonTokenType.StartArray) return null;
+            if (!reader.Read() || reader.TokenType != JsonTokenType.StartArray)
+                return null;
             var matches = new List<LeakMatch>();
             while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
             {
@@ -78,16 +81,27 @@ internal static class LeakReport
                 LeakMatch? match = null;
                 while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
                 {
-                    var name = reader.ValueTextEquals("token"u8) ? 't' : reader.ValueTextEquals("type"u8) ? 'y' : reader.ValueTextEquals("url"u8) || reader.ValueTextEquals("location"u8) ? 'p' : ' ';
-                    if (!reader.Read()) return null;
-                    if (reader.TokenType != JsonTokenType.String) reader.Skip();
-                    else if (name == 't') match = scratch.Match(ref reader);
-                    else if (name == 'y') type = Printable(scratch.Text(ref reader), TypeLengthMax) ?? "";
-                    else if (name == 'p') place = Printable(scratch.Text(ref reader), PlaceLengthMax);
+                    var name =
+                        reader.ValueTextEquals("token"u8) ? 't'
+                        : reader.ValueTextEquals("type"u8) ? 'y'
+                        : reader.ValueTextEquals("url"u8) || reader.ValueTextEquals("location"u8) ? 'p'
+                        : ' ';
+                    if (!reader.Read())
+                        return null;
+                    if (reader.TokenType != JsonTokenType.String)
+                        reader.Skip();
+                    else if (name == 't')
+                        match = scratch.Match(ref reader);
+                    else if (name == 'y')
+                        type = Printable(scratch.Text(ref reader), TypeLengthMax) ?? "";
+                    else if (name == 'p')
+                        place = Printable(scratch.Text(ref reader), PlaceLengthMax);
                 }
 
-                if (reader.TokenType != JsonTokenType.EndObject) return null;
-                if (match is not null) matches.Add(match with { Type = type, Key = match.Key is null ? null : match.Key with { FoundAt = place } });
+                if (reader.TokenType != JsonTokenType.EndObject)
+                    return null;
+                if (match is not null)
+                    matches.Add(match with { Type = type, Key = match.Key is null ? null : match.Key with { FoundAt = place } });
             }
 
             return reader.TokenType == JsonTokenType.EndArray && !reader.Read() ? matches : null;
@@ -109,12 +123,15 @@ internal static class LeakReport
     private sealed class Scratch : IDisposable
     {
         private readonly EncodedKeyFinder finder = new();
-        private readonly byte[] buffer = GC.AllocateUninitializedArray<byte>(TextLengthMax * 6, pinned: true); // as \u005f it is six times as long
+        // as \u005f it is six times as long
+        private readonly byte[] buffer = GC.AllocateUninitializedArray<byte>(TextLengthMax * 6, pinned: true);
 
         public ReadOnlySpan<byte> Text(ref Utf8JsonReader reader) =>
             reader.ValueSpan.Length > buffer.Length ? [] : buffer.AsSpan(0, reader.CopyString(buffer));
 
-        /// <summary>The text that the reader stands at, and the first key in it. Scanners report what they matched, which may be Base64.</summary>
+        /// <summary>
+        /// The text that the reader stands at, and the first key in it. Scanners report what they matched, which may be Base64.
+        /// </summary>
         public LeakMatch Match(ref Utf8JsonReader reader)
         {
             var text = Text(ref reader);

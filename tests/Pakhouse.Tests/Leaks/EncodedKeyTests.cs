@@ -12,14 +12,17 @@ public sealed class EncodedKeyTests
 
     private static string B64(string text, bool padded = true) => B64(Encoding.Latin1.GetBytes(text), padded);
 
-    private static string B64(byte[] bytes, bool padded = true) => padded ? Convert.ToBase64String(bytes) : Convert.ToBase64String(bytes).TrimEnd('=');
+    private static string B64(byte[] bytes, bool padded = true) =>
+        padded ? Convert.ToBase64String(bytes) : Convert.ToBase64String(bytes).TrimEnd('=');
 
     /// <summary>In lines of a certain width; each with what stands before and behind it.</summary>
     private static string Wrapped(string text, int width, string lineEnd = "\n", string before = "", string behind = "") =>
         string.Concat(text.Chunk(width).Select(line => $"{before}{new string(line)}{behind}{lineEnd}"));
 
     /// <summary>Each form gets the key and makes a file of it.</summary>
-    public static readonly IReadOnlyDictionary<string, Func<string, string>> Forms = new Dictionary<string, Func<string, string>>(StringComparer.Ordinal)
+    public static readonly IReadOnlyDictionary<string, Func<string, string>> Forms = new Dictionary<string, Func<string, string>>(
+        StringComparer.Ordinal
+    )
     {
         ["Kubernetes secret"] = key => $"apiVersion: v1\nkind: Secret\ndata:\n  user: YWRh\n  token: {B64(key)}\n",
         ["Basic header"] = key => $"GET / HTTP/1.1\r\nAuthorization: Basic {B64("ada:" + key)}\r\n\r\n",
@@ -28,16 +31,21 @@ public sealed class EncodedKeyTests
         [".dockerconfigjson: JSON and Base64 twice"] = key =>
             $"data:\n  .dockerconfigjson: {B64($"{{\"auths\":{{\"registry.acme.example\":{{\"username\":\"ada\",\"auth\":\"{B64("ada:" + key)}\"}}}}}}")}\n",
         [".dockerconfigjson, indented JSON"] = key =>
-            $".dockerconfigjson: {B64($"{{\n\t\"auths\": {{\n\t\t\"r.example\": {{\n\t\t\t\"auth\": \"{B64("ada:" + key)}\"\n\t\t}}\n\t}}\n}}\n")}\n",
-        ["a manifest with such a secret, in a secret"] = key => $"manifest: {B64($"data:\n  .dockerconfigjson: {B64($"{{\"auth\":\"{B64("ada:" + key)}\"}}")}\n")}\n",
+            $".dockerconfigjson: {B64($"{{\n\t\"auths\": {{\n\t\t\"r.example\": {{\n\t\t\t\"auth\": "
+                + $"\"{B64("ada:" + key)}\"\n\t\t}}\n\t}}\n}}\n")}\n",
+        ["a manifest with such a secret, in a secret"] = key =>
+            $"manifest: {B64($"data:\n  .dockerconfigjson: {B64($"{{\"auth\":\"{B64("ada:" + key)}\"}}")}\n")}\n",
         [".npmrc"] = key => $"//npm.acme.example/:_auth={B64("ada:" + key)}\nalways-auth=true\n",
         [".netrc in a secret"] = key => $"netrc: {B64($"machine git.acme.example\nlogin ada\npassword {key}\n")}",
-        ["URL-safe, not padded"] = key => Base64Url.EncodeToString(Encoding.Latin1.GetBytes("\u00fb\u00ff\u00fe??>>" + key + "\u00ff\u00fe")),
+        ["URL-safe, not padded"] = key =>
+            Base64Url.EncodeToString(Encoding.Latin1.GetBytes("\u00fb\u00ff\u00fe??>>" + key + "\u00ff\u00fe")),
         ["in a URL"] = key => $"https://acme.example/?a=b&auth={Uri.EscapeDataString(B64("ada:" + key))}&c=d",
         ["glued to a word"] = key => $"TOKEN_{B64(key)}_END",
         ["64 columns"] = key => Wrapped(B64($"before {key} behind"), 64),
-        ["76 columns, CRLF (MIME)"] = key => $"Content-Transfer-Encoding: base64\r\n\r\n{Wrapped(B64($"{new string('x', 90)} {key}\r\n"), 76, "\r\n")}",
-        ["YAML block scalar"] = key => $"data:\n  file: |\n{Wrapped(B64($"some text and {key}\nmore of it"), 64, "\n", "    ")}  other: x\n",
+        ["76 columns, CRLF (MIME)"] = key =>
+            $"Content-Transfer-Encoding: base64\r\n\r\n{Wrapped(B64($"{new string('x', 90)} {key}\r\n"), 76, "\r\n")}",
+        ["YAML block scalar"] = key =>
+            $"data:\n  file: |\n{Wrapped(B64($"some text and {key}\nmore of it"), 64, "\n", "    ")}  other: x\n",
         ["YAML scalar of several lines that begins on the line of its name"] = key => $"  auth: {B64("a:" + key).Insert(20, "\n    ")}\n",
         ["JSON string with line breaks"] = key => $"{{\"file\":\"{Wrapped(B64(key + " and more"), 64, "\\n")}\"}}",
         ["JSON string with CRLF"] = key => $"{{\"file\":\"{Wrapped(B64(key + " and more"), 64, "\\r\\n")}\"}}",
@@ -49,14 +57,19 @@ public sealed class EncodedKeyTests
         ["a mail that quotes"] = key => Wrapped(B64("file: " + key), 72, "\r\n", "> "),
         ["quoted-printable soft breaks"] = key => Wrapped($"Authorization: Basic {B64("ada:" + key)}", 75, "=\r\n"),
         ["lines in Base64 in lines"] = key => Wrapped(B64(Wrapped(B64($"user:{key}"), 64)), 76, "\r\n"),
-        ["PowerShell -EncodedCommand"] = key => $"powershell -EncodedCommand {B64(Encoding.Unicode.GetBytes($"pakhouse login --key '{key}'"))}",
+        ["PowerShell -EncodedCommand"] = key =>
+            $"powershell -EncodedCommand {B64(Encoding.Unicode.GetBytes($"pakhouse login --key '{key}'"))}",
         ["a Basic header in such a command"] = key =>
-            $"pwsh -enc {B64(Encoding.Unicode.GetBytes($"irm https://a.example -Headers @{{ Authorization = 'Basic {B64("ada:" + key)}' }}"))}",
+            $"pwsh -enc {B64(Encoding.Unicode.GetBytes($"irm https://a.example -Headers @{{ Authorization = 'Basic {B64("ada:" + key)}' "
+                + $"}}"))}",
         ["UTF-16, big endian, in Base64"] = key => B64(Encoding.BigEndianUnicode.GetBytes($"key={key};")),
-        ["UTF-16 file"] = key => Encoding.Latin1.GetString([.. Encoding.Unicode.GetPreamble(), .. Encoding.Unicode.GetBytes($"key={key}\r\n")]),
+        ["UTF-16 file"] = key =>
+            Encoding.Latin1.GetString([.. Encoding.Unicode.GetPreamble(), .. Encoding.Unicode.GetBytes($"key={key}\r\n")]),
         ["UTF-16 file, big endian"] = key => Encoding.Latin1.GetString(Encoding.BigEndianUnicode.GetBytes($"key={key}\r\n")),
-        ["UTF-16 file with wrapped Base64"] = key => Encoding.Latin1.GetString(Encoding.Unicode.GetBytes($"a\r\n{Wrapped(B64("ada:" + key), 64, "\r\n")}")),
-        ["string in a program's binary"] = key => $"\u0001\u00ff\u0007{new string('\u0090', 500)}{Encoding.Latin1.GetString(Encoding.Unicode.GetBytes(key))}\u0001\u0002\u0003",
+        ["UTF-16 file with wrapped Base64"] = key =>
+            Encoding.Latin1.GetString(Encoding.Unicode.GetBytes($"a\r\n{Wrapped(B64("ada:" + key), 64, "\r\n")}")),
+        ["string in a program's binary"] = key =>
+            $"\u0001\u00ff\u0007{new string('\u0090', 500)}{Encoding.Latin1.GetString(Encoding.Unicode.GetBytes(key))}\u0001\u0002\u0003",
     };
 
     public static TheoryData<string> FormNames => [.. Forms.Keys];
@@ -66,13 +79,17 @@ public sealed class EncodedKeyTests
         var bytes = Encoding.Latin1.GetBytes(text);
         using var scan = new KeyScan();
         var (found, at) = (new List<Finding>(), 0);
-        scan.Run("text", buffer =>
-        {
-            var count = Math.Min(Math.Min(chunk, buffer.Length), bytes.Length - at);
-            bytes.AsSpan(at, count).CopyTo(buffer.Span);
-            at += count;
-            return count;
-        }, found.Add);
+        scan.Run(
+            "text",
+            buffer =>
+            {
+                var count = Math.Min(Math.Min(chunk, buffer.Length), bytes.Length - at);
+                bytes.AsSpan(at, count).CopyTo(buffer.Span);
+                at += count;
+                return count;
+            },
+            found.Add
+        );
         return found;
     }
 
@@ -123,7 +140,8 @@ public sealed class EncodedKeyTests
                 var text = B64(new string('\u00ff', length) + key + new string('\u00ff', length % 7), padded);
                 Assert.Single(Search(text));
                 Assert.Single(Search(text.Replace('+', '-').Replace('/', '_')));
-                for (var glued = 1; glued < 4; glued++) Assert.Single(Search(new string('x', glued) + text));
+                for (var glued = 1; glued < 4; glued++)
+                    Assert.Single(Search(new string('x', glued) + text));
                 Assert.Single(Search(Wrapped(text, 32 + length)));
                 Assert.Single(Search(Wrapped(B64(Wrapped(text, 32 + length, "\r\n")), 64, "\r\n", "      ")));
             }
@@ -162,7 +180,10 @@ public sealed class EncodedKeyTests
     public void The_report_of_a_leak_may_hold_the_key_in_Base64_and_names_hide_it()
     {
         var key = Encoding.ASCII.GetString(NewKey("ph"));
-        foreach (var text in (string[])[key, B64("ada:" + key), $"Basic {B64("ada:" + key, padded: false)}", B64($"{{\"auth\":\"{B64("ada:" + key)}\"}}")])
+        foreach (
+            var text in (string[])
+                [key, B64("ada:" + key), $"Basic {B64("ada:" + key, padded: false)}", B64($"{{\"auth\":\"{B64("ada:" + key)}\"}}")]
+        )
         {
             var match = Assert.Single(LeakReport.ReadKeys(Encoding.UTF8.GetBytes($"{{\"keys\":[\"{text}\"]}}"), 1)!);
             Assert.Equal(TestServer.IdOf(key), match.Key!.Id);

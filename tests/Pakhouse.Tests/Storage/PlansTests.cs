@@ -30,19 +30,20 @@ public sealed class PlansTests
         ("SELECT * FROM ", "storage copy reads every table whole: that is its work, and servers are stopped"),
         ("A SELECT of ids", "a comment, which the program carries for its API document"),
         ("SELECT COUNT(*) FROM access_keys k WHERE", "the command restore, while nothing is served"),
-        ("WHERE k.deleted_at IS NULL AND k.status = 0 ORDER BY k.created_at DESC, k.id LIMIT", "the command restore, while nothing is served"),
-        .. TestDatabase.IsPostgres ? ((string, string)[])
-        [
-            ("pragma_foreign_key_check", "SQLite alone"),
-            ("sqlite_master", "SQLite alone"),
-        ] :
-        [
-            ("pg_", "PostgreSQL alone"),
-            ("clock_timestamp()", "PostgreSQL alone"),
-            ("has_function_privilege", "PostgreSQL alone"),
-            ("data_protection_keys", "PostgreSQL alone"),
-            ("to_regclass", "PostgreSQL alone"),
-        ],
+        (
+            "WHERE k.deleted_at IS NULL AND k.status = 0 ORDER BY k.created_at DESC, k.id LIMIT",
+            "the command restore, while nothing is served"
+        ),
+        .. TestDatabase.IsPostgres
+            ? ((string, string)[])[("pragma_foreign_key_check", "SQLite alone"), ("sqlite_master", "SQLite alone")]
+            :
+            [
+                ("pg_", "PostgreSQL alone"),
+                ("clock_timestamp()", "PostgreSQL alone"),
+                ("has_function_privilege", "PostgreSQL alone"),
+                ("data_protection_keys", "PostgreSQL alone"),
+                ("to_regclass", "PostgreSQL alone"),
+            ],
     ];
 
     /// <summary>Triggers and their functions that only refuse.</summary>
@@ -75,17 +76,22 @@ public sealed class PlansTests
         Assert.True(texts.Count(text => text.IsComposed) > 50);
         foreach (var text in texts)
         {
-            if (known.Keys.Any(text.IsIn)) continue;
-            if (unsent.Any(one => text.Text.Contains(one.Part, StringComparison.Ordinal))) continue;
+            if (known.Keys.Any(text.IsIn))
+                continue;
+            if (unsent.Any(one => text.Text.Contains(one.Part, StringComparison.Ordinal)))
+                continue;
             try
             {
-                if (text.IsComposed) throw new InvalidOperationException("it has gaps");
+                if (text.IsComposed)
+                    throw new InvalidOperationException("it has gaps");
                 var whole = new SentSql(text.Text, []);
                 Evaluate(whole, await plans.ScansAsync(whole));
             }
             catch (Exception e) when (e is DbException or InvalidOperationException)
             {
-                faults.Add($"{text.Place}: never sent by the walk, and no statement of its own, so its plan is unknown: {text.Text} ({e.Message})");
+                faults.Add(
+                    $"{text.Place}: never sent by the walk, and no statement of its own, so its plan is unknown: {text.Text} ({e.Message})"
+                );
             }
         }
 
@@ -121,7 +127,8 @@ public sealed class PlansTests
         foreach (var (name, statements) in await SqlTriggers.ReadAsync(connection))
         {
             Assert.True(statements.Count > 0 || refusals.Contains(name), $"{name}: no statement was found in it");
-            foreach (var statement in statements) scans.AddRange((await plans.ScansAsync(new(statement, []))).Select(table => $"{name}: {table}"));
+            foreach (var statement in statements)
+                scans.AddRange((await plans.ScansAsync(new(statement, []))).Select(table => $"{name}: {table}"));
         }
 
         Assert.Equal(["control: activity", "control: users"], scans.Order(StringComparer.Ordinal)); // the control, and nothing else

@@ -6,8 +6,8 @@ using SQLitePCL;
 namespace Pakhouse.Tests;
 
 /// <summary>
-/// The work of a statement, counted by the database and not by a clock: in SQLite the steps of its virtual machine, in PostgreSQL the rows that the
-/// parts of the plan read.
+/// The work of a statement, counted by the database and not by a clock: in SQLite the steps of its virtual machine, in PostgreSQL the rows
+/// that the parts of the plan read.
 /// </summary>
 internal static class SqlCost
 {

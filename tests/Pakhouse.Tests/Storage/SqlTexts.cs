@@ -5,7 +5,9 @@ using Microsoft.CodeAnalysis.CSharp.Syntax;
 
 namespace Pakhouse.Tests;
 
-/// <summary>A text of SQL as it stands in the source: a statement, a part of one, or a statement with gaps that are filled in when it is sent.</summary>
+/// <summary>
+/// A text of SQL as it stands in the source: a statement, a part of one, or a statement with gaps that are filled in when it is sent.
+/// </summary>
 /// <param name="Place">File and line.</param>
 /// <param name="Parts">What stands around the gaps; one part: there is no gap.</param>
 internal sealed partial record SqlText(string Place, IReadOnlyList<string> Parts)
@@ -28,7 +30,9 @@ internal sealed partial record SqlText(string Place, IReadOnlyList<string> Parts
         return true;
     }
 
-    /// <summary>All of the server's, read off its syntax: so a text that is composed cannot hide behind another one that shares its parts.</summary>
+    /// <summary>
+    /// All of the server's, read off its syntax: so a text that is composed cannot hide behind another one that shares its parts.
+    /// </summary>
     public static IReadOnlyList<SqlText> OfServer()
     {
         var root = Path.Combine(Repository.Root, "src", "Pakhouse.Server");
@@ -51,7 +55,10 @@ internal sealed partial record SqlText(string Place, IReadOnlyList<string> Parts
                 _ => null,
             };
             if (parts is not null && Sql().IsMatch(string.Join(" ", parts)))
-                yield return new SqlText($"{file}:{node.GetLocation().GetLineSpan().StartLinePosition.Line + 1}", [.. parts.Select(Squeeze)]);
+                yield return new SqlText(
+                    $"{file}:{node.GetLocation().GetLineSpan().StartLinePosition.Line + 1}",
+                    [.. parts.Select(Squeeze)]
+                );
         }
     }
 
@@ -72,7 +79,9 @@ internal sealed partial record SqlText(string Place, IReadOnlyList<string> Parts
 
     [GeneratedRegex(
         @"(^|\s)(SELECT|INSERT INTO|UPDATE [a-z_]+|DELETE FROM|JOIN [a-z_]+|WHERE|ORDER BY|GROUP BY|RETURNING|EXISTS \(|UNION( ALL)?|ON CONFLICT|AND [a-z.(_]+|LIMIT)\s",
-        RegexOptions.ExplicitCapture, 1000)]
+        RegexOptions.ExplicitCapture,
+        1000
+    )]
     private static partial Regex Sql();
 
     [GeneratedRegex(@"\s+", RegexOptions.None, 1000)]

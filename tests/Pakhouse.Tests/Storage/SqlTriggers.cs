@@ -8,29 +8,34 @@ namespace Pakhouse.Tests;
 internal static partial class SqlTriggers
 {
     /// <summary>A trigger that reads a large table from end to end, to see that it is found.</summary>
-    public static Task AddScanAsync(DbConnection connection) => connection.ExecuteAsync(TestDatabase.IsPostgres
-        ? """
-          CREATE FUNCTION control() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-              IF NEW.value > 1 THEN NEW.value := (SELECT COUNT(*) FROM activity WHERE address = NEW.name); END IF;
-              UPDATE users SET security_stamp = '' WHERE name = NEW.name;
-              RETURN NEW;
-          END $$;
-          CREATE TRIGGER control BEFORE INSERT ON counters FOR EACH ROW EXECUTE FUNCTION control();
-          """
-        : """
-          CREATE TRIGGER control AFTER INSERT ON counters WHEN NEW.value > (SELECT COUNT(*) FROM activity WHERE address = NEW.name) BEGIN
-              UPDATE users SET security_stamp = '' WHERE name = NEW.name;
-          END;
-          """);
+    public static Task AddScanAsync(DbConnection connection) =>
+        connection.ExecuteAsync(
+            TestDatabase.IsPostgres
+                ? """
+                CREATE FUNCTION control() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    IF NEW.value > 1 THEN NEW.value := (SELECT COUNT(*) FROM activity WHERE address = NEW.name); END IF;
+                    UPDATE users SET security_stamp = '' WHERE name = NEW.name;
+                    RETURN NEW;
+                END $$;
+                CREATE TRIGGER control BEFORE INSERT ON counters FOR EACH ROW EXECUTE FUNCTION control();
+                """
+                : """
+                CREATE TRIGGER control AFTER INSERT ON counters WHEN NEW.value > (SELECT COUNT(*) FROM activity WHERE address = NEW.name) BEGIN
+                    UPDATE users SET security_stamp = '' WHERE name = NEW.name;
+                END;
+                """
+        );
 
     public static async Task<IReadOnlyList<(string Name, IReadOnlyList<string> Statements)>> ReadAsync(DbConnection connection)
     {
-        var triggers = await connection.QueryAsync<(string Name, string Text)>(TestDatabase.IsPostgres
-            ? """
-              SELECT p.proname, string_agg(p.prosrc || ';' || COALESCE(substring(pg_get_triggerdef(t.oid) FROM 'WHEN (.*) EXECUTE'), ''), ';')
-              FROM pg_proc p JOIN pg_trigger t ON t.tgfoid = p.oid WHERE NOT t.tgisinternal GROUP BY p.proname
-              """
-            : "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'");
+        var triggers = await connection.QueryAsync<(string Name, string Text)>(
+            TestDatabase.IsPostgres
+                ? """
+                SELECT p.proname, string_agg(p.prosrc || ';' || COALESCE(substring(pg_get_triggerdef(t.oid) FROM 'WHEN (.*) EXECUTE'), ''), ';')
+                FROM pg_proc p JOIN pg_trigger t ON t.tgfoid = p.oid WHERE NOT t.tgisinternal GROUP BY p.proname
+                """
+                : "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+        );
         return [.. triggers.Select(trigger => (trigger.Name, Statements(trigger.Text)))];
     }
 
@@ -43,8 +48,10 @@ internal static partial class SqlTriggers
         {
             // A statement of its own, or what stands in brackets in an assignment or a condition.
             var whole = Whole().Match(part);
-            if (whole.Success) statements.Add(whole.Groups["statement"].Value);
-            else statements.AddRange(InBrackets(part));
+            if (whole.Success)
+                statements.Add(whole.Groups["statement"].Value);
+            else
+                statements.AddRange(InBrackets(part));
         }
 
         return [.. statements.Where(statement => !statement.StartsWith("SELECT RAISE", StringComparison.Ordinal)).Select(SqlText.Squeeze)];
@@ -55,7 +62,12 @@ internal static partial class SqlTriggers
         for (var at = text.IndexOf("(SELECT ", StringComparison.Ordinal); at >= 0;)
         {
             var (end, depth) = (at, 0);
-            do depth += text[end++] switch { '(' => 1, ')' => -1, _ => 0 };
+            do depth += text[end++] switch
+            {
+                '(' => 1,
+                ')' => -1,
+                _ => 0,
+            };
             while (depth > 0 && end < text.Length);
             yield return text[(at + 1)..(end - 1)];
             at = text.IndexOf("(SELECT ", end, StringComparison.Ordinal);
@@ -69,6 +81,10 @@ internal static partial class SqlTriggers
     [GeneratedRegex(@"\bINTO\s+(@\w+\s*,\s*)*@\w+", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Into();
 
-    [GeneratedRegex(@"^(.*\b(BEGIN|THEN|ELSE)\b)?\s*(?<statement>(UPDATE|INSERT|DELETE|SELECT)\b.*)$", RegexOptions.ExplicitCapture | RegexOptions.Singleline, 1000)]
+    [GeneratedRegex(
+        @"^(.*\b(BEGIN|THEN|ELSE)\b)?\s*(?<statement>(UPDATE|INSERT|DELETE|SELECT)\b.*)$",
+        RegexOptions.ExplicitCapture | RegexOptions.Singleline,
+        1000
+    )]
     private static partial Regex Whole();
 }
