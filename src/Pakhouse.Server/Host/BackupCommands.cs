@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Spectre.Console;
 
 namespace Pakhouse.Server;
 
@@ -47,9 +46,8 @@ internal static class BackupCommands
 
         await using var database = Database.Of(PakhouseOptions.Read(Program.Configuration(settings)));
         database.Prepare();
-        BackupManifest? made = null;
-        await ShowAsync(async progress => made = await Backup.MakeAsync(database, folder, TimeProvider.System, progress));
-        Console.WriteLine($"Backed up {database.DisplayName} to {folder}: {made!.Files.Count} files, {made.Files.Sum(file => file.Bytes):N0} bytes, checked; newest record {made.State.NewestAt:u}.");
+        var made = await Backup.MakeAsync(database, folder, TimeProvider.System, Commands.ShowProgress);
+        Console.WriteLine($"Backed up {database.DisplayName} to {folder}: {made.Files.Count} files, {made.Files.Sum(file => file.Bytes):N0} bytes, checked; newest record {made.State.NewestAt:u}.");
         Console.WriteLine("Whoever reads it can forge tokens, unless Pakhouse:DataProtectionCertificateFile is set: keep it as safe as the server itself.");
         return 0;
     }
@@ -59,7 +57,7 @@ internal static class BackupCommands
         var options = PakhouseOptions.Read(Program.Configuration(settings));
         var manifest = await Backup.CheckAsync(folder);
         var ended = endedKeys is null ? null : EndedKeyFile.Read(endedKeys, manifest.State.NewestAt); // before anything is changed
-        await ShowAsync(progress => Backup.PutBackAsync(folder, options, progress));
+        await Backup.PutBackAsync(folder, options, Commands.ShowProgress);
         return await FinishAsync(settings, ended, newSigningKey);
     }
 
@@ -121,14 +119,4 @@ internal static class BackupCommands
         Console.WriteLine($"It is {now:u}. The server can be started.");
         return 0;
     }
-
-    private static Task ShowAsync(Func<Action<string, long, long>, Task> work) => AnsiConsole.Progress().HideCompleted(false).StartAsync(async progress =>
-    {
-        var bars = new Dictionary<string, ProgressTask>(StringComparer.Ordinal);
-        await work((table, rows, total) =>
-        {
-            if (!bars.TryGetValue(table, out var bar)) bars[table] = bar = progress.AddTask(table, maxValue: Math.Max(1, total));
-            bar.Value = total == 0 ? 1 : rows;
-        });
-    });
 }

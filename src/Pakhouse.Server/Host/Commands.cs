@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Spectre.Console;
 
 namespace Pakhouse.Server;
 
@@ -200,20 +199,16 @@ public static class Commands
         Database source = from == "sqlite" ? sqlite : postgres;
         Database target = from == "sqlite" ? postgres : sqlite;
 
-        IReadOnlyList<StorageCopy.Table> tables = [];
-        await AnsiConsole.Progress().HideCompleted(false).StartAsync(async progress =>
-        {
-            var bars = new Dictionary<string, ProgressTask>(StringComparer.Ordinal);
-            tables = await StorageCopy.RunAsync(source, target, (table, rows, total) =>
-            {
-                if (!bars.TryGetValue(table, out var bar)) bars[table] = bar = progress.AddTask(table, maxValue: Math.Max(1, total));
-                bar.Value = total == 0 ? 1 : rows;
-            });
-        });
-
+        var tables = await StorageCopy.RunAsync(source, target, ShowProgress);
         foreach (var table in tables) Console.WriteLine($"{table.Name,-22} {table.Rows,12:N0} rows  sha256 {table.Checksum}");
         Console.WriteLine($"Copied and checked: {source.DisplayName} → {target.DisplayName}. The source is as it was; never start a server on it again, it does not know what happens from now on.");
         return 0;
+    }
+
+    /// <summary>One line for each table that has rows, where somebody watches. Into a file or a pipe it writes nothing.</summary>
+    internal static void ShowProgress(string table, long rows, long total)
+    {
+        if (!Console.IsErrorRedirected && total > 0) Console.Error.Write($"\r{table,-22} {rows,12:N0} of {total:N0}{(rows == total ? Environment.NewLine : "")}");
     }
 
     /// <summary>Settings (<c>--Section:Name value</c> or <c>--Section:Name=value</c>) go to the configuration, everything else to the parser, which refuses what it does not know.</summary>

@@ -89,9 +89,10 @@ public static class StorageCopy
         var (rows, total) = (0L, await CountAsync(source, table));
         progress(table, 0, total);
         using var read = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        string[] columns;
         await using (var reader = await source.Connection!.ExecuteReaderAsync($"SELECT * FROM {table} ORDER BY {orderBy}", transaction: source, commandTimeout: 0))
         {
-            var columns = Enumerable.Range(0, reader.FieldCount).Select(reader.GetName).ToArray();
+            columns = [.. Enumerable.Range(0, reader.FieldCount).Select(reader.GetName)];
             var batch = new List<object[]>(BatchRows);
             while (await reader.ReadAsync())
             {
@@ -105,14 +106,17 @@ public static class StorageCopy
                 batch.Clear();
             }
 
-            if (batch.Count > 0) await InsertAsync(target, table, columns, batch);
-            progress(table, rows += batch.Count, total);
+            if (batch.Count > 0)
+            {
+                await InsertAsync(target, table, columns, batch);
+                progress(table, rows += batch.Count, total);
+            }
         }
 
         // Read back from the other side: what is there, not what was sent.
         var back = 0L;
         using var written = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        await using (var reader = await target.Connection!.ExecuteReaderAsync($"SELECT * FROM {table} ORDER BY {orderBy}", transaction: target, commandTimeout: 0))
+        await using (var reader = await target.Connection!.ExecuteReaderAsync($"SELECT {string.Join(", ", columns)} FROM {table} ORDER BY {orderBy}", transaction: target, commandTimeout: 0))
         {
             var row = new object[reader.FieldCount];
             for (; await reader.ReadAsync(); back++)

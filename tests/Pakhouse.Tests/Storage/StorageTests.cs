@@ -71,7 +71,7 @@ public class StorageTests
         var file = ((SqliteDatabase)first.Get<Database>()).FilePath;
         await first.StopAsync();
         await using (var newer = new SqliteConnection($"Data Source={file};Pooling=False"))
-            await newer.ExecuteAsync("INSERT INTO SchemaVersions (ScriptName, Applied) VALUES ('Pakhouse.Server.Storage.sqlite.999.sql', '2027-01-01'); PRAGMA wal_checkpoint(TRUNCATE);");
+            await newer.ExecuteAsync("INSERT INTO schemaversions (scriptname, applied) VALUES ('999', 0); PRAGMA wal_checkpoint(TRUNCATE);");
         var before = await File.ReadAllBytesAsync(file);
 
         var e = await Assert.ThrowsAsync<StartupException>(() => TestServer.StartOnAsync(first.Place, first.Clock));
@@ -101,7 +101,7 @@ public class StorageTests
         Assert.Equal(before, await SchemaAsync(second));
 
         static async Task<IEnumerable<string>> SchemaAsync(TestServer server) =>
-            (await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<string>("SELECT name || COALESCE(sql, '') FROM sqlite_master UNION ALL SELECT ScriptName FROM SchemaVersions"))).Order().ToList();
+            (await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<string>("SELECT name || COALESCE(sql, '') FROM sqlite_master UNION ALL SELECT scriptname FROM schemaversions"))).Order().ToList();
     }
 
     [Fact]
