@@ -177,8 +177,8 @@ public sealed class MigrationsTests
     {
         var lines = await connection.QueryAsync<string>(
             """
-            SELECT 'column ' || t.name || ' ' || c.cid || ' ' || c.name || ' ' || c.type || ' ' || c."notnull" || ' ' || COALESCE(c.dflt_value, '')
-                    || ' ' || c.pk
+            SELECT 'column ' || t.name || ' ' || c.cid || ' ' || c.name || ' ' || c.type || ' ' || c."notnull"
+                    || ' ' || COALESCE(c.dflt_value, '') || ' ' || c.pk
                 FROM pragma_table_list t JOIN pragma_table_info(t.name) c WHERE t.name NOT LIKE 'sqlite_%'
             UNION ALL SELECT 'table ' || name || ' ' || wr FROM pragma_table_list WHERE name NOT LIKE 'sqlite_%'
             UNION ALL SELECT 'reference ' || t.name || ' ' || f."from" || ' ' || f."table" || ' ' || COALESCE(f."to", '')
@@ -193,7 +193,8 @@ public sealed class MigrationsTests
         var lines = await connection.QueryAsync<string>(
             """
             SELECT 'column ' || table_name || ' ' || ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY ordinal_position)
-                || ' ' || column_name || ' ' || data_type || ' ' || COALESCE(collation_name, '') || ' ' || is_nullable || ' ' || COALESCE(column_default, '')
+                || ' ' || column_name || ' ' || data_type
+                || ' ' || COALESCE(collation_name, '') || ' ' || is_nullable || ' ' || COALESCE(column_default, '')
                 FROM information_schema.columns WHERE table_schema = 'public'
             UNION ALL SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public'
             UNION ALL SELECT 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
