@@ -4,43 +4,97 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Whom the platform's own OpenID Connect provider means. The first time a person is found by an address that the provider has verified; from
-/// then on by issuer and subject alone (OpenID Connect Core §5.7): addresses change hands, and a person can change theirs at the provider.
+/// Whom the platform's own OpenID Connect provider means. The first time a person is found by an address that the provider has verified;
+/// from then on by issuer and subject alone (OpenID Connect Core §5.7): addresses change hands, and a person can change theirs at the
+/// provider.
 /// <para>Invariant: a subject is one person for ever, and a person has one subject of an issuer.</para>
 /// </summary>
 public sealed class ProviderSubjects(
-    Database database, Users users, SignInFailures failures, Mails mails, PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
+    Database database,
+    Users users,
+    SignInFailures failures,
+    Mails mails,
+    PublicAddress publicAddress,
+    PakhouseOptions options,
+    TimeProvider clock
+)
 {
     private const int LengthMax = 255; // OpenID Connect Core §2, of a subject
 
-    private static readonly Refusal unknown = new(RefusalCode.AccessDenied, "Nobody here has the address that your identity provider gave. Ask an owner of your organization to invite it.", "unknown address");
-    private static readonly Refusal unverified = new(RefusalCode.AccessDenied, "Your identity provider has not verified your e-mail address, so it opens no account here. Verify it there, then sign in again.", "address not verified");
-    private static readonly Refusal unsaid = new(RefusalCode.AccessDenied,
+    private static readonly Refusal unknown = new(
+        RefusalCode.AccessDenied,
+        "Nobody here has the address that your identity provider gave. Ask an owner of your organization to invite it.",
+        "unknown address"
+    );
+    private static readonly Refusal unverified = new(
+        RefusalCode.AccessDenied,
+        "Your identity provider has not verified your e-mail address, so it opens no account here. Verify it there, then sign in again.",
+        "address not verified"
+    );
+    private static readonly Refusal unsaid = new(
+        RefusalCode.AccessDenied,
         "Your identity provider does not say whether it has verified your e-mail address, so it opens no account here. "
-        + "The operator of this server can believe its addresses (setting OidcEmailIssuers), or bind your account (command users bind).", "address not said to be verified");
-    private static readonly Refusal unnamed = new(RefusalCode.AccessDenied,
-        "Your identity provider gave no e-mail address, so nobody here can be found by it. Ask the operator of your identity provider to give it, "
-        + "or the operator of this server to bind your account (command users bind).", "no address");
-    private static readonly Refusal other = new(RefusalCode.AccessDenied, "The person with this address signs in here with another account of your identity provider. "
-        + "Ask the operator of this server, who can bind this one instead (commands users unbind and users bind).", "address of a person with another subject");
-    private static readonly Refusal disabled = new(RefusalCode.AccessDenied, "Your account here is suspended. Ask the operator of this server.", "disabled");
+            + "The operator of this server can believe its addresses (setting OidcEmailIssuers), or bind your account (command users "
+            + "bind).",
+        "address not said to be verified"
+    );
+    private static readonly Refusal unnamed = new(
+        RefusalCode.AccessDenied,
+        "Your identity provider gave no e-mail address, so nobody here can be found by it. Ask the operator of your identity provider to "
+        + "give it, "
+            + "or the operator of this server to bind your account (command users bind).",
+        "no address"
+    );
+    private static readonly Refusal other = new(
+        RefusalCode.AccessDenied,
+        "The person with this address signs in here with another account of your identity provider. "
+            + "Ask the operator of this server, who can bind this one instead (commands users unbind and users bind).",
+        "address of a person with another subject"
+    );
+    private static readonly Refusal disabled = new(
+        RefusalCode.AccessDenied,
+        "Your account here is suspended. Ask the operator of this server.",
+        "disabled"
+    );
 
     /// <param name="email">As the provider gave it.</param>
-    /// <param name="isVerified">Whether the provider says, in the same place, that the address is this person's. Null: it does not say (Entra ID).</param>
+    /// <param name="isVerified">Whether the provider says, in the same place, that the address is this person's. Null: it does not say
+    /// (Entra ID).</param>
     public async Task<Outcome<User>> FindAsync(string issuer, string subject, string? email, bool? isVerified, IPAddress? address)
     {
-        if (issuer.Length is 0 or > 2048 || subject.Length is 0 or > LengthMax) return unknown with { Reason = "issuer or subject out of bounds" };
+        if (issuer.Length is 0 or > 2048 || subject.Length is 0 or > LengthMax)
+            return unknown with { Reason = "issuer or subject out of bounds" };
         var found = await database.ChangeAsync<Guid>(async transaction =>
         {
-            var known = await transaction.Connection!.QuerySingleOrDefaultAsync<Guid?>("SELECT user_id FROM provider_subjects WHERE issuer = @issuer AND subject = @subject", new { issuer, subject }, transaction);
-            if (known is { } id) return id;
-            if (email is null or { Length: 0 or > Users.EmailLengthMax }) return unnamed;
-            if (isVerified == false) return unverified; // a no is a no, whoever is believed
-            if (isVerified is null && !options.OidcEmailIssuers.Contains(issuer, StringComparer.Ordinal)) return unsaid;
-            if (await users.FindByEmailAsync(email) is not { } user) return unknown;
-            if (user.DisabledAt is not null) return disabled;
+            var known = await transaction.Connection!.QuerySingleOrDefaultAsync<Guid?>(
+                "SELECT user_id FROM provider_subjects WHERE issuer = @issuer AND subject = @subject",
+                new { issuer, subject },
+                transaction
+            );
+            if (known is { } id)
+                return id;
+            if (email is null or { Length: 0 or > Users.EmailLengthMax })
+                return unnamed;
+            if (isVerified == false)
+                return unverified; // a no is a no, whoever is believed
+            if (isVerified is null && !options.OidcEmailIssuers.Contains(issuer, StringComparer.Ordinal))
+                return unsaid;
+            if (await users.FindByEmailAsync(email) is not { } user)
+                return unknown;
+            if (user.DisabledAt is not null)
+                return disabled;
             var added = await transaction.Connection!.ExecuteAsync(
-                "INSERT INTO provider_subjects (issuer, subject, user_id, created_at) VALUES (@issuer, @subject, @Id, @now) ON CONFLICT DO NOTHING", new { issuer, subject, user.Id, now = clock.GetUtcNow() }, transaction);
+                "INSERT INTO provider_subjects (issuer, subject, user_id, created_at) VALUES (@issuer, @subject, @Id, @now) ON CONFLICT "
+                    + "DO NOTHING",
+                new
+                {
+                    issuer,
+                    subject,
+                    user.Id,
+                    now = clock.GetUtcNow(),
+                },
+                transaction
+            );
             return added == 1 ? user.Id : other;
         });
         if (found.Refusal is { } refusal)
@@ -60,45 +114,94 @@ public sealed class ProviderSubjects(
     }
 
     /// <summary>From now on whoever comes as this subject is this person, whatever address the provider gives.</summary>
-    public Task<Outcome<bool>> BindAsync(Actor actor, string email, string issuer, string subject) => database.ChangeAsync<bool>(async transaction =>
-    {
-        if (Guard.Demand(actor, Permission.BindProviderSubject) is { } refused) return refused;
-        if (subject.Length is 0 or > LengthMax || subject.Any(char.IsControl)) return badSubject;
-        if (issuer.Length > 2048 || !Uri.TryCreate(issuer, UriKind.Absolute, out _)) return badIssuer;
-        if (await users.FindByEmailAsync(email) is not { } user) return nobody;
-        var now = clock.GetUtcNow();
-        var added = await transaction.Connection!.ExecuteAsync(
-            "INSERT INTO provider_subjects (issuer, subject, user_id, created_at) VALUES (@issuer, @subject, @Id, @now) ON CONFLICT DO NOTHING",
-            new { issuer, subject, user.Id, now }, transaction);
-        if (added == 0) return taken;
-        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ProviderBind, null, user.Id.ToString(), user.Id);
-        await mails.EnqueueAsync(transaction, user.Email, SignInMails.Subject(isBound: true, now, publicAddress));
-        return true;
-    });
+    public Task<Outcome<bool>> BindAsync(Actor actor, string email, string issuer, string subject) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            if (Guard.Demand(actor, Permission.BindProviderSubject) is { } refused)
+                return refused;
+            if (subject.Length is 0 or > LengthMax || subject.Any(char.IsControl))
+                return badSubject;
+            if (issuer.Length > 2048 || !Uri.TryCreate(issuer, UriKind.Absolute, out _))
+                return badIssuer;
+            if (await users.FindByEmailAsync(email) is not { } user)
+                return nobody;
+            var now = clock.GetUtcNow();
+            var added = await transaction.Connection!.ExecuteAsync(
+                "INSERT INTO provider_subjects (issuer, subject, user_id, created_at) VALUES (@issuer, @subject, @Id, @now) ON CONFLICT "
+                    + "DO NOTHING",
+                new
+                {
+                    issuer,
+                    subject,
+                    user.Id,
+                    now,
+                },
+                transaction
+            );
+            if (added == 0)
+                return taken;
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ProviderBind, null, user.Id.ToString(), user.Id);
+            await mails.EnqueueAsync(transaction, user.Email, SignInMails.Subject(isBound: true, now, publicAddress));
+            return true;
+        });
 
     /// <summary>Forgets every subject of the person, and ends the sessions that began with one.</summary>
-    public Task<Outcome<bool>> UnbindAsync(Actor actor, string email) => database.ChangeAsync<bool>(async transaction =>
-    {
-        if (Guard.Demand(actor, Permission.BindProviderSubject) is { } refused) return refused;
-        if (await users.FindByEmailAsync(email) is not { } user) return nobody;
-        var (connection, now) = (transaction.Connection!, clock.GetUtcNow());
-        var deleted = await connection.ExecuteAsync("DELETE FROM provider_subjects WHERE user_id = @Id", new { user.Id }, transaction);
-        if (deleted == 0) return unbound;
-        var ended = await connection.QueryAsync<Guid>(
-            "UPDATE sessions SET ended_at = @now WHERE user_id = @Id AND method = @method AND ended_at IS NULL RETURNING id",
-            new { user.Id, method = SignInMethod.Provider, now }, transaction);
-        foreach (var id in ended.AsList())
-            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.SessionEnd, null, id.ToString(), user.Id, SignInMethod.Provider);
-        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ProviderUnbind, null, user.Id.ToString(), user.Id);
-        await mails.EnqueueAsync(transaction, user.Email, SignInMails.Subject(isBound: false, now, publicAddress));
-        return true;
-    });
+    public Task<Outcome<bool>> UnbindAsync(Actor actor, string email) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            if (Guard.Demand(actor, Permission.BindProviderSubject) is { } refused)
+                return refused;
+            if (await users.FindByEmailAsync(email) is not { } user)
+                return nobody;
+            var (connection, now) = (transaction.Connection!, clock.GetUtcNow());
+            var deleted = await connection.ExecuteAsync("DELETE FROM provider_subjects WHERE user_id = @Id", new { user.Id }, transaction);
+            if (deleted == 0)
+                return unbound;
+            var ended = await connection.QueryAsync<Guid>(
+                "UPDATE sessions SET ended_at = @now WHERE user_id = @Id AND method = @method AND ended_at IS NULL RETURNING id",
+                new
+                {
+                    user.Id,
+                    method = SignInMethod.Provider,
+                    now,
+                },
+                transaction
+            );
+            foreach (var id in ended.AsList())
+                await ActivityLog.WriteAsync(
+                    transaction,
+                    clock,
+                    actor,
+                    AuditAction.SessionEnd,
+                    null,
+                    id.ToString(),
+                    user.Id,
+                    SignInMethod.Provider
+                );
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ProviderUnbind, null, user.Id.ToString(), user.Id);
+            await mails.EnqueueAsync(transaction, user.Email, SignInMails.Subject(isBound: false, now, publicAddress));
+            return true;
+        });
 
     private static readonly Refusal nobody = new(RefusalCode.NotFound, "EMAIL: nobody here has this address.", "no such user");
-    private static readonly Refusal unbound = new(RefusalCode.NotFound, "EMAIL: no account of the identity provider is bound to this person.", "no subject");
-    private static readonly Refusal badSubject = new(RefusalCode.InvalidRequest, $"SUBJECT: give the sub of the account, 1 to {LengthMax} characters.", "bad subject");
-    private static readonly Refusal badIssuer = new(RefusalCode.InvalidRequest,
-        "--issuer: give the issuer as its tokens have it, such as https://id.example.com.", "bad issuer");
-    private static readonly Refusal taken = new(RefusalCode.Conflict,
-        "This account is bound to somebody already, or this person to another account of the provider. The command users unbind undoes it.", "subject or person bound");
+    private static readonly Refusal unbound = new(
+        RefusalCode.NotFound,
+        "EMAIL: no account of the identity provider is bound to this person.",
+        "no subject"
+    );
+    private static readonly Refusal badSubject = new(
+        RefusalCode.InvalidRequest,
+        $"SUBJECT: give the sub of the account, 1 to {LengthMax} characters.",
+        "bad subject"
+    );
+    private static readonly Refusal badIssuer = new(
+        RefusalCode.InvalidRequest,
+        "--issuer: give the issuer as its tokens have it, such as https://id.example.com.",
+        "bad issuer"
+    );
+    private static readonly Refusal taken = new(
+        RefusalCode.Conflict,
+        "This account is bound to somebody already, or this person to another account of the provider. The command users unbind undoes it.",
+        "subject or person bound"
+    );
 }

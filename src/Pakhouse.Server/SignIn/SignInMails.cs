@@ -8,18 +8,39 @@ namespace Pakhouse.Server;
 internal static class SignInMails
 {
     /// <summary>Tells the actor what was just done in their name.</summary>
-    public static async Task ChangedAsync(Mails mails, DbTransaction transaction, Actor actor, string what, string then, PublicAddress publicAddress, TimeProvider clock)
+    public static async Task ChangedAsync(
+        Mails mails,
+        DbTransaction transaction,
+        Actor actor,
+        string what,
+        string then,
+        PublicAddress publicAddress,
+        TimeProvider clock
+    )
     {
-        var email = await transaction.Connection!.ExecuteScalarAsync<string>("SELECT email FROM users WHERE id = @UserId", new { actor.UserId }, transaction);
-        await mails.EnqueueAsync(transaction, email!, new MailContent($"Pakhouse: {char.ToLowerInvariant(what[0]) + what[1..]}",
-            $"""
-            {what}: on {clock.GetUtcNow()}, from the address {actor.Address}.
+        var email = await transaction.Connection!.ExecuteScalarAsync<string>(
+            "SELECT email FROM users WHERE id = @UserId",
+            new { actor.UserId },
+            transaction
+        );
+        await mails.EnqueueAsync(
+            transaction,
+            email!,
+            new MailContent(
+                $"Pakhouse: {char.ToLowerInvariant(what[0]) + what[1..]}",
+                $"""
+                {what}: on {clock.GetUtcNow()}, from the address {actor.Address}.
 
-            {then}
+                {then}
 
-            If it was not you: reset your password at {MailText.Link(publicAddress, "/forgot-password")}, which ends every session, and look through
-            {MailText.Link(publicAddress, "/account")}
-            """));
+                If it was not you: reset your password at {MailText.Link(
+                    publicAddress,
+                    "/forgot-password"
+                )}, which ends every session, and look through
+                {MailText.Link(publicAddress, "/account")}
+                """
+            )
+        );
     }
 
     /// <summary>The browser is not named: what it calls itself is the caller's text.</summary>
@@ -36,15 +57,19 @@ internal static class SignInMails
         """);
 
     /// <param name="isBound">Otherwise unbound.</param>
-    public static MailContent Subject(bool isBound, DateTimeOffset at, PublicAddress publicAddress) => new(
-        $"Pakhouse: {(isBound ? "an account of the identity provider now opens yours" : "the identity provider no longer opens your account")}",
-        $"""
+    public static MailContent Subject(bool isBound, DateTimeOffset at, PublicAddress publicAddress) =>
+        new(
+            $"Pakhouse: {(isBound ? "an account of the identity provider now opens yours" : "the identity provider no longer opens your "
+                + "account")}",
+            $"""
         On {at} the operator of this server {(isBound
             ? MailText.Of($"bound an account of the identity provider to yours: whoever signs in there with it is signed in here as you.")
-            : MailText.Of($"unbound the account of the identity provider from yours, and ended the sessions that began with it. Keys go on."))}
+            : MailText.Of($"unbound the account of the identity provider from yours, and ended the sessions that began with it. Keys go "
+                + $"on."))}
 
         If you did not ask for it, ask the operator, and look through {MailText.Link(publicAddress, "/account")}
-        """);
+        """
+        );
 
     public static MailContent Reset(PublicAddress publicAddress, string code, TimeSpan lifetime) => new($"Pakhouse: choose a new password",
         $"""

@@ -14,19 +14,22 @@ public sealed class MemberModel(Organizations organizations, Members members, Pa
 
     public async Task<IActionResult> OnGetAsync()
     {
-        if (await FindAsync() is { } refused) return refused;
+        if (await FindAsync() is { } refused)
+            return refused;
         Show(Member.IsInherited ? RolePicker.Defaults(options.Roles) : Member.Roles);
         return Page();
     }
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await FindAsync() is { } refused) return refused;
+        if (await FindAsync() is { } refused)
+            return refused;
         var roles = RolePicker.Read(Request.Form, "roles");
         var refusal = Member.MembershipId is null
             ? (await members.AddAsync(Actor, OrganizationId, MemberId, roles)).Refusal
             : (await members.SetRolesAsync(Actor, OrganizationId, MemberId, roles)).Refusal;
-        if (refusal is null) return this.SeeOther($"{TeamUrl}#members");
+        if (refusal is null)
+            return this.SeeOther($"{TeamUrl}#members");
         Errors.Add(refusal, ("roles", "roles", "Roles"));
         Response.StatusCode = refusal.Status;
         Show(roles);
@@ -35,12 +38,15 @@ public sealed class MemberModel(Organizations organizations, Members members, Pa
 
     private async Task<IActionResult?> FindAsync()
     {
-        if (await LoadAsync(Permission.ChangeRoles) is { } refused) return refused;
+        if (await LoadAsync(Permission.ChangeRoles) is { } refused)
+            return refused;
         var found = await members.FindAsync(Actor, OrganizationId, MemberId);
-        if (found.Refusal is { } refusal) return this.Refuse(refusal);
+        if (found.Refusal is { } refusal)
+            return this.Refuse(refusal);
         Member = found.Value;
         return null;
     }
 
-    private void Show(NameSet chosen) => Picker = new(options.Roles, "roles", chosen, Member.Roles, Permissions.MayGrantOwner(OrganizationAccess));
+    private void Show(NameSet chosen) =>
+        Picker = new(options.Roles, "roles", chosen, Member.Roles, Permissions.MayGrantOwner(OrganizationAccess));
 }
