@@ -8,7 +8,7 @@ namespace Pakhouse.Tests;
 
 /// <summary>
 /// Databases of before the first release, when the schema was eighteen steps: each of their states goes on, with its rows, and is then as
-/// a new database is. The steps stand as they were in the folder <c>unreleased</c>.
+/// a new database is. The steps of that time are in the folder <c>unreleased</c>.
 /// </summary>
 public sealed class MigrationsTests
 {

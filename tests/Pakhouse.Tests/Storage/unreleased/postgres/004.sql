@@ -1,4 +1,3 @@
--- Sessions of people: the cookie holds 256 random bits, here stands their hash. A row is good while it has not ended, is not too old, and its stamp is the user's.
 CREATE TABLE sessions (
     id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     hash            BYTEA  NOT NULL,             -- SHA-256 of what the cookie holds
