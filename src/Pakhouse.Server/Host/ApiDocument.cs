@@ -85,6 +85,10 @@ public static class ApiDocument
                             // A number is read from text too; nobody needs to be told.
                             if (schema.Type is { } type && type.HasFlag(JsonSchemaType.Integer) && type.HasFlag(JsonSchemaType.String))
                                 (schema.Type, schema.Pattern) = (type & ~JsonSchemaType.String, null);
+                            // A docstring breaks its lines where the source does.
+                            foreach (var property in schema.Properties?.Values.OfType<OpenApiSchema>() ?? [])
+                                if (property.Description is { } text)
+                                    property.Description = string.Join(' ', text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
                             return Task.CompletedTask;
                         }
                     );
