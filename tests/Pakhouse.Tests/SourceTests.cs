@@ -20,47 +20,30 @@ public sealed class SourceTests
     /// <summary>Lines that are wider, by folder.</summary>
     private static readonly Dictionary<string, int> wideLines = new()
     {
-        ["bench"] = 15,
-        ["docs"] = 116,
-        ["docs/decisions"] = 8,
-        ["src/Pakhouse.AspNetCore"] = 2,
-        ["src/Pakhouse.Server/Activity"] = 6,
-        ["src/Pakhouse.Server/Audit"] = 1,
-        ["src/Pakhouse.Server/Backups"] = 1,
-        ["src/Pakhouse.Server/Dashboard"] = 207,
-        ["src/Pakhouse.Server/Host"] = 6,
-        ["src/Pakhouse.Server/Http"] = 1,
-        ["src/Pakhouse.Server/Keys"] = 22,
-        ["src/Pakhouse.Server/Organizations"] = 22,
-        ["src/Pakhouse.Server/Outbox"] = 4,
+        ["bench"] = 10,
+        ["docs"] = 6,
+        ["src/Pakhouse.Server/Dashboard"] = 40,
+        ["src/Pakhouse.Server/Keys"] = 5,
+        ["src/Pakhouse.Server/Organizations"] = 1,
+        ["src/Pakhouse.Server/Outbox"] = 1,
         ["src/Pakhouse.Server/Policies"] = 1,
-        ["src/Pakhouse.Server/SignIn"] = 6,
-        ["src/Pakhouse.Server/Storage"] = 32,
-        ["src/Pakhouse.Server/Webhooks"] = 4,
-        ["tests/Pakhouse.SystemTests"] = 2,
-        ["tests/Pakhouse.Tests/Access"] = 8,
-        ["tests/Pakhouse.Tests/Activity"] = 2,
+        ["src/Pakhouse.Server/Storage"] = 29,
+        ["tests/Pakhouse.SystemTests"] = 1,
+        ["tests/Pakhouse.Tests/Access"] = 6,
         ["tests/Pakhouse.Tests/Advisories"] = 6,
         ["tests/Pakhouse.Tests/Http"] = 5,
-        ["tests/Pakhouse.Tests/Keys"] = 2,
+        ["tests/Pakhouse.Tests/Keys"] = 1,
         ["tests/Pakhouse.Tests/Leaks"] = 3,
         ["tests/Pakhouse.Tests/Mail"] = 1,
-        ["tests/Pakhouse.Tests/Members"] = 2,
         ["tests/Pakhouse.Tests/SignIn"] = 2,
-        ["tests/Pakhouse.Tests/Storage"] = 2,
+        ["tests/Pakhouse.Tests/Storage"] = 1,
         ["tests/Pakhouse.Tests/Tokens"] = 6,
     };
 
     /// <summary>Files under src that are longer and give no reason, by folder.</summary>
     private static readonly Dictionary<string, int> longFiles = new()
     {
-        ["src/Pakhouse.Server/Exchange"] = 1,
-        ["src/Pakhouse.Server/Host"] = 1,
-        ["src/Pakhouse.Server/Keys"] = 2,
-        ["src/Pakhouse.Server/Organizations"] = 4,
-        ["src/Pakhouse.Server/Settings"] = 1,
-        ["src/Pakhouse.Server/Signing"] = 1,
-        ["src/Pakhouse.Server/Webhooks"] = 1,
+        ["src/Pakhouse.Server/Keys"] = 1,
     };
 
     [Fact, SqliteOnly("it reads source files")]
@@ -84,7 +67,9 @@ public sealed class SourceTests
         Assert.Equal(["src/Planted: 2 instead of 1 (Late.cs 1, Long.cs 1)"], MoreThan(new() { ["src/Planted"] = 1 }, planted, LongFiles));
     }
 
-    private static int WideLines(string text) => text.Split('\n').Count(line => line.TrimEnd('\r').Length > WidthMax);
+    /// <summary>A row of a table in Markdown cannot be broken.</summary>
+    private static int WideLines(string text) =>
+        text.Split('\n').Count(line => line.TrimEnd('\r').Length > WidthMax && !line.StartsWith("| ", StringComparison.Ordinal));
 
     private static int LongFiles(string text) =>
         Encoding.UTF8.GetByteCount(text) > BytesMax && !text.Split('\n').Take(10).Any(line => line.Contains(LengthReason)) ? 1 : 0;

@@ -146,12 +146,14 @@ internal static class BackupCommands
                 + $"{report.NextIndex - 1}) are invalid, so APIs that check status refuse their tokens; the next key gets entry "
                 + $"{report.NextIndex}."
         );
+        var unknown = report.UnknownKeys > 0 ? $"; {report.UnknownKeys} of the file are unknown here, so they were made later" : "";
+        Console.WriteLine($"- {report.EndedKeys} keys were ended again{unknown}.");
+        var voided =
+            report.Voided.Count == 0
+                ? "nothing was there"
+                : string.Join(", ", report.Voided.Select(table => $"{table.Table} ({table.Rows})"));
         Console.WriteLine(
-            $"- {report.EndedKeys} keys were ended again{(report.UnknownKeys > 0 ? $"; {report.UnknownKeys} of the file are unknown here, "
-                + $"so they were made later" : "")}."
-        );
-        Console.WriteLine(
-            $"- Void: {(report.Voided.Count == 0 ? "nothing was there" : string.Join(", ", report.Voided.Select(table => $"{table.Table} ({table.Rows})")))}. People sign in again; invitations are sent again; recovery codes are made anew."
+            $"- Void: {voided}. People sign in again; invitations are sent again; recovery codes are made anew."
         );
         Console.WriteLine(
             report.SigningKeyId is { } id
