@@ -91,7 +91,7 @@ internal static class BackupCommands
 
         await using var database = Database.Of(PakhouseOptions.Read(Program.Configuration(settings)));
         database.Prepare();
-        var made = await Backup.MakeAsync(database, folder, TimeProvider.System, Commands.ShowProgress);
+        var made = await Backup.MakeAsync(database, folder, TimeProvider.System, StorageCommands.ShowProgress);
         Console.WriteLine(
             $"Backed up {database.DisplayName} to {folder}: {made.Files.Count} files, {made.Files.Sum(file => file.Bytes):N0} bytes, "
                 + $"checked; newest record {made.State.NewestAt:u}."
@@ -107,7 +107,7 @@ internal static class BackupCommands
         var options = PakhouseOptions.Read(Program.Configuration(settings));
         var manifest = await Backup.CheckAsync(folder);
         var ended = endedKeys is null ? null : EndedKeyFile.Read(endedKeys, manifest.State.NewestAt); // before anything is changed
-        await Backup.PutBackAsync(folder, options, Commands.ShowProgress);
+        await Backup.PutBackAsync(folder, options, StorageCommands.ShowProgress);
         return await FinishAsync(settings, ended, newSigningKey);
     }
 
@@ -144,12 +144,14 @@ internal static class BackupCommands
                 + $"{report.NextIndex - 1}) are invalid, so APIs that check status refuse their tokens; the next key gets entry "
                 + $"{report.NextIndex}."
         );
+        var unknown = report.UnknownKeys > 0 ? $"; {report.UnknownKeys} of the file are unknown here, so they were made later" : "";
+        Console.WriteLine($"- {report.EndedKeys} keys were ended again{unknown}.");
+        var voided =
+            report.Voided.Count == 0
+                ? "nothing was there"
+                : string.Join(", ", report.Voided.Select(table => $"{table.Table} ({table.Rows})"));
         Console.WriteLine(
-            $"- {report.EndedKeys} keys were ended again{(report.UnknownKeys > 0 ? $"; {report.UnknownKeys} of the file are unknown here, "
-                + $"so they were made later" : "")}."
-        );
-        Console.WriteLine(
-            $"- Void: {(report.Voided.Count == 0 ? "nothing was there" : string.Join(", ", report.Voided.Select(table => $"{table.Table} ({table.Rows})")))}. People sign in again; invitations are sent again; recovery codes are made anew."
+            $"- Void: {voided}. People sign in again; invitations are sent again; recovery codes are made anew."
         );
         Console.WriteLine(
             report.SigningKeyId is { } id

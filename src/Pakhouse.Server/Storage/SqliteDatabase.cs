@@ -167,7 +167,8 @@ public sealed class SqliteDatabase : Database
             transaction.Connection!.ExecuteAsync(
                 """
                 INSERT INTO deployment (name, value) VALUES ('seen_at', @now)
-                ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE @accept = 1 OR CAST(deployment.value AS BIGINT) < @milliseconds
+                ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE @accept = 1
+                    OR CAST(deployment.value AS BIGINT) < @milliseconds
                 """,
                 new
                 {

@@ -215,5 +215,6 @@ public static class StorageCopy
 
     /// <summary>As Data Protection itself names them: <c>key-…</c>, <c>revocation-…</c>.</summary>
     private static string Name(XElement element) =>
-        $"{element.Name.LocalName}-{element.Attribute("id")?.Value ?? Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(element.ToString())))[..16]}";
+        $"{element.Name.LocalName}-"
+        + (element.Attribute("id")?.Value ?? Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(element.ToString())))[..16]);
 }

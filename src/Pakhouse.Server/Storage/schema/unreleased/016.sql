@@ -8,4 +8,5 @@ CREATE TABLE status_gaps (
     status_version BIGINT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX access_keys_deleted_at ON access_keys (deleted_at) WHERE deleted_at IS NOT NULL;
-CREATE INDEX access_keys_overlap_ended ON access_keys (overlap_ends_at) WHERE overlap_ends_at IS NOT NULL AND status = 1 AND deleted_at IS NULL;
+CREATE INDEX access_keys_overlap_ended ON access_keys (overlap_ends_at) WHERE overlap_ends_at IS NOT NULL AND status = 1 AND deleted_at
+    IS NULL;
