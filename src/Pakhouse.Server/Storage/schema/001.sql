@@ -1,5 +1,6 @@
 -- The schema, one text for both databases: Schema.cs replaces the few words that PostgreSQL spells differently. What cannot be one text
 -- (triggers, their functions, a table that only PostgreSQL has) stands beside it, in 001.sqlite.sql and 001.postgres.sql.
+-- Longer than 15,000 bytes because a schema is read as one.
 -- Times are Unix milliseconds, ids are lower-case UUIDs as text, roles and scopes are names separated by spaces.
 -- WITHOUT ROWID: a row is found in the tree of its primary key, with one descent instead of two.
 
