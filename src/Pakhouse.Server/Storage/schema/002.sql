@@ -5,8 +5,3 @@ UPDATE access_keys SET organization_id = o.id, root_id = COALESCE(o.root_id, o.i
 FROM memberships m JOIN organizations o ON o.id = m.organization_id WHERE m.id = access_keys.membership_id;
 CREATE INDEX access_keys_of_organization ON access_keys (organization_id, created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX access_keys_of_root ON access_keys (root_id, created_at, id) WHERE deleted_at IS NULL;
-CREATE TRIGGER access_keys_are_placed AFTER INSERT ON access_keys WHEN NEW.root_id IS NULL BEGIN
-    UPDATE access_keys SET (organization_id, root_id) =
-        (SELECT o.id, COALESCE(o.root_id, o.id) FROM memberships m JOIN organizations o ON o.id = m.organization_id WHERE m.id = NEW.membership_id)
-    WHERE id = NEW.id;
-END;
