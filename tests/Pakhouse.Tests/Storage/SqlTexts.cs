@@ -9,8 +9,9 @@ namespace Pakhouse.Tests;
 /// A text of SQL as it stands in the source: a statement, a part of one, or a statement with gaps that are filled in when it is sent.
 /// </summary>
 /// <param name="Place">File and line.</param>
-/// <param name="Parts">What stands around the gaps; one part: there is no gap.</param>
-internal sealed partial record SqlText(string Place, IReadOnlyList<string> Parts)
+/// <param name="Parts">What stands around the gaps, each in one line; one part: there is no gap.</param>
+/// <param name="Whole">The text with its lines, if there is no gap.</param>
+internal sealed partial record SqlText(string Place, IReadOnlyList<string> Parts, string Whole)
 {
     public bool IsComposed => Parts.Count > 1;
 
@@ -48,33 +49,50 @@ internal sealed partial record SqlText(string Place, IReadOnlyList<string> Parts
     {
         foreach (var node in CSharpSyntaxTree.ParseText(source).GetRoot().DescendantNodes())
         {
-            List<string>? parts = node switch
-            {
-                LiteralExpressionSyntax literal when literal.IsKind(SyntaxKind.StringLiteralExpression) => [literal.Token.ValueText],
-                InterpolatedStringExpressionSyntax text => PartsOf(text),
-                _ => null,
-            };
+            if (node.Parent is BinaryExpressionSyntax { RawKind: (int)SyntaxKind.AddExpression })
+                continue; // a part of a text of several lines, which is read as one
+            var parts = PartsOf(node);
             if (parts is not null && Sql().IsMatch(string.Join(" ", parts)))
                 yield return new SqlText(
                     $"{file}:{node.GetLocation().GetLineSpan().StartLinePosition.Line + 1}",
-                    [.. parts.Select(Squeeze)]
+                    [.. parts.Select(Squeeze)],
+                    string.Concat(parts)
                 );
         }
     }
 
     public static string Squeeze(string text) => Space().Replace(text, " ").Trim();
 
-    /// <summary>Always two or more, because there is a gap: an empty one at the end if nothing follows.</summary>
-    private static List<string> PartsOf(InterpolatedStringExpressionSyntax text)
+    /// <summary>Null: no text. After a gap at the end stands an empty part.</summary>
+    private static List<string>? PartsOf(SyntaxNode node)
     {
-        var parts = new List<string> { "" };
-        foreach (var content in text.Contents)
+        switch (node)
         {
-            if (content is InterpolatedStringTextSyntax words) parts[^1] += words.TextToken.ValueText;
-            else parts.Add("");
-        }
+            case LiteralExpressionSyntax literal when literal.IsKind(SyntaxKind.StringLiteralExpression):
+                return [literal.Token.ValueText];
+            case ParenthesizedExpressionSyntax inner:
+                return PartsOf(inner.Expression);
+            case BinaryExpressionSyntax { RawKind: (int)SyntaxKind.AddExpression } sum:
+                var (left, right) = (PartsOf(sum.Left), PartsOf(sum.Right));
+                if (left is null && right is null)
+                    return null;
+                left ??= ["", ""];
+                right ??= ["", ""];
+                return [.. left.SkipLast(1), left[^1] + right[0], .. right.Skip(1)];
+            case InterpolatedStringExpressionSyntax text:
+                var parts = new List<string> { "" };
+                foreach (var content in text.Contents)
+                {
+                    if (content is InterpolatedStringTextSyntax words)
+                        parts[^1] += words.TextToken.ValueText;
+                    else
+                        parts.Add("");
+                }
 
-        return parts;
+                return parts;
+            default:
+                return null;
+        }
     }
 
     [GeneratedRegex(
