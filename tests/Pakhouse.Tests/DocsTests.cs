@@ -68,6 +68,14 @@ public partial class DocsTests
     }
 
     [Fact]
+    public void The_operations_page_names_the_schema_of_this_version() =>
+        Assert.Contains(
+            $" This version has schema `{Schema.Steps.Last(step => char.IsAsciiDigit(step[0]))}`. ",
+            File.ReadAllText(Path.Combine(Repository.Root, "docs", "operations.md")),
+            StringComparison.Ordinal
+        );
+
+    [Fact]
     public void The_activity_section_lists_each_action_once()
     {
         var text = File.ReadAllText(Path.Combine(Repository.Root, "docs", "protocol.md"));
