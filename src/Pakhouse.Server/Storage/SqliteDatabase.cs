@@ -1,7 +1,6 @@
 using System.Data;
 using System.Data.Common;
 using Dapper;
-using DbUp;
 using Microsoft.Data.Sqlite;
 
 namespace Pakhouse.Server;
@@ -61,7 +60,7 @@ public sealed class SqliteDatabase : Database
         {
             try
             {
-                Migrations.Apply("sqlite", DeployChanges.To.SqliteDatabase(connectionString));
+                Migrate();
                 reserve.TryFill();
                 return;
             }
@@ -77,6 +76,16 @@ public sealed class SqliteDatabase : Database
                 );
             }
         }
+    }
+
+    private void Migrate()
+    {
+        using var connection = OpenOwnAsync().GetAwaiter().GetResult(); // SQLite waits for nothing but its disk
+        if (Migrations.AreDone(connection, Schema.Sqlite))
+            return;
+        using var transaction = connection.BeginTransaction(IsolationLevel.Serializable);
+        Migrations.Apply(transaction, Schema.Sqlite);
+        transaction.Commit();
     }
 
     protected override async Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change)
