@@ -29,7 +29,7 @@ public sealed class EncodedKeyTests
         ["Basic header, key as the name"] = key => $"Authorization: Basic {B64(key + ":")}",
         ["Basic header, name of other bytes"] = key => $"Authorization: Basic {B64("Ã¿Ã¾>?Ã¿Ã¾>?:" + key)}",
         [".dockerconfigjson: JSON and Base64 twice"] = key =>
-            $"data:\n  .dockerconfigjson: {B64($"{{\"auths\":{{\"registry.acme.example\":{{\"username\":\"ada\",\"auth\":\"{B64("ada:" + key)}\"}}}}}}")}\n",
+            $"data:\n  .dockerconfigjson: {B64($"{{\"auths\":{{\"r.example\":{{\"auth\":\"{B64("ada:" + key)}\"}}}}}}")}\n",
         [".dockerconfigjson, indented JSON"] = key =>
             $".dockerconfigjson: {B64($"{{\n\t\"auths\": {{\n\t\t\"r.example\": {{\n\t\t\t\"auth\": "
                 + $"\"{B64("ada:" + key)}\"\n\t\t}}\n\t}}\n}}\n")}\n",
@@ -102,7 +102,8 @@ public sealed class EncodedKeyTests
             {
                 var key = NewKey(brand, kind);
                 var file = Forms[form](Encoding.ASCII.GetString(key));
-                Assert.False(KeyFinder.TryFind(Encoding.Latin1.GetBytes(file), 0, out _, out _, out _)); // the control: it is not there to read
+                // The control: it is not there to read.
+                Assert.False(KeyFinder.TryFind(Encoding.Latin1.GetBytes(file), 0, out _, out _, out _));
 
                 // The lines of a UTF-16 file are counted too: the low byte of its line breaks is one.
                 var before = "first\nsecond\n";

@@ -20,7 +20,8 @@ internal static partial class SqlTriggers
                 CREATE TRIGGER control BEFORE INSERT ON counters FOR EACH ROW EXECUTE FUNCTION control();
                 """
                 : """
-                CREATE TRIGGER control AFTER INSERT ON counters WHEN NEW.value > (SELECT COUNT(*) FROM activity WHERE address = NEW.name) BEGIN
+                CREATE TRIGGER control AFTER INSERT ON counters 
+                WHEN NEW.value > (SELECT COUNT(*) FROM activity WHERE address = NEW.name) BEGIN
                     UPDATE users SET security_stamp = '' WHERE name = NEW.name;
                 END;
                 """
@@ -31,7 +32,8 @@ internal static partial class SqlTriggers
         var triggers = await connection.QueryAsync<(string Name, string Text)>(
             TestDatabase.IsPostgres
                 ? """
-                SELECT p.proname, string_agg(p.prosrc || ';' || COALESCE(substring(pg_get_triggerdef(t.oid) FROM 'WHEN (.*) EXECUTE'), ''), ';')
+                SELECT p.proname,
+                    string_agg(p.prosrc || ';' || COALESCE(substring(pg_get_triggerdef(t.oid) FROM 'WHEN (.*) EXECUTE'), ''), ';')
                 FROM pg_proc p JOIN pg_trigger t ON t.tgfoid = p.oid WHERE NOT t.tgisinternal GROUP BY p.proname
                 """
                 : "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
