@@ -229,6 +229,11 @@ public static class Program
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
+            kestrel.ConfigureEndpointDefaults(endpoint => endpoint.Use(next => connection =>
+            {
+                connection.Transport = new ZeroingPipe(connection.Transport);
+                return next(connection);
+            }));
             kestrel.Limits.MaxRequestBodySize = 64 * 1024; // forms of pages; the exchange bounds its own
             kestrel.Limits.MaxRequestLineSize = 8 * 1024;
             kestrel.Limits.MaxRequestHeadersTotalSize = 32 * 1024;
