@@ -6,8 +6,9 @@ using System.Runtime.InteropServices;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What a connection receives, wiped as soon as it was read. <see cref="ZeroingMemoryPool"/> wipes a buffer when it is given back, which
-/// for an open connection can be at its next request: a body in chunks, which is copied before anybody sees it, would stand there until then.
+/// The input of a connection. It erases received bytes as soon as they are consumed. <see cref="ZeroingMemoryPool"/> erases a buffer only
+/// when the buffer is returned, and an open connection may return it with its next request: a body that was sent in chunks, which Kestrel
+/// copies before an endpoint sees it, would stay in memory until then.
 /// </summary>
 internal sealed class ZeroingPipe(IDuplexPipe inner) : IDuplexPipe
 {
@@ -19,7 +20,7 @@ internal sealed class ZeroingPipe(IDuplexPipe inner) : IDuplexPipe
     {
         private ReadOnlySequence<byte> read;
 
-        // Pooled: a connection that waits for its next request allocates nothing for it.
+        // Pooled, so that waiting for the next request allocates nothing.
         [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
         public override async ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
         {
