@@ -52,8 +52,8 @@ internal static class StorageCommands
         foreach (var table in tables)
             Console.WriteLine($"{table.Name,-22} {table.Rows,12:N0} rows  sha256 {table.Checksum}");
         Console.WriteLine(
-            $"Copied and checked: {source.DisplayName} → {target.DisplayName}. The source is unchanged. Never start a server on it again: "
-                + $"it lacks all changes from now on."
+            $"Copied and checked: {source.DisplayName} → {target.DisplayName}. The source is unchanged. Never start a server on it again, "
+                + $"because it lacks all later changes."
         );
         return 0;
     }

@@ -5,13 +5,14 @@ using DbUp.Engine.Output;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Brings a database to this program's schema: numbered SQL files inside the assembly, each applied once, all of a start in
-/// one transaction. A database that knows a file we do not know is newer than we are, and is left alone.
+/// Updates a database to this program's schema: numbered SQL files in the assembly, each applied once, all files of a start in one
+/// transaction. A database with an unknown file is newer than this program and stays unchanged.
 /// </summary>
 internal static class Migrations
 {
     /// <param name="kind">The folder of the schema files: <c>sqlite</c> or <c>postgres</c>.</param>
-    /// <param name="target">The caller holds off every other process: SQLite by its write lock, PostgreSQL by an advisory lock.</param>
+    /// <param name="target">The caller excludes every other process: on SQLite by its write lock, on PostgreSQL by an advisory
+    /// lock.</param>
     public static void Apply(string kind, UpgradeEngineBuilder target)
     {
         var prefix = $"Pakhouse.Server.Storage.{kind}.";
@@ -35,7 +36,7 @@ internal static class Migrations
         }
 
         if (!upgrader.IsUpgradeRequired())
-            return; // and no right to change the schema is needed
+            return; // no right to change the schema is needed
         var result = upgrader.PerformUpgrade();
         if (result.Successful)
             return;

@@ -6,7 +6,7 @@ using Microsoft.Data.Sqlite;
 
 namespace Pakhouse.Server;
 
-/// <summary>SQLite: one file under the data folder, one writer at a time. For one machine.</summary>
+/// <summary>SQLite: one file in the data folder, one writer at a time, for one machine.</summary>
 public sealed class SqliteDatabase : Database
 {
     private readonly string folder;
@@ -14,11 +14,11 @@ public sealed class SqliteDatabase : Database
     private readonly SemaphoreSlim writer = new(1, 1);
     private readonly DiskReserve reserve;
 
-    /// <summary>A right clock is at most so far behind the newest time that was written. (Summer time, a zone set wrong.)</summary>
+    /// <summary>How far a correct clock can be behind the newest time that was written (summer time, a wrong zone).</summary>
     private static readonly TimeSpan behindMax = TimeSpan.FromDays(1);
 
     /// <summary>
-    /// And so far ahead: a longer pause of the server cannot be told from a wrong clock, and somebody must say which it is.
+    /// How far a correct clock can be ahead of it. A longer pause of the server looks like a wrong clock, so the operator must decide.
     /// </summary>
     private static readonly TimeSpan aheadMax = TimeSpan.FromDays(31);
 
@@ -49,10 +49,10 @@ public sealed class SqliteDatabase : Database
 
     public override bool IsMade => File.Exists(FilePath);
 
-    /// <summary>No room for any change, or none beside what is kept for the end of keys.</summary>
+    /// <summary>There is no space for any change, or only the space reserved for the end of keys.</summary>
     public override bool IsDiskFull => reserve.IsDiskFull || !reserve.TryFill();
 
-    /// <summary>Makes the data folder (0700) and its file (0600) where they are missing, and brings the schema up to date.</summary>
+    /// <summary>Creates the data folder (0700) and its file (0600) if they are missing, and updates the schema.</summary>
     public override void Prepare()
     {
         DataFolder.Create(folder);
@@ -67,7 +67,7 @@ public sealed class SqliteDatabase : Database
             }
             catch (SqliteException e) when (IsFull(e) && reserve.TryRelease())
             {
-                // After an orderly stop even a reader needs a little space, for the files beside the database.
+                // After an orderly stop even a reader needs a little space, for the files next to the database.
             }
             catch (SqliteException e)
             {
@@ -81,7 +81,7 @@ public sealed class SqliteDatabase : Database
 
     protected override async Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change)
     {
-        // SQLite has one writer. Waiting here is fair and costs nothing; waiting in SQLite is a poll.
+        // SQLite has one writer. Waiting here is fair and costs nothing; SQLite waits by polling.
         await writer.WaitAsync();
         try
         {
@@ -91,11 +91,11 @@ public sealed class SqliteDatabase : Database
                 try
                 {
                     await using var connection = await OpenAsync();
-                    // Not deferred at this level: it holds the write lock from its first moment, also against other processes.
+                    // Not deferred at this isolation level: it holds the write lock from its start, also against other processes.
                     await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.Serializable);
                     notes = TransactionNotes.Begin(transaction);
                     var result = await change(transaction);
-                    // What was given back of the reserve is for the end of keys.
+                    // The space released from the reserve is for the end of keys.
                     if (!notes.IsUrgent && !reserve.TryFill())
                         throw new DiskFullException();
                     await transaction.CommitAsync();
@@ -106,7 +106,7 @@ public sealed class SqliteDatabase : Database
                 {
                     if (notes is not { IsUrgent: true } || !reserve.TryRelease())
                         throw new DiskFullException(e);
-                    await ReuseLogAsync(); // and once more, from its start
+                    await ReuseLogAsync(); // and try once more from the start
                 }
             }
         }
@@ -125,7 +125,7 @@ public sealed class SqliteDatabase : Database
         return await read(transaction);
     }
 
-    /// <summary>Writes a whole copy into a new file, as it stands at one moment, while the server goes on.</summary>
+    /// <summary>Writes a complete copy into a new file, from one consistent moment, while the server runs.</summary>
     internal async Task CopyToAsync(string file)
     {
         await using var connection = await OpenOwnAsync();
@@ -134,7 +134,7 @@ public sealed class SqliteDatabase : Database
 
     public override async Task<TimeBounds> ReadTimeBoundsAsync()
     {
-        // The newest time that was written: by the watch, and in a database of an earlier version by whatever happened last.
+        // The newest time that was written: by the clock watch, or in a database of an earlier version by its last change.
         var newest = await ReadAsync(connection =>
             connection.ExecuteScalarAsync<long?>(
                 """
@@ -149,7 +149,7 @@ public sealed class SqliteDatabase : Database
         return new TimeBounds(seen - behindMax, seen + aheadMax, $"the newest time in the database, {seen:u},");
     }
 
-    /// <summary>Once an hour: an idle server leaves its disk alone.</summary>
+    /// <summary>Once an hour, so that an idle server does not use the disk.</summary>
     public override async Task WriteSeenTimeAsync(DateTimeOffset now, bool accept)
     {
         if (!accept && (now - seenAt).Duration() < TimeSpan.FromHours(1))
@@ -173,7 +173,7 @@ public sealed class SqliteDatabase : Database
         seenAt = now;
     }
 
-    /// <summary>Closes every connection and folds the log into the file: after an orderly stop the file alone is whole.</summary>
+    /// <summary>Closes every connection and merges the log into the file: after an orderly stop the file alone is complete.</summary>
     public override async ValueTask DisposeAsync()
     {
         await base.DisposeAsync();
@@ -181,7 +181,7 @@ public sealed class SqliteDatabase : Database
         await using var last = new SqliteConnection(new SqliteConnectionStringBuilder(connectionString) { Pooling = false }.ToString());
         SqliteConnection.ClearPool(new SqliteConnection(connectionString));
         if (!File.Exists(FilePath))
-            return; // a temporary folder that is gone already
+            return; // a temporary folder that was already deleted
         try
         {
             await last.OpenAsync();
@@ -189,7 +189,7 @@ public sealed class SqliteDatabase : Database
         }
         catch (SqliteException)
         {
-            // Somebody else reads, or the disk is full: the log stays beside the file, and nothing in it is lost.
+            // Another process reads, or the disk is full: the log file stays, and nothing in it is lost.
         }
     }
 
@@ -197,14 +197,15 @@ public sealed class SqliteDatabase : Database
         exception
             is SqliteException
         {
-            // PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB: the file, not our statement.
+            // PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB: a fault of the file, not of our statement.
             SqliteErrorCode: 3 or 5 or 6 or 8 or 10 or 11 or 13 or 14 or 15 or 26,
         };
 
-    /// <summary>Beside FULL: what SQLite says where it cannot make the files beside the database.</summary>
+    /// <summary>Besides FULL: the errors of SQLite when it cannot create the files next to the database.</summary>
     private bool IsFull(SqliteException e) => e.SqliteErrorCode == 13 || (e.SqliteErrorCode is 10 or 14 && reserve.IsDiskFull);
 
-    /// <summary>Moves what the log holds into the database, so that it is written again from its start, in space that it has.</summary>
+    /// <summary>Moves the content of the log into the database, so that the log is written from its start again, in its existing
+    /// space.</summary>
     private async Task ReuseLogAsync()
     {
         try
@@ -214,7 +215,7 @@ public sealed class SqliteDatabase : Database
         }
         catch (SqliteException)
         {
-            // A reader is in the way, or the database itself needs the space: then the log grows into it.
+            // A reader blocks it, or the database itself needs the space; then the log grows.
         }
     }
 
