@@ -41,7 +41,7 @@ public sealed class StartServer : IDisposable
             await seed.AddAcmeAsync();
         var late = await RunningServer.RunAsync(["set-up"], Folder);
         Assert.Equal(1, late.ExitCode);
-        Assert.Contains("There is a user already", late.Errors, StringComparison.Ordinal);
+        Assert.Contains("There is already a user", late.Errors, StringComparison.Ordinal);
         Assert.DoesNotContain("setup?code=", late.All, StringComparison.Ordinal);
         await using var second = await RunningServer.StartInAsync(Folder);
         Assert.Equal(0, await second.StopAsync());
@@ -200,8 +200,7 @@ public sealed class StartServer : IDisposable
         {
             await connection.OpenAsync();
             await using var insert = connection.CreateCommand();
-            insert.CommandText =
-                "INSERT INTO SchemaVersions (ScriptName, Applied) VALUES ('Pakhouse.Server.Storage.sqlite.999.sql', '2030-01-01')";
+            insert.CommandText = "INSERT INTO schemaversions (scriptname, applied) VALUES ('999', 0)";
             Assert.Equal(1, await insert.ExecuteNonQueryAsync());
         }
 
@@ -254,7 +253,7 @@ public sealed class StartServer : IDisposable
             Assert.Equal(0, await server.StopAsync());
         }
 
-        await using var connection = new SqliteConnection($"Data Source={Path.Combine(Folder, "pakhouse.db")};Pooling=False");
+        await using var connection = new SqliteConnection($"Data Source={Path.Combine(Folder, "usage.db")};Pooling=False");
         await connection.OpenAsync();
         await using var count = connection.CreateCommand();
         count.CommandText = "SELECT SUM(count) FROM key_use_hours WHERE key_id = @id";

@@ -63,7 +63,7 @@ public sealed class FloorsTests
             .SelectMany(source =>
                 source
                     .Text.Split('\n')
-                    .Where(line => line.Contains("@inject", StringComparison.Ordinal) || line.Contains("RequestServices", StringComparison.Ordinal))
+                    .Where(line => Regex.IsMatch(line, "@inject|RequestServices", RegexOptions.None, TimeSpan.FromSeconds(1)))
                     .Select(line => $"{source.Path}: {line.Trim()}")
             )
             .Order(StringComparer.Ordinal);

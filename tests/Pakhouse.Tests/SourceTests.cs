@@ -27,7 +27,6 @@ public sealed class SourceTests
         ["src/Pakhouse.Server/Organizations"] = 1,
         ["src/Pakhouse.Server/Outbox"] = 1,
         ["src/Pakhouse.Server/Policies"] = 1,
-        ["src/Pakhouse.Server/Storage"] = 29,
         ["tests/Pakhouse.SystemTests"] = 1,
         ["tests/Pakhouse.Tests/Access"] = 6,
         ["tests/Pakhouse.Tests/Advisories"] = 6,

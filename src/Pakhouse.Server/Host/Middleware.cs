@@ -147,7 +147,7 @@ public static partial class Middleware
                 context.HttpContext.Features.Get<Refusal>()
                     ?? context.HttpContext.Response.StatusCode switch
                     {
-                        StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "This page does not exist.", "no route"),
+                        StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "There is nothing at this URL.", "no route"),
                         StatusCodes.Status405MethodNotAllowed => new Refusal(
                             RefusalCode.InvalidRequest,
                             "This URL does not allow that method. The Allow header lists the allowed ones.",

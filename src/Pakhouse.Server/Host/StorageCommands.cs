@@ -1,5 +1,3 @@
-using Spectre.Console;
-
 namespace Pakhouse.Server;
 
 /// <summary>The commands <c>migrate</c> and <c>storage copy</c>.</summary>
@@ -30,25 +28,7 @@ internal static class StorageCommands
         Database source = from == "sqlite" ? sqlite : postgres;
         Database target = from == "sqlite" ? postgres : sqlite;
 
-        IReadOnlyList<StorageCopy.Table> tables = [];
-        await AnsiConsole
-            .Progress()
-            .HideCompleted(false)
-            .StartAsync(async progress =>
-            {
-                var bars = new Dictionary<string, ProgressTask>(StringComparer.Ordinal);
-                tables = await StorageCopy.RunAsync(
-                    source,
-                    target,
-                    (table, rows, total) =>
-                    {
-                        if (!bars.TryGetValue(table, out var bar))
-                            bars[table] = bar = progress.AddTask(table, maxValue: Math.Max(1, total));
-                        bar.Value = total == 0 ? 1 : rows;
-                    }
-                );
-            });
-
+        var tables = await StorageCopy.RunAsync(source, target, ShowProgress);
         foreach (var table in tables)
             Console.WriteLine($"{table.Name,-22} {table.Rows,12:N0} rows  sha256 {table.Checksum}");
         Console.WriteLine(
@@ -56,5 +36,12 @@ internal static class StorageCommands
                 + $"because it lacks all later changes."
         );
         return 0;
+    }
+
+    /// <summary>One line for each table that has rows, where somebody watches. Into a file or a pipe it writes nothing.</summary>
+    internal static void ShowProgress(string table, long rows, long total)
+    {
+        if (!Console.IsErrorRedirected && total > 0)
+            Console.Error.Write($"\r{table,-22} {rows,12:N0} of {total:N0}{(rows == total ? Environment.NewLine : "")}");
     }
 }

@@ -28,7 +28,10 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     /// <summary>Entries in one transaction. It is small, so that a deletion never waits behind a long transaction.</summary>
     private const int BatchEntries = 2_000;
 
-    /// <summary>The most networks remembered for a key. For a key that changes networks more often, a new network is not news.</summary>
+    /// <summary>The most new networks that wait to be announced, while that is not possible.</summary>
+    private const int NewsMax = 10_000;
+
+    /// <summary>The most networks remembered for a key. For a key that changes networks more often, a new one is not news.</summary>
     public const int NetworksMax = 100;
 
     private const int UserAgentLengthMax = 200;
@@ -39,6 +42,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     private readonly ConcurrentDictionary<string, AfterEnd> late = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim gate = new(1); // for flushes only; an exchange never waits for it
     private readonly HashSet<(string KeyId, KeyNetwork Network)> seen = []; // today, and already written or being written
+    private readonly List<Sighting> news = []; // written, but not announced yet
     private DateTime seenOn;
     private int pendingCount;
 
@@ -122,8 +126,13 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
             var written = 0;
             try
             {
-                for (; written < uses.Length; written += BatchEntries)
-                    await WriteAsync(uses.AsMemory(written, Math.Min(BatchEntries, uses.Length - written)));
+                while (written < uses.Length)
+                {
+                    var batch = uses.AsMemory(written, Math.Min(BatchEntries, uses.Length - written));
+                    await WriteAsync(batch);
+                    written += batch.Length;
+                    await AnnounceAsync();
+                }
             }
             catch
             {
@@ -132,6 +141,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
                 throw;
             }
 
+            await AnnounceAsync();
             foreach (var batch in late.Keys.Order(StringComparer.Ordinal).Chunk(BatchEntries))
                 await FlushLateAsync(batch);
         }
@@ -151,11 +161,12 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         try
         {
             // Exclusive: every process has a busy key in its batch, and serializable transactions on its row would make each other retry.
-            await database.WriteExclusiveAsync(async transaction =>
+            var found = await database.WriteUsageAsync(async transaction =>
             {
                 await hoursUpsert.WriteAsync(database, transaction, hours);
                 return await WriteNetworksAsync(transaction, unseen);
             });
+            news.AddRange(found.Take(NewsMax - news.Count));
         }
         catch
         {
@@ -209,7 +220,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
                 taken.Add(keyId, use);
         try
         {
-            await database.WriteExclusiveAsync(transaction =>
+            await database.WriteUsageAsync(transaction =>
                 transaction.Connection!.ExecuteAsync(
                     """
                     INSERT INTO key_late_uses (key_id, count, first_at, last_at, address, user_agent)
@@ -245,6 +256,8 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        if (database.IsUsageLost)
+            LogLost();
         try
         {
             while (true)
@@ -303,12 +316,11 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
 
     private sealed record Sighting(string KeyId, KeyNetwork Network, DateTimeOffset FirstAt, DateTimeOffset LastAt);
 
-    /// <summary>Writes and announces a network that is new for a key. A known network is written once a day.</summary>
-    private async Task<int> WriteNetworksAsync(DbTransaction transaction, List<Sighting> sightings)
+    /// <returns>The networks that are new for their key. A known network is written once a day.</returns>
+    private async Task<List<Sighting>> WriteNetworksAsync(DbTransaction transaction, List<Sighting> sightings)
     {
         var connection = transaction.Connection!;
-        // in batches: a million keys may be used for the first time
-        var hasSubscribers = sightings.Count > 0 && await Events.HasSubscribersAsync(transaction);
+        var found = new List<Sighting>();
         var rows = new List<object[]>(sightings.Count);
         foreach (var chunk in sightings.Chunk(20))
         {
@@ -334,20 +346,45 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
                     continue;
                 networks.Add(network);
                 rows.Add([one.KeyId, network, one.FirstAt.ToUnixTimeMilliseconds(), one.LastAt.ToUnixTimeMilliseconds()]);
-                if (isNews && hasSubscribers)
+                if (isNews)
+                    found.Add(one);
+            }
+        }
+
+        await networksUpsert.WriteAsync(database, transaction, rows);
+        return found;
+    }
+
+    /// <summary>
+    /// Notifies of networks that are new to a key, after they were written: on SQLite, the two are in different files. What could not be
+    /// written stays for the next time.
+    /// </summary>
+    private async Task AnnounceAsync()
+    {
+        if (news.Count == 0)
+            return;
+        // Of a million keys used for the first time, not one by one.
+        if (await database.ReadAsync(connection => Events.HasSubscribersAsync(connection, null)))
+        {
+            await database.WriteExclusiveAsync(async transaction =>
+            {
+                foreach (var one in news)
+                {
                     await Events.OfKeyAsync(
                         transaction,
                         clock,
                         EventTypes.KeyUsedFirstFromNetwork,
                         one.KeyId,
-                        ("network", network),
+                        ("network", one.Network.ToString()),
                         ("firstUsedAt", one.FirstAt)
                     );
-            }
+                }
+
+                return true;
+            });
         }
 
-        await networksUpsert.WriteAsync(database, transaction, rows);
-        return sightings.Count;
+        news.Clear();
     }
 
     /// <summary>The caller's user agent, cut and without control characters. A key that was sent in the wrong header is never
@@ -366,4 +403,10 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Counts of key use could not be written; {Entries} entries are kept for later")]
     private partial void LogNotWritten(Exception exception, int entries);
+
+    [LoggerMessage(
+        Level = LogLevel.Warning,
+        Message = "The file usage.db was missing. A new one was made: the history of key use begins now"
+    )]
+    private partial void LogLost();
 }

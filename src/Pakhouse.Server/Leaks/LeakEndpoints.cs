@@ -248,7 +248,7 @@ internal sealed partial class LeakEndpoints(
         return null;
     }
 
-    private static readonly Refusal notHere = new(RefusalCode.NotFound, "This page does not exist.", "not set up");
+    private static readonly Refusal notHere = new(RefusalCode.NotFound, "There is nothing at this URL.", "not set up");
     private static readonly Refusal noMatches = new(
         RefusalCode.InvalidRequest,
         "The body must be a JSON array of objects with token and type.",

@@ -95,7 +95,7 @@ public sealed class KeyNotices(Mails mails, PublicAddress address, TimeProvider 
 
     private MailContent Mail(string keyId, Key key, List<(Guid Organization, MailText Line)> changes) =>
         new(
-            $"Your key “{key.Name}” changed memberships",
+            $"A key changed memberships: “{key.Name}”",
             $"""
             The {(key.UserKind == "service" ? "API key" : "personal access key")} “{key.Name}” ({keyId}){(
                 key.UserKind == "person" ? MailText.Of($" of {key.UserName}") : null

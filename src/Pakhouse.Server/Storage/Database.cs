@@ -80,6 +80,15 @@ public abstract class Database : IAsyncDisposable
     /// </summary>
     public Task<T> WriteExclusiveAsync<T>(Func<DbTransaction, Task<T>> change) => ToldAsync(() => WriteOwnAloneAsync(change));
 
+    /// <summary>
+    /// Runs a change of only the tables that hold the usage of keys. No two of these run at the same time in any process, and they never
+    /// block other changes.
+    /// </summary>
+    public Task<T> WriteUsageAsync<T>(Func<DbTransaction, Task<T>> change) => ToldAsync(() => WriteOwnUsageAsync(change));
+
+    /// <summary>The history of key usage was missing at the start, and a new one was started.</summary>
+    public bool IsUsageLost { get; private protected set; }
+
     /// <summary>Runs reads of one consistent view, while others write.</summary>
     public Task<T> SnapshotAsync<T>(Func<DbTransaction, Task<T>> read) => ToldAsync(() => SnapshotOwnAsync(read));
 
@@ -135,6 +144,8 @@ public abstract class Database : IAsyncDisposable
     protected abstract Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change);
 
     protected abstract Task<T> WriteOwnAloneAsync<T>(Func<DbTransaction, Task<T>> change);
+
+    protected abstract Task<T> WriteOwnUsageAsync<T>(Func<DbTransaction, Task<T>> change);
 
     protected abstract Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read);
 

@@ -2,7 +2,6 @@ using System.Data;
 using System.Data.Common;
 using System.Net.Sockets;
 using Dapper;
-using DbUp.Postgresql;
 using Npgsql;
 
 namespace Pakhouse.Server;
@@ -17,6 +16,9 @@ public sealed class PostgresDatabase : Database
     /// Number of the advisory lock for <see cref="Database.WriteExclusiveAsync{T}"/> and migrations. An arbitrary number of our own.
     /// </summary>
     private const long LockNumber = 0x50616B686F757365; // "Pakhouse"
+
+    /// <summary>Number of the advisory lock for <see cref="Database.WriteUsageAsync{T}"/>.</summary>
+    private const long UsageLockNumber = LockNumber + 1;
 
     /// <summary>A change that keeps conflicting with others is given up after this time.</summary>
     private static readonly TimeSpan retryMax = TimeSpan.FromSeconds(5);
@@ -70,13 +72,15 @@ public sealed class PostgresDatabase : Database
             WaitUntilThere();
             if (isPrepared)
                 PoolerProbe.Demand(source);
-            // One connection holds the lock in a transaction, so that it works through a pooler too; DbUp uses another.
-            using var gate = source.OpenConnection();
-            if (gate.PostgreSqlVersion.Major < 15)
-                throw new StartupException($"PostgreSQL 15 or newer is needed; {settings.Host} runs {gate.PostgreSqlVersion}.");
-            using var transaction = gate.BeginTransaction();
-            gate.Execute("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction, commandTimeout: 120);
-            Migrations.Apply("postgres", PostgresqlExtensions.PostgresqlDatabase(new PostgresqlConnectionManager(source), "public"));
+            using var connection = source.OpenConnection();
+            if (connection.PostgreSqlVersion.Major < 15)
+                throw new StartupException($"PostgreSQL 15 or newer is needed; {settings.Host} runs {connection.PostgreSqlVersion}.");
+            if (Migrations.AreDone(connection, Schema.Postgres))
+                return;
+            using var transaction = connection.BeginTransaction();
+            connection.Execute("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction, commandTimeout: 120);
+            Migrations.Apply(transaction, Schema.Postgres);
+            transaction.Commit();
         }
         catch (Exception e) when (IsUnavailableFault(e) || e is PostgresException)
         {
@@ -104,16 +108,17 @@ public sealed class PostgresDatabase : Database
         }
     }
 
-    protected override Task<T> WriteOwnAloneAsync<T>(Func<DbTransaction, Task<T>> change) =>
+    protected override Task<T> WriteOwnAloneAsync<T>(Func<DbTransaction, Task<T>> change) => RunLockedAsync(LockNumber, change);
+
+    protected override Task<T> WriteOwnUsageAsync<T>(Func<DbTransaction, Task<T>> change) => RunLockedAsync(UsageLockNumber, change);
+
+    private Task<T> RunLockedAsync<T>(long number, Func<DbTransaction, Task<T>> change) =>
         // Not serializable: the snapshot would be older than the lock that it waited for.
-        RunAsync(
-            IsolationLevel.ReadCommitted,
-            async transaction =>
-            {
-                await transaction.Connection!.ExecuteAsync("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction);
-                return await change(transaction);
-            }
-        );
+        RunAsync(IsolationLevel.ReadCommitted, async transaction =>
+        {
+            await transaction.Connection!.ExecuteAsync("SELECT pg_advisory_xact_lock(@number)", new { number }, transaction);
+            return await change(transaction);
+        });
 
     protected override Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read) => RunAsync(IsolationLevel.RepeatableRead, read);
 

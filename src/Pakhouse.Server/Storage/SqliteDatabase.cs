@@ -1,17 +1,21 @@
 using System.Data;
 using System.Data.Common;
+using System.Runtime.CompilerServices;
 using Dapper;
-using DbUp;
 using Microsoft.Data.Sqlite;
 
 namespace Pakhouse.Server;
 
-/// <summary>SQLite: one file in the data folder, one writer at a time, for one machine.</summary>
+/// <summary>
+/// SQLite: one file in the data folder, and one for the history of key usage; each has one writer at a time. For one machine.
+/// </summary>
 public sealed class SqliteDatabase : Database
 {
     private readonly string folder;
     private readonly string connectionString;
+    private readonly SqliteUsage usage;
     private readonly SemaphoreSlim writer = new(1, 1);
+    private readonly SemaphoreSlim usageWriter = new(1, 1);
     private readonly DiskReserve reserve;
 
     /// <summary>How far a correct clock can be behind the newest time that was written (summer time, a wrong zone).</summary>
@@ -22,6 +26,9 @@ public sealed class SqliteDatabase : Database
     /// </summary>
     private static readonly TimeSpan aheadMax = TimeSpan.FromDays(31);
 
+    // A pool, which is the whole process's, gives connections back as they were. By SQLite's handles: those that have been set up.
+    private static readonly ConditionalWeakTable<object, object> settled = [];
+
     private DateTimeOffset seenAt;
 
     public SqliteDatabase(PakhouseOptions options)
@@ -31,6 +38,7 @@ public sealed class SqliteDatabase : Database
     {
         folder = dataFolder;
         FilePath = Path.Combine(folder, "pakhouse.db");
+        usage = new SqliteUsage(folder);
         reserve = new DiskReserve(folder);
         ProtectionKeys = new ProtectionKeyFiles(Path.Combine(folder, "data-protection"));
         connectionString = new SqliteConnectionStringBuilder
@@ -42,6 +50,8 @@ public sealed class SqliteDatabase : Database
     }
 
     public string FilePath { get; }
+
+    public string UsageFilePath => usage.FilePath;
 
     public override string DisplayName => FilePath;
 
@@ -61,7 +71,7 @@ public sealed class SqliteDatabase : Database
         {
             try
             {
-                Migrations.Apply("sqlite", DeployChanges.To.SqliteDatabase(connectionString));
+                Migrate();
                 reserve.TryFill();
                 return;
             }
@@ -79,10 +89,40 @@ public sealed class SqliteDatabase : Database
         }
     }
 
-    protected override async Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change)
+    private void Migrate()
     {
-        // SQLite has one writer. Waiting here is fair and costs nothing; SQLite waits by polling.
-        await writer.WaitAsync();
+        using var connection = new SqliteConnection(Unpooled(connectionString));
+        connection.Open();
+        connection.Execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;");
+        var isNew = connection.ExecuteScalar<long>("SELECT COUNT(*) FROM sqlite_master") == 0;
+        Migrations.Run(connection, Schema.Sqlite);
+        IsUsageLost = !usage.Prepare(connection, isNew);
+    }
+
+    protected override Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change) => WriteAsync(writer, BeginAsync, change);
+
+    protected override Task<T> WriteOwnUsageAsync<T>(Func<DbTransaction, Task<T>> change) =>
+        WriteAsync(usageWriter, BeginUsageAsync, change);
+
+    /// <summary>
+    /// It holds the write lock of <c>pakhouse.db</c> from its start, also against other processes, but no lock of the other file.
+    /// BEGIN IMMEDIATE would wait for flushes. So it begins without a lock (which the library calls ReadUncommitted), and takes the lock
+    /// of the one file by a statement that changes nothing.
+    /// </summary>
+    private async Task<DbTransaction> BeginAsync()
+    {
+        var transaction = await (await OpenAsync()).BeginTransactionAsync(IsolationLevel.ReadUncommitted);
+        await transaction.Connection!.ExecuteAsync("DELETE FROM counters WHERE 0 = 1", transaction: transaction);
+        return transaction;
+    }
+
+    private async Task<DbTransaction> BeginUsageAsync() =>
+        await Opened(await OpenAsync(usage.ConnectionString, "")).BeginTransactionAsync(IsolationLevel.Serializable);
+
+    private async Task<T> WriteAsync<T>(SemaphoreSlim gate, Func<Task<DbTransaction>> begin, Func<DbTransaction, Task<T>> change)
+    {
+        // A file has one writer. Waiting here is fair and costs nothing; SQLite waits by polling.
+        await gate.WaitAsync();
         try
         {
             while (true)
@@ -90,9 +130,8 @@ public sealed class SqliteDatabase : Database
                 TransactionNotes? notes = null;
                 try
                 {
-                    await using var connection = await OpenAsync();
-                    // Not deferred at this isolation level: it holds the write lock from its start, also against other processes.
-                    await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.Serializable);
+                    await using var transaction = await begin();
+                    await using var connection = transaction.Connection!;
                     notes = TransactionNotes.Begin(transaction);
                     var result = await change(transaction);
                     // The space released from the reserve is for the end of keys.
@@ -112,7 +151,7 @@ public sealed class SqliteDatabase : Database
         }
         finally
         {
-            writer.Release();
+            gate.Release();
         }
     }
 
@@ -120,16 +159,17 @@ public sealed class SqliteDatabase : Database
 
     protected override async Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read)
     {
-        await using var connection = (SqliteConnection)await OpenOwnAsync();
+        await using var connection = await OpenOwnAsync();
         await using var transaction = connection.BeginTransaction(deferred: true);
         return await read(transaction);
     }
 
-    /// <summary>Writes a complete copy into a new file, from one consistent moment, while the server runs.</summary>
-    internal async Task CopyToAsync(string file)
+    /// <summary>Writes a complete copy into new files, each from one consistent moment, while the server runs.</summary>
+    internal async Task CopyToAsync(string file, string usageFile)
     {
         await using var connection = await OpenOwnAsync();
-        await connection.ExecuteAsync("VACUUM INTO @file", new { file }, commandTimeout: 0);
+        await connection.ExecuteAsync("VACUUM main INTO @file", new { file }, commandTimeout: 0);
+        await connection.ExecuteAsync("VACUUM usage INTO @usageFile", new { usageFile }, commandTimeout: 0);
     }
 
     public override async Task<TimeBounds> ReadTimeBoundsAsync()
@@ -173,15 +213,21 @@ public sealed class SqliteDatabase : Database
         seenAt = now;
     }
 
-    /// <summary>Closes every connection and merges the log into the file: after an orderly stop the file alone is complete.</summary>
+    /// <summary>Closes every connection and merges the logs into the files: after an orderly stop the files alone are complete.</summary>
     public override async ValueTask DisposeAsync()
     {
         await base.DisposeAsync();
         writer.Dispose();
-        await using var last = new SqliteConnection(new SqliteConnectionStringBuilder(connectionString) { Pooling = false }.ToString());
+        usageWriter.Dispose();
+        await CloseAsync(FilePath, connectionString);
+        await CloseAsync(UsageFilePath, usage.ConnectionString);
+    }
+
+    private static async Task CloseAsync(string file, string connectionString)
+    {
+        await using var last = new SqliteConnection(Unpooled(connectionString));
         SqliteConnection.ClearPool(new SqliteConnection(connectionString));
-        if (!File.Exists(FilePath))
-            return; // a temporary folder that was already deleted
+        if (!File.Exists(file)) return; // a temporary folder that was already deleted
         try
         {
             await last.OpenAsync();
@@ -192,6 +238,9 @@ public sealed class SqliteDatabase : Database
             // Another process reads, or the disk is full: the log file stays, and nothing in it is lost.
         }
     }
+
+    private static string Unpooled(string connectionString) =>
+        new SqliteConnectionStringBuilder(connectionString) { Pooling = false }.ToString();
 
     internal static bool IsUnavailableFault(Exception exception) =>
         exception
@@ -228,17 +277,26 @@ public sealed class SqliteDatabase : Database
 
     protected override async Task<DbConnection> OpenAsync() => Opened(await OpenOwnAsync());
 
-    private async Task<DbConnection> OpenOwnAsync()
+    private Task<SqliteConnection> OpenOwnAsync() =>
+        OpenAsync(connectionString, "ATTACH @UsageFilePath AS usage; PRAGMA usage.synchronous=FULL;");
+
+    /// <param name="also">What else a new connection is told.</param>
+    private async Task<SqliteConnection> OpenAsync(string to, string also)
     {
-        var connection = new SqliteConnection(connectionString);
+        var connection = new SqliteConnection(to);
         try
         {
             await connection.OpenAsync();
-            // FULL: NORMAL lost acknowledged commits in a rehearsed power cut. busy_timeout: another process (a command) may be writing.
-            // temp_store: nothing but the data folder needs to be writable.
-            await connection.ExecuteAsync(
-                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000; PRAGMA temp_store=MEMORY;"
-            );
+            if (!settled.TryGetValue(connection.Handle!, out _))
+            {
+                // FULL: NORMAL lost acknowledged commits in a rehearsed power cut. busy_timeout: another process (a command) may be
+                // writing. temp_store: nothing but the data folder needs to be writable.
+                await connection.ExecuteAsync(
+                    $"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000; PRAGMA temp_store=MEMORY; {also}",
+                    new { UsageFilePath });
+                settled.AddOrUpdate(connection.Handle!, connection);
+            }
+
             return connection;
         }
         catch

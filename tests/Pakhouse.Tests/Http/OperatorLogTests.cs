@@ -93,7 +93,7 @@ public sealed class OperatorLogTests
         });
         var told = Told(server)[before..];
         Assert.Equal(TransactionNotes.ChangesMax + 1, told.Count);
-        Assert.StartsWith("The same change did 50 more", told[^1], StringComparison.Ordinal);
+        Assert.StartsWith("The same change made 50 more", told[^1], StringComparison.Ordinal);
     }
 
     [Fact]

@@ -19,7 +19,7 @@ internal static partial class LargeDatabase
         ["data_protection_keys"] = "one in 90 days",
         ["deployment"] = "four rows",
         ["status_gaps"] = "a row for each restore",
-        ["SchemaVersions"] = "a row for each schema file",
+        ["schemaversions"] = "a row for each schema step",
     };
 
     private const int Many = 100_000,
