@@ -364,7 +364,7 @@ public static class TokenEndpointTests
                 "/auth/v3/token" + query.Replace("KEY", key, StringComparison.Ordinal),
                 ("personalAccessKey", key)
             );
-            AssertOAuthError(answer, HttpStatusCode.BadRequest, "invalid_request", "address");
+            AssertOAuthError(answer, HttpStatusCode.BadRequest, "invalid_request", "URL");
         }
 
         [Theory, InlineData("admin"), InlineData("openid admin"), InlineData("OPENID"), InlineData("öffnen")]
