@@ -173,6 +173,7 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
         AuditAction.UserDisable,
         AuditAction.UserEnable,
         AuditAction.UserDelete,
+        AuditAction.ProtectionKeysRenew,
     ];
 
     private static readonly string[] ofOrganizations =

@@ -93,14 +93,16 @@ public static partial class Checks
     {
         if (isFound(text) || (text.Contains('%', StringComparison.Ordinal) && isFound(Uri.UnescapeDataString(text))))
             return true;
-        // Base64 of either alphabet (RFC 4648 §4, §5), as in the header of Basic authentication.
+        // Base64 of either alphabet (RFC 4648 §4, §5), as in the header of Basic authentication. A word or a path may be glued to it, so
+        // its groups of four characters may begin anywhere.
         foreach (var word in Base64Words().EnumerateMatches(text))
-        {
-            var encoded = text.Substring(word.Index, word.Length / 4 * 4).Replace('-', '+').Replace('_', '/');
-            var bytes = new byte[encoded.Length];
-            if (Convert.TryFromBase64String(encoded, bytes, out var length) && isFound(Encoding.Latin1.GetString(bytes, 0, length)))
-                return true;
-        }
+            for (var phase = 0; phase < 4; phase++)
+            {
+                var encoded = text.Substring(word.Index + phase, (word.Length - phase) / 4 * 4).Replace('-', '+').Replace('_', '/');
+                var bytes = new byte[encoded.Length];
+                if (Convert.TryFromBase64String(encoded, bytes, out var length) && isFound(Encoding.Latin1.GetString(bytes, 0, length)))
+                    return true;
+            }
 
         return false;
     }

@@ -31,8 +31,8 @@ public static partial class Middleware
 
         var draining = app.Services.GetRequiredService<Draining>();
         var origin = app.Services.GetRequiredService<PublicAddress>();
-        app.Use(
-            (context, next) =>
+        app.Use(next =>
+            context =>
             {
                 (context.Request.Scheme, context.Request.Host) = (origin.Scheme, origin.Host);
                 if (draining.IsOn)
@@ -196,28 +196,22 @@ public static partial class Middleware
     public static void UseRequestLog(this WebApplication app)
     {
         var log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.Requests");
-        app.Use(
-            async (context, next) =>
-            {
-                if (!log.IsEnabled(LogLevel.Debug))
-                {
-                    await next(context);
-                    return;
-                }
+        app.Use(next => context => log.IsEnabled(LogLevel.Debug) ? LoggedAsync(log, context, next) : next(context));
+    }
 
-                var start = Stopwatch.GetTimestamp();
-                try
-                {
-                    await next(context);
-                }
-                finally
-                {
-                    var route = (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "(no route)";
-                    var milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-                    LogRequest(log, context.TraceIdentifier, context.Request.Method, route, context.Response.StatusCode, milliseconds);
-                }
-            }
-        );
+    private static async Task LoggedAsync(ILogger log, HttpContext context, RequestDelegate next)
+    {
+        var start = Stopwatch.GetTimestamp();
+        try
+        {
+            await next(context);
+        }
+        finally
+        {
+            var route = (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "(no route)";
+            var milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+            LogRequest(log, context.TraceIdentifier, context.Request.Method, route, context.Response.StatusCode, milliseconds);
+        }
     }
 
     private static string CollapseSlashes(string path)

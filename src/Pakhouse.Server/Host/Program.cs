@@ -242,7 +242,8 @@ public static class Program
         app.UseRequestLog();
         app.UsePublicOrigin(options);
         app.UseErrorHandler();
-        app.UseRouting(); // an exchange ends here: its endpoint short-circuits
+        TokenEndpoint.UseBeforeRouting(app); // an exchange ends here
+        app.UseRouting();
         app.UseStatusAnswers();
         app.UseReadableRequests(); // endpoints that read a secret out of a body short-circuit before
         app.UsePageHeaders(options);

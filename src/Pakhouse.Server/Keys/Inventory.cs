@@ -64,20 +64,8 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
     /// <summary>The most keys in one call of <see cref="ActAsync"/>.</summary>
     public const int KeysMax = 100;
 
-    // Ids are read first, by the index of the memberships and one time column of their keys. Only the rows of one page are joined to the
-    // rest.
-    internal const string Page = """
-        SELECT k.id FROM organizations o
-        JOIN memberships m ON m.organization_id = o.id AND m.ended_at IS NULL
-        JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL
-        JOIN users u ON u.id = m.user_id
-        WHERE (o.id = @organizationId OR (o.root_id = @organizationId AND @withSubs = 1)) AND o.deleted_at IS NULL
-          AND (k.created_at < @afterAt OR (k.created_at = @afterAt AND k.id > @afterId))
-          AND (@search = '' OR LOWER(u.name) LIKE @search ESCAPE '\' OR (@byAddress = 1 AND LOWER(u.email) LIKE @search ESCAPE '\')
-            OR LOWER(k.name) LIKE @search ESCAPE '\' OR LOWER(k.id) LIKE @search ESCAPE '\')
-          AND {0}
-        ORDER BY k.created_at DESC, k.id LIMIT @limit
-        """;
+    /// <summary>Keys read at once if a policy decides which of them are shown.</summary>
+    private const int EvaluatedAtOnce = 1_000;
 
     private static readonly Refusal badAfter = new(
         RefusalCode.InvalidRequest,
@@ -101,36 +89,37 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
                 return badAfter;
 
             var now = clock.GetUtcNow();
-            var parameters = new
-            {
-                organizationId,
-                withSubs = WithSubs(actor),
-                afterAt = after.At,
-                afterId = after.Id,
-                search = Checks.Normalize(query.Search).Trim() is { Length: > 0 } text ? $"%{Escape(text.ToLowerInvariant())}%" : "",
-                byAddress = actor.ShowsAddresses() ? 1L : 0, // a search must not reveal an address that is not shown
-                now,
-                soon = now.AddDays(ExpiringDays),
-                usedHour = now.AddDays(-UnusedDays).ToUnixTimeSeconds() / 3600,
-                // A violation of the policy cannot be expressed in SQL, so all keys are streamed and evaluated to find those.
-                limit = query.Filter == KeyFilter.BeyondPolicy ? int.MaxValue : limit,
-            };
+            var sql = Page(query.Filter, access.Value.RootId is null && WithSubs(actor) == 1);
+            var search = Checks.Normalize(query.Search).Trim() is { Length: > 0 } text ? $"%{Escape(text.ToLowerInvariant())}%" : "";
+            // A violation of the policy cannot be expressed in SQL, so all keys are read in batches and evaluated.
+            var isEvaluated = query.Filter == KeyFilter.BeyondPolicy;
+            var length = isEvaluated ? EvaluatedAtOnce : limit;
             var rows = new List<InventoryKey>();
-            await foreach (
-                var key in KeySnapshots.ReadAsync(
-                    connection,
-                    null,
-                    Page.Replace("{0}", Where(query.Filter), StringComparison.Ordinal),
-                    parameters
-                )
-            )
+            for (var (isEnd, read) = (false, 0); !isEnd && rows.Count < limit; isEnd = read < length)
             {
-                var row = new InventoryKey(key, FirstViolation(key, now));
-                if (query.Filter == KeyFilter.BeyondPolicy && row.BeyondPolicy is null)
-                    continue;
-                rows.Add(row);
-                if (rows.Count == limit)
-                    break;
+                read = 0;
+                var parameters = new
+                {
+                    organizationId,
+                    afterAt = after.At,
+                    afterId = after.Id,
+                    search,
+                    byAddress = actor.ShowsAddresses() ? 1L : 0, // a search must not reveal an address that is not shown
+                    now,
+                    soon = now.AddDays(ExpiringDays),
+                    usedHour = now.AddDays(-UnusedDays).ToUnixTimeSeconds() / 3600,
+                    limit = length,
+                };
+                await foreach (var key in KeySnapshots.ReadAsync(connection, null, sql, parameters))
+                {
+                    read++;
+                    after = (key.Facts.CreatedAt.ToUnixTimeMilliseconds(), key.Id);
+                    var row = new InventoryKey(key, FirstViolation(key, now));
+                    if (!isEvaluated || row.BeyondPolicy is not null)
+                        rows.Add(row);
+                    if (rows.Count == limit)
+                        break;
+                }
             }
 
             return rows;
@@ -217,7 +206,25 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
         return key.Evaluate(exchange, key.Facts, now, steps).IsRefused ? KeyExchange.RuleOf(steps[^1]) : null;
     }
 
-    internal static string Where(KeyFilter filter) =>
+    // One range of one index, from the newest on: a page costs the same wherever it stands. What a row shows is joined to those of one page
+    // only.
+    /// <param name="isTree">With the keys of the root's sub-organizations.</param>
+    private static string Page(KeyFilter filter, bool isTree) =>
+        $"""
+            SELECT k.id FROM access_keys k
+            JOIN memberships m ON m.id = k.membership_id AND m.ended_at IS NULL
+            JOIN organizations o ON o.id = m.organization_id AND o.deleted_at IS NULL
+            JOIN users u ON u.id = m.user_id
+            WHERE k.{(
+                isTree ? "root_id" : "organization_id"
+            )} = @organizationId AND k.deleted_at IS NULL AND (k.created_at, k.id) < (@afterAt, @afterId)
+              AND (@search = '' OR LOWER(u.name) LIKE @search ESCAPE '\' OR (@byAddress = 1 AND LOWER(u.email) LIKE @search ESCAPE '\')
+                OR LOWER(k.name) LIKE @search ESCAPE '\' OR LOWER(k.id) LIKE @search ESCAPE '\')
+              AND {Where(filter)}
+            ORDER BY k.created_at DESC, k.id DESC LIMIT @limit
+            """;
+
+    private static string Where(KeyFilter filter) =>
         filter switch
         {
             KeyFilter.All or KeyFilter.BeyondPolicy => "1 = 1",

@@ -77,7 +77,7 @@ internal static class KeySnapshots
             LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
             LEFT JOIN organizations t ON t.id = s.organization_id AND t.root_id = o.id AND t.disabled_at IS NULL AND t.deleted_at IS NULL
             LEFT JOIN memberships om ON om.user_id = u.id AND om.organization_id = COALESCE(t.id, o.root_id) AND om.ended_at IS NULL
-            ORDER BY k.created_at DESC, k.id
+            ORDER BY k.created_at DESC, k.id DESC
             """;
         await using var row = await connection.ExecuteReaderAsync(sql, parameters, transaction);
         const int own = ExchangeRead.ColumnCount;

@@ -43,7 +43,7 @@ internal static class LeakReport
                 while (reader.Read() && reader.TokenType == JsonTokenType.String)
                 {
                     if (matches.Count == countMax) return null;
-                    matches.Add(Match(scratch.Text(ref reader), "", null));
+                    matches.Add(scratch.Match(ref reader));
                 }
 
                 if (reader.TokenType != JsonTokenType.EndArray) return null;
@@ -92,7 +92,7 @@ internal static class LeakReport
                     if (reader.TokenType != JsonTokenType.String)
                         reader.Skip();
                     else if (name == 't')
-                        match = Match(scratch.Text(ref reader), "", null);
+                        match = scratch.Match(ref reader);
                     else if (name == 'y')
                         type = Printable(scratch.Text(ref reader), TypeLengthMax) ?? "";
                     else if (name == 'p')
@@ -113,14 +113,6 @@ internal static class LeakReport
         }
     }
 
-    private static LeakMatch Match(ReadOnlySpan<byte> text, string type, string? place)
-    {
-        var key = KeyFinder.TryFind(text, 0, out var range, out _, out var id)
-            ? new ReportedKey(id, SHA256.HashData(text[range]), place)
-            : null;
-        return new LeakMatch(SHA256.HashData(text), type, key);
-    }
-
     /// <summary>Text of a reporter, for a message to people: limited, in one line, and never with a key in it.</summary>
     private static string? Printable(ReadOnlySpan<byte> text, int lengthMax)
     {
@@ -128,15 +120,31 @@ internal static class LeakReport
         return words.Length == 0 || Checks.MightContainSecret(words) ? null : words;
     }
 
-    /// <summary>The buffer for unescaped texts, wiped at the end.</summary>
+    /// <summary>The buffer in which texts are unescaped and searched, wiped at the end.</summary>
     private sealed class Scratch : IDisposable
     {
+        private readonly EncodedKeyFinder finder = new();
         // as \u005f it is six times as long
         private readonly byte[] buffer = GC.AllocateUninitializedArray<byte>(TextLengthMax * 6, pinned: true);
 
         public ReadOnlySpan<byte> Text(ref Utf8JsonReader reader) =>
             reader.ValueSpan.Length > buffer.Length ? [] : buffer.AsSpan(0, reader.CopyString(buffer));
 
-        public void Dispose() => CryptographicOperations.ZeroMemory(buffer);
+        /// <summary>
+        /// The text that the reader stands at, and the first key in it. Scanners report what they matched, which may be Base64.
+        /// </summary>
+        public LeakMatch Match(ref Utf8JsonReader reader)
+        {
+            var text = Text(ref reader);
+            ReportedKey? first = null;
+            finder.Find(text, (_, key, _, id, _) => first ??= new ReportedKey(id, SHA256.HashData(key)));
+            return new LeakMatch(SHA256.HashData(text), "", first);
+        }
+
+        public void Dispose()
+        {
+            CryptographicOperations.ZeroMemory(buffer);
+            finder.Dispose();
+        }
     }
 }

@@ -52,7 +52,7 @@ internal sealed class Scan
         foreach (var finding in scan.findings.OrderBy(finding => finding.Place, StringComparer.Ordinal).ThenBy(finding => finding.Line))
             await output.WriteLineAsync(
                 $"{Printable(finding.Place)}:{finding.Line}: {(finding.Kind == KeyKind.Personal ? "personal access key" : "API key")} "
-                    + $"{finding.Id} (brand {finding.Brand})"
+                    + $"{finding.Id} (brand {finding.Brand}{Text(finding.Encoding)})"
             );
         var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
         var found = scan.findings.Select(finding => finding.Id).Distinct(StringComparer.Ordinal).Count();
@@ -68,12 +68,27 @@ internal sealed class Scan
             : FoundNothing;
     }
 
+    /// <summary>Explains a place that shows no readable key.</summary>
+    private static string Text(KeyEncoding encoding) =>
+        encoding switch
+        {
+            KeyEncoding.None => "",
+            KeyEncoding.Utf16 => ", in UTF-16",
+            _ => ", in Base64",
+        };
+
     /// <summary>A file name is somebody else's text: it can contain a key, or control sequences for a terminal.</summary>
     internal static string Printable(string place)
     {
         var text = Encoding.UTF8.GetBytes(new string([.. place.Select(c => char.IsControl(c) ? '?' : c)]));
-        for (var at = 0; KeyFinder.TryFind(text, at, out var key, out _, out var id); at = key.End.Value)
-            text.AsSpan()[key][(id.Length + 6)..].Fill((byte)'*');
+        using var finder = new EncodedKeyFinder();
+        var secrets = new List<Range>();
+        finder.Find(
+            text,
+            (at, _, _, id, encoding) => secrets.Add(encoding == KeyEncoding.None ? (at.Start.Value + id.Length + 6)..at.End : at)
+        );
+        foreach (var secret in secrets)
+            text.AsSpan()[secret].Fill((byte)'*');
         return Encoding.UTF8.GetString(text);
     }
 
@@ -122,9 +137,7 @@ internal sealed class Scan
     {
         try
         {
-            var name = Encoding.UTF8.GetBytes(file.Name);
-            if (KeyFinder.TryFind(name, 0, out var key, out var kind, out var id))
-                findings.Add(Finding.Of(file.FullName, 0, name.AsSpan()[key], kind, id));
+            scan.Name(file.FullName, file.Name, findings.Add);
             if (file.Length == 0)
                 return; // empty, or a pipe or a device, which may never end
             using var handle = System.IO.File.OpenHandle(file.FullName, options: FileOptions.SequentialScan);
@@ -241,7 +254,7 @@ internal sealed class Scan
         }
     }
 
-    private void Keep(ReadOnlyMemory<byte> key) => keys?.TryAdd(Convert.ToHexString(SHA256.HashData(key.Span)), key.ToArray());
+    private void Keep(ReadOnlySpan<byte> key) => keys?.TryAdd(Convert.ToHexString(SHA256.HashData(key)), key.ToArray());
 
     private void Done(KeyScan scan)
     {

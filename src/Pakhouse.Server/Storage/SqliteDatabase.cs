@@ -273,7 +273,18 @@ public sealed class SqliteDatabase : Database
     protected override int PreparedConnectionsMax => 64;
 
     protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) =>
-        new(OpenAsync, sql, parameters, keptMax, isPrepared: true);
+        new(OpenReaderAsync, sql, parameters, keptMax, isPrepared: true);
+
+    /// <summary>
+    /// Kept, and so a connection outside the pool's use. It maps the file (up to 2 GB of it, SQLite's limit) instead of copying pages out
+    /// of it: as long as nothing changes in the file, and flushes do not, a read of an exchange takes four fifths of the time.
+    /// </summary>
+    private async Task<DbConnection> OpenReaderAsync()
+    {
+        var connection = await OpenOwnAsync();
+        await connection.ExecuteAsync("PRAGMA main.mmap_size=2147418112");
+        return Opened(connection);
+    }
 
     protected override async Task<DbConnection> OpenAsync() => Opened(await OpenOwnAsync());
 

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Text;
+using System.Collections.Frozen;
 using System.IO.Pipelines;
 using System.Text;
 using System.Text.Encodings.Web;
@@ -81,13 +82,37 @@ public sealed partial class TokenEndpoint(
     public static void Map(IEndpointRouteBuilder routes)
     {
         var endpoint = routes.ServiceProvider.GetRequiredService<TokenEndpoint>();
+        Add(Current, context => endpoint.HandleAsync(context, ofPeople, isOldAddress: false));
+        Add("/auth/v2/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true));
+        Add("/auth/v1/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true));
+        Add("/auth/v1/api-key/token", context => endpoint.HandleAsync(context, ofOrganizations, isOldAddress: false));
+
         // ShortCircuit: no later middleware (sessions, antiforgery, pages) is needed here.
-        routes.MapPost(Current, context => endpoint.HandleAsync(context, ofPeople, isOldAddress: false)).ShortCircuit();
-        routes.MapPost("/auth/v2/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true)).ShortCircuit();
-        routes.MapPost("/auth/v1/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true)).ShortCircuit();
-        routes
-            .MapPost("/auth/v1/api-key/token", context => endpoint.HandleAsync(context, ofOrganizations, isOldAddress: false))
-            .ShortCircuit();
+        void Add(string address, RequestDelegate handle) =>
+            routes.MapPost(address, handle).ShortCircuit().WithMetadata(new TokenAddress(address));
+    }
+
+    private sealed record TokenAddress(string Value);
+
+    /// <summary>
+    /// Matches the URLs of exchanges, exactly as documented, before routing. Other spellings (capitals, a trailing slash) and other
+    /// methods are routed.
+    /// </summary>
+    public static void UseBeforeRouting(WebApplication app)
+    {
+        // Map creates the endpoints later.
+        var endpoints = new Lazy<FrozenDictionary<string, Endpoint>>(() =>
+            ((IEndpointRouteBuilder)app).DataSources.SelectMany(source => source.Endpoints)
+                .Where(endpoint => endpoint.Metadata.GetMetadata<TokenAddress>() is not null)
+                .ToFrozenDictionary(endpoint => endpoint.Metadata.GetMetadata<TokenAddress>()!.Value, StringComparer.Ordinal));
+        app.Use(next => context =>
+        {
+            var request = context.Request;
+            if (!HttpMethods.IsPost(request.Method) || !endpoints.Value.TryGetValue(request.Path.Value ?? "", out var endpoint))
+                return next(context);
+            context.SetEndpoint(endpoint);
+            return endpoint.RequestDelegate!(context);
+        });
     }
 
     private async Task HandleAsync(HttpContext context, Form names, bool isOldAddress)
