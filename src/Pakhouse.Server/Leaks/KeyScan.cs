@@ -2,7 +2,7 @@ using System.Security.Cryptography;
 
 namespace Pakhouse.Server;
 
-/// <summary>A key that was found. Its secret is not here.</summary>
+/// <summary>A found key, without its secret.</summary>
 /// <param name="Line">Where its encoded text begins, from 1; 0: in the name of the file.</param>
 internal sealed record Finding(string Place, long Line, string Brand, KeyKind Kind, string Id, KeyEncoding Encoding)
 {
@@ -11,12 +11,12 @@ internal sealed record Finding(string Place, long Line, string Brand, KeyKind Ki
 }
 
 /// <summary>
-/// Searches a stream of bytes for keys, in one buffer that is used again and again. For bytes without a key and without Base64 there are
-/// four vectorised searches (the mark of all keys, NULs, long pieces of Base64, line breaks): nothing else.
+/// Searches a stream of bytes for keys, in one reused buffer. Bytes without a key and without Base64 cost only four vectorized
+/// searches: the prefix of all keys, NULs, long pieces of Base64, line breaks.
 /// </summary>
 internal sealed class KeyScan(Action<ReadOnlySpan<byte>>? keep = null) : IDisposable
 {
-    /// <summary>Bytes; about what the second cache of a core holds.</summary>
+    /// <summary>Bytes; about the size of a core's second-level cache.</summary>
     private const int BufferLength = 512 * 1024;
 
     private readonly byte[] buffer = GC.AllocateUninitializedArray<byte>(BufferLength, pinned: true);
@@ -24,10 +24,10 @@ internal sealed class KeyScan(Action<ReadOnlySpan<byte>>? keep = null) : IDispos
     private readonly List<(int Start, Finding Finding)> inBuffer = [];
     private readonly HashSet<(long Start, string Id)> known = [];
 
-    /// <summary>Bytes searched since it was made.</summary>
+    /// <summary>Bytes searched so far.</summary>
     public long Searched { get; private set; }
 
-    /// <param name="read">Fills the front of what it is given and says how much; 0: the end.</param>
+    /// <param name="read">Fills the front of the given memory and returns the length; 0: the end.</param>
     public void Run(string place, Func<Memory<byte>, int> read, Action<Finding> found)
     {
         known.Clear();
@@ -45,7 +45,7 @@ internal sealed class KeyScan(Action<ReadOnlySpan<byte>>? keep = null) : IDispos
             Searched += length - kept;
             Search(place, buffer.AsSpan(0, length), offset, line, found);
 
-            // A key can begin in these bytes and end in the next.
+            // A key can begin in these bytes and end in the next ones.
             kept = Math.Min(length, EncodedKeyFinder.EncodedLengthMax);
             var done = buffer.AsSpan(0, length - kept);
             (offset, line) = (offset + done.Length, line + done.Count((byte)'\n'));

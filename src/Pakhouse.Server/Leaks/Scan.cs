@@ -10,8 +10,8 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The command <c>scan</c>: finds keys of whatever brand in files, folders, standard input and the history of a git repository, by grammar
-/// and check digits, offline. It says where a key is and never what it is.
+/// The command <c>scan</c> finds keys of any brand in files, folders, standard input and the history of a git repository, by format and
+/// check digits, offline. It prints where a key is and never the key.
 /// </summary>
 internal sealed class Scan
 {
@@ -30,7 +30,7 @@ internal sealed class Scan
 
     /// <param name="paths">Files and folders; "-": standard input.</param>
     /// <param name="isHistory">The paths are git repositories, and every object in them is searched.</param>
-    /// <param name="server">Where to report what was found; null: nowhere.</param>
+    /// <param name="server">The server to report found keys to; null: none.</param>
     public static async Task<int> RunAsync(IReadOnlyList<string> paths, bool isHistory, Uri? server, TextWriter output, TextWriter errors)
     {
         var began = Stopwatch.GetTimestamp();
@@ -68,7 +68,7 @@ internal sealed class Scan
             : FoundNothing;
     }
 
-    /// <summary>For who looks at the place and sees no key there.</summary>
+    /// <summary>Explains a place that shows no readable key.</summary>
     private static string Text(KeyEncoding encoding) =>
         encoding switch
         {
@@ -77,7 +77,7 @@ internal sealed class Scan
             _ => ", in Base64",
         };
 
-    /// <summary>A name is somebody else's text: it can hold a key, and what a terminal takes for a command.</summary>
+    /// <summary>A file name is somebody else's text: it can contain a key, or control sequences for a terminal.</summary>
     internal static string Printable(string place)
     {
         var text = Encoding.UTF8.GetBytes(new string([.. place.Select(c => char.IsControl(c) ? '?' : c)]));
@@ -93,7 +93,7 @@ internal sealed class Scan
     }
 
     /// <summary>
-    /// Those below a folder, one folder after the other: what cannot be read is counted, and the rest searched all the same.
+    /// The files below a folder, one folder after the other. Unreadable entries are counted, and the scan continues.
     /// </summary>
     private IEnumerable<FileInfo> Below(string path)
     {
@@ -111,7 +111,7 @@ internal sealed class Scan
                 continue;
             }
 
-            foreach (var entry in entries.Where(entry => entry.LinkTarget is null)) // a link can lead in a circle
+            foreach (var entry in entries.Where(entry => entry.LinkTarget is null)) // a link can form a cycle
             {
                 if (entry is DirectoryInfo below)
                     folders.Push(below);
@@ -139,7 +139,7 @@ internal sealed class Scan
         {
             scan.Name(file.FullName, file.Name, findings.Add);
             if (file.Length == 0)
-                return; // empty, or a pipe or a device, which might never end
+                return; // empty, or a pipe or a device, which may never end
             using var handle = System.IO.File.OpenHandle(file.FullName, options: FileOptions.SequentialScan);
             var offset = 0L;
             scan.Run(
@@ -177,7 +177,7 @@ internal sealed class Scan
     }
 
     /// <summary>
-    /// Every object that the repository has, those that no branch reaches any more included: files, messages of commits, notes.
+    /// Every object of the repository, also those that no branch reaches any more: files, commit messages, notes.
     /// </summary>
     private void History(string path)
     {
@@ -205,7 +205,7 @@ internal sealed class Scan
         }
     }
 
-    /// <summary>For people: the commit that brought the file, and its path then.</summary>
+    /// <summary>For people: the commit that added the file, and its path in that commit.</summary>
     private static string Locate(string path, string header)
     {
         var (id, type) = (
@@ -244,13 +244,13 @@ internal sealed class Scan
         try
         {
             var git = Process.Start(start)!;
-            git.ErrorDataReceived += (_, _) => { }; // its words can hold names of files; they are ours to say
+            git.ErrorDataReceived += (_, _) => { }; // its text can contain file names, which this class prints safely
             git.BeginErrorReadLine();
             return git;
         }
         catch (System.ComponentModel.Win32Exception e)
         {
-            throw new StartupException("git is not there: install it, or scan a folder without --git.", e);
+            throw new StartupException("git is not installed. Install it, or scan a folder without --git.", e);
         }
     }
 
@@ -287,7 +287,7 @@ internal sealed class Scan
                 using var response = await http.PostAsync(new Uri(server, "/leaks/revoke"), content);
                 if (response.StatusCode != HttpStatusCode.Accepted)
                 {
-                    await errors.WriteLineAsync($"pakhouse: {server.Authority} did not take the report: {(int)response.StatusCode}");
+                    await errors.WriteLineAsync($"pakhouse: {server.Authority} refused the report: {(int)response.StatusCode}");
                     return false;
                 }
             }
@@ -302,22 +302,22 @@ internal sealed class Scan
             }
         }
 
-        await errors.WriteLineAsync($"Reported to {server.Authority}: those that are its keys get no tokens any more.");
+        await errors.WriteLineAsync($"Reported to {server.Authority}: those that are its keys can no longer get tokens.");
         return true;
     }
 
     /// <summary>
-    /// Takes the output of <c>git cat-file --batch</c> apart: a line that says what and how long, the content, a line break.
+    /// Splits the output of <c>git cat-file --batch</c>: a line with type and length, the content, a line break.
     /// </summary>
     private sealed class GitObjects(BufferedStream stream)
     {
         private long left = -1;
 
-        /// <summary>"ID TYPE" of the next; null: the end.</summary>
+        /// <summary>"ID TYPE" of the next object; null: the end.</summary>
         public string? Next()
         {
             if (left >= 0)
-                stream.ReadByte(); // the line break behind the content
+                stream.ReadByte(); // the line break after the content
             var line = new StringBuilder(64);
             for (int c; (c = stream.ReadByte()) != '\n'; line.Append((char)c))
                 if (c < 0)

@@ -1,11 +1,11 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What people are written when somebody else changed where they belong, what they may do, or whether they can sign in at all.
+/// The mails that people receive when somebody else changed their memberships, their roles, or whether they can sign in.
 /// </summary>
 internal static class MemberMails
 {
-    public static MailContent Removed(MailText by, string place, DateTimeOffset at) => new($"You are no member of {place} any more",
+    public static MailContent Removed(MailText by, string place, DateTimeOffset at) => new($"You are no longer a member of {place}",
         $"""
         {by} removed you from {place} on {at}. Keys that you had there have ended with your membership.
 
@@ -30,7 +30,7 @@ internal static class MemberMails
         $"""
         {by} disabled your account at {server} on {at}. You are signed out everywhere, and your keys get no tokens.
 
-        If you think that this is a mistake, ask who runs that server.
+        If you think that this is a mistake, ask the operator of that server.
         """);
 
     public static MailContent Enabled(MailText by, DateTimeOffset at, MailText link) => new($"Your account was enabled",

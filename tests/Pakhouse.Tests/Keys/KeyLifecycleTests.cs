@@ -495,7 +495,7 @@ public static partial class KeyLifecycleTests
                     )
             ).Where(mail =>
                 server.Get<Mails>().Open(mail.Content).Subject is { } subject
-                && !subject.StartsWith("You are no member of", StringComparison.Ordinal)
+                && !subject.StartsWith("You are no longer a member of", StringComparison.Ordinal)
                 && !subject.StartsWith("Your account was", StringComparison.Ordinal)
             );
             string[] expected = way.Told switch

@@ -21,7 +21,7 @@ public static class MemberMailTests
 
             var mails = await server.MailsToAsync("person2@acme.example");
             Assert.Equal(
-                ["Your roles in Acme were changed", "You are no member of Acme any more"],
+                ["Your roles in Acme were changed", "You are no longer a member of Acme"],
                 mails.Select(mail => mail.Subject).OrderDescending(StringComparer.Ordinal)
             );
             Assert.All(mails, mail => Assert.Contains(TimeText.Exact(server.Clock.GetUtcNow()), mail.TextBody, StringComparison.Ordinal));
