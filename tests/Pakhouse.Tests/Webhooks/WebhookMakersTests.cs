@@ -40,7 +40,7 @@ public class WebhookMakersTests
         Assert.Equal(
             told,
             (await server.MailsToAsync("person1@acme.example")).Count(mail =>
-                mail.Subject!.Contains("made a webhook", StringComparison.Ordinal)
+                mail.Subject!.Contains("creator of a webhook", StringComparison.Ordinal)
             )
         );
     }
