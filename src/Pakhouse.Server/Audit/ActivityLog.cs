@@ -22,7 +22,7 @@ public static class AuditAction
     public const string Login = "Login", LoginFailed = "Login Failed", Logout = "Logout", SwitchOrganization = "Switch Organization";
     public const string PasswordReset = "Password Reset", PasswordChange = "Password Change", SecondFactorAdd = "Second Factor Add", SecondFactorRemove = "Second Factor Remove";
     public const string PasskeyAdd = "Passkey Add", PasskeyRemove = "Passkey Remove", SessionEnd = "Session End", RecoveryCodes = "Recovery Codes Renew";
-    public const string ProviderBind = "Provider Bind", ProviderUnbind = "Provider Unbind";
+    public const string ProviderBind = "Provider Bind", ProviderUnbind = "Provider Unbind", ProviderLink = "Provider Link Send";
     public const string MailUndelivered = "Mail Undelivered";
 }
 

@@ -95,7 +95,7 @@ public static class Program
         services.AddSingleton<SetUp>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
         services.AddSingleton<PasswordWork>().AddSingleton<SignInFailures>();
         services.AddSingleton<SessionStore>().AddSingleton<KeptForms>().AddSingleton<SignInAttempts>().AddSingleton<SecondFactor>().AddSingleton<Passwords>().AddSingleton<SignInStateCookies>();
-        services.AddSingleton<Passkeys>().AddSingleton<PasskeyStore>().AddSingleton<PasskeyCeremony>().AddSingleton<ProviderSubjects>();
+        services.AddSingleton<Passkeys>().AddSingleton<PasskeyStore>().AddSingleton<PasskeyCeremony>().AddSingleton<ProviderSubjects>().AddSingleton<ProviderConnections>();
         services.AddOptions<IdentityPasskeyOptions>().Configure<PublicAddress>(PasskeyCeremony.Configure);
         services.AddSingleton<IPasswordHasher<User>, NormalizingPasswordHasher>().AddSingleton<ILookupNormalizer, LookupNormalizer>();
         services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
@@ -137,7 +137,7 @@ public static class Program
             pages.Conventions.AllowAnonymousToPage("/SignIn/SetUp");
             pages.Conventions.AllowAnonymousToPage("/SignIn/SignOut");
             pages.Conventions.AllowAnonymousToPage("/SignIn/AcceptInvitation");
-            foreach (var page in (string[])["/SignIn/SignInCode", "/SignIn/ForgotPassword", "/SignIn/ResetPassword"]) pages.Conventions.AllowAnonymousToPage(page);
+            foreach (var page in (string[])["/SignIn/SignInCode", "/SignIn/ForgotPassword", "/SignIn/ResetPassword", "/SignIn/Connect"]) pages.Conventions.AllowAnonymousToPage(page);
             pages.Conventions.AllowAnonymousToPage("/Docs/ApiDocs");
             pages.Conventions.ConfigureFilter(new PageMethods());
             pages.Conventions.ConfigureFilter(new FreshSignIn());

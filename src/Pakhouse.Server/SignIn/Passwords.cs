@@ -60,7 +60,9 @@ public sealed class Passwords(Database database, Users users, PasswordSignIn sig
             var now = clock.GetUtcNow();
             // As many letters as passwords may be tried: a mailbox is no place to be flooded through. Told to nobody either.
             var isOpen = await attempts.TakeAsync(transaction, $"reset of {normalizer.NormalizeEmail(email.Trim())}");
-            await transaction.Connection!.ExecuteAsync("DELETE FROM password_resets WHERE created_at <= @since", new { since = now - LinkLifetime }, transaction);
+            // The codes of ProviderConnections stand there too, and live longer.
+            await transaction.Connection!.ExecuteAsync(
+                "DELETE FROM password_resets WHERE created_at <= @since", new { since = now - ProviderConnections.LinkLifetime }, transaction);
             await transaction.Connection!.ExecuteAsync("INSERT INTO password_resets (hash, user_id, created_at) VALUES (@hash, @userId, @now)",
                 new { hash = Hash(code), userId = isSent && isOpen ? user!.Id : (Guid?)null, now }, transaction);
             await mails.EnqueueAsync(transaction, isSent && isOpen ? user!.Email : "", SignInMails.Reset(publicAddress, code, LinkLifetime));

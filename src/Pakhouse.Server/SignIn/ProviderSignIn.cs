@@ -20,6 +20,8 @@ public static partial class ProviderSignIn
 
     private const string Confirm = "confirm"; // the session whose person is to prove again who they are
 
+    private const string Connect = "connect"; // the code of the link that asks for a connection
+
     /// <summary>What the provider said, as its token and its word about the person have it; the handler's principal drops some of it.</summary>
     private sealed record ProviderIdentity(string Issuer, string Subject, string? SessionId, string? AuthTime, string? Email, bool? IsVerified);
 
@@ -99,7 +101,7 @@ public static partial class ProviderSignIn
         };
     }
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet(Path, async (HttpContext context, string? from, bool? confirm) =>
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet(Path, async (HttpContext context, string? from, bool? confirm, string? connect) =>
     {
         var properties = new OpenIdConnectChallengeProperties { RedirectUri = Safe(from) };
         if (confirm == true && SessionCookie.Of(context) is { } session)
@@ -107,6 +109,8 @@ public static partial class ProviderSignIn
             properties.Items[Confirm] = session.Id.ToString();
             (properties.Prompt, properties.MaxAge) = ("login", TimeSpan.Zero);
         }
+
+        if (ProviderConnections.IsCode(connect)) properties.Items[Connect] = connect;
 
         try
         {
@@ -130,19 +134,30 @@ public static partial class ProviderSignIn
         var http = context.HttpContext;
         context.HandleResponse(); // the provider's principal becomes no cookie
         var identity = http.Features.Get<ProviderIdentity>()!;
-        var found = await http.RequestServices.GetRequiredService<ProviderSubjects>().FindAsync(identity.Issuer, identity.Subject, identity.Email, identity.IsVerified, http.Connection.RemoteIpAddress);
+        if (context.Properties!.Items.TryGetValue(Connect, out var code))
+        {
+            // Nothing is bound yet: the person sees both accounts first, and says yes.
+            var pending = new PendingConnection(code!, identity.Issuer, identity.Subject, identity.Email,
+                ProviderLogout.SessionHash(identity.Issuer, identity.SessionId));
+            http.RequestServices.GetRequiredService<SignInStateCookies>().Set(http, SignInStateCookies.Connection, ProviderConnections.Write(pending));
+            http.Response.Redirect(ProviderConnections.Path);
+            return;
+        }
+
+        var found = await http.RequestServices.GetRequiredService<ProviderSubjects>()
+            .FindAsync(identity.Issuer, identity.Subject, identity.Email, identity.IsVerified, http.Connection.RemoteIpAddress);
         if (found.Refusal is { } refusal)
         {
             await RefusalWriter.WriteAsync(http, refusal);
             return;
         }
 
-        if (context.Properties!.Items.TryGetValue(Confirm, out var sessionId)) await ConfirmAsync(http, identity, found.Value, sessionId!, context.ReturnUri);
+        if (context.Properties.Items.TryGetValue(Confirm, out var sessionId)) await ConfirmAsync(http, identity, found.Value, sessionId!, context.ReturnUri);
         else
         {
             var begun = await SessionCookie.BeginAsync(http, found.Value, SignInMethod.Provider, ProviderLogout.SessionHash(identity.Issuer, identity.SessionId));
             if (begun) http.Response.Redirect(Safe(context.ReturnUri));
-            else await RefusalWriter.WriteAsync(http, over);
+            else await RefusalWriter.WriteAsync(http, Over);
         }
     }
 
@@ -183,7 +198,7 @@ public static partial class ProviderSignIn
     private static readonly Refusal failed = new(RefusalCode.AccessDenied,
         "Signing in through your identity provider did not work. Start again from the sign-in page; if that does not help, tell the operator of this server.",
         "provider's answer refused");
-    private static readonly Refusal over = new(RefusalCode.AccessDenied,
+    internal static readonly Refusal Over = new(RefusalCode.AccessDenied,
         "You have signed out at your identity provider meanwhile. Start again from the sign-in page.", "session ended at the provider");
     internal static readonly Refusal Away = new(RefusalCode.TemporarilyUnavailable,
         "This server cannot reach your identity provider now, or it does not answer in time. Try again in a minute; if that does not help, "

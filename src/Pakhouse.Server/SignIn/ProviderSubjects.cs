@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Net;
 using Dapper;
 
@@ -17,10 +18,12 @@ public sealed class ProviderSubjects(
     private static readonly Refusal unverified = new(RefusalCode.AccessDenied, "Your identity provider has not verified your e-mail address, so it opens no account here. Verify it there, then sign in again.", "address not verified");
     private static readonly Refusal unsaid = new(RefusalCode.AccessDenied,
         "Your identity provider does not say whether it has verified your e-mail address, so it opens no account here. "
-        + "The operator of this server can believe its addresses (setting OidcEmailIssuers), or bind your account (command users bind).", "address not said to be verified");
+        + "An owner of your organization can send you a link that connects the two accounts (page Team). The operator of this server can also believe "
+        + "its addresses (setting OidcEmailIssuers), or bind your account (command users bind).", "address not said to be verified");
     private static readonly Refusal unnamed = new(RefusalCode.AccessDenied,
         "Your identity provider gave no e-mail address, so nobody here can be found by it. Ask the operator of your identity provider to give it, "
-        + "or the operator of this server to bind your account (command users bind).", "no address");
+        + "or an owner of your organization to send you a link that connects the two accounts (page Team). "
+        + "The operator of this server can bind your account too (command users bind).", "no address");
     private static readonly Refusal other = new(RefusalCode.AccessDenied, "The person with this address signs in here with another account of your identity provider. "
         + "Ask the operator of this server, who can bind this one instead (commands users unbind and users bind).", "address of a person with another subject");
     private static readonly Refusal disabled = new(RefusalCode.AccessDenied, "Your account here is suspended. Ask the operator of this server.", "disabled");
@@ -29,7 +32,7 @@ public sealed class ProviderSubjects(
     /// <param name="isVerified">Whether the provider says, in the same place, that the address is this person's. Null: it does not say (Entra ID).</param>
     public async Task<Outcome<User>> FindAsync(string issuer, string subject, string? email, bool? isVerified, IPAddress? address)
     {
-        if (issuer.Length is 0 or > 2048 || subject.Length is 0 or > LengthMax) return unknown with { Reason = "issuer or subject out of bounds" };
+        if (!IsInBounds(issuer, subject)) return unknown with { Reason = "issuer or subject out of bounds" };
         var found = await database.ChangeAsync<Guid>(async transaction =>
         {
             var known = await transaction.Connection!.QuerySingleOrDefaultAsync<Guid?>("SELECT user_id FROM provider_subjects WHERE issuer = @issuer AND subject = @subject", new { issuer, subject }, transaction);
@@ -59,6 +62,8 @@ public sealed class ProviderSubjects(
         };
     }
 
+    internal static bool IsInBounds(string issuer, string subject) => issuer.Length is > 0 and <= 2048 && subject.Length is > 0 and <= LengthMax;
+
     /// <summary>From now on whoever comes as this subject is this person, whatever address the provider gives.</summary>
     public Task<Outcome<bool>> BindAsync(Actor actor, string email, string issuer, string subject) => database.ChangeAsync<bool>(async transaction =>
     {
@@ -72,7 +77,7 @@ public sealed class ProviderSubjects(
             new { issuer, subject, user.Id, now }, transaction);
         if (added == 0) return taken;
         await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ProviderBind, null, user.Id.ToString(), user.Id);
-        await mails.EnqueueAsync(transaction, user.Email, SignInMails.Subject(isBound: true, now, publicAddress));
+        await mails.EnqueueAsync(transaction, user.Email, SignInMails.Bound(now, publicAddress));
         return true;
     });
 
@@ -81,19 +86,40 @@ public sealed class ProviderSubjects(
     {
         if (Guard.Demand(actor, Permission.BindProviderSubject) is { } refused) return refused;
         if (await users.FindByEmailAsync(email) is not { } user) return nobody;
+        return await UnbindAsync(transaction, actor, user, MailText.Of($"the operator of this server")) ? true : unbound;
+    });
+
+    /// <summary>The same by the person. Where the provider is the only way to sign in, only the operator can.</summary>
+    public Task<Outcome<bool>> DisconnectAsync(Actor actor) => database.ChangeAsync<bool>(async transaction =>
+    {
+        if (Guard.Demand(actor, Permission.DisconnectProvider) is { } refused) return refused;
+        if (options.OidcOnly) return onlyWay;
+        if (await users.FindAsync(actor.UserId!.Value) is not { } user) return unconnected;
+        return await UnbindAsync(transaction, actor, user, MailText.Of($"you, from the address {actor.Address},")) ? true : unconnected;
+    });
+
+    /// <summary>When the person's first account of the provider was bound; null: none is.</summary>
+    public Task<DateTimeOffset?> ConnectedSinceAsync(Guid userId) => database.ReadAsync(connection => connection.ExecuteScalarAsync<DateTimeOffset?>(
+        "SELECT MIN(created_at) FROM provider_subjects WHERE user_id = @userId", new { userId }));
+
+    private async Task<bool> UnbindAsync(DbTransaction transaction, Actor actor, User user, MailText by)
+    {
         var (connection, now) = (transaction.Connection!, clock.GetUtcNow());
         var deleted = await connection.ExecuteAsync("DELETE FROM provider_subjects WHERE user_id = @Id", new { user.Id }, transaction);
-        if (deleted == 0) return unbound;
+        if (deleted == 0) return false;
         var ended = await connection.QueryAsync<Guid>(
             "UPDATE sessions SET ended_at = @now WHERE user_id = @Id AND method = @method AND ended_at IS NULL RETURNING id",
             new { user.Id, method = SignInMethod.Provider, now }, transaction);
         foreach (var id in ended.AsList())
             await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.SessionEnd, null, id.ToString(), user.Id, SignInMethod.Provider);
         await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ProviderUnbind, null, user.Id.ToString(), user.Id);
-        await mails.EnqueueAsync(transaction, user.Email, SignInMails.Subject(isBound: false, now, publicAddress));
+        await mails.EnqueueAsync(transaction, user.Email, SignInMails.Unbound(by, now, publicAddress));
         return true;
-    });
+    }
 
+    private static readonly Refusal unconnected = new(RefusalCode.NotFound, "No account of the identity provider is connected to yours.", "no subject");
+    private static readonly Refusal onlyWay = new(RefusalCode.Conflict,
+        "The identity provider is the only way to sign in here. The operator of this server can unbind your account (command users unbind).", "only way in");
     private static readonly Refusal nobody = new(RefusalCode.NotFound, "EMAIL: nobody here has this address.", "no such user");
     private static readonly Refusal unbound = new(RefusalCode.NotFound, "EMAIL: no account of the identity provider is bound to this person.", "no subject");
     private static readonly Refusal badSubject = new(RefusalCode.InvalidRequest, $"SUBJECT: give the sub of the account, 1 to {LengthMax} characters.", "bad subject");

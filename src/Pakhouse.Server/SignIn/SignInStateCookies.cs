@@ -16,10 +16,13 @@ public sealed class SignInStateCookies(Database database, IDataProtectionProvide
     /// <summary>A challenge that a passkey is to sign: to sign in, and to be added.</summary>
     public const string Assertion = "passkey", Attestation = "new-passkey";
 
+    /// <summary>The provider has answered whom an account is to be connected with; the person's yes is to come.</summary>
+    public const string Connection = "connection";
+
     private static readonly TimeSpan lifetime = TimeSpan.FromMinutes(15);
 
     public void Set(HttpContext context, string step, string state) => context.Response.Cookies.Append(Name(step),
-        Protector(step).Protect($"{(clock.GetUtcNow() + lifetime).ToUnixTimeMilliseconds()} {state}"), Cookie());
+        Protector(step).Protect($"{(clock.GetUtcNow() + lifetime).ToUnixTimeMilliseconds()} {state}"), Cookie(step));
 
     /// <summary>Null: there is none, it is not ours, or it is too old.</summary>
     public string? Read(HttpContext context, string step)
@@ -36,7 +39,7 @@ public sealed class SignInStateCookies(Database database, IDataProtectionProvide
         }
     }
 
-    public void Clear(HttpContext context, string step) => context.Response.Cookies.Delete(Name(step), Cookie());
+    public void Clear(HttpContext context, string step) => context.Response.Cookies.Delete(Name(step), Cookie(step));
 
     /// <summary>False: this state was used before. A copy of the cookie and of the answer to it opens nothing.</summary>
     public Task<bool> ConsumeAsync(string state) => database.WriteAsync(async transaction =>
@@ -49,7 +52,12 @@ public sealed class SignInStateCookies(Database database, IDataProtectionProvide
 
     private string Name(string step) => $"{(options.IsHttps ? "__Host-" : "")}pakhouse-{step}";
 
-    private CookieOptions Cookie() => new() { HttpOnly = true, Secure = options.IsHttps, SameSite = SameSiteMode.Strict, Path = "/", IsEssential = true };
+    private CookieOptions Cookie(string step) => new()
+    {
+        HttpOnly = true, Secure = options.IsHttps, Path = "/", IsEssential = true,
+        // What is set on the way back from the provider is read in the same chain of redirects, which began at another site.
+        SameSite = step == Connection ? SameSiteMode.Lax : SameSiteMode.Strict,
+    };
 
     private IDataProtector Protector(string step) =>
         // A restored database has forgotten which challenges were used: all of before are void.

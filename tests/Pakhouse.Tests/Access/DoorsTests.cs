@@ -87,6 +87,7 @@ public sealed class DoorsTests : IAsyncLifetime
         ["PAGE /docs/api"] = "public", ["PAGE /sign-out"] = "ends a session and opens nothing", ["PAGE /setup"] = "opened by a code while there is no user",
         ["PAGE /sign-in"] = "below: ways to sign in", ["PAGE /sign-in/code"] = "below: ways to sign in", ["PAGE /forgot-password"] = "below: ways to sign in",
         ["PAGE /reset-password"] = "below: ways to sign in", ["PAGE /invitations/{code}"] = "below: ways to sign in",
+        ["PAGE /sign-in/connect"] = "below: ways to sign in",
     };
 
     private State[] States() =>
@@ -187,9 +188,15 @@ public sealed class DoorsTests : IAsyncLifetime
         await stranger.SubmitAsync("/forgot-password", ("Email", email));
         var reset = System.Text.RegularExpressions.Regex.Match((await server.MailsToAsync(email))[^1].TextBody!, "/reset-password[^\\s]*", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)).Value;
         Assert.NotEmpty(reset);
+        Assert.Null((await server.Get<ProviderConnections>().SendAsync(Actor.Session(acme.Owner), acme.Root, person)).Refusal);
+        var mails = string.Join('\n', (await server.MailsToAsync(email)).Select(mail => mail.TextBody));
+        var connect = System.Text.RegularExpressions.Regex.Match(
+            mails, "/sign-in/connect[^\\s]*", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)).Value;
+        Assert.Equal(HttpStatusCode.OK, (await stranger.GetAsync(connect)).Status);
         if (state == "disabled") await server.Users.SetDisabledAsync(Actor.Operator, person, disabled: true);
         else await server.Users.DeleteAsync(Actor.Operator, person);
 
+        Assert.Equal(HttpStatusCode.NotFound, (await stranger.GetAsync(connect)).Status);
         Assert.NotEqual(HttpStatusCode.SeeOther, (await stranger.SubmitAsync("/sign-in", ("Email", email), ("Password", TestServer.Password))).Status);
         var opened = await stranger.GetAsync(reset);
         if (opened.Status == HttpStatusCode.OK && opened.Body.Contains("<form", StringComparison.Ordinal))

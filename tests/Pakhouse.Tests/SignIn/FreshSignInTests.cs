@@ -73,7 +73,7 @@ public class FreshSignInTests
         var source = Path.Combine(Repository.Root, "src", "Pakhouse.Server");
         var made = Directory.GetFiles(source, "*.cs", SearchOption.AllDirectories).Where(file => !file.Contains("/obj/") && !file.Contains("/bin/"))
             .Where(file => File.ReadAllText(file).Contains("Actor.Session(", StringComparison.Ordinal)).Select(Path.GetFileName).Order(StringComparer.Ordinal);
-        Assert.Equal(["Demo.cs", "InvitationAnswers.cs", "Passwords.cs", "Senders.cs", "SessionCookie.cs", "SessionStore.cs", "SetUp.cshtml.cs"], made);
+        Assert.Equal(["Demo.cs", "InvitationAnswers.cs", "Passwords.cs", "ProviderConnections.cs", "Senders.cs", "SessionCookie.cs", "SessionStore.cs", "SetUp.cshtml.cs"], made);
     }
 
     [Fact]
