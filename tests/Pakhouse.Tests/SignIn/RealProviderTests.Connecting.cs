@@ -26,7 +26,7 @@ public static partial class RealProviderTests
         private static async Task<Guid> IdAsync(TestServer server, string email) =>
             Guid.Parse((await server.ScalarAsync<string>($"SELECT id FROM users WHERE email = '{email}'"))!);
 
-        private static Task BeAsync(TestServer server, NodeProvider provider, string subject, string email) =>
+        private static Task<string[]> BeAsync(TestServer server, NodeProvider provider, string subject, string email) =>
             RegisterAsync(server, provider, new() { ["account"] = subject, ["email"] = email, ["emailVerified"] = null! });
 
         private static async Task<string> SendAsync(TestServer server, Acme acme, Guid member, string email = Ada)
