@@ -43,6 +43,10 @@ done
 
 dotnet build Pakhouse.slnx -v quiet || { echo "The build failed."; echo "0 passed, 1 failed"; exit 1; }
 
+# What others get as source and package is formatted. Elsewhere tables of rules stand in columns, which the formatter would pull apart.
+dotnet format whitespace . --folder --verify-no-changes --include src/Pakhouse.AspNetCore/ src/Shared/ samples/ ||
+  { echo "Run: dotnet format whitespace . --folder --include src/Pakhouse.AspNetCore/ src/Shared/ samples/"; echo "0 passed, 1 failed"; exit 1; }
+
 # An unprivileged PostgreSQL of our own, on a free loopback port, in a temporary folder. fsync is off: what is tested on it is not durability. No statement is long enough for its compiler, no database old enough for its vacuum.
 postgres_bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
 postgres_folder=$(mktemp -d)
@@ -76,6 +80,8 @@ echo "== on PostgreSQL"
 PAKHOUSE_TEST_POSTGRES="Host=127.0.0.1;Port=$port;Database=postgres;Username=pakhouse" run Pakhouse.Tests -trait- only=sqlite "$@"
 echo "== the program itself"
 run Pakhouse.SystemTests "$@"
+echo "== the package"
+if tests/package.sh; then passed=$(( passed + 1 )); else failed=$(( failed + 1 )); fi
 
 echo
 echo "$passed passed, $failed failed"
