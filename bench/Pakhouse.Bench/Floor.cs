@@ -15,7 +15,8 @@ namespace Pakhouse.Bench;
 /// The floor: what any exchange in this process model must do, and nothing else. Form bytes, SHA-256, one prepared read by primary
 /// key, a comparison in constant time, an ES256 signature by the same library as the server's, JSON, one write. No routing, no check
 /// digits, no people and organizations, no scopes, no counting of use, no limits, no log: their cost is the server's ratio to this.
-/// <para>Or, with <c>--read exchange</c>, the server's own prepared read in the place of the one by primary key: what is left then is our code, and not the database's.</para>
+/// <para>Or, with <c>--read exchange</c>, the server's own prepared read in the place of the one by primary key: what is left then is our
+/// code, and not the database's.</para>
 /// </summary>
 internal sealed class Floor(string file, NpgsqlDataSource? postgres, bool isExchangeRead)
 {
@@ -33,7 +34,10 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres, bool isExch
     private static SqliteCommand? read;
 
     private readonly JsonWebTokenHandler handler = new() { SetDefaultTimesOnTokenCreation = false };
-    private readonly SigningCredentials credentials = new(new ECDsaSecurityKey(ECDsa.Create(ECCurve.NamedCurves.nistP256)) { KeyId = "floor-0123456789-0123456789-0123456789-01" }, "ES256");
+    private readonly SigningCredentials credentials = new(
+        new ECDsaSecurityKey(ECDsa.Create(ECCurve.NamedCurves.nistP256)) { KeyId = "floor-0123456789-0123456789-0123456789-01" },
+        "ES256"
+    );
     private readonly TimeProvider clock = TimeProvider.System;
 
     // PostgreSQL is waited for, so connections are handed out; each keeps its prepared statement.
@@ -47,7 +51,13 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres, bool isExch
         builder.Logging.ClearProviders();
         builder.WebHost.UseUrls(address).ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
         await using var app = builder.Build();
-        app.Run(new Floor(Path.Combine(folder, "pakhouse.db"), postgres is null ? null : NpgsqlDataSource.Create(PostgresConnection.Parse(postgres).ConnectionString), isExchangeRead).AnswerAsync);
+        app.Run(
+            new Floor(
+                Path.Combine(folder, "pakhouse.db"),
+                postgres is null ? null : NpgsqlDataSource.Create(PostgresConnection.Parse(postgres).ConnectionString),
+                isExchangeRead
+            ).AnswerAsync
+        );
         await app.RunAsync();
     }
 
@@ -80,12 +90,14 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres, bool isExch
     private ArrayBufferWriter<byte>? Exchange(ReadOnlySequence<byte> form)
     {
         Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
-        if (!TryRead(form, hash, out var id)) return null;
+        if (!TryRead(form, hash, out var id))
+            return null;
         var command = read ??= Prepare();
         command.Parameters[0].Value = id;
         using (var row = command.ExecuteReader())
         {
-            if (!row.Read() || !row.IsDBNull(deletedAt) || !CryptographicOperations.FixedTimeEquals(hash, row.GetFieldValue<byte[]>(0))) return null;
+            if (!row.Read() || !row.IsDBNull(deletedAt) || !CryptographicOperations.FixedTimeEquals(hash, row.GetFieldValue<byte[]>(0)))
+                return null;
         }
 
         return Write(id);
@@ -94,12 +106,19 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres, bool isExch
     private async ValueTask<ArrayBufferWriter<byte>?> ExchangeAsync(ReadOnlySequence<byte> form)
     {
         var hash = new byte[SHA256.HashSizeInBytes];
-        if (!TryRead(form, hash, out var id)) return null;
-        if (!idle.TryDequeue(out var command)) command = await PrepareAsync();
+        if (!TryRead(form, hash, out var id))
+            return null;
+        if (!idle.TryDequeue(out var command))
+            command = await PrepareAsync();
         command.Parameters[0].Value = id;
         await using (var row = await command.ExecuteReaderAsync())
         {
-            if (!await row.ReadAsync() || !row.IsDBNull(deletedAt) || !CryptographicOperations.FixedTimeEquals(hash, row.GetFieldValue<byte[]>(0))) return null;
+            if (
+                !await row.ReadAsync()
+                || !row.IsDBNull(deletedAt)
+                || !CryptographicOperations.FixedTimeEquals(hash, row.GetFieldValue<byte[]>(0))
+            )
+                return null;
         }
 
         idle.Enqueue(command);
@@ -163,18 +182,28 @@ internal sealed class Floor(string file, NpgsqlDataSource? postgres, bool isExch
         });
     }
 
-    private static readonly Dictionary<string, object> status = new(StringComparer.Ordinal) { ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal) { ["idx"] = 123456L, ["uri"] = $"{Issuer}/status-lists/0" } };
+    private static readonly Dictionary<string, object> status = new(StringComparer.Ordinal)
+    {
+        ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal)
+        {
+            ["idx"] = 123456L,
+            ["uri"] = $"{Issuer}/status-lists/0",
+        },
+    };
 
     private static readonly string[] roles = ["build-operator", "report-viewer"];
 
     private SqliteCommand Prepare()
     {
-        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = file, Mode = SqliteOpenMode.ReadWrite }.ToString());
+        var connection = new SqliteConnection(
+            new SqliteConnectionStringBuilder { DataSource = file, Mode = SqliteOpenMode.ReadWrite }.ToString()
+        );
         connection.Open();
         var command = connection.CreateCommand();
         command.CommandText = statement;
         command.Parameters.Add(new SqliteParameter("@id", SqliteType.Text));
-        if (isExchangeRead) command.Parameters.Add(new SqliteParameter("@target", SqliteType.Text) { Value = DBNull.Value });
+        if (isExchangeRead)
+            command.Parameters.Add(new SqliteParameter("@target", SqliteType.Text) { Value = DBNull.Value });
         command.Prepare();
         return command;
     }

@@ -1,6 +1,7 @@
 using Pakhouse.Bench;
 
-// For bench/run.sh: what the server is measured on, and what it is measured against; and the status lists by themselves. Options are pairs: --name value.
+// For bench/run.sh: what the server is measured on, and what it is measured against; and the status lists by themselves. Options are pairs:
+// --name value.
 var options = args.Skip(1).Chunk(2).ToDictionary(pair => pair[0], pair => pair.ElementAtOrDefault(1) ?? "", StringComparer.Ordinal);
 switch (args.FirstOrDefault())
 {
@@ -8,12 +9,20 @@ switch (args.FirstOrDefault())
         Seed.Run(options["--folder"], int.Parse(options["--keys"]), int.Parse(options.GetValueOrDefault("--sample", "100000")));
         return 0;
     case "floor":
-        await Floor.RunAsync(options["--folder"], options["--listen"], options.GetValueOrDefault("--postgres"), options.GetValueOrDefault("--read") == "exchange");
+        await Floor.RunAsync(
+            options["--folder"],
+            options["--listen"],
+            options.GetValueOrDefault("--postgres"),
+            options.GetValueOrDefault("--read") == "exchange"
+        );
         return 0;
     case "status":
         await Status.RunAsync(options["--folder"], int.Parse(options["--keys"]));
         return 0;
     default:
-        Console.Error.WriteLine("seed --folder F --keys N [--sample N]    floor --folder F --listen URL [--postgres CONNECTION] [--read exchange]    status --folder F --keys N");
+        Console.Error.WriteLine(
+            "seed --folder F --keys N [--sample N]    floor --folder F --listen URL [--postgres CONNECTION] [--read exchange]    status "
+                + "--folder F --keys N"
+        );
         return 1;
 }

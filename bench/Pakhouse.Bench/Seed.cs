@@ -22,14 +22,17 @@ internal static class Seed
         var database = new SqliteDatabase(PakhouseOptions.Read(settings));
         database.Prepare();
 
-        using var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = database.FilePath, ForeignKeys = false }.ToString());
+        using var connection = new SqliteConnection(
+            new SqliteConnectionStringBuilder { DataSource = database.FilePath, ForeignKeys = false }.ToString()
+        );
         connection.Open();
         // For seeding only: a crash here costs a folder of test data. Ids are drawn at random, so every row may touch another page: all
         // pages stay in memory (300 bytes a key), and one commit writes each of them once.
         Execute(connection, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-6000000;");
 
         var ownerOnly = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
-        if (!OperatingSystem.IsWindows()) ownerOnly.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        if (!OperatingSystem.IsWindows())
+            ownerOnly.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         var samplePath = Path.Combine(folder, SampleFile);
         using var file = new StreamWriter(samplePath + ".part", ownerOnly);
         using var transaction = connection.BeginTransaction();
@@ -39,7 +42,8 @@ internal static class Seed
         var every = Math.Max(1, keys / Math.Min(sample, keys));
         for (var i = 0; i < keys; i++)
         {
-            if (i % (KeysPerUser * UsersPerRoot) == 0) rows.AddOrganizations(organizations);
+            if (i % (KeysPerUser * UsersPerRoot) == 0)
+                rows.AddOrganizations(organizations);
             if (i % KeysPerUser == 0)
             {
                 var user = i / KeysPerUser;
@@ -49,11 +53,13 @@ internal static class Seed
             var id = KeyFormat.NewId();
             var key = KeyFormat.Create("ph", id);
             rows.AddKey(id, membership, key);
-            if (i % every == 0) file.WriteLine(System.Text.Encoding.ASCII.GetString(key));
+            if (i % every == 0)
+                file.WriteLine(System.Text.Encoding.ASCII.GetString(key));
         }
 
         transaction.Commit();
-        Execute(connection, "INSERT INTO counters (name, value) SELECT 'access_keys.status_index', MAX(status_index) FROM access_keys"); // where the server goes on
+        // where the server goes on
+        Execute(connection, "INSERT INTO counters (name, value) SELECT 'access_keys.status_index', MAX(status_index) FROM access_keys");
         file.Close();
         File.Move(samplePath + ".part", samplePath, overwrite: true); // its presence says that the folder is whole
         Console.WriteLine($"{keys} keys in {database.FilePath}, {new FileInfo(database.FilePath).Length / 1_000_000} MB");
@@ -73,12 +79,20 @@ internal static class Seed
         private readonly TimeProvider clock;
         private readonly long now;
         private long keys;
-        private readonly SqliteCommand organization, user, member, key;
+        private readonly SqliteCommand organization,
+            user,
+            member,
+            key;
         private readonly SqliteTransaction transaction;
 
         public Rows(SqliteConnection connection, SqliteTransaction transaction, TimeProvider clock)
         {
-            (this.connection, this.transaction, this.clock, now) = (connection, transaction, clock, clock.GetUtcNow().ToUnixTimeMilliseconds());
+            (this.connection, this.transaction, this.clock, now) = (
+                connection,
+                transaction,
+                clock,
+                clock.GetUtcNow().ToUnixTimeMilliseconds()
+            );
             organization = Insert("organizations", "id", "root_id", "name", "name_normalized", "created_at");
             user = Insert("users", "id", "email", "email_normalized", "name", "security_stamp", "created_at");
             member = Insert("memberships", "id", "organization_id", "user_id", "roles", "created_at");
@@ -109,7 +123,8 @@ internal static class Seed
 
         public void Dispose()
         {
-            foreach (var command in new[] { organization, user, member, key }) command.Dispose();
+            foreach (var command in new[] { organization, user, member, key })
+                command.Dispose();
         }
 
         private string NewId() => Ids.New(clock).ToString();
@@ -119,15 +134,18 @@ internal static class Seed
         {
             var command = connection.CreateCommand();
             command.Transaction = transaction;
-            command.CommandText = $"INSERT INTO {table} ({string.Join(", ", columns)}) VALUES ({string.Join(", ", columns.Select(column => "@" + column))})";
-            foreach (var column in columns) command.Parameters.Add(new SqliteParameter { ParameterName = "@" + column });
+            command.CommandText =
+                $"INSERT INTO {table} ({string.Join(", ", columns)}) VALUES ({string.Join(", ", columns.Select(column => "@" + column))})";
+            foreach (var column in columns)
+                command.Parameters.Add(new SqliteParameter { ParameterName = "@" + column });
             return command;
         }
 #pragma warning restore CA2100
 
         private static void Run(SqliteCommand command, params ReadOnlySpan<object> values)
         {
-            for (var i = 0; i < values.Length; i++) command.Parameters[i].Value = values[i];
+            for (var i = 0; i < values.Length; i++)
+                command.Parameters[i].Value = values[i];
             command.ExecuteNonQuery();
         }
     }

@@ -8,26 +8,52 @@ using Microsoft.IdentityModel.Tokens;
 namespace Pakhouse.Bench;
 
 /// <summary>
-/// The status lists at a size: what a start reads, what a poll costs, what a change costs, how small a list gets; and what the claim adds to a token.
-/// Every hundredth key, and then every tenth, has ended. In one process, without HTTP: what is measured is what the lists add to it.
+/// The status lists at a size: what a start reads, what a poll costs, what a change costs, how small a list gets; and what the claim adds
+/// to a token. Every hundredth key, and then every tenth, has ended. In one process, without HTTP: what is measured is what the lists add
+/// to it.
 /// </summary>
 internal static class Status
 {
     public static async Task RunAsync(string folder, int keys)
     {
-        await using var app = Server.Program.Build([$"--Pakhouse:DataFolder={folder}", "--Pakhouse:PublicAddress=https://keys.example.com"]);
-        var (database, signingKeys, clock) = (app.Services.GetRequiredService<Database>(), app.Services.GetRequiredService<SigningKeys>(), TimeProvider.System);
+        await using var app = Server.Program.Build([
+            $"--Pakhouse:DataFolder={folder}",
+            "--Pakhouse:PublicAddress=https://keys.example.com",
+        ]);
+        var (database, signingKeys, clock) = (
+            app.Services.GetRequiredService<Database>(),
+            app.Services.GetRequiredService<SigningKeys>(),
+            TimeProvider.System
+        );
         await signingKeys.RefreshAsync();
         await Fill(((SqliteDatabase)database).FilePath, keys);
 
         foreach (var every in (int[])[100, 10])
         {
-            var ended = await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-                "UPDATE access_keys SET status = 1, status_version = 1 + status_index WHERE status_version = 0 AND ABS(RANDOM() % 1000) < 1000 / @every", new { every }, transaction));
-            await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-                "INSERT INTO counters (name, value) VALUES ('access_keys.status_version', @keys) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1", new { keys = (long)keys + 1 }, transaction));
+            var ended = await database.WriteAsync(transaction =>
+                transaction.Connection!.ExecuteAsync(
+                    "UPDATE access_keys SET status = 1, status_version = 1 + status_index WHERE status_version = 0 AND ABS(RANDOM() % "
+                        + "1000) < 1000 / @every",
+                    new { every },
+                    transaction
+                )
+            );
+            await database.WriteAsync(transaction =>
+                transaction.Connection!.ExecuteAsync(
+                    "INSERT INTO counters (name, value) VALUES ('access_keys.status_version', @keys) ON CONFLICT (name) DO UPDATE SET "
+                        + "value = counters.value + 1",
+                    new { keys = (long)keys + 1 },
+                    transaction
+                )
+            );
 
-            var lists = new StatusLists(database, signingKeys, app.Services.GetRequiredService<PakhouseOptions>(), app.Services.GetRequiredService<PublicAddress>(), clock);
+            var lists = new StatusLists(
+                database,
+                signingKeys,
+                app.Services.GetRequiredService<PakhouseOptions>(),
+                app.Services.GetRequiredService<PublicAddress>(),
+                clock
+            );
             var load = await TimeAsync(1, lists.RefreshAsync);
             SignedStatusList list = null!;
             var first = await TimeAsync(1, async () => list = (await lists.GetAsync(0))!);
@@ -35,13 +61,23 @@ internal static class Status
             var seen = 0.0;
             for (var i = 0; i < 30; i++)
             {
-                await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-                    "UPDATE counters SET value = value + 1 WHERE name = 'access_keys.status_version'; UPDATE access_keys SET status = 1 - status, status_version = (SELECT value FROM counters WHERE name = 'access_keys.status_version') WHERE status_index = @index",
-                    new { index = i * 3001L }, transaction));
+                await database.WriteAsync(transaction =>
+                    transaction.Connection!.ExecuteAsync(
+                        "UPDATE counters SET value = value + 1 WHERE name = 'access_keys.status_version'; UPDATE access_keys SET status = "
+                            + "1 - status, status_version = (SELECT value FROM counters WHERE name = 'access_keys.status_version') WHERE "
+                            + "status_index = @index",
+                        new { index = i * 3001L },
+                        transaction
+                    )
+                );
                 seen += await TimeAsync(1, async () => list = (await lists.GetAsync(0))!) / 30;
             }
 
-            Console.WriteLine($"{keys:N0} keys, about 1 of {every} ended: load {load:N0} ms for {ended:N0} more; first list {first:N1} ms, {list.Jwt.Length:N0} bytes, gzip {list.Gzipped.Length:N0}; poll unchanged {quiet * 1000:N1} µs; poll after a change {seen:N1} ms");
+            Console.WriteLine(
+                $"{keys:N0} keys, about 1 of {every} ended: load {load:N0} ms for {ended:N0} more; first list {first:N1} ms, "
+                    + $"{list.Jwt.Length:N0} bytes, gzip {list.Gzipped.Length:N0}; poll unchanged {quiet * 1000:N1} µs; poll after a "
+                    + $"change {seen:N1} ms"
+            );
         }
 
         Levels();
@@ -55,18 +91,24 @@ internal static class Status
         {
             var entries = new byte[StatusLists.EntriesPerList / 4];
             for (var i = 0L; i < StatusLists.EntriesPerList; i++)
-                if (System.Security.Cryptography.RandomNumberGenerator.GetInt32(every) == 0) entries[i / 4] |= (byte)(1 << (int)(i % 4 * 2));
+                if (System.Security.Cryptography.RandomNumberGenerator.GetInt32(every) == 0)
+                    entries[i / 4] |= (byte)(1 << (int)(i % 4 * 2));
             foreach (var level in (CompressionLevel[])[CompressionLevel.Fastest, CompressionLevel.Optimal, CompressionLevel.SmallestSize])
             {
                 var length = 0L;
-                var times = Enumerable.Range(0, 15).Select(_ =>
-                {
-                    var start = Stopwatch.GetTimestamp();
-                    using var compressed = new MemoryStream();
-                    using (var zlib = new ZLibStream(compressed, level, leaveOpen: true)) zlib.Write(entries);
-                    length = compressed.Length;
-                    return Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-                }).Order().ToArray();
+                var times = Enumerable
+                    .Range(0, 15)
+                    .Select(_ =>
+                    {
+                        var start = Stopwatch.GetTimestamp();
+                        using var compressed = new MemoryStream();
+                        using (var zlib = new ZLibStream(compressed, level, leaveOpen: true))
+                            zlib.Write(entries);
+                        length = compressed.Length;
+                        return Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+                    })
+                    .Order()
+                    .ToArray();
                 Console.WriteLine($"zlib {level}, 1 of {every} ended: {times[7]:N1} ms, {length:N0} bytes");
             }
         }
@@ -94,23 +136,43 @@ internal static class Status
                 var now = clock.GetUtcNow();
                 var claims = new Dictionary<string, object>(16, StringComparer.Ordinal)
                 {
-                    ["sub"] = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70", ["client_id"] = "personal-access-key", ["jti"] = Ids.New(clock).ToString(), ["scope"] = "openid profile email",
-                    ["org_id"] = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70", ["root_org_id"] = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70", ["currentOrganizationId"] = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70",
-                    ["membership"] = "member", ["roles"] = new[] { "build-operator", "report-viewer" }, ["key_id"] = "0000000000000000", ["name"] = "Person 1", ["email"] = "person1@acme.example",
+                    ["sub"] = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70",
+                    ["client_id"] = "personal-access-key",
+                    ["jti"] = Ids.New(clock).ToString(),
+                    ["scope"] = "openid profile email",
+                    ["org_id"] = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70",
+                    ["root_org_id"] = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70",
+                    ["currentOrganizationId"] = "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70",
+                    ["membership"] = "member",
+                    ["roles"] = new[] { "build-operator", "report-viewer" },
+                    ["key_id"] = "0000000000000000",
+                    ["name"] = "Person 1",
+                    ["email"] = "person1@acme.example",
                 };
                 if (hasStatus)
                 {
                     claims["status"] = new Dictionary<string, object>(StringComparer.Ordinal)
                     {
-                        ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal) { ["idx"] = (long)i, ["uri"] = StatusLists.Address("https://keys.example.com", i % 10) },
+                        ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal)
+                        {
+                            ["idx"] = (long)i,
+                            ["uri"] = StatusLists.Address("https://keys.example.com", i % 10),
+                        },
                     };
                 }
 
-                handler.CreateToken(new SecurityTokenDescriptor
-                {
-                    TokenType = "at+jwt", Issuer = "https://keys.example.com", Audience = "https://keys.example.com", IssuedAt = now.UtcDateTime, Expires = now.UtcDateTime.AddHours(1), Claims = claims,
-                    SigningCredentials = signingKeys.Current(now).Credentials,
-                });
+                handler.CreateToken(
+                    new SecurityTokenDescriptor
+                    {
+                        TokenType = "at+jwt",
+                        Issuer = "https://keys.example.com",
+                        Audience = "https://keys.example.com",
+                        IssuedAt = now.UtcDateTime,
+                        Expires = now.UtcDateTime.AddHours(1),
+                        Claims = claims,
+                        SigningCredentials = signingKeys.Current(now).Credentials,
+                    }
+                );
             }
 
             return Stopwatch.GetElapsedTime(start).TotalMilliseconds;
@@ -120,9 +182,12 @@ internal static class Status
     /// <summary>Keys of one member, in the order of their ids: nothing here looks at whose they are.</summary>
     private static async Task Fill(string file, int keys)
     {
-        await using var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = file, ForeignKeys = false }.ToString());
+        await using var connection = new SqliteConnection(
+            new SqliteConnectionStringBuilder { DataSource = file, ForeignKeys = false }.ToString()
+        );
         await connection.OpenAsync();
-        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM (SELECT 1 FROM access_keys LIMIT 1)") > 0) throw new InvalidOperationException("The folder has keys already: give an empty one.");
+        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM (SELECT 1 FROM access_keys LIMIT 1)") > 0)
+            throw new InvalidOperationException("The folder has keys already: give an empty one.");
         await connection.ExecuteAsync(
             """
             PRAGMA synchronous=OFF;
@@ -131,7 +196,10 @@ internal static class Status
             SELECT printf('%016d', n), '', 'Key 1', zeroblob(32), '*', 0, n FROM numbers;
             INSERT INTO counters (name, value) VALUES ('access_keys.status_index', @keys - 1);
             PRAGMA wal_checkpoint(TRUNCATE);
-            """, new { keys = (long)keys }, commandTimeout: 3600);
+            """,
+            new { keys = (long)keys },
+            commandTimeout: 3600
+        );
     }
 
     private static async Task<double> TimeAsync(int times, Func<Task> what)

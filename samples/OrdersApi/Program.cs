@@ -21,15 +21,21 @@ app.UseAuthorization();
 var orders = new ConcurrentDictionary<Guid, ConcurrentQueue<Order>>();
 
 // Each organization sees its own: the token says for which one it was got.
-app.MapGet("/orders", (ClaimsPrincipal caller) => orders.GetValueOrDefault(caller.GetOrganizationId())?.ToArray() ?? []).RequireScope("orders:read");
+app.MapGet("/orders", (ClaimsPrincipal caller) => orders.GetValueOrDefault(caller.GetOrganizationId())?.ToArray() ?? [])
+    .RequireScope("orders:read");
 
 // Roles say what the user may do, scopes what the token may be used for: a change asks for both.
-app.MapPost("/orders", (NewOrder wanted, ClaimsPrincipal caller) =>
-{
-    var order = new Order(wanted.Article, wanted.Count, OrderedBy: caller.GetUserId(), WithKey: caller.GetKeyId());
-    orders.GetOrAdd(caller.GetOrganizationId(), _ => []).Enqueue(order);
-    return order;
-}).RequireScope("orders:write").RequireRole("owner", "organization-manager");
+app.MapPost(
+        "/orders",
+        (NewOrder wanted, ClaimsPrincipal caller) =>
+        {
+            var order = new Order(wanted.Article, wanted.Count, OrderedBy: caller.GetUserId(), WithKey: caller.GetKeyId());
+            orders.GetOrAdd(caller.GetOrganizationId(), _ => []).Enqueue(order);
+            return order;
+        }
+    )
+    .RequireScope("orders:write")
+    .RequireRole("owner", "organization-manager");
 
 await app.RunAsync();
 

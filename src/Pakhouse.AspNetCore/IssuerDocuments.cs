@@ -6,8 +6,8 @@ namespace Pakhouse.AspNetCore;
 
 /// <summary>
 /// Reads the issuer's metadata (RFC 8414) and signing keys (RFC 7517).
-/// <para>Invariant: both come from the issuer's origin (scheme, host and port), in one answer without a redirect. Metadata that names another issuer is refused
-/// (RFC 8414 §3.3), because the framework would accept tokens of that issuer too.</para>
+/// <para>Invariant: both come from the issuer's origin (scheme, host and port), in one answer without a redirect. Metadata that names
+/// another issuer is refused (RFC 8414 §3.3), because the framework would accept tokens of that issuer too.</para>
 /// </summary>
 internal sealed class IssuerDocuments(HttpClient http, Uri issuer) : IDocumentRetriever
 {
@@ -15,25 +15,41 @@ internal sealed class IssuerDocuments(HttpClient http, Uri issuer) : IDocumentRe
 
     /// <summary>The redirects are off in this one, and decompression is on.</summary>
     public static SocketsHttpHandler NewHandler() =>
-        new() { AllowAutoRedirect = false, AutomaticDecompression = DecompressionMethods.GZip, PooledConnectionLifetime = TimeSpan.FromMinutes(5) };
+        new()
+        {
+            AllowAutoRedirect = false,
+            AutomaticDecompression = DecompressionMethods.GZip,
+            PooledConnectionLifetime = TimeSpan.FromMinutes(5),
+        };
 
     public static ConfigurationManager<OpenIdConnectConfiguration> Manage(PakhouseBearerOptions options, TimeSpan timeout)
     {
         var own = options.BackchannelHttpHandler;
-        var http = new HttpClient(own ?? NewHandler(), disposeHandler: own is null) { Timeout = timeout, MaxResponseContentBufferSize = LengthMax };
+        var http = new HttpClient(own ?? NewHandler(), disposeHandler: own is null)
+        {
+            Timeout = timeout,
+            MaxResponseContentBufferSize = LengthMax,
+        };
         return new ConfigurationManager<OpenIdConnectConfiguration>(
-            $"{options.Issuer}/.well-known/openid-configuration", new OpenIdConnectConfigurationRetriever(), new IssuerDocuments(http, new Uri(options.Issuer)), new SameIssuer(options.Issuer));
+            $"{options.Issuer}/.well-known/openid-configuration",
+            new OpenIdConnectConfigurationRetriever(),
+            new IssuerDocuments(http, new Uri(options.Issuer)),
+            new SameIssuer(options.Issuer)
+        );
     }
 
     /// <exception cref="IOException">It is elsewhere, or could not be read.</exception>
     public async Task<string> GetDocumentAsync(string address, CancellationToken cancel)
     {
         // jwks_uri is the metadata's word: without this check it could be any address, file:// included.
-        if (!Uri.TryCreate(address, UriKind.Absolute, out var uri) || !IsOfIssuer(uri)) throw new IOException("The issuer's metadata names keys at another origin than its own; they are not fetched.");
+        if (!Uri.TryCreate(address, UriKind.Absolute, out var uri) || !IsOfIssuer(uri))
+            throw new IOException("The issuer's metadata names keys at another origin than its own; they are not fetched.");
         using var response = await http.GetAsync(uri, cancel);
-        if (response.StatusCode != HttpStatusCode.OK) throw new IOException($"The issuer answered {(int)response.StatusCode} for its metadata or keys; redirects are not followed.");
+        if (response.StatusCode != HttpStatusCode.OK)
+            throw new IOException($"The issuer answered {(int)response.StatusCode} for its metadata or keys; redirects are not followed.");
         // A handler of the application may follow redirects all the same, deep inside.
-        if (response.RequestMessage?.RequestUri is { } answered && answered != uri) throw new IOException("The issuer's metadata or keys were redirected; they are not believed.");
+        if (response.RequestMessage?.RequestUri is { } answered && answered != uri)
+            throw new IOException("The issuer's metadata or keys were redirected; they are not believed.");
         return await response.Content.ReadAsStringAsync(cancel);
     }
 
@@ -44,8 +60,10 @@ internal sealed class IssuerDocuments(HttpClient http, Uri issuer) : IDocumentRe
     {
         public ConfigurationValidationResult Validate(OpenIdConnectConfiguration configuration)
         {
-            var fault = configuration.Issuer != issuer ? "The metadata names another issuer than the one it was fetched from (RFC 8414 §3.3)."
-                : configuration.SigningKeys.Count == 0 ? "The issuer's metadata leads to no signing key." : null;
+            var fault =
+                configuration.Issuer != issuer ? "The metadata names another issuer than the one it was fetched from (RFC 8414 §3.3)."
+                : configuration.SigningKeys.Count == 0 ? "The issuer's metadata leads to no signing key."
+                : null;
             return new ConfigurationValidationResult { Succeeded = fault is null, ErrorMessage = fault };
         }
     }

@@ -19,8 +19,9 @@ public static class PakhouseExtensions
     private static readonly string[] algorithms = ["ES256", "RS256"];
 
     /// <summary>
-    /// Adds authentication by access tokens (RFC 9068, <c>Authorization: Bearer</c>, RFC 6750): signature, <c>typ</c>, <c>iss</c>, <c>aud</c>, <c>exp</c> and the status of
-    /// the key (Token Status List). 401 for a token that is not good; 503 with <c>Retry-After</c> while the status cannot be known.
+    /// Adds authentication by access tokens (RFC 9068, <c>Authorization: Bearer</c>, RFC 6750): signature, <c>typ</c>, <c>iss</c>,
+    /// <c>aud</c>, <c>exp</c> and the status of the key (Token Status List). 401 for a token that is not good; 503 with <c>Retry-After</c>
+    /// while the status cannot be known.
     /// </summary>
     /// <param name="services">The API's services.</param>
     /// <param name="configure">Sets at least <see cref="PakhouseBearerOptions.Issuer"/>.</param>
@@ -31,26 +32,41 @@ public static class PakhouseExtensions
         services.AddOptions<PakhouseBearerOptions>().Configure(configure).ValidateOnStart();
         services.AddSingleton<IValidateOptions<PakhouseBearerOptions>, OptionsFaults>();
         services.AddSingleton<StatusLists>().AddHostedService(provider => provider.GetRequiredService<StatusLists>());
-        services.AddOptions<JwtBearerOptions>(Scheme).Configure<IOptions<PakhouseBearerOptions>>((jwt, options) => Configure(jwt, options.Value));
+        services
+            .AddOptions<JwtBearerOptions>(Scheme)
+            .Configure<IOptions<PakhouseBearerOptions>>((jwt, options) => Configure(jwt, options.Value));
         services.AddAuthorization();
         return services.AddAuthentication(Scheme).AddJwtBearer(Scheme, _ => { });
     }
 
-    /// <summary>Lets only callers in who have at least one of these roles in the token's organization (claim <c>roles</c>); 403 for the others, 401 without a good token.</summary>
+    /// <summary>
+    /// Lets only callers in who have at least one of these roles in the token's organization (claim <c>roles</c>); 403 for the others, 401
+    /// without a good token.
+    /// </summary>
     /// <param name="builder">The endpoint or group.</param>
     /// <param name="roles">Keys of the role catalogue.</param>
     /// <typeparam name="TBuilder">The kind of endpoint.</typeparam>
     /// <returns>The same builder.</returns>
-    public static TBuilder RequireRole<TBuilder>(this TBuilder builder, params string[] roles) where TBuilder : IEndpointConventionBuilder =>
+    public static TBuilder RequireRole<TBuilder>(this TBuilder builder, params string[] roles)
+        where TBuilder : IEndpointConventionBuilder =>
         builder.RequireAuthorization(new AuthorizationPolicyBuilder(Scheme).RequireAuthenticatedUser().RequireRole(roles).Build());
 
-    /// <summary>Lets only tokens in that were granted every one of these scopes (claim <c>scope</c>, RFC 9068 §2.2.3); 403 for the others, 401 without a good token.</summary>
+    /// <summary>
+    /// Lets only tokens in that were granted every one of these scopes (claim <c>scope</c>, RFC 9068 §2.2.3); 403 for the others, 401
+    /// without a good token.
+    /// </summary>
     /// <param name="builder">The endpoint or group.</param>
     /// <param name="scopes">Names as in the server's setting <c>Scopes</c>.</param>
     /// <typeparam name="TBuilder">The kind of endpoint.</typeparam>
     /// <returns>The same builder.</returns>
-    public static TBuilder RequireScope<TBuilder>(this TBuilder builder, params string[] scopes) where TBuilder : IEndpointConventionBuilder =>
-        builder.RequireAuthorization(new AuthorizationPolicyBuilder(Scheme).RequireAuthenticatedUser().RequireAssertion(context => Array.TrueForAll(scopes, context.User.HasScope)).Build());
+    public static TBuilder RequireScope<TBuilder>(this TBuilder builder, params string[] scopes)
+        where TBuilder : IEndpointConventionBuilder =>
+        builder.RequireAuthorization(
+            new AuthorizationPolicyBuilder(Scheme)
+                .RequireAuthenticatedUser()
+                .RequireAssertion(context => Array.TrueForAll(scopes, context.User.HasScope))
+                .Build()
+        );
 
     private static void Configure(JwtBearerOptions jwt, PakhouseBearerOptions options)
     {
@@ -64,7 +80,12 @@ public static class PakhouseExtensions
         wanted.IgnoreTrailingSlashWhenValidatingAudience = false;
         (wanted.NameClaimType, wanted.RoleClaimType) = ("name", "roles");
         wanted.LifetimeValidator = (_, expires, _, _) => expires is { } end && end > (clock.GetUtcNow() - options.ClockSkew).UtcDateTime;
-        jwt.Events = new JwtBearerEvents { OnTokenValidated = CheckStatusAsync, OnAuthenticationFailed = DoubtAsync, OnChallenge = ChallengeAsync };
+        jwt.Events = new JwtBearerEvents
+        {
+            OnTokenValidated = CheckStatusAsync,
+            OnAuthenticationFailed = DoubtAsync,
+            OnChallenge = ChallengeAsync,
+        };
     }
 
     private static async Task CheckStatusAsync(TokenValidatedContext context)
@@ -90,7 +111,10 @@ public static class PakhouseExtensions
         }
     }
 
-    /// <summary>Where the issuer's keys are not at hand, every token looks as if an unknown key had signed it. Whether this one is good cannot be known.</summary>
+    /// <summary>
+    /// Where the issuer's keys are not at hand, every token looks as if an unknown key had signed it. Whether this one is good cannot be
+    /// known.
+    /// </summary>
     private static async Task DoubtAsync(AuthenticationFailedContext context)
     {
         if (context.Exception is not SecurityTokenSignatureKeyNotFoundException) return;
@@ -107,11 +131,16 @@ public static class PakhouseExtensions
     /// <summary>Not 401: the token may be good, and the caller would throw it away.</summary>
     private static Task ChallengeAsync(JwtBearerChallengeContext context)
     {
-        if (context.AuthenticateFailure is not StatusUnknownException) return Task.CompletedTask;
+        if (context.AuthenticateFailure is not StatusUnknownException)
+            return Task.CompletedTask;
         context.HandleResponse();
         context.Response.Headers.RetryAfter = "1";
         context.Response.StatusCode = StatusCodes.Status503ServiceUnavailable;
-        return Results.Problem(statusCode: StatusCodes.Status503ServiceUnavailable, detail: "Whether this token is still good cannot be known at the moment. Try again as Retry-After says.")
+        return Results
+            .Problem(
+                statusCode: StatusCodes.Status503ServiceUnavailable,
+                detail: "Whether this token is still good cannot be known at the moment. Try again as Retry-After says."
+            )
             .ExecuteAsync(context.HttpContext);
     }
 

@@ -30,12 +30,15 @@ public static class PakhousePrincipal
     /// <exception cref="InvalidOperationException">The caller did not come with a token of Pakhouse.</exception>
     public static bool IsInheritedMember(this ClaimsPrincipal caller) => Text(caller, "membership") == "inherited";
 
-    /// <summary>Whether the token was granted this scope (claim <c>scope</c>, names separated by spaces). False for a caller without a token.</summary>
+    /// <summary>
+    /// Whether the token was granted this scope (claim <c>scope</c>, names separated by spaces). False for a caller without a token.
+    /// </summary>
     /// <param name="caller">Any caller.</param>
     /// <param name="scope">One name.</param>
     public static bool HasScope(this ClaimsPrincipal caller, string scope) =>
         caller.FindFirst("scope") is { } granted && granted.Value.Split(' ').Contains(scope, StringComparer.Ordinal);
 
     private static string Text(ClaimsPrincipal caller, string claim) =>
-        caller.FindFirst(claim)?.Value ?? throw new InvalidOperationException($"The caller has no claim {claim}: the endpoint takes callers without a token of Pakhouse.");
+        caller.FindFirst(claim)?.Value
+        ?? throw new InvalidOperationException($"The caller has no claim {claim}: the endpoint takes callers without a token of Pakhouse.");
 }

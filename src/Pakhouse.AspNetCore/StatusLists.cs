@@ -28,9 +28,10 @@ internal enum TokenStatus
 
 /// <summary>
 /// The issuer's status lists (IETF Token Status List), held in memory and renewed in the background while tokens ask for them.
-/// <para>Invariant: a list is believed for its ttl, and the configured grace, from the moment it was asked for, and never beyond its exp, whatever was answered
-/// since. The server's answer shows all that was acknowledged before that moment, so a deleted key is refused within the ttl of its deletion. What stands between
-/// and answers with an old list, or 304 to everything, gains the time to that list's exp and no more.</para>
+/// <para>Invariant: a list is believed for its ttl, and the configured grace, from the moment it was asked for, and never beyond its exp,
+/// whatever was answered since. The server's answer shows all that was acknowledged before that moment, so a deleted key is refused within
+/// the ttl of its deletion. What stands between and answers with an old list, or 304 to everything, gains the time to that list's exp and
+/// no more.</para>
 /// </summary>
 internal sealed partial class StatusLists : BackgroundService
 {
@@ -61,12 +62,26 @@ internal sealed partial class StatusLists : BackgroundService
         (this.options, this.jwt, this.log, clock) = (options.Value, jwt, log, options.Value.TimeProvider);
         prefix = $"{this.options.Issuer}/status-lists/";
         var through = this.options.BackchannelHttpHandler ?? IssuerDocuments.NewHandler();
-        http = new HttpClient(through, disposeHandler: this.options.BackchannelHttpHandler is null) { Timeout = this.options.StatusTimeout, MaxResponseContentBufferSize = JwtBytesMax };
+        http = new HttpClient(through, disposeHandler: this.options.BackchannelHttpHandler is null)
+        {
+            Timeout = this.options.StatusTimeout,
+            MaxResponseContentBufferSize = JwtBytesMax,
+        };
         http.DefaultRequestHeaders.Accept.Add(new MediaTypeWithQualityHeaderValue("application/statuslist+jwt"));
     }
 
-    /// <summary>A list as it was last believed. AskedAt is a timestamp of the clock: when its fetch, or the last one that confirmed it, began.</summary>
-    private sealed record Contents(byte[] Entries, int Bits, long Version, DateTimeOffset Expires, TimeSpan Ttl, EntityTagHeaderValue? ETag, long AskedAt);
+    /// <summary>
+    /// A list as it was last believed. AskedAt is a timestamp of the clock: when its fetch, or the last one that confirmed it, began.
+    /// </summary>
+    private sealed record Contents(
+        byte[] Entries,
+        int Bits,
+        long Version,
+        DateTimeOffset Expires,
+        TimeSpan Ttl,
+        EntityTagHeaderValue? ETag,
+        long AskedAt
+    );
 
     private sealed class Held(string address)
     {
@@ -81,31 +96,54 @@ internal sealed partial class StatusLists : BackgroundService
     /// <summary>How the key of a token stands whose signature and claims were checked before (§8.3: in this order).</summary>
     public async ValueTask<TokenStatus> FindAsync(JsonWebToken token)
     {
-        if (!token.TryGetPayloadValue<JsonElement>("status", out var status) || status.ValueKind != JsonValueKind.Object
-            || !status.TryGetProperty("status_list", out var reference) || reference.ValueKind != JsonValueKind.Object
-            || !reference.TryGetProperty("idx", out var idx) || idx.ValueKind != JsonValueKind.Number || !idx.TryGetInt32(out var entry) || entry < 0
-            || !reference.TryGetProperty("uri", out var uri) || uri.ValueKind != JsonValueKind.String || uri.GetString() is not { } address || !IsOurs(address)) return TokenStatus.Invalid;
+        if (
+            !token.TryGetPayloadValue<JsonElement>("status", out var status)
+            || status.ValueKind != JsonValueKind.Object
+            || !status.TryGetProperty("status_list", out var reference)
+            || reference.ValueKind != JsonValueKind.Object
+            || !reference.TryGetProperty("idx", out var idx)
+            || idx.ValueKind != JsonValueKind.Number
+            || !idx.TryGetInt32(out var entry)
+            || entry < 0
+            || !reference.TryGetProperty("uri", out var uri)
+            || uri.ValueKind != JsonValueKind.String
+            || uri.GetString() is not { } address
+            || !IsOurs(address)
+        )
+            return TokenStatus.Invalid;
 
         if (!lists.TryGetValue(address, out var held))
         {
-            if (lists.Count >= ListsMax) return TokenStatus.Unknown;
+            if (lists.Count >= ListsMax)
+                return TokenStatus.Unknown;
             held = lists.GetOrAdd(address, static address => new Held(address));
         }
 
         held.UsedAt = clock.GetTimestamp();
-        if (!IsBelieved(held.Contents, TimeSpan.Zero) && !HasJustFailed(held)) await FetchOnceAsync(held);
-        if (!IsBelieved(held.Contents, options.StatusGrace)) return TokenStatus.Unknown;
+        if (!IsBelieved(held.Contents, TimeSpan.Zero) && !HasJustFailed(held))
+            await FetchOnceAsync(held);
+        if (!IsBelieved(held.Contents, options.StatusGrace))
+            return TokenStatus.Unknown;
 
         var contents = held.Contents!;
         var perByte = 8 / contents.Bits;
-        if (entry / perByte >= contents.Entries.Length) return TokenStatus.Invalid; // §8.3: no statement can be made
-        return (contents.Entries[entry / perByte] >> entry % perByte * contents.Bits & (1 << contents.Bits) - 1) == 0 ? TokenStatus.Valid : TokenStatus.Invalid;
+        if (entry / perByte >= contents.Entries.Length)
+            return TokenStatus.Invalid; // §8.3: no statement can be made
+        return (contents.Entries[entry / perByte] >> entry % perByte * contents.Bits & (1 << contents.Bits) - 1) == 0
+            ? TokenStatus.Valid
+            : TokenStatus.Invalid;
     }
 
     /// <summary>Renews what is half way to the end of its ttl, so that a request hardly ever waits and one failure does no harm.</summary>
-    internal Task RenewAsync() => Task.WhenAll(lists.Values
-        .Where(held => clock.GetElapsedTime(held.UsedAt) < idle && (held.Contents is not { } contents || clock.GetElapsedTime(contents.AskedAt) >= contents.Ttl / 2))
-        .Select(FetchOnceAsync));
+    internal Task RenewAsync() =>
+        Task.WhenAll(
+            lists
+                .Values.Where(held =>
+                    clock.GetElapsedTime(held.UsedAt) < idle
+                    && (held.Contents is not { } contents || clock.GetElapsedTime(contents.AskedAt) >= contents.Ttl / 2)
+                )
+                .Select(FetchOnceAsync)
+        );
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -126,9 +164,13 @@ internal sealed partial class StatusLists : BackgroundService
         base.Dispose();
     }
 
-    /// <summary>The signature has said that the issuer wrote the address; fetched is from the issuer all the same, and from nobody else.</summary>
+    /// <summary>
+    /// The signature has said that the issuer wrote the address; fetched is from the issuer all the same, and from nobody else.
+    /// </summary>
     private bool IsOurs(string address) =>
-        address.StartsWith(prefix, StringComparison.Ordinal) && address.Length - prefix.Length is >= 1 and <= 9 && address.AsSpan(prefix.Length).IndexOfAnyExceptInRange('0', '9') < 0;
+        address.StartsWith(prefix, StringComparison.Ordinal)
+        && address.Length - prefix.Length is >= 1 and <= 9
+        && address.AsSpan(prefix.Length).IndexOfAnyExceptInRange('0', '9') < 0;
 
     private bool IsBelieved(Contents? contents, TimeSpan grace) =>
         contents is not null && clock.GetElapsedTime(contents.AskedAt) < contents.Ttl + grace && !HasExpired(contents.Expires);
@@ -156,15 +198,18 @@ internal sealed partial class StatusLists : BackgroundService
             var known = held.Contents;
             using var request = new HttpRequestMessage(HttpMethod.Get, held.Address);
             var tag = known is not null && known.Expires > clock.GetUtcNow() ? known.ETag : null; // an expired list is fetched whole
-            if (tag is not null) request.Headers.IfNoneMatch.Add(tag);
+            if (tag is not null)
+                request.Headers.IfNoneMatch.Add(tag);
             using var response = await http.SendAsync(request);
             // A cache on the way may have kept the answer; it counts from when the server gave it.
             var askedAt = asked - (long)((response.Headers.Age ?? TimeSpan.Zero).TotalSeconds * clock.TimestampFrequency);
-            if (response.RequestMessage?.RequestUri is { } answered && answered.OriginalString != held.Address) throw new HttpRequestException("The status list was redirected.");
+            if (response.RequestMessage?.RequestUri is { } answered && answered.OriginalString != held.Address)
+                throw new HttpRequestException("The status list was redirected.");
             if (response.StatusCode == HttpStatusCode.NotModified)
             {
                 // RFC 9110 §15.4.5: it answers a condition, and names the tag that it found to be the same.
-                if (known is null || tag is null || (response.Headers.ETag is { } same && same.Tag != tag.Tag)) throw new HttpRequestException("304 came where no tag, or another one, was sent.");
+                if (known is null || tag is null || (response.Headers.ETag is { } same && same.Tag != tag.Tag))
+                    throw new HttpRequestException("304 came where no tag, or another one, was sent.");
                 held.Contents = known with { AskedAt = Math.Max(askedAt, known.AskedAt) };
             }
             else
@@ -194,17 +239,45 @@ internal sealed partial class StatusLists : BackgroundService
             validated = await ValidateAsync(held, text, manager);
         }
 
-        if (!validated.IsValid) throw new SecurityTokenException("The status list is not signed by the issuer, is of another type, is not for this address or has expired.", validated.Exception);
+        if (!validated.IsValid)
+            throw new SecurityTokenException(
+                "The status list is not signed by the issuer, is of another type, is not for this address or has expired.",
+                validated.Exception
+            );
         var list = (JsonWebToken)validated.SecurityToken;
-        if (list.Subject != held.Address) throw new SecurityTokenException("The status list is another one: sub is not its address.");
-        if (!list.TryGetPayloadValue<long>("version", out var version) || !list.TryGetPayloadValue<long>("ttl", out var ttl) || ttl is < 1 or > 86400) throw new SecurityTokenException("The status list has no version or no ttl.");
-        if (held.Contents is { } known && version < known.Version) throw new SecurityTokenException("The status list was rolled back: it is older than the one before.");
-        if (!list.TryGetPayloadValue<JsonElement>("status_list", out var body) || !body.TryGetProperty("bits", out var bits) || !body.TryGetProperty("lst", out var lst)
-            || bits.GetInt32() is not (1 or 2 or 4 or 8)) throw new SecurityTokenException("The status list has no entries.");
-        return new Contents(Unfold(lst.GetString()!), bits.GetInt32(), version, new DateTimeOffset(list.ValidTo, TimeSpan.Zero), TimeSpan.FromSeconds(ttl), tag, askedAt);
+        if (list.Subject != held.Address)
+            throw new SecurityTokenException("The status list is another one: sub is not its address.");
+        if (
+            !list.TryGetPayloadValue<long>("version", out var version)
+            || !list.TryGetPayloadValue<long>("ttl", out var ttl)
+            || ttl is < 1 or > 86400
+        )
+            throw new SecurityTokenException("The status list has no version or no ttl.");
+        if (held.Contents is { } known && version < known.Version)
+            throw new SecurityTokenException("The status list was rolled back: it is older than the one before.");
+        if (
+            !list.TryGetPayloadValue<JsonElement>("status_list", out var body)
+            || !body.TryGetProperty("bits", out var bits)
+            || !body.TryGetProperty("lst", out var lst)
+            || bits.GetInt32() is not (1 or 2 or 4 or 8)
+        )
+            throw new SecurityTokenException("The status list has no entries.");
+        return new Contents(
+            Unfold(lst.GetString()!),
+            bits.GetInt32(),
+            version,
+            new DateTimeOffset(list.ValidTo, TimeSpan.Zero),
+            TimeSpan.FromSeconds(ttl),
+            tag,
+            askedAt
+        );
     }
 
-    private async Task<TokenValidationResult> ValidateAsync(Held held, string text, IConfigurationManager<OpenIdConnectConfiguration> manager)
+    private async Task<TokenValidationResult> ValidateAsync(
+        Held held,
+        string text,
+        IConfigurationManager<OpenIdConnectConfiguration> manager
+    )
     {
         var issuer = await manager.GetConfigurationAsync(CancellationToken.None);
         return await handler.ValidateTokenAsync(text, new TokenValidationParameters
@@ -233,6 +306,9 @@ internal sealed partial class StatusLists : BackgroundService
         return entries.ToArray();
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The status list {Address} could not be renewed; the one before is believed until its ttl has passed")]
+    [LoggerMessage(
+        Level = LogLevel.Warning,
+        Message = "The status list {Address} could not be renewed; the one before is believed until its ttl has passed"
+    )]
     private partial void LogNotFetched(Exception exception, string address);
 }

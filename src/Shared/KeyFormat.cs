@@ -59,10 +59,13 @@ internal static class KeyFormat
     /// <returns>The ASCII bytes of the key. They are a secret: the caller wipes them.</returns>
     public static byte[] Create(string brand, string id, KeyKind kind = KeyKind.Personal)
     {
-        if (!IsBrand(brand)) throw new ArgumentException("A brand is 2 to 16 characters of [a-z0-9] and begins with a letter.", nameof(brand));
-        if (!IsId(id)) throw new ArgumentException("An id is 16 characters of base62.", nameof(id));
+        if (!IsBrand(brand))
+            throw new ArgumentException("A brand is 2 to 16 characters of [a-z0-9] and begins with a letter.", nameof(brand));
+        if (!IsId(id))
+            throw new ArgumentException("An id is 16 characters of base62.", nameof(id));
 
-        var key = GC.AllocateUninitializedArray<byte>(brand.Length + TailLength, pinned: true); // pinned: the collector leaves no copies behind
+        // pinned: the collector leaves no copies behind
+        var key = GC.AllocateUninitializedArray<byte>(brand.Length + TailLength, pinned: true);
         var rest = key.AsSpan();
         rest = Write(rest, brand);
         rest = Write(rest, Mark(kind));
@@ -84,56 +87,71 @@ internal static class KeyFormat
     {
         (kind, id) = (default, "");
         var brandLength = key.Length - TailLength;
-        if (brandLength is < BrandLengthMin or > BrandLengthMax) return false;
-        if (!IsBrand(key[..brandLength])) return false;
+        if (brandLength is < BrandLengthMin or > BrandLengthMax)
+            return false;
+        if (!IsBrand(key[..brandLength]))
+            return false;
 
         var tail = key[brandLength..];
-        if (tail.StartsWith("_oak1_"u8)) kind = KeyKind.Organization;
-        else if (!tail.StartsWith("_pak1_"u8)) return false;
-        if (tail[6 + IdLength] != (byte)'_') return false;
+        if (tail.StartsWith("_oak1_"u8))
+            kind = KeyKind.Organization;
+        else if (!tail.StartsWith("_pak1_"u8))
+            return false;
+        if (tail[6 + IdLength] != (byte)'_')
+            return false;
         var idBytes = tail.Slice(6, IdLength);
-        if (idBytes.ContainsAnyExcept(base62Bytes) || tail[(6 + IdLength + 1)..].ContainsAnyExcept(base62Bytes)) return false;
+        if (idBytes.ContainsAnyExcept(base62Bytes) || tail[(6 + IdLength + 1)..].ContainsAnyExcept(base62Bytes))
+            return false;
 
         Span<byte> check = stackalloc byte[CheckLength];
         WriteCheck(Crc32.HashToUInt32(key[..^CheckLength]), check);
-        if (!check.SequenceEqual(key[^CheckLength..])) return false;
+        if (!check.SequenceEqual(key[^CheckLength..]))
+            return false;
 
         id = System.Text.Encoding.ASCII.GetString(idBytes);
         return true;
     }
 
-    /// <summary>Whether a text that must hold no key may hold one: the mark that is the same behind every brand. For what is about to be logged or stored.</summary>
-    public static bool MightContainKey(string text) => text.Contains(PersonalMark, StringComparison.Ordinal) || text.Contains(OrganizationMark, StringComparison.Ordinal);
+    /// <summary>
+    /// Whether a text that must hold no key may hold one: the mark that is the same behind every brand. For what is about to be logged or
+    /// stored.
+    /// </summary>
+    public static bool MightContainKey(string text) =>
+        text.Contains(PersonalMark, StringComparison.Ordinal) || text.Contains(OrganizationMark, StringComparison.Ordinal);
 
-    public static bool IsId(ReadOnlySpan<char> text) =>
-        text.Length == IdLength && !text.ContainsAnyExcept(base62Chars);
+    public static bool IsId(ReadOnlySpan<char> text) => text.Length == IdLength && !text.ContainsAnyExcept(base62Chars);
 
     public static bool IsBrand(ReadOnlySpan<char> text)
     {
-        if (text.Length is < BrandLengthMin or > BrandLengthMax || !char.IsAsciiLetterLower(text[0])) return false;
+        if (text.Length is < BrandLengthMin or > BrandLengthMax || !char.IsAsciiLetterLower(text[0]))
+            return false;
         foreach (var c in text)
-            if (!char.IsAsciiLetterLower(c) && !char.IsAsciiDigit(c)) return false;
+            if (!char.IsAsciiLetterLower(c) && !char.IsAsciiDigit(c))
+                return false;
         return true;
     }
 
     private static bool IsBrand(ReadOnlySpan<byte> text)
     {
         Span<char> chars = stackalloc char[text.Length];
-        for (var i = 0; i < text.Length; i++) chars[i] = (char)text[i];
+        for (var i = 0; i < text.Length; i++)
+            chars[i] = (char)text[i];
         return IsBrand(chars);
     }
 
-    private static string Mark(KeyKind kind) => kind switch
-    {
-        KeyKind.Personal => PersonalMark,
-        KeyKind.Organization => OrganizationMark,
-    };
+    private static string Mark(KeyKind kind) =>
+        kind switch
+        {
+            KeyKind.Personal => PersonalMark,
+            KeyKind.Organization => OrganizationMark,
+        };
 
     private static Span<byte> Write(Span<byte> destination, string ascii) =>
         destination[System.Text.Encoding.ASCII.GetBytes(ascii, destination)..];
 
     private static void WriteCheck(uint crc, Span<byte> destination)
     {
-        for (var i = CheckLength - 1; i >= 0; i--, crc /= 62) destination[i] = Base62[(int)(crc % 62)];
+        for (var i = CheckLength - 1; i >= 0; i--, crc /= 62)
+            destination[i] = Base62[(int)(crc % 62)];
     }
 }

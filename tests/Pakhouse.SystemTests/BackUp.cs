@@ -21,7 +21,12 @@ public sealed class BackUp : IDisposable
 
         await Page.RunAsync("restore-sqlite", Variables(restored));
         const UnixFileMode ownerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        Assert.All(Directory.GetFiles(temporary.FullName, "*", SearchOption.AllDirectories).Where(file => !file.StartsWith(data, StringComparison.Ordinal)), file => Assert.Equal(ownerOnly, File.GetUnixFileMode(file)));
+        Assert.All(
+            Directory
+                .GetFiles(temporary.FullName, "*", SearchOption.AllDirectories)
+                .Where(file => !file.StartsWith(data, StringComparison.Ordinal)),
+            file => Assert.Equal(ownerOnly, File.GetUnixFileMode(file))
+        );
         await using var again = await RunningServer.StartInAsync(restored);
         await AssertServesAsync(again, left);
     }
@@ -31,10 +36,12 @@ public sealed class BackUp : IDisposable
     {
         var (data, copied) = (Path.Combine(temporary.FullName, "data"), Path.Combine(temporary.FullName, "copied"));
         Left left;
-        await using (var server = await RunningServer.StartInAsync(data)) left = await LeaveAsync(server);
+        await using (var server = await RunningServer.StartInAsync(data))
+            left = await LeaveAsync(server);
         Directory.CreateDirectory(Path.Combine(copied, "data-protection"));
         File.Copy(Path.Combine(data, "pakhouse.db"), Path.Combine(copied, "pakhouse.db")); // whole after an orderly stop
-        foreach (var file in Directory.GetFiles(Path.Combine(data, "data-protection"))) File.Copy(file, Path.Combine(copied, "data-protection", Path.GetFileName(file)));
+        foreach (var file in Directory.GetFiles(Path.Combine(data, "data-protection")))
+            File.Copy(file, Path.Combine(copied, "data-protection", Path.GetFileName(file)));
 
         var refused = await RunningServer.RunAsync([], copied);
         Assert.Equal(1, refused.ExitCode);
@@ -79,15 +86,20 @@ public sealed class BackUp : IDisposable
         Assert.Equal(200, (await server.ExchangeAsync(left.Key)).Status);
         Assert.Equal(401, (await server.ExchangeAsync(left.Doomed)).Status);
         Assert.Equal(left.SigningKeys, (await server.GetAsync("/.well-known/jwks.json")).Body);
-        Assert.NotEqual(200, (await left.Session.At(server).GetAsync(Visitor.SecurityUrl(left.Acme.Root))).Status); // sessions of an old state are void
+        // sessions of an old state are void
+        Assert.NotEqual(200, (await left.Session.At(server).GetAsync(Visitor.SecurityUrl(left.Acme.Root))).Status);
         await Visitor.SignInAsync(server, left.Acme.Owner);
     }
 
     private Dictionary<string, string> Variables(string data, PostgresServer? postgres = null)
     {
-        var variables = new Dictionary<string, string>(postgres?.Variables ?? new Dictionary<string, string>(StringComparer.Ordinal), StringComparer.Ordinal);
+        var variables = new Dictionary<string, string>(
+            postgres?.Variables ?? new Dictionary<string, string>(StringComparer.Ordinal),
+            StringComparer.Ordinal
+        );
         (variables["DATA"], variables["BACKUP"]) = (data, Path.Combine(temporary.FullName, "backup"));
-        if (postgres is not null) variables["CONNECTION"] = postgres.Connection;
+        if (postgres is not null)
+            variables["CONNECTION"] = postgres.Connection;
         return variables;
     }
 }

@@ -7,8 +7,9 @@ using static Microsoft.Playwright.Assertions;
 namespace Pakhouse.SystemTests;
 
 /// <summary>
-/// An owner sends the link, and the member connects the two accounts, in a real browser with a certified OpenID provider (tests/node/provider.mjs).
-/// The provider is another site than the server, by name: so the cookies of the way back are those of the real thing.
+/// An owner sends the link, and the member connects the two accounts, in a real browser with a certified OpenID provider
+/// (tests/node/provider.mjs). The provider is another site than the server, by name: so the cookies of the way back are those of the real
+/// thing.
 /// </summary>
 public sealed partial class ConnectAccounts(Browser browser)
 {
@@ -17,7 +18,10 @@ public sealed partial class ConnectAccounts(Browser browser)
     {
         var start = new ProcessStartInfo("node", "provider.mjs")
         {
-            WorkingDirectory = Path.Combine(Page.Root, "tests", "node"), UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true,
+            WorkingDirectory = Path.Combine(Page.Root, "tests", "node"),
+            UseShellExecute = false,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
         };
         using var provider = Process.Start(start)!;
         try
@@ -34,8 +38,17 @@ public sealed partial class ConnectAccounts(Browser browser)
     private async Task GoAsync(string provider)
     {
         await using var server = await RunningServer.StartAsync(
-            "--Pakhouse:Listen", "http://localhost:" + SignInWays.FreePort(), "--Pakhouse:OidcAuthority", provider, "--Pakhouse:OidcClientId", "pakhouse",
-            "--Pakhouse:OidcClientSecret", "a secret of both", "--Pakhouse:OidcName", "Acme ID");
+            "--Pakhouse:Listen",
+            "http://localhost:" + SignInWays.FreePort(),
+            "--Pakhouse:OidcAuthority",
+            provider,
+            "--Pakhouse:OidcClientId",
+            "pakhouse",
+            "--Pakhouse:OidcClientSecret",
+            "a secret of both",
+            "--Pakhouse:OidcName",
+            "Acme ID"
+        );
         Acme acme;
         Person ada;
         await using (var seed = Seed.Open(server.DataFolder))
@@ -46,10 +59,16 @@ public sealed partial class ConnectAccounts(Browser browser)
         }
 
         using var http = new HttpClient();
-        using var set = await http.PostAsJsonAsync($"{provider}/control", new
-        {
-            account = "subject-ada", email = ada.Email, emailVerified = (bool?)null, client = new { redirect_uris = new[] { $"{server.Address}/sign-in/provider/callback" } },
-        });
+        using var set = await http.PostAsJsonAsync(
+            $"{provider}/control",
+            new
+            {
+                account = "subject-ada",
+                email = ada.Email,
+                emailVerified = (bool?)null,
+                client = new { redirect_uris = new[] { $"{server.Address}/sign-in/provider/callback" } },
+            }
+        );
         set.EnsureSuccessStatusCode();
 
         await using (var tab = await browser.OpenAsync(server))
@@ -91,7 +110,8 @@ public sealed partial class ConnectAccounts(Browser browser)
         }
     }
 
-    private static ILocator Link(Tab tab, string name) => tab.Page.GetByRole(AriaRole.Main).GetByRole(AriaRole.Link, new() { Name = name, Exact = true });
+    private static ILocator Link(Tab tab, string name) =>
+        tab.Page.GetByRole(AriaRole.Main).GetByRole(AriaRole.Link, new() { Name = name, Exact = true });
 
     private static async Task<string> LinkAsync(RunningServer server)
     {
@@ -99,14 +119,18 @@ public sealed partial class ConnectAccounts(Browser browser)
         using var again = new PeriodicTimer(TimeSpan.FromMilliseconds(100));
         do
         {
-            foreach (var file in Directory.Exists($"{server.DataFolder}/mails") ? Directory.GetFiles($"{server.DataFolder}/mails", "*.eml") : [])
+            foreach (
+                var file in Directory.Exists($"{server.DataFolder}/mails") ? Directory.GetFiles($"{server.DataFolder}/mails", "*.eml") : []
+            )
             {
                 // Lines that quoted-printable broke, and its form of the sign between name and value.
-                var text = (await File.ReadAllTextAsync(file, patience.Token)).Replace("\r\n", "\n", StringComparison.Ordinal).Replace("=\n", "", StringComparison.Ordinal);
-                if (LinkInMail().Match(text.Replace("=3D", "=", StringComparison.Ordinal)) is { Success: true } match) return match.Value;
+                var text = (await File.ReadAllTextAsync(file, patience.Token))
+                    .Replace("\r\n", "\n", StringComparison.Ordinal)
+                    .Replace("=\n", "", StringComparison.Ordinal);
+                if (LinkInMail().Match(text.Replace("=3D", "=", StringComparison.Ordinal)) is { Success: true } match)
+                    return match.Value;
             }
-        }
-        while (await again.WaitForNextTickAsync(patience.Token));
+        } while (await again.WaitForNextTickAsync(patience.Token));
         throw new InvalidOperationException("the timer has ended");
     }
 

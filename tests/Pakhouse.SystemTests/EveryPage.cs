@@ -4,7 +4,10 @@ using System.Text.RegularExpressions;
 
 namespace Pakhouse.SystemTests;
 
-/// <summary>Holds that <see cref="SeeEveryPage"/> sees every page: after the last of its tests, each Razor page of the program was audited, or stands here.</summary>
+/// <summary>
+/// Holds that <see cref="SeeEveryPage"/> sees every page: after the last of its tests, each Razor page of the program was audited, or
+/// stands here.
+/// </summary>
 public sealed partial class EveryPage : IAsyncDisposable
 {
     /// <summary>Pages that it does not see, and why.</summary>
@@ -31,20 +34,26 @@ public sealed partial class EveryPage : IAsyncDisposable
     public ValueTask DisposeAsync()
     {
         // Some of the tests alone see some of the pages.
-        if (tests < typeof(SeeEveryPage).GetMethods().Count(method => method.GetCustomAttribute<FactAttribute>() is not null)) return default;
+        if (tests < typeof(SeeEveryPage).GetMethods().Count(method => method.GetCustomAttribute<FactAttribute>() is not null))
+            return default;
         var templates = Templates(Path.Combine(Page.Root, "src", "Pakhouse.Server")).ToList();
         Assert.True(templates.Count > 30);
         Assert.Empty(elsewhere.Keys.Except(templates, StringComparer.Ordinal));
-        var missing = templates.Where(template => !elsewhere.ContainsKey(template) && !seen.Keys.Any(path => Pattern(template).IsMatch(path)));
+        var missing = templates.Where(template =>
+            !elsewhere.ContainsKey(template) && !seen.Keys.Any(path => Pattern(template).IsMatch(path))
+        );
         Assert.Equal("", string.Join(", ", missing));
         Assert.DoesNotMatch(Pattern("/organizations/{organizationId:guid}/new-page"), string.Join('\n', seen.Keys)); // the control
         return default;
     }
 
     /// <summary>The addresses of the pages, out of their sources.</summary>
-    private static IEnumerable<string> Templates(string folder) => Directory.EnumerateFiles(folder, "*.cshtml", SearchOption.AllDirectories)
-        .Select(file => Directive().Match(File.ReadAllText(file))).Where(match => match.Success)
-        .Select(match => match.Groups["route"] is { Success: true } route ? route.Value : "/");
+    private static IEnumerable<string> Templates(string folder) =>
+        Directory
+            .EnumerateFiles(folder, "*.cshtml", SearchOption.AllDirectories)
+            .Select(file => Directive().Match(File.ReadAllText(file)))
+            .Where(match => match.Success)
+            .Select(match => match.Groups["route"] is { Success: true } route ? route.Value : "/");
 
     private static Regex Pattern(string template) =>
         new($"^{Parameter().Replace(template, "[^/]+")}$", RegexOptions.Multiline | RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1));

@@ -12,7 +12,8 @@ internal sealed class Balancer : IAsyncDisposable
     private readonly Process process;
     private readonly Task<string> errors;
 
-    private Balancer(DirectoryInfo folder, Process process) => (this.folder, this.process, errors) = (folder, process, process.StandardError.ReadToEndAsync());
+    private Balancer(DirectoryInfo folder, Process process) =>
+        (this.folder, this.process, errors) = (folder, process, process.StandardError.ReadToEndAsync());
 
     public static async Task<Balancer> StartAsync(int port, int first, int second)
     {
@@ -20,17 +21,25 @@ internal sealed class Balancer : IAsyncDisposable
         var configuration = Path.Combine(place.FullName, "haproxy.cfg");
         await File.WriteAllTextAsync(configuration, Page.Block("haproxy", "pakhouse"));
         var program = File.Exists("/usr/sbin/haproxy") ? "/usr/sbin/haproxy" : Tool.Require("haproxy", "haproxy");
-        return new Balancer(place, Tool.Start(program, ["-db", "-f", configuration], new Dictionary<string, string>(StringComparer.Ordinal)
-        {
-            ["BIND"] = $"127.0.0.1:{port}",
-            ["PAKHOUSE_1"] = $"127.0.0.1:{first}",
-            ["PAKHOUSE_2"] = $"127.0.0.1:{second}",
-        }));
+        return new Balancer(
+            place,
+            Tool.Start(
+                program,
+                ["-db", "-f", configuration],
+                new Dictionary<string, string>(StringComparer.Ordinal)
+                {
+                    ["BIND"] = $"127.0.0.1:{port}",
+                    ["PAKHOUSE_1"] = $"127.0.0.1:{first}",
+                    ["PAKHOUSE_2"] = $"127.0.0.1:{second}",
+                }
+            )
+        );
     }
 
     public async ValueTask DisposeAsync()
     {
-        if (!process.HasExited) Tool.Signal(process, Tool.SIGTERM);
+        if (!process.HasExited)
+            Tool.Signal(process, Tool.SIGTERM);
         await Tool.EndAsync(process);
         await errors;
         process.Dispose();
@@ -55,7 +64,18 @@ internal sealed class Fleet : IAsyncDisposable
             postgres.Setting, $"--Pakhouse:PublicAddress=http://127.0.0.1:{port}", "--Pakhouse:TrustedProxies=127.0.0.1",
             "--Pakhouse:FailuresPerMinuteMax=100000", "--Pakhouse:KeysPerMemberMax=10000", .. settings,
         ];
-        Http = new(new SocketsHttpHandler { UseCookies = false, AllowAutoRedirect = false, UseProxy = false }) { BaseAddress = new Uri($"http://127.0.0.1:{port}"), Timeout = Tool.Patience };
+        Http = new(
+            new SocketsHttpHandler
+            {
+                UseCookies = false,
+                AllowAutoRedirect = false,
+                UseProxy = false,
+            }
+        )
+        {
+            BaseAddress = new Uri($"http://127.0.0.1:{port}"),
+            Timeout = Tool.Patience,
+        };
     }
 
     public PostgresServer Postgres { get; }
@@ -88,7 +108,10 @@ internal sealed class Fleet : IAsyncDisposable
 
     public async Task StartServerAsync(int number)
     {
-        Servers[number] = await RunningServer.StartInAsync(Path.Combine(folder.FullName, $"{number}"), [.. settings, $"--Pakhouse:Listen=http://127.0.0.1:{ports[number]}"]);
+        Servers[number] = await RunningServer.StartInAsync(
+            Path.Combine(folder.FullName, $"{number}"),
+            [.. settings, $"--Pakhouse:Listen=http://127.0.0.1:{ports[number]}"]
+        );
         Servers[number].UseAddress($"http://127.0.0.1:{ports[number]}");
     }
 
@@ -138,9 +161,12 @@ internal sealed class Fleet : IAsyncDisposable
             """,
             new
             {
-                ids = keys.Select(key => Seed.IdOf(Encoding.ASCII.GetString(key))).ToArray(), hashes = keys.Select(SHA256.HashData).ToArray(),
-                owner = acme.Owner.Id.ToString(), root = acme.Root.ToString(),
-            });
+                ids = keys.Select(key => Seed.IdOf(Encoding.ASCII.GetString(key))).ToArray(),
+                hashes = keys.Select(SHA256.HashData).ToArray(),
+                owner = acme.Owner.Id.ToString(),
+                root = acme.Root.ToString(),
+            }
+        );
         return [.. keys.Select(Encoding.ASCII.GetString)];
     }
 

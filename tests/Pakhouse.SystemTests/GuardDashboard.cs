@@ -35,7 +35,12 @@ public sealed class GuardDashboard(Dashboard dashboard) : IClassFixture<Dashboar
             port = ((IPEndPoint)free.LocalEndpoint).Port;
         }
 
-        await using var server = await RunningServer.StartAsync("--Pakhouse:PublicAddress", "https://keys.acme.example", "--Pakhouse:Listen", $"http://127.0.0.1:{port}");
+        await using var server = await RunningServer.StartAsync(
+            "--Pakhouse:PublicAddress",
+            "https://keys.acme.example",
+            "--Pakhouse:Listen",
+            $"http://127.0.0.1:{port}"
+        );
         Assert.Equal("https://keys.acme.example", server.Address);
         server.UseAddress($"http://127.0.0.1:{port}");
         await using var seed = Seed.Open(server.DataFolder);
@@ -55,7 +60,11 @@ public sealed class GuardDashboard(Dashboard dashboard) : IClassFixture<Dashboar
             Assert.Contains("; path=/;", cookie + ";", StringComparison.OrdinalIgnoreCase);
             Assert.DoesNotContain("domain=", cookie, StringComparison.OrdinalIgnoreCase);
         });
-        Assert.Contains("max-age=", answer.Header("Strict-Transport-Security") ?? page.Header("Strict-Transport-Security"), StringComparison.Ordinal);
+        Assert.Contains(
+            "max-age=",
+            answer.Header("Strict-Transport-Security") ?? page.Header("Strict-Transport-Security"),
+            StringComparison.Ordinal
+        );
         Assert.Equal(200, (await visitor.GetAsync(Visitor.SecurityUrl(acme.Root))).Status);
     }
 
@@ -67,15 +76,34 @@ public sealed class GuardDashboard(Dashboard dashboard) : IClassFixture<Dashboar
         var key = await visitor.GenerateAsync(dashboard.Acme.Root, "Stays");
         var delete = $"{security}/keys/{Seed.IdOf(key)}/delete";
 
-        var pages = new List<Answer> { await new Visitor(Server).GetAsync("/sign-in"), await visitor.GetAsync(security), await visitor.GetAsync(delete) };
+        var pages = new List<Answer>
+        {
+            await new Visitor(Server).GetAsync("/sign-in"),
+            await visitor.GetAsync(security),
+            await visitor.GetAsync(delete),
+        };
         var forms = pages.SelectMany(Visitor.Forms).ToList();
-        Assert.Superset(new HashSet<string>(["/sign-in", "/sign-out", security, delete], StringComparer.Ordinal), forms.Select(form => form.Action.Split('#')[0]).ToHashSet(StringComparer.Ordinal));
+        Assert.Superset(
+            new HashSet<string>(["/sign-in", "/sign-out", security, delete], StringComparer.Ordinal),
+            forms.Select(form => form.Action.Split('#')[0]).ToHashSet(StringComparer.Ordinal)
+        );
         foreach (var (action, hidden) in forms)
         {
             Assert.Contains(hidden, field => field is { Name: Visitor.Token, Value.Length: > 20 });
             var without = hidden.Where(field => field.Name != Visitor.Token).ToArray();
-            Assert.Equal(400, (await visitor.PostAsync(action.Split('#')[0], [.. without, ("Name", "Forged"), ("Expires", "never")])).Status);
-            Assert.Equal(400, (await visitor.PostAsync(action.Split('#')[0], [.. without, (Visitor.Token, "forged"), ("Name", "Forged"), ("Expires", "never")])).Status);
+            Assert.Equal(
+                400,
+                (await visitor.PostAsync(action.Split('#')[0], [.. without, ("Name", "Forged"), ("Expires", "never")])).Status
+            );
+            Assert.Equal(
+                400,
+                (
+                    await visitor.PostAsync(
+                        action.Split('#')[0],
+                        [.. without, (Visitor.Token, "forged"), ("Name", "Forged"), ("Expires", "never")]
+                    )
+                ).Status
+            );
         }
 
         var after = await visitor.GetAsync(security); // still signed in
@@ -88,7 +116,10 @@ public sealed class GuardDashboard(Dashboard dashboard) : IClassFixture<Dashboar
     public async Task Antiforgery_token_of_somebody_else_does_not_help()
     {
         var other = await Visitor.SignInAsync(Server, dashboard.Stranger);
-        var theirs = Visitor.Forms(await other.GetAsync(Visitor.SecurityUrl(dashboard.Umbra))).SelectMany(form => form.Hidden).First(field => field.Name == Visitor.Token);
+        var theirs = Visitor
+            .Forms(await other.GetAsync(Visitor.SecurityUrl(dashboard.Umbra)))
+            .SelectMany(form => form.Hidden)
+            .First(field => field.Name == Visitor.Token);
         var visitor = await Visitor.SignInAsync(Server, dashboard.Acme.Owner);
 
         var answer = await visitor.PostAsync(Visitor.SecurityUrl(dashboard.Acme.Root), theirs, ("Name", "Forged"), ("Expires", "never"));
@@ -114,10 +145,19 @@ public sealed class GuardDashboard(Dashboard dashboard) : IClassFixture<Dashboar
         }
 
         // With a token of their own, from a page of their own.
-        var token = Visitor.Forms(await visitor.GetAsync(Visitor.SecurityUrl(dashboard.Umbra))).SelectMany(form => form.Hidden).First(field => field.Name == Visitor.Token);
-        Assert.Equal(404, (await visitor.PostAsync($"{Visitor.SecurityUrl(dashboard.Acme.Root)}/keys/{Seed.IdOf(key)}/delete", token)).Status);
+        var token = Visitor
+            .Forms(await visitor.GetAsync(Visitor.SecurityUrl(dashboard.Umbra)))
+            .SelectMany(form => form.Hidden)
+            .First(field => field.Name == Visitor.Token);
+        Assert.Equal(
+            404,
+            (await visitor.PostAsync($"{Visitor.SecurityUrl(dashboard.Acme.Root)}/keys/{Seed.IdOf(key)}/delete", token)).Status
+        );
         Assert.Equal(404, (await visitor.PostAsync($"{Visitor.SecurityUrl(dashboard.Umbra)}/keys/{Seed.IdOf(key)}/delete", token)).Status);
-        Assert.Equal(404, (await visitor.PostAsync(Visitor.SecurityUrl(dashboard.Acme.Root), token, ("Name", "Forged"), ("Expires", "never"))).Status);
+        Assert.Equal(
+            404,
+            (await visitor.PostAsync(Visitor.SecurityUrl(dashboard.Acme.Root), token, ("Name", "Forged"), ("Expires", "never"))).Status
+        );
         Assert.Equal(200, (await Server.ExchangeAsync(key)).Status);
     }
 
@@ -169,7 +209,10 @@ public sealed class GuardDashboard(Dashboard dashboard) : IClassFixture<Dashboar
     public async Task Pages_forbid_storing_framing_and_foreign_scripts()
     {
         var visitor = await Visitor.SignInAsync(Server, dashboard.Acme.Owner);
-        foreach (var path in (string[])["/sign-in", Visitor.SecurityUrl(dashboard.Acme.Root), Visitor.SecurityUrl(Guid.Empty), "/setup?code=x", "/nothing-here"])
+        foreach (
+            var path in (string[])
+                ["/sign-in", Visitor.SecurityUrl(dashboard.Acme.Root), Visitor.SecurityUrl(Guid.Empty), "/setup?code=x", "/nothing-here"]
+        )
         {
             var page = await visitor.GetAsync(path);
             Assert.Contains("frame-ancestors 'none'", page.Header("Content-Security-Policy"), StringComparison.Ordinal);

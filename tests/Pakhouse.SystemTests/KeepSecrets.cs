@@ -29,21 +29,30 @@ public sealed class KeepSecrets
         var keys = await AddKeysAsync(server, Keys);
         var answers = new System.Collections.Concurrent.ConcurrentBag<string>();
 
-        await Parallel.ForEachAsync(keys.Index(), new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (numbered, _) =>
-        {
-            var (number, key) = numbered;
-            var right = await server.ExchangeAsync(key);
-            Assert.Equal(200, right.Status);
-            answers.Add(right.Text);
-            answers.Add((await SendWronglyAsync(server, number, key)).Text);
-        });
+        await Parallel.ForEachAsync(
+            keys.Index(),
+            new ParallelOptions { MaxDegreeOfParallelism = 4 },
+            async (numbered, _) =>
+            {
+                var (number, key) = numbered;
+                var right = await server.ExchangeAsync(key);
+                Assert.Equal(200, right.Status);
+                answers.Add(right.Text);
+                answers.Add((await SendWronglyAsync(server, number, key)).Text);
+            }
+        );
         answers.Add(await SendRawAsync(server, $"POST /auth/v3/token?a={keys[0]}\x01 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
         answers.Add(await SendRawAsync(server, $"POST {keys[1]} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
         answers.Add(await SendRawAsync(server, $"{keys[2]}\r\n\r\n"));
         answers.Add(await SendRawAsync(server, $"POST /auth/v3/token HTTP/1.1\r\nHost: a\r\n{keys[3]}\r\n\r\n"));
         answers.Add(await SendRawAsync(server, $"POST /auth/v3/token HTTP/1.1\r\nHost: {keys[4]}:x\r\n\r\n"));
         answers.Add(await SendRawAsync(server, $"POST /auth/v3/token HTTP/1.1\r\nHost: a\r\nContent-Length: {keys[5]}\r\n\r\n"));
-        answers.Add(await SendRawAsync(server, $"POST /auth/v3/token HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {keys[6]}\r\nConnection: close\r\n\r\n"));
+        answers.Add(
+            await SendRawAsync(
+                server,
+                $"POST /auth/v3/token HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {keys[6]}\r\nConnection: close\r\n\r\n"
+            )
+        );
 
         // While it runs, so that the -wal and -shm are there, and when it has ended.
         var finder = new SecretFinder(keys.Select(Seed.SecretOf));
@@ -53,7 +62,8 @@ public sealed class KeepSecrets
         AssertNoneInFiles(finder, server.DataFolder);
         Assert.Contains("dbug: Pakhouse.Server.Requests", server.Output, StringComparison.Ordinal);
         AssertNone(finder.Find(server.Output), server.Output, "standard output");
-        foreach (var answer in answers) AssertNone(finder.Find(answer), answer, "an answer");
+        foreach (var answer in answers)
+            AssertNone(finder.Find(answer), answer, "an answer");
     }
 
     [Fact]
@@ -91,13 +101,23 @@ public sealed class KeepSecrets
     [Fact]
     public async Task Memory_of_the_server_holds_nothing_of_the_secrets_that_were_exchanged()
     {
-        await using var server = await RunningServer.StartAsync("--Pakhouse:FailuresPerMinuteMax", "100000", "--Pakhouse:KeysPerMemberMax", "10000");
+        await using var server = await RunningServer.StartAsync(
+            "--Pakhouse:FailuresPerMinuteMax",
+            "100000",
+            "--Pakhouse:KeysPerMemberMax",
+            "10000"
+        );
         var keys = await AddKeysAsync(server, Keys);
         var unknown = Enumerable.Range(0, 50).Select(_ => Encoding.ASCII.GetString(KeyFormat.Create("ph", KeyFormat.NewId()))).ToList();
         var inHeader = Encoding.ASCII.GetString(KeyFormat.Create("ph", KeyFormat.NewId()));
 
-        await Parallel.ForEachAsync(keys.SkipLast(100), new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (key, _) => Assert.Equal(200, (await server.ExchangeAsync(key)).Status));
-        foreach (var key in unknown) Assert.Equal(401, (await server.ExchangeAsync(key)).Status);
+        await Parallel.ForEachAsync(
+            keys.SkipLast(100),
+            new ParallelOptions { MaxDegreeOfParallelism = 4 },
+            async (key, _) => Assert.Equal(200, (await server.ExchangeAsync(key)).Status)
+        );
+        foreach (var key in unknown)
+            Assert.Equal(401, (await server.ExchangeAsync(key)).Status);
 
         // The last hundred side by side: each connection holds a buffer of its own while all of them wait for their second half, so
         // that nothing is overwritten by the next request before it is looked for.
@@ -111,13 +131,20 @@ public sealed class KeepSecrets
                 await connection.SendAsync(Request(connections.Count, key)[..^30]);
             }
 
-            foreach (var (number, key) in keys.TakeLast(100).Index()) await connections[number].SendAsync(Request(number + 1, key)[^30..]);
-            foreach (var (number, _) in connections.Index()) Assert.StartsWith($"HTTP/1.1 {(number % 5) switch { 2 => 403, 3 => 400, _ => 200 }} ", await connections[number].ReceiveAsync(), StringComparison.Ordinal);
+            foreach (var (number, key) in keys.TakeLast(100).Index())
+                await connections[number].SendAsync(Request(number + 1, key)[^30..]);
+            foreach (var (number, _) in connections.Index())
+                Assert.StartsWith(
+                    $"HTTP/1.1 {(number % 5) switch { 2 => 403, 3 => 400, _ => 200 }} ",
+                    await connections[number].ReceiveAsync(),
+                    StringComparison.Ordinal
+                );
             await AssertMemoryIsCleanAsync();
         }
         finally
         {
-            foreach (var connection in connections) connection.Dispose();
+            foreach (var connection in connections)
+                connection.Dispose();
         }
 
         // Plain; encoded; refused after it was proven; refused before it was read through; in chunks.
@@ -136,14 +163,18 @@ public sealed class KeepSecrets
                 : $"{head}Content-Length: {body.Length}\r\n\r\n{body}";
         }
 
-        // The control is in the same scan: what was sent where a header is read as text is there, and is found. The collector may come between.
+        // The control is in the same scan: what was sent where a header is read as text is there, and is found. The collector may come
+        // between.
         async Task AssertMemoryIsCleanAsync()
         {
             var finder = new SecretFinder(keys.Concat(unknown).Append(inHeader).Select(Seed.SecretOf));
             var found = new List<(string Secret, string Encoding, string Region)>();
             for (var attempt = 0; attempt < 5 && found.TrueForAll(piece => piece.Secret != Seed.SecretOf(inHeader)); attempt++)
             {
-                using var request = new HttpRequestMessage(HttpMethod.Get, new Uri("/.well-known/jwks.json", UriKind.Relative)) { Headers = { { "X-Note", inHeader } } };
+                using var request = new HttpRequestMessage(HttpMethod.Get, new Uri("/.well-known/jwks.json", UriKind.Relative))
+                {
+                    Headers = { { "X-Note", inHeader } },
+                };
                 (await server.Http.SendAsync(request)).Dispose();
                 found.AddRange(Memory.Find(server.ProcessId, finder));
             }
@@ -151,8 +182,17 @@ public sealed class KeepSecrets
             Assert.Contains(found, piece => piece.Secret == Seed.SecretOf(inHeader));
             var left = found.Where(piece => piece.Secret != Seed.SecretOf(inHeader)).ToList();
             var secrets = left.Select(piece => piece.Secret).Distinct(StringComparer.Ordinal).ToList();
-            Assert.True(left.Count == 0, $"{left.Count} pieces of {secrets.Count} secrets are in memory: " +
-                string.Join(", ", left.Take(40).Select(piece => $"key {keys.FindIndex(key => Seed.SecretOf(key) == piece.Secret)}, {piece.Encoding}, at {piece.Region}")));
+            Assert.True(
+                left.Count == 0,
+                $"{left.Count} pieces of {secrets.Count} secrets are in memory: "
+                    + string.Join(
+                        ", ",
+                        left.Take(40)
+                            .Select(piece =>
+                                $"key {keys.FindIndex(key => Seed.SecretOf(key) == piece.Secret)}, {piece.Encoding}, at {piece.Region}"
+                            )
+                    )
+            );
         }
     }
 
@@ -171,26 +211,64 @@ public sealed class KeepSecrets
         var encoded = string.Concat(key.Select(c => $"%{(int)c:X2}"));
         switch (number % 16)
         {
-            case 0: return await server.PostAsync($"/auth/v3/token?personalAccessKey={key}", "");
-            case 1: return await server.PostAsync($"/auth/v3/token?{key}", $"personalAccessKey={key}");
-            case 2: return await server.PostAsync($"/auth/v3/{key}", $"personalAccessKey={key}");
-            case 3: return await server.PostAsync("/auth/v3/token", $"{key}={key}");
-            case 4: return await server.PostAsync("/auth/v3/token", $$"""{"personalAccessKey":"{{key}}"}""", "application/json");
-            case 5: return await server.PostAsync("/auth/v3/token", $"personalAccessKey={key}&personalAccessKey={key}");
-            case 6: return await server.PostAsync("/auth/v3/token", $"personalAccessKey={key}x");
-            case 7: return await server.PostAsync("/auth/v3/token", $"scope={key}&subOrganization={key}&personalAccessKey={key}");
-            case 8: return await server.PostAsync("/auth/v3/token", $"personalAccessKey={encoded}&{encoded}={encoded}&{encoded}=1");
-            case 9: return await server.PostAsync($"/auth/v3/token?q={encoded}", $"pat={key}");
-            case 10: return await server.GetAsync($"/organizations/{key}/security?from={key}");
-            case 11: return await server.GetAsync($"/setup?code={key}");
-            case 12: return await server.PostAsync("/auth/v3/token", $"personalAccessKey={key}&subOrganization={key}");
-            case 13: return await server.PostAsync("/auth/v3/token", $"personalAccessKey={key}&pat={key[..^1]}x");
-            case 14: return await server.PostAsync("/sign-in", $"email={key}&password={key}");
+            case 0:
+                return await server.PostAsync($"/auth/v3/token?personalAccessKey={key}", "");
+            case 1:
+                return await server.PostAsync($"/auth/v3/token?{key}", $"personalAccessKey={key}");
+            case 2:
+                return await server.PostAsync($"/auth/v3/{key}", $"personalAccessKey={key}");
+            case 3:
+                return await server.PostAsync("/auth/v3/token", $"{key}={key}");
+            case 4:
+                return await server.PostAsync("/auth/v3/token", $$"""{"personalAccessKey":"{{key}}"}""", "application/json");
+            case 5:
+                return await server.PostAsync("/auth/v3/token", $"personalAccessKey={key}&personalAccessKey={key}");
+            case 6:
+                return await server.PostAsync("/auth/v3/token", $"personalAccessKey={key}x");
+            case 7:
+                return await server.PostAsync("/auth/v3/token", $"scope={key}&subOrganization={key}&personalAccessKey={key}");
+            case 8:
+                return await server.PostAsync("/auth/v3/token", $"personalAccessKey={encoded}&{encoded}={encoded}&{encoded}=1");
+            case 9:
+                return await server.PostAsync($"/auth/v3/token?q={encoded}", $"pat={key}");
+            case 10:
+                return await server.GetAsync($"/organizations/{key}/security?from={key}");
+            case 11:
+                return await server.GetAsync($"/setup?code={key}");
+            case 12:
+                return await server.PostAsync("/auth/v3/token", $"personalAccessKey={key}&subOrganization={key}");
+            case 13:
+                return await server.PostAsync("/auth/v3/token", $"personalAccessKey={key}&pat={key[..^1]}x");
+            case 14:
+                return await server.PostAsync("/sign-in", $"email={key}&password={key}");
             default:
-                using (var request = new HttpRequestMessage(HttpMethod.Post, new Uri("/auth/v3/token", UriKind.Relative)) { Content = new StringContent($"personalAccessKey={key}", Encoding.ASCII, "application/x-www-form-urlencoded") })
+                using (
+                    var request = new HttpRequestMessage(HttpMethod.Post, new Uri("/auth/v3/token", UriKind.Relative))
+                    {
+                        Content = new StringContent($"personalAccessKey={key}", Encoding.ASCII, "application/x-www-form-urlencoded"),
+                    }
+                )
                 {
-                    foreach (var header in (string[])["User-Agent", "Authorization", "Referer", "Cookie", "X-Forwarded-For", "X-Request-Id", "Accept", "Accept-Language", "traceparent"])
-                        request.Headers.TryAddWithoutValidation(header, header == "Authorization" ? $"Bearer {key}" : header == "Cookie" ? $"pakhouse={key}; pakhouse-form={key}" : key);
+                    foreach (
+                        var header in (string[])
+                            [
+                                "User-Agent",
+                                "Authorization",
+                                "Referer",
+                                "Cookie",
+                                "X-Forwarded-For",
+                                "X-Request-Id",
+                                "Accept",
+                                "Accept-Language",
+                                "traceparent",
+                            ]
+                    )
+                        request.Headers.TryAddWithoutValidation(
+                            header,
+                            header == "Authorization" ? $"Bearer {key}"
+                                : header == "Cookie" ? $"pakhouse={key}; pakhouse-form={key}"
+                                : key
+                        );
                     return await Answer.OfAsync(await server.Http.SendAsync(request));
                 }
         }
@@ -223,10 +301,17 @@ public sealed class KeepSecrets
 
     private static void AssertNone(List<(string Secret, int At, string Encoding)> found, string text, string where)
     {
-        if (found.Count == 0) return;
+        if (found.Count == 0)
+            return;
         // Context, so that the place can be found; these keys die with the test.
-        var examples = found.Select(piece => text.IndexOf(piece.Secret[..SecretFinder.PieceLength], StringComparison.Ordinal)).Where(at => at >= 0).Take(5).Select(at => text[Math.Max(0, at - 200)..Math.Min(text.Length, at + 20)]);
-        Assert.Fail($"{found.Count} pieces of secrets stand in {where}, such as:{string.Concat(examples.Select(example => $"{Environment.NewLine}--- {example}"))}");
+        var examples = found
+            .Select(piece => text.IndexOf(piece.Secret[..SecretFinder.PieceLength], StringComparison.Ordinal))
+            .Where(at => at >= 0)
+            .Take(5)
+            .Select(at => text[Math.Max(0, at - 200)..Math.Min(text.Length, at + 20)]);
+        Assert.Fail(
+            $"{found.Count} pieces of secrets stand in {where}, such as:{string.Concat(examples.Select(example => $"{Environment.NewLine}--- {example}"))}"
+        );
     }
 }
 
@@ -273,7 +358,8 @@ internal static class Memory
         foreach (var line in File.ReadAllLines($"/proc/{processId}/maps"))
         {
             var words = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
-            if (words[1][0] != 'r' || words[^1] is "[vvar]" or "[vsyscall]" or "[vvar_vclock]") continue;
+            if (words[1][0] != 'r' || words[^1] is "[vvar]" or "[vsyscall]" or "[vvar_vclock]")
+                continue;
             var ends = words[0].Split('-').Select(end => ulong.Parse(end, NumberStyles.HexNumber)).ToArray();
             // Overlapping by more than a secret: none is cut where two reads meet.
             for (var at = ends[0]; at < ends[1]; at += (ulong)buffer.Length - 256)
@@ -290,7 +376,11 @@ internal static class Memory
                 }
 
                 var start = at;
-                found.AddRange(finder.Find(buffer.AsSpan(0, read)).Select(piece => (piece.Secret, piece.Encoding, $"{start + (ulong)piece.At:x} {line}")));
+                found.AddRange(
+                    finder
+                        .Find(buffer.AsSpan(0, read))
+                        .Select(piece => (piece.Secret, piece.Encoding, $"{start + (ulong)piece.At:x} {line}"))
+                );
             }
         }
 

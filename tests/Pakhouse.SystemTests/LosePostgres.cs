@@ -4,7 +4,9 @@ using Npgsql;
 
 namespace Pakhouse.SystemTests;
 
-/// <summary>PostgreSQL is in trouble while a process runs: the answer is "not now", soon, and never a wrong yes; service resumes by itself.</summary>
+/// <summary>
+/// PostgreSQL is in trouble while a process runs: the answer is "not now", soon, and never a wrong yes; service resumes by itself.
+/// </summary>
 [Collection(Alone.Name), PostgresOnly("its troubles are its own")]
 public sealed class LosePostgres
 {
@@ -96,7 +98,13 @@ public sealed class LosePostgres
     {
         await using var primary = await PostgresServer.StartAsync();
         await using var standby = await primary.StartStandbyAsync();
-        await using var server = await RunningServer.StartAsync(primary.Setting.Replace("Host=127.0.0.1;Port=" + primary.Port, $"Host=127.0.0.1:{primary.Port},127.0.0.1:{standby.Port}", StringComparison.Ordinal));
+        await using var server = await RunningServer.StartAsync(
+            primary.Setting.Replace(
+                "Host=127.0.0.1;Port=" + primary.Port,
+                $"Host=127.0.0.1:{primary.Port},127.0.0.1:{standby.Port}",
+                StringComparison.Ordinal
+            )
+        );
         var (key, doomed) = await PrepareAsync(primary, server);
 
         await primary.StopAsync(isImmediate: true);
@@ -117,7 +125,10 @@ public sealed class LosePostgres
         var acme = await seed.AddAcmeAsync();
         var (key, doomed) = (await seed.AddKeyAsync(acme.Owner, acme.Root), await seed.AddKeyAsync(acme.Owner, acme.Root));
         // Side by side, so that several connections are kept.
-        foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 6).Select(number => server.ExchangeAsync(number % 2 == 0 ? key : doomed)))) Assert.Equal(200, answer.Status);
+        foreach (
+            var answer in await Task.WhenAll(Enumerable.Range(0, 6).Select(number => server.ExchangeAsync(number % 2 == 0 ? key : doomed)))
+        )
+            Assert.Equal(200, answer.Status);
         var visitor = await Visitor.SignInAsync(server, acme.Owner);
         await visitor.DeleteAsync(acme.Root, Seed.IdOf(doomed));
         return (key, doomed);
@@ -148,13 +159,18 @@ public sealed class LosePostgres
     private static async Task AssertResumesAsync(RunningServer server, string key, string doomed)
     {
         var start = Stopwatch.GetTimestamp();
-        await Eventually.TrueAsync("Service resumes", async () =>
-        {
-            Assert.True((await server.ExchangeAsync(doomed)).Status is 401 or 503);
-            return (await server.ExchangeAsync(key)).Status == 200;
-        }, resumeMax);
+        await Eventually.TrueAsync(
+            "Service resumes",
+            async () =>
+            {
+                Assert.True((await server.ExchangeAsync(doomed)).Status is 401 or 503);
+                return (await server.ExchangeAsync(key)).Status == 200;
+            },
+            resumeMax
+        );
         TestContext.Current.TestOutputHelper?.WriteLine($"resumed after {Stopwatch.GetElapsedTime(start).TotalMilliseconds:F0} ms");
-        foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => server.ExchangeAsync(key)))) Assert.Equal(200, answer.Status);
+        foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => server.ExchangeAsync(key))))
+            Assert.Equal(200, answer.Status);
         var refused = await server.ExchangeAsync(doomed);
         Assert.Equal(401, refused.Status);
         Assert.Contains("deleted", refused.Description, StringComparison.Ordinal);

@@ -16,22 +16,31 @@ public sealed class LoseProcess
         private readonly Task work;
         private volatile bool isOver;
 
-        public Load(Fleet fleet, string[] keys) => work = Task.WhenAll(Enumerable.Range(0, 4).Select(caller => Task.Run(async () =>
-        {
-            for (var round = caller; !isOver; round++)
-            {
-                try
-                {
-                    var answer = await fleet.ExchangeAsync(keys[round % keys.Length]);
-                    if (answer.Status == 200) Successes.Add((answer.Header("X-Served-By")!, Stopwatch.GetTimestamp()));
-                    else Failures.Add(answer.Text);
-                }
-                catch (HttpRequestException e)
-                {
-                    Failures.Add(e.ToString());
-                }
-            }
-        })));
+        public Load(Fleet fleet, string[] keys) =>
+            work = Task.WhenAll(
+                Enumerable
+                    .Range(0, 4)
+                    .Select(caller =>
+                        Task.Run(async () =>
+                        {
+                            for (var round = caller; !isOver; round++)
+                            {
+                                try
+                                {
+                                    var answer = await fleet.ExchangeAsync(keys[round % keys.Length]);
+                                    if (answer.Status == 200)
+                                        Successes.Add((answer.Header("X-Served-By")!, Stopwatch.GetTimestamp()));
+                                    else
+                                        Failures.Add(answer.Text);
+                                }
+                                catch (HttpRequestException e)
+                                {
+                                    Failures.Add(e.ToString());
+                                }
+                            }
+                        })
+                    )
+            );
 
         public ConcurrentBag<(string Server, long At)> Successes { get; } = [];
 
@@ -48,7 +57,11 @@ public sealed class LoseProcess
         public async ValueTask DisposeAsync() => await EndAsync();
 
         private Task AtLeastAsync(int count, string? server, long since) =>
-            Eventually.TrueAsync($"{count} more exchanges by {server ?? "anybody"}", () => Task.FromResult(Successes.Count(success => success.At > since && (server is null || success.Server == server)) >= count));
+            Eventually.TrueAsync(
+                $"{count} more exchanges by {server ?? "anybody"}",
+                () =>
+                    Task.FromResult(Successes.Count(success => success.At > since && (server is null || success.Server == server)) >= count)
+            );
     }
 
     /// <summary>Two processes for each core that do nothing but work.</summary>
@@ -77,35 +90,46 @@ public sealed class LoseProcess
         var (killed, isOver) = (false, false);
 
         // A person at each process generates and deletes; the one at the killed process is cut off.
-        var people = fleet.Servers.Select((server, number) => Task.Run(async () =>
-        {
-            try
-            {
-                var visitor = await Visitor.SignInAsync(server, fleet.Acme.Owner);
-                for (var round = 0; !Volatile.Read(ref isOver); round++)
-                {
-                    var key = await visitor.GenerateAsync(fleet.Acme.Root);
-                    if (round % 2 == 0)
+        var people = fleet
+            .Servers.Select(
+                (server, number) =>
+                    Task.Run(async () =>
                     {
-                        generated.Add(key);
-                        continue;
-                    }
+                        try
+                        {
+                            var visitor = await Visitor.SignInAsync(server, fleet.Acme.Owner);
+                            for (var round = 0; !Volatile.Read(ref isOver); round++)
+                            {
+                                var key = await visitor.GenerateAsync(fleet.Acme.Root);
+                                if (round % 2 == 0)
+                                {
+                                    generated.Add(key);
+                                    continue;
+                                }
 
-                    await visitor.DeleteAsync(fleet.Acme.Root, Seed.IdOf(key));
-                    deleted.Add(key);
-                }
-            }
-            catch (Exception e) when (number == 0 && Volatile.Read(ref killed) && e is HttpRequestException or IOException)
-            {
-                // Sent and not answered: either is right.
-            }
-        })).ToList();
+                                await visitor.DeleteAsync(fleet.Acme.Root, Seed.IdOf(key));
+                                deleted.Add(key);
+                            }
+                        }
+                        catch (Exception e) when (number == 0 && Volatile.Read(ref killed) && e is HttpRequestException or IOException)
+                        {
+                            // Sent and not answered: either is right.
+                        }
+                    })
+            )
+            .ToList();
 
         await using var load = new Load(fleet, keys);
         await load.AtLeastAsync(1);
         var start = Stopwatch.GetTimestamp();
-        await Eventually.TrueAsync("Counts of use were written, more than once", async () =>
-            Stopwatch.GetElapsedTime(start).TotalSeconds > 2 * UsageFlushSeconds && await fleet.Postgres.CountAsync("SELECT COUNT(*) FROM key_use_hours") > 0 && generated.Count >= 10 && deleted.Count >= 10);
+        await Eventually.TrueAsync(
+            "Counts of use were written, more than once",
+            async () =>
+                Stopwatch.GetElapsedTime(start).TotalSeconds > 2 * UsageFlushSeconds
+                && await fleet.Postgres.CountAsync("SELECT COUNT(*) FROM key_use_hours") > 0
+                && generated.Count >= 10
+                && deleted.Count >= 10
+        );
 
         Volatile.Write(ref killed, true);
         var end = Stopwatch.GetTimestamp();
@@ -120,7 +144,8 @@ public sealed class LoseProcess
 
         // Each of four callers may have lost the request that was on its way, and the next ones until the balancer noticed.
         Assert.InRange(failures, 0, 40);
-        foreach (var key in generated) Assert.Equal(200, (await fleet.Servers[1].ExchangeAsync(key)).Status);
+        foreach (var key in generated)
+            Assert.Equal(200, (await fleet.Servers[1].ExchangeAsync(key)).Status);
         foreach (var key in deleted)
         {
             var answer = await fleet.Servers[1].ExchangeAsync(key);
@@ -131,14 +156,16 @@ public sealed class LoseProcess
         Assert.Equal(0, await fleet.Servers[1].StopAsync()); // an orderly stop writes its counts
         var counted = await fleet.Postgres.CountAsync("SELECT SUM(count)::bigint FROM key_use_hours") - generated.Count;
         // A second for the write itself.
-        var unwritten = load.Successes.Count(success => success.Server == "one" && Stopwatch.GetElapsedTime(success.At, end).TotalSeconds < UsageFlushSeconds + 1);
+        var unwritten = load.Successes.Count(success =>
+            success.Server == "one" && Stopwatch.GetElapsedTime(success.At, end).TotalSeconds < UsageFlushSeconds + 1
+        );
         Assert.True(unwritten < load.Successes.Count(success => success.Server == "one"), "Nothing was exchanged before the last flush.");
         Assert.InRange(counted, load.Successes.Count - unwritten, load.Successes.Count + failures);
     }
 
     /// <summary>
-    /// A rolling restart: each process is told to stop while the load goes on, and started again. Every core is busy with something else meanwhile,
-    /// so answers to the balancer's questions are late.
+    /// A rolling restart: each process is told to stop while the load goes on, and started again. Every core is busy with something else
+    /// meanwhile, so answers to the balancer's questions are late.
     /// </summary>
     [Fact]
     public async Task Told_to_stop_a_process_loses_not_one_request()
@@ -185,7 +212,12 @@ public sealed class LoseProcess
         await using var transaction = await holder.BeginTransactionAsync();
         await holder.ExecuteAsync("LOCK TABLE access_keys IN ACCESS EXCLUSIVE MODE", transaction: transaction);
         var waiting = server.ExchangeAsync(key); // six seconds, then "not now": two statements time out
-        await Eventually.TrueAsync("The exchange waits", async () => await postgres.CountAsync("SELECT COUNT(*) FROM pg_stat_activity WHERE usename = 'pakhouse' AND wait_event_type = 'Lock'") > 0);
+        await Eventually.TrueAsync(
+            "The exchange waits",
+            async () =>
+                await postgres.CountAsync("SELECT COUNT(*) FROM pg_stat_activity WHERE usename = 'pakhouse' AND wait_event_type = 'Lock'")
+                > 0
+        );
 
         Assert.Equal(0, await server.StopAsync());
         Assert.Equal(503, (await waiting).Status);

@@ -18,12 +18,14 @@ public sealed class MoveStorage : IDisposable
     public async Task Keys_passwords_and_sessions_are_good_on_the_other_side_and_back_and_the_source_is_as_it_was()
     {
         await using var postgres = await PostgresServer.StartAsync();
-        string key, doomed;
+        string key,
+            doomed;
         Acme acme;
         Visitor session;
         await using (var server = await RunningServer.StartInAsync(Folder))
         {
-            await using (var seed = Seed.Open(Folder)) acme = await seed.AddAcmeAsync();
+            await using (var seed = Seed.Open(Folder))
+                acme = await seed.AddAcmeAsync();
             session = await Visitor.SignInAsync(server, acme.Owner);
             (key, doomed) = (await session.GenerateAsync(acme.Root), await session.GenerateAsync(acme.Root, "Key 2"));
             await session.DeleteAsync(acme.Root, Seed.IdOf(doomed));
@@ -50,7 +52,8 @@ public sealed class MoveStorage : IDisposable
 
         var back = Path.Combine(temporary.FullName, "back");
         await Page.RunAsync("move-to-sqlite", With(postgres, back));
-        await using (var server = await RunningServer.StartInAsync(back)) await AssertWorksAsync(server, acme, session.At(server), late, key);
+        await using (var server = await RunningServer.StartInAsync(back))
+            await AssertWorksAsync(server, acme, session.At(server), late, key);
     }
 
     private static async Task AssertWorksAsync(RunningServer server, Acme acme, Visitor session, string key, string doomed)
@@ -63,13 +66,15 @@ public sealed class MoveStorage : IDisposable
         await Visitor.SignInAsync(server, acme.Owner);
     }
 
-    private static Dictionary<string, string> With(PostgresServer postgres, string folder) => new(postgres.Variables, StringComparer.Ordinal) { ["DATA"] = folder };
+    private static Dictionary<string, string> With(PostgresServer postgres, string folder) =>
+        new(postgres.Variables, StringComparer.Ordinal) { ["DATA"] = folder };
 
     /// <summary>The SQLite file with everything in it, as a hash.</summary>
     private static async Task<string> ContentAsync(string folder)
     {
         var file = Path.Combine(folder, "pakhouse.db");
-        await using (var connection = new SqliteConnection($"Data Source={file};Pooling=False")) await connection.ExecuteAsync("PRAGMA wal_checkpoint(TRUNCATE)");
+        await using (var connection = new SqliteConnection($"Data Source={file};Pooling=False"))
+            await connection.ExecuteAsync("PRAGMA wal_checkpoint(TRUNCATE)");
         return Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(file)));
     }
 }

@@ -14,15 +14,22 @@ internal static class Page
         return parts[1][..parts[1].IndexOf("```", StringComparison.Ordinal)];
     }
 
-    /// <summary>Runs a block of commands as it stands on the page, where the program lies; environment variables say what differs.</summary>
+    /// <summary>
+    /// Runs a block of commands as it stands on the page, where the program lies; environment variables say what differs.
+    /// </summary>
     public static async Task<Ended> RunAsync(string name, IReadOnlyDictionary<string, string> environment)
     {
         var variables = environment.Select(pair => $"{pair.Key}={pair.Value}");
-        var ended = await Tool.RunAsync("/usr/bin/env", ["-C", AppContext.BaseDirectory, .. variables, Tool.Bash, "-euc", Block("sh", name)]);
+        var ended = await Tool.RunAsync(
+            "/usr/bin/env",
+            ["-C", AppContext.BaseDirectory, .. variables, Tool.Bash, "-euc", Block("sh", name)]
+        );
         Assert.True(ended.ExitCode == 0, $"{name}: {ended.All}");
         return ended;
     }
 
     private static string Find(DirectoryInfo folder) =>
-        File.Exists(Path.Combine(folder.FullName, "Pakhouse.slnx")) ? folder.FullName : Find(folder.Parent ?? throw new DirectoryNotFoundException("Pakhouse.slnx"));
+        File.Exists(Path.Combine(folder.FullName, "Pakhouse.slnx"))
+            ? folder.FullName
+            : Find(folder.Parent ?? throw new DirectoryNotFoundException("Pakhouse.slnx"));
 }

@@ -25,37 +25,45 @@ internal sealed class Pooler : IAsyncDisposable
         var (place, port) = (Directory.CreateTempSubdirectory("pakhouse-pooler-"), PostgresServer.FreePort());
         var configuration = Path.Combine(place.FullName, "pgbouncer.ini");
         // The page's, and where everything is here; of two lines for one setting the later counts.
-        await File.WriteAllTextAsync(configuration, Page.Block("ini", "pgbouncer").Replace("db.example.com port=5432", $"127.0.0.1 port={postgres.Port}", StringComparison.Ordinal) + $"""
+        await File.WriteAllTextAsync(
+            configuration,
+            Page.Block("ini", "pgbouncer").Replace("db.example.com port=5432", $"127.0.0.1 port={postgres.Port}", StringComparison.Ordinal)
+                + $"""
 
-            listen_addr = 127.0.0.1
-            listen_port = {port}
-            unix_socket_dir =
-            {(isForgetful && await KnowsStatementsAsync() ? "max_prepared_statements = 0" : "")}
-            auth_type = trust
-            auth_file = {Path.Combine(place.FullName, "users.txt")}
-            """);
+                listen_addr = 127.0.0.1
+                listen_port = {port}
+                unix_socket_dir =
+                {(isForgetful && await KnowsStatementsAsync() ? "max_prepared_statements = 0" : "")}
+                auth_type = trust
+                auth_file = {Path.Combine(place.FullName, "users.txt")}
+                """
+        );
         await File.WriteAllTextAsync(Path.Combine(place.FullName, "users.txt"), "\"pakhouse\" \"\"\n");
         File.SetUnixFileMode(place.FullName, (UnixFileMode)0b111_101_101);
 
         string[] command = [Program, configuration];
-        if (Environment.IsPrivilegedProcess) command = [Tool.Require("setpriv", "util-linux"), "--reuid=postgres", "--regid=postgres", "--init-groups", "--", .. command];
+        if (Environment.IsPrivilegedProcess)
+            command = [Tool.Require("setpriv", "util-linux"), "--reuid=postgres", "--regid=postgres", "--init-groups", "--", .. command];
         var pooler = new Pooler(place, Tool.Start(command[0], command[1..]), port);
         try
         {
-            await Eventually.TrueAsync("PgBouncer listens", async () =>
-            {
-                Assert.False(pooler.process.HasExited, "PgBouncer ended.");
-                using var client = new TcpClient();
-                try
+            await Eventually.TrueAsync(
+                "PgBouncer listens",
+                async () =>
                 {
-                    await client.ConnectAsync("127.0.0.1", port);
-                    return true;
+                    Assert.False(pooler.process.HasExited, "PgBouncer ended.");
+                    using var client = new TcpClient();
+                    try
+                    {
+                        await client.ConnectAsync("127.0.0.1", port);
+                        return true;
+                    }
+                    catch (SocketException)
+                    {
+                        return false;
+                    }
                 }
-                catch (SocketException)
-                {
-                    return false;
-                }
-            });
+            );
             return pooler;
         }
         catch (Exception e)

@@ -26,17 +26,28 @@ internal sealed class PostgresServer : IAsyncDisposable
     public string Setting => $"--Pakhouse:PostgresConnection={Connection}";
 
     /// <summary>Where it is, for the programs of PostgreSQL, and where those are.</summary>
-    public IReadOnlyDictionary<string, string> Variables => new Dictionary<string, string>(StringComparer.Ordinal)
-    {
-        ["PGHOST"] = "127.0.0.1", ["PGPORT"] = $"{Port}", ["PGUSER"] = "pakhouse", ["PGDATABASE"] = "pakhouse", ["PGDATA"] = Data,
-        ["PATH"] = $"{Programs}:{Environment.GetEnvironmentVariable("PATH")}", ["CONNECTION"] = Connection,
-    };
+    public IReadOnlyDictionary<string, string> Variables =>
+        new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["PGHOST"] = "127.0.0.1",
+            ["PGPORT"] = $"{Port}",
+            ["PGUSER"] = "pakhouse",
+            ["PGDATABASE"] = "pakhouse",
+            ["PGDATA"] = Data,
+            ["PATH"] = $"{Programs}:{Environment.GetEnvironmentVariable("PATH")}",
+            ["CONNECTION"] = Connection,
+        };
 
     private string Data => Path.Combine(folder.FullName, "data");
 
-    private static string Programs => Directory.Exists("/usr/lib/postgresql")
-        ? Directory.GetDirectories("/usr/lib/postgresql").OrderByDescending(version => int.Parse(Path.GetFileName(version))).Select(version => Path.Combine(version, "bin")).First(Directory.Exists)
-        : throw Tool.Missing("/usr/lib/postgresql", "postgresql");
+    private static string Programs =>
+        Directory.Exists("/usr/lib/postgresql")
+            ? Directory
+                .GetDirectories("/usr/lib/postgresql")
+                .OrderByDescending(version => int.Parse(Path.GetFileName(version)))
+                .Select(version => Path.Combine(version, "bin"))
+                .First(Directory.Exists)
+            : throw Tool.Missing("/usr/lib/postgresql", "postgresql");
 
     /// <param name="settings">Lines of postgresql.conf.</param>
     public static async Task<PostgresServer> StartAsync(params string[] settings)
@@ -68,7 +79,10 @@ internal sealed class PostgresServer : IAsyncDisposable
             await standby.ConfigureAsync([]);
             await standby.StartAgainAsync();
             await RunPageAsync("synchronous", ("PGUSER", Owner), ("PGDATABASE", "postgres"));
-            await Eventually.TrueAsync("The standby is synchronous", async () => await CountAsync("SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state = 'sync'", "postgres") == 1);
+            await Eventually.TrueAsync(
+                "The standby is synchronous",
+                async () => await CountAsync("SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state = 'sync'", "postgres") == 1
+            );
             return standby;
         }
         catch
@@ -103,7 +117,9 @@ internal sealed class PostgresServer : IAsyncDisposable
     /// <summary>A connection of the superuser, out of any pool.</summary>
     public async Task<NpgsqlConnection> OpenAsync(string database = "pakhouse")
     {
-        var connection = new NpgsqlConnection($"Host=127.0.0.1;Port={Port};Database={database};Username={Owner};Pooling=false;Timeout=10;Command Timeout=60");
+        var connection = new NpgsqlConnection(
+            $"Host=127.0.0.1;Port={Port};Database={database};Username={Owner};Pooling=false;Timeout=10;Command Timeout=60"
+        );
         try
         {
             await connection.OpenAsync();
@@ -130,31 +146,45 @@ internal sealed class PostgresServer : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        if (isRunning) await StopAsync(isImmediate: true);
+        if (isRunning)
+            await StopAsync(isImmediate: true);
         folder.Delete(recursive: true);
     }
 
     private static async Task<PostgresServer> MakeAsync()
     {
         var place = Directory.CreateTempSubdirectory("pakhouse-postgres-");
-        if (Environment.IsPrivilegedProcess) Assert.Equal(0, (await Tool.RunAsync("chown", [Owner, place.FullName])).ExitCode);
+        if (Environment.IsPrivilegedProcess)
+            Assert.Equal(0, (await Tool.RunAsync("chown", [Owner, place.FullName])).ExitCode);
         return new PostgresServer(place, FreePort());
     }
 
-    private Task ConfigureAsync(string[] settings) => File.AppendAllLinesAsync(Path.Combine(Data, "postgresql.conf"),
-        ["", $"port = {Port}", "listen_addresses = '127.0.0.1'", $"unix_socket_directories = '{folder.FullName}'", .. settings]);
+    private Task ConfigureAsync(string[] settings) =>
+        File.AppendAllLinesAsync(
+            Path.Combine(Data, "postgresql.conf"),
+            ["", $"port = {Port}", "listen_addresses = '127.0.0.1'", $"unix_socket_directories = '{folder.FullName}'", .. settings]
+        );
 
     private Task RunAsync(string program, params string[] arguments) => RunAsync([Path.Combine(Programs, program), .. arguments]);
 
     /// <summary>Runs a block of docs/operations.md as the owner of the files.</summary>
     private Task RunPageAsync(string name, params (string Name, string Value)[] environment) =>
-        RunAsync(["/usr/bin/env", .. Variables.Select(pair => $"{pair.Key}={pair.Value}"), .. environment.Select(pair => $"{pair.Name}={pair.Value}"), Tool.Bash, "-euc", Page.Block("sh", name)]);
+        RunAsync([
+            "/usr/bin/env",
+            .. Variables.Select(pair => $"{pair.Key}={pair.Value}"),
+            .. environment.Select(pair => $"{pair.Name}={pair.Value}"),
+            Tool.Bash,
+            "-euc",
+            Page.Block("sh", name),
+        ]);
 
     private async Task RunAsync(string[] command)
     {
-        if (Environment.IsPrivilegedProcess) command = [Tool.Require("setpriv", "util-linux"), $"--reuid={Owner}", $"--regid={Owner}", "--init-groups", "--", .. command];
+        if (Environment.IsPrivilegedProcess)
+            command = [Tool.Require("setpriv", "util-linux"), $"--reuid={Owner}", $"--regid={Owner}", "--init-groups", "--", .. command];
         var ended = await Tool.RunAsync(command[0], command[1..]);
-        if (ended.ExitCode == 0) return;
+        if (ended.ExitCode == 0)
+            return;
         var log = Path.Combine(folder.FullName, "log");
         Assert.Fail($"{string.Join(' ', command)}: {ended.All}{(File.Exists(log) ? await File.ReadAllTextAsync(log) : "")}");
     }

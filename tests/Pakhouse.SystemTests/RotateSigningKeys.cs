@@ -35,7 +35,8 @@ public sealed class RotateSigningKeys
         // The running server looks every 5 s of real time: asked until it knows, and never longer than a minute.
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(60));
         using var pause = new PeriodicTimer(TimeSpan.FromMilliseconds(200));
-        while ((await PublishedAsync(server)).Count == 1) await pause.WaitForNextTickAsync(deadline.Token);
+        while ((await PublishedAsync(server)).Count == 1)
+            await pause.WaitForNextTickAsync(deadline.Token);
         Assert.Equal([present, successor], await PublishedAsync(server));
 
         var header = Base64Url((await server.ExchangeAsync(key)).Token.Split('.')[0]);
@@ -46,7 +47,13 @@ public sealed class RotateSigningKeys
     }
 
     private static async Task<List<string>> PublishedAsync(RunningServer server) =>
-        [.. (await server.GetAsync("/.well-known/jwks.json")).Json.GetProperty("keys").EnumerateArray().Select(key => key.GetProperty("kid").GetString()!)];
+        [
+            .. (await server.GetAsync("/.well-known/jwks.json"))
+                .Json.GetProperty("keys")
+                .EnumerateArray()
+                .Select(key => key.GetProperty("kid").GetString()!),
+        ];
 
-    private static JsonElement Base64Url(string part) => JsonDocument.Parse(System.Buffers.Text.Base64Url.DecodeFromChars(part)).RootElement;
+    private static JsonElement Base64Url(string part) =>
+        JsonDocument.Parse(System.Buffers.Text.Base64Url.DecodeFromChars(part)).RootElement;
 }

@@ -12,14 +12,23 @@ public sealed class RunDemo
         var temporary = Directory.CreateTempSubdirectory("pakhouse-system-");
         try
         {
-            await using var demo = RunningServer.Launch(["demo"], null, [], new Dictionary<string, string>(StringComparer.Ordinal) { ["TMPDIR"] = temporary.FullName });
+            await using var demo = RunningServer.Launch(
+                ["demo"],
+                null,
+                [],
+                new Dictionary<string, string>(StringComparer.Ordinal) { ["TMPDIR"] = temporary.FullName }
+            );
             await demo.LineAsync("All of it is gone");
 
             Assert.StartsWith("Pakhouse starts", demo.Output, StringComparison.Ordinal);
             Assert.Equal(1, demo.Output.Split("\"membership\": \"inherited\"").Length - 1); // one token decoded, not two alike
             Assert.Contains("It does not ask about the key: accepted.", demo.Output, StringComparison.Ordinal);
             Assert.Contains("A token of its key is still accepted.", demo.Output, StringComparison.Ordinal);
-            Assert.Contains(" seconds later the same API, offline as before, says: refused, because its key has ended", demo.Output, StringComparison.Ordinal);
+            Assert.Contains(
+                " seconds later the same API, offline as before, says: refused, because its key has ended",
+                demo.Output,
+                StringComparison.Ordinal
+            );
             Assert.NotEmpty(temporary.GetDirectories("pakhouse-demo-*"));
 
             var commands = demo.Output.Split('\n').Where(line => line.StartsWith("curl ", StringComparison.Ordinal)).ToList();
@@ -54,7 +63,12 @@ public sealed class RunDemo
         var temporary = Directory.CreateTempSubdirectory("pakhouse-system-");
         try
         {
-            var ended = await RunningServer.RunAsync(word is null ? [] : [word], Path.Combine(temporary.FullName, "data"), "--Pakhouse:Listen", address);
+            var ended = await RunningServer.RunAsync(
+                word is null ? [] : [word],
+                Path.Combine(temporary.FullName, "data"),
+                "--Pakhouse:Listen",
+                address
+            );
 
             Assert.Equal(1, ended.ExitCode);
             Assert.Contains(address, ended.Errors, StringComparison.Ordinal);

@@ -27,7 +27,8 @@ internal sealed class RunningServer : IAsyncDisposable
     {
         (this.process, DataFolder, this.settings, this.ownFolder) = (process, dataFolder, settings, ownFolder);
         process.StandardInput.Close();
-        reading = Task.WhenAll(ReadAsync(process.StandardOutput), ReadAsync(process.StandardError)).ContinueWith(_ => Change(() => isOver = true), TaskScheduler.Default);
+        reading = Task.WhenAll(ReadAsync(process.StandardOutput), ReadAsync(process.StandardError))
+            .ContinueWith(_ => Change(() => isOver = true), TaskScheduler.Default);
     }
 
     public string DataFolder { get; }
@@ -40,14 +41,26 @@ internal sealed class RunningServer : IAsyncDisposable
     public string Address { get; private set; } = "";
 
     /// <summary>One connection pool, no cookies, no redirects: a test sees what the wire carries.</summary>
-    public HttpClient Http { get; } = new(new SocketsHttpHandler { UseCookies = false, AllowAutoRedirect = false, UseProxy = false }) { Timeout = Tool.Patience };
+    public HttpClient Http { get; } =
+        new(
+            new SocketsHttpHandler
+            {
+                UseCookies = false,
+                AllowAutoRedirect = false,
+                UseProxy = false,
+            }
+        )
+        {
+            Timeout = Tool.Patience,
+        };
 
     /// <summary>Everything that was written to standard output and standard error.</summary>
     public string Output
     {
         get
         {
-            lock (gate) return log.ToString();
+            lock (gate)
+                return log.ToString();
         }
     }
 
@@ -73,7 +86,13 @@ internal sealed class RunningServer : IAsyncDisposable
     /// <summary>Starts the program and waits for nothing.</summary>
     /// <param name="words">The command; empty: serve.</param>
     /// <param name="around">A command that runs another one: <c>prlimit … --</c>.</param>
-    public static RunningServer Launch(string[] words, string? folder, string[] settings, IReadOnlyDictionary<string, string>? environment = null, string[]? around = null)
+    public static RunningServer Launch(
+        string[] words,
+        string? folder,
+        string[] settings,
+        IReadOnlyDictionary<string, string>? environment = null,
+        string[]? around = null
+    )
     {
         var own = folder is null ? Directory.CreateTempSubdirectory("pakhouse-system-") : null;
         folder ??= Path.Combine(own!.FullName, "data");
@@ -119,8 +138,10 @@ internal sealed class RunningServer : IAsyncDisposable
             Task next;
             lock (gate)
             {
-                if (lines.Find(line => line.TrimStart().StartsWith(start, StringComparison.Ordinal)) is { } found) return found.Trim();
-                if (isOver) throw new InvalidOperationException($"The program ended without saying \"{start}\":{Environment.NewLine}{log}");
+                if (lines.Find(line => line.TrimStart().StartsWith(start, StringComparison.Ordinal)) is { } found)
+                    return found.Trim();
+                if (isOver)
+                    throw new InvalidOperationException($"The program ended without saying \"{start}\":{Environment.NewLine}{log}");
                 next = changed.Task;
             }
 
@@ -151,7 +172,8 @@ internal sealed class RunningServer : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        if (!process.HasExited) await StopAsync();
+        if (!process.HasExited)
+            await StopAsync();
         await reading;
         process.Dispose();
         Http.Dispose();
@@ -199,7 +221,8 @@ internal sealed class RunningServer : IAsyncDisposable
 /// <summary>An answer, read whole: what stands in <see cref="Text"/> is all that came over the wire.</summary>
 internal sealed record Answer(int Status, HttpResponseMessage Response, string Body)
 {
-    public static async Task<Answer> OfAsync(HttpResponseMessage response) => new((int)response.StatusCode, response, await response.Content.ReadAsStringAsync());
+    public static async Task<Answer> OfAsync(HttpResponseMessage response) =>
+        new((int)response.StatusCode, response, await response.Content.ReadAsStringAsync());
 
     public JsonElement Json => JsonDocument.Parse(Body).RootElement;
 
@@ -212,5 +235,7 @@ internal sealed record Answer(int Status, HttpResponseMessage Response, string B
     public string Text => $"{Response}{Environment.NewLine}{Body}";
 
     public string? Header(string name) =>
-        Response.Headers.TryGetValues(name, out var values) || Response.Content.Headers.TryGetValues(name, out values) ? string.Join(", ", values) : null;
+        Response.Headers.TryGetValues(name, out var values) || Response.Content.Headers.TryGetValues(name, out values)
+            ? string.Join(", ", values)
+            : null;
 }

@@ -6,7 +6,8 @@ namespace Pakhouse.SystemTests;
 /// <summary>What <c>scan-rules</c> prints, in the engines that will run it; and <c>scan</c> as it is called.</summary>
 public sealed class ScanRules
 {
-    private static string NewKey(string brand, KeyKind kind = KeyKind.Personal) => Encoding.ASCII.GetString(KeyFormat.Create(brand, KeyFormat.NewId(), kind));
+    private static string NewKey(string brand, KeyKind kind = KeyKind.Personal) =>
+        Encoding.ASCII.GetString(KeyFormat.Create(brand, KeyFormat.NewId(), kind));
 
     [Fact]
     public async Task Every_scanner_finds_the_keys_of_the_brand_and_nothing_else()
@@ -14,8 +15,19 @@ public sealed class ScanRules
         var (key, api) = (NewKey("acme"), NewKey("acme", KeyKind.Organization));
         (string Text, bool IsKey)[] samples =
         [
-            (key, true), (api, true), ($"TOKEN={key}", true), ($"\"{key}\",", true), ($"curl -d personalAccessKey={key} https://x", true), ($"<{api}>", true),
-            (NewKey("other"), false), (key[..^1], false), ($"{key}x", false), ($"x{key}", false), (key.Replace("_pak1_", "_pak2_", StringComparison.Ordinal), false), ("acme_pak1_", false), ("", false),
+            (key, true),
+            (api, true),
+            ($"TOKEN={key}", true),
+            ($"\"{key}\",", true),
+            ($"curl -d personalAccessKey={key} https://x", true),
+            ($"<{api}>", true),
+            (NewKey("other"), false),
+            (key[..^1], false),
+            ($"{key}x", false),
+            ($"x{key}", false),
+            (key.Replace("_pak1_", "_pak2_", StringComparison.Ordinal), false),
+            ("acme_pak1_", false),
+            ("", false),
         ];
 
         var folder = Directory.CreateTempSubdirectory("pakhouse-rules-").FullName;
@@ -27,13 +39,31 @@ public sealed class ScanRules
             rules[scanner] = printed.Output;
         }
 
-        var fields = rules["github"].Split('\n').Where(line => !line.StartsWith('#') && line.Contains(": ", StringComparison.Ordinal)).ToDictionary(line => line[..line.IndexOf(": ", StringComparison.Ordinal)], line => line[(line.IndexOf(": ", StringComparison.Ordinal) + 2)..], StringComparer.Ordinal);
-        var run = await Tool.RunAsync(Tool.Python, [Tool.Script("scan_rules.py")], JsonSerializer.Serialize(new
-        {
-            gitleaks = rules["gitleaks"],
-            github = new { secret = fields["Secret format"], before = fields["Before secret"], after = fields["After secret"] },
-            samples = samples.Select(sample => sample.Text),
-        }));
+        var fields = rules["github"]
+            .Split('\n')
+            .Where(line => !line.StartsWith('#') && line.Contains(": ", StringComparison.Ordinal))
+            .ToDictionary(
+                line => line[..line.IndexOf(": ", StringComparison.Ordinal)],
+                line => line[(line.IndexOf(": ", StringComparison.Ordinal) + 2)..],
+                StringComparer.Ordinal
+            );
+        var run = await Tool.RunAsync(
+            Tool.Python,
+            [Tool.Script("scan_rules.py")],
+            JsonSerializer.Serialize(
+                new
+                {
+                    gitleaks = rules["gitleaks"],
+                    github = new
+                    {
+                        secret = fields["Secret format"],
+                        before = fields["Before secret"],
+                        after = fields["After secret"],
+                    },
+                    samples = samples.Select(sample => sample.Text),
+                }
+            )
+        );
         Assert.True(run.ExitCode == 0, run.All);
         var answers = JsonDocument.Parse(run.Output).RootElement;
         var expected = samples.Select(sample => sample.IsKey).ToArray();
@@ -61,12 +91,31 @@ public sealed class ScanRules
     {
         var folder = Directory.CreateTempSubdirectory("pakhouse-scan-").FullName;
         var key = NewKey("ph");
-        var found = await Tool.RunAsync("dotnet", [Path.Combine(AppContext.BaseDirectory, "Pakhouse.Server.dll"), "scan", "-", "--Pakhouse:DataFolder", Path.Combine(folder, "data")], $"a\nb {key}\n");
+        var found = await Tool.RunAsync(
+            "dotnet",
+            [
+                Path.Combine(AppContext.BaseDirectory, "Pakhouse.Server.dll"),
+                "scan",
+                "-",
+                "--Pakhouse:DataFolder",
+                Path.Combine(folder, "data"),
+            ],
+            $"a\nb {key}\n"
+        );
         Assert.Equal(1, found.ExitCode);
-        Assert.StartsWith($"(standard input):2: personal access key {key.Split('_')[2]} (brand ph)", found.Output, StringComparison.Ordinal);
+        Assert.StartsWith(
+            $"(standard input):2: personal access key {key.Split('_')[2]} (brand ph)",
+            found.Output,
+            StringComparison.Ordinal
+        );
         Assert.DoesNotContain(key[^49..], found.All, StringComparison.Ordinal);
         Assert.False(Directory.Exists(Path.Combine(folder, "data")));
-        Assert.Equal(0, (await Tool.RunAsync("dotnet", [Path.Combine(AppContext.BaseDirectory, "Pakhouse.Server.dll"), "scan", "-"], "nothing")).ExitCode);
+        Assert.Equal(
+            0,
+            (
+                await Tool.RunAsync("dotnet", [Path.Combine(AppContext.BaseDirectory, "Pakhouse.Server.dll"), "scan", "-"], "nothing")
+            ).ExitCode
+        );
         Directory.Delete(folder, recursive: true);
     }
 }

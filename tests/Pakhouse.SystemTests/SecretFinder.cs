@@ -12,7 +12,9 @@ internal sealed class SecretFinder
 {
     public const int PieceLength = 12;
 
-    private static readonly SearchValues<byte> base62 = SearchValues.Create("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"u8);
+    private static readonly SearchValues<byte> base62 = SearchValues.Create(
+        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"u8
+    );
 
     // The first eight bytes of each piece lead to the secret.
     private readonly Dictionary<ulong, List<(byte[] Secret, int Offset)>> pieces = [];

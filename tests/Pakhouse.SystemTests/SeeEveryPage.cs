@@ -5,7 +5,10 @@ using static Microsoft.Playwright.Assertions;
 
 namespace Pakhouse.SystemTests;
 
-/// <summary>Every page, light and dark, narrow and wide: no finding of axe-core, nothing to scroll sideways, no breach of the content security policy.</summary>
+/// <summary>
+/// Every page, light and dark, narrow and wide: no finding of axe-core, nothing to scroll sideways, no breach of the content security
+/// policy.
+/// </summary>
 public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<EveryPage>
 {
     private readonly Browser browser;
@@ -19,7 +22,9 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
 
     // Run in the page itself: the package's own call opens another page for each run, which takes longer than the run.
     private static readonly string axe = $"{new BundledAxeScriptProvider().GetScript()}; null";
-    private const string Violations = "only => axe.run(document, { resultTypes: ['violations'], ...(only ? { runOnly: [only] } : {}) }).then(found => found.violations.map(one => `${one.id}, ${one.help}: ${one.nodes.map(node => node.html).join(' | ')}`))";
+    private const string Violations =
+        "only => axe.run(document, { resultTypes: ['violations'], ...(only ? { runOnly: [only] } : {}) }).then(found => "
+            + "found.violations.map(one => `${one.id}, ${one.help}: ${one.nodes.map(node => node.html).join(' | ')}`))";
 
     private string Security => Visitor.SecurityUrl(dashboard.Acme.Root);
 
@@ -92,7 +97,8 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
     [Fact]
     public async Task Security_of_an_inherited_member_with_long_names_and_the_start_of_a_person_without_organization()
     {
-        Person owner, nobody;
+        Person owner,
+            nobody;
         Guid sub;
         await using (var seed = Seed.Open(dashboard.Server.DataFolder))
         {
@@ -130,15 +136,21 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
     public async Task Profile_and_Team_with_people_and_invitations_and_every_page_below_it()
     {
         Person owner;
-        Guid root, member;
+        Guid root,
+            member;
         await using (var seed = Seed.Open(dashboard.Server.DataFolder))
         {
             owner = await seed.AddPersonAsync("Wanda Wide");
             root = (await seed.Organizations.CreateRootAsync(Actor.Operator, "Wide", owner.Id)).Value;
-            for (var i = 0; i < Switcher.LinesMax + 2; i++) await seed.Organizations.CreateSubAsync(Actor.Session(owner.Id), root, i == 0 ? new string('Q', 100) : $"Team {i}");
+            for (var i = 0; i < Switcher.LinesMax + 2; i++)
+                await seed.Organizations.CreateSubAsync(Actor.Session(owner.Id), root, i == 0 ? new string('Q', 100) : $"Team {i}");
             var person = await seed.AddPersonAsync(new string('W', 100));
             member = person.Id;
-            Assert.False((await seed.Members.AddAsync(Actor.Operator, root, member, NameSet.Of("owner", "build-operator", "report-viewer"))).IsRefused);
+            Assert.False(
+                (
+                    await seed.Members.AddAsync(Actor.Operator, root, member, NameSet.Of("owner", "build-operator", "report-viewer"))
+                ).IsRefused
+            );
             await seed.AddKeyAsync(person, root, new string('K', 100));
         }
 
@@ -152,7 +164,19 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
         await tab.GoAsync(team);
         await tab.Page.EvaluateAsync("document.querySelectorAll('.switcher, .bar-menu').forEach(menu => menu.open = true)");
         await AuditAsync(tab);
-        foreach (var page in (string[])[$"{team}?search=nobody", $"{team}/rename", $"{team}/leave", $"{team}/delete", $"{team}/members/{member}", $"{team}/members/{member}/remove", $"{team}/invite", "/organizations?find=team"])
+        foreach (
+            var page in (string[])
+                [
+                    $"{team}?search=nobody",
+                    $"{team}/rename",
+                    $"{team}/leave",
+                    $"{team}/delete",
+                    $"{team}/members/{member}",
+                    $"{team}/members/{member}/remove",
+                    $"{team}/invite",
+                    "/organizations?find=team",
+                ]
+        )
         {
             await tab.GoAsync(page);
             await AuditAsync(tab);
@@ -173,24 +197,48 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
     public async Task Policy_inventory_explanation_API_keys_and_webhooks_of_an_owner()
     {
         Person owner;
-        Guid root, webhook;
-        string key, apiKey = KeyFormat.NewId();
+        Guid root,
+            webhook;
+        string key,
+            apiKey = KeyFormat.NewId();
         await using (var seed = Seed.Open(dashboard.Server.DataFolder))
         {
             owner = await seed.AddPersonAsync("Rita Ruler");
             root = (await seed.Organizations.CreateRootAsync(Actor.Operator, new string('R', 100), owner.Id)).Value;
             var actor = Actor.Session(owner.Id);
             key = Seed.IdOf(await seed.AddKeyAsync(owner, root, new string('K', 100)));
-            (await seed.Get<ApiKeys>().CreateAsync(actor, root, new NewApiKey(apiKey, new string('A', 100), null, NameSet.All, [new(root, NameSet.Of("build-operator"))]))).Value.Dispose();
-            webhook = (await seed.Get<Webhooks>().CreateAsync(actor, root, $"https://hooks.example/{new string('w', 100)}", NameSet.All)).Value.Id;
+            (
+                await seed.Get<ApiKeys>()
+                    .CreateAsync(
+                        actor,
+                        root,
+                        new NewApiKey(apiKey, new string('A', 100), null, NameSet.All, [new(root, NameSet.Of("build-operator"))])
+                    )
+            ).Value.Dispose();
+            webhook = (await seed.Get<Webhooks>().CreateAsync(actor, root, $"https://hooks.example/{new string('w', 100)}", NameSet.All))
+                .Value
+                .Id;
             await seed.Get<Webhooks>().TestAsync(actor, root, webhook);
         }
 
         await using var tab = await browser.OpenAsync(dashboard.Server);
         await tab.SignInAsync(owner);
         var organization = $"/organizations/{root}";
-        foreach (var page in (string[])["security", "security/api-keys/new", $"security/api-keys/{apiKey}", $"security/keys/{key}/explain",
-            $"security/keys/{key}/changes", "keys", "keys?filter=neverUsed", "webhooks", $"webhooks/{webhook}", "policy"])
+        foreach (
+            var page in (string[])
+                [
+                    "security",
+                    "security/api-keys/new",
+                    $"security/api-keys/{apiKey}",
+                    $"security/keys/{key}/explain",
+                    $"security/keys/{key}/changes",
+                    "keys",
+                    "keys?filter=neverUsed",
+                    "webhooks",
+                    $"webhooks/{webhook}",
+                    "policy",
+                ]
+        )
         {
             await tab.GoAsync($"{organization}/{page}");
             await AuditAsync(tab);
@@ -229,7 +277,9 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
         await using var account = await browser.OpenAsync(dashboard.Server);
         await account.SignInAsync(person);
         await Expect(account.Page.GetByRole(AriaRole.Heading, new() { Level = 1 })).ToBeVisibleAsync();
-        foreach (var page in (string[])["/account", "/account/password", "/account/second-factor", "/account/passkeys/add", "/account/confirm"])
+        foreach (
+            var page in (string[])["/account", "/account/password", "/account/second-factor", "/account/passkeys/add", "/account/confirm"]
+        )
         {
             await account.GoAsync(page);
             await AuditAsync(account);
@@ -242,7 +292,10 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
         await using var tab = await browser.OpenAsync(dashboard.Server);
         await tab.SignInAsync(dashboard.Acme.Owner);
         var activity = $"/organizations/{dashboard.Acme.Root}/activity";
-        foreach (var page in (string[])[activity, $"{activity}?to=2020-01-01", $"{activity}?from=yesterday", $"/organizations/{dashboard.Acme.Root}/auth-activity"])
+        foreach (
+            var page in (string[])
+                [activity, $"{activity}?to=2020-01-01", $"{activity}?from=yesterday", $"/organizations/{dashboard.Acme.Root}/auth-activity"]
+        )
         {
             await tab.GoAsync(page);
             await AuditAsync(tab);
@@ -260,9 +313,14 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
     {
         await using var tab = await browser.OpenAsync(dashboard.Server);
         await tab.GoAsync("/sign-in");
-        await tab.Page.EvaluateAsync("document.body.insertAdjacentHTML('beforeend', '<img src=\"/assets/icon.svg\"><pre>' + 'W'.repeat(400) + '</pre>')");
+        await tab.Page.EvaluateAsync(
+            "document.body.insertAdjacentHTML('beforeend', '<img src=\"/assets/icon.svg\"><pre>' + 'W'.repeat(400) + '</pre>')"
+        );
         await tab.Page.EvaluateAsync(axe);
-        Assert.Contains(await tab.Page.EvaluateAsync<string[]>(Violations), violation => violation.StartsWith("image-alt,", StringComparison.Ordinal));
+        Assert.Contains(
+            await tab.Page.EvaluateAsync<string[]>(Violations),
+            violation => violation.StartsWith("image-alt,", StringComparison.Ordinal)
+        );
         Assert.False(await FitsAsync(tab));
     }
 
@@ -272,9 +330,14 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
         await using var seed = Seed.Open(dashboard.Server.DataFolder);
         Assert.False((await seed.Get<Passwords>().RequestResetAsync(person.Email, null)).IsRefused);
         await seed.Get<MailSender>().RunAsync(); // or the server has sent it
-        var texts = Directory.GetFiles(Path.Combine(dashboard.Server.DataFolder, "mails"), "*.eml").Select(file => MimeKit.MimeMessage.Load(file))
-            .Where(mail => mail.To.Mailboxes.Single().Address == person.Email).Select(mail => mail.TextBody!);
-        return texts.SelectMany(text => text.Split()).Select(word => word.IndexOf("/reset-password?", StringComparison.Ordinal) is var at and >= 0 ? word[at..] : null)
+        var texts = Directory
+            .GetFiles(Path.Combine(dashboard.Server.DataFolder, "mails"), "*.eml")
+            .Select(file => MimeKit.MimeMessage.Load(file))
+            .Where(mail => mail.To.Mailboxes.Single().Address == person.Email)
+            .Select(mail => mail.TextBody!);
+        return texts
+            .SelectMany(text => text.Split())
+            .Select(word => word.IndexOf("/reset-password?", StringComparison.Ordinal) is var at and >= 0 ? word[at..] : null)
             .First(link => link is not null)!;
     }
 
@@ -291,22 +354,34 @@ public sealed class SeeEveryPage : IClassFixture<Dashboard>, IClassFixture<Every
         foreach (var width in (int[])[360, 1440])
         {
             await tab.Page.SetViewportSizeAsync(width, 900);
-            if (!await FitsAsync(tab)) faults.Add($"{width} px: the page scrolls sideways: {string.Join(" | ", await tab.Page.EvaluateAsync<string[]>(TooWide))}");
+            if (!await FitsAsync(tab))
+                faults.Add($"{width} px: the page scrolls sideways: {string.Join(" | ", await tab.Page.EvaluateAsync<string[]>(TooWide))}");
             foreach (var scheme in (ColorScheme[])[ColorScheme.Light, ColorScheme.Dark])
             {
                 await tab.Page.EmulateMediaAsync(new() { ColorScheme = scheme });
-                if (pictures is not null) await tab.Page.ScreenshotAsync(new() { Path = Path.Combine(pictures, $"{test}-{number}-{width}-{scheme}.png"), FullPage = true });
+                if (pictures is not null)
+                    await tab.Page.ScreenshotAsync(
+                        new() { Path = Path.Combine(pictures, $"{test}-{number}-{width}-{scheme}.png"), FullPage = true }
+                    );
                 // What the dark changes is colours.
-                faults.AddRange((await tab.Page.EvaluateAsync<string[]>(Violations, scheme == ColorScheme.Dark ? "color-contrast" : null)).Select(violation => $"{width} px, {scheme}: {violation}"));
+                faults.AddRange(
+                    (await tab.Page.EvaluateAsync<string[]>(Violations, scheme == ColorScheme.Dark ? "color-contrast" : null)).Select(
+                        violation => $"{width} px, {scheme}: {violation}"
+                    )
+                );
             }
         }
 
         // What the server answered with an error is that page, and not the one at this address.
-        if (await tab.Page.EvaluateAsync<int>("performance.getEntriesByType('navigation')[0].responseStatus") < 400) EveryPage.Seen(tab.Page.Url);
+        if (await tab.Page.EvaluateAsync<int>("performance.getEntriesByType('navigation')[0].responseStatus") < 400)
+            EveryPage.Seen(tab.Page.Url);
         Assert.True(faults.Count == 0, $"{tab.Page.Url}{Environment.NewLine}{string.Join(Environment.NewLine, faults)}");
     }
 
-    private const string TooWide = "[...document.querySelectorAll('body *')].filter(one => one.getBoundingClientRect().right > document.documentElement.clientWidth).slice(-3).map(one => one.outerHTML.slice(0, 200))";
+    private const string TooWide =
+        "[...document.querySelectorAll('body *')].filter(one => one.getBoundingClientRect().right > "
+            + "document.documentElement.clientWidth).slice(-3).map(one => one.outerHTML.slice(0, 200))";
 
-    private static Task<bool> FitsAsync(Tab tab) => tab.Page.EvaluateAsync<bool>("document.documentElement.scrollWidth <= document.documentElement.clientWidth");
+    private static Task<bool> FitsAsync(Tab tab) =>
+        tab.Page.EvaluateAsync<bool>("document.documentElement.scrollWidth <= document.documentElement.clientWidth");
 }

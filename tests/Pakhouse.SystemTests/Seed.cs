@@ -24,9 +24,11 @@ internal sealed class Seed : IAsyncDisposable
 
     public Users Users => Get<Users>();
 
-    public T Get<T>() where T : notnull => app.Services.GetRequiredService<T>();
+    public T Get<T>()
+        where T : notnull => app.Services.GetRequiredService<T>();
 
-    public static Seed Open(string dataFolder, params string[] settings) => new(Server.Program.Build([$"--Pakhouse:DataFolder={dataFolder}", .. settings]));
+    public static Seed Open(string dataFolder, params string[] settings) =>
+        new(Server.Program.Build([$"--Pakhouse:DataFolder={dataFolder}", .. settings]));
 
     public async Task<Person> AddPersonAsync(string? name = null)
     {
@@ -47,7 +49,11 @@ internal sealed class Seed : IAsyncDisposable
     /// <summary>The key as text.</summary>
     public async Task<string> AddKeyAsync(Person person, Guid organization, string name = "Key 1")
     {
-        var outcome = await Keys.GenerateAsync(Actor.Session(person.Id), organization, new NewKey(KeyFormat.NewId(), name, null, NameSet.All));
+        var outcome = await Keys.GenerateAsync(
+            Actor.Session(person.Id),
+            organization,
+            new NewKey(KeyFormat.NewId(), name, null, NameSet.All)
+        );
         Assert.Null(outcome.Refusal);
         using var key = outcome.Value;
         return key.Reveal();

@@ -20,7 +20,13 @@ public sealed class ShareDatabase
         string[] keys = [await here.GenerateAsync(fleet.Acme.Root, "Here"), await there.GenerateAsync(fleet.Acme.Root, "There")];
         foreach (var key in keys)
         {
-            var answers = new[] { await one.ExchangeAsync(key), await two.ExchangeAsync(key), await fleet.ExchangeAsync(key), await fleet.ExchangeAsync(key) };
+            var answers = new[]
+            {
+                await one.ExchangeAsync(key),
+                await two.ExchangeAsync(key),
+                await fleet.ExchangeAsync(key),
+                await fleet.ExchangeAsync(key),
+            };
             Assert.All(answers, answer => Assert.Equal(200, answer.Status));
         }
 
@@ -31,7 +37,8 @@ public sealed class ShareDatabase
         // A form that one process wrote is taken by the other.
         var path = $"{Visitor.SecurityUrl(fleet.Acme.Root)}/keys/{Seed.IdOf(keys[0])}/delete";
         Assert.Equal(303, (await here.SendAsync(await there.GetAsync(path), path)).Status);
-        foreach (var server in fleet.Servers) Assert.Equal(401, (await server.ExchangeAsync(keys[0])).Status);
+        foreach (var server in fleet.Servers)
+            Assert.Equal(401, (await server.ExchangeAsync(keys[0])).Status);
     }
 
     /// <summary>R5 and R6 across processes: one deletes while the other is asked without pause.</summary>
@@ -63,47 +70,65 @@ public sealed class ShareDatabase
     {
         var keys = new ConcurrentQueue<string>(await fleet.SeedKeysAsync(rounds / 4));
         var (deleted, done, before, late) = (0, 0, 0, 0);
-        await Task.WhenAll(Enumerable.Range(0, 4).Select(lane => Task.Run(async () =>
-        {
-            var (deletes, asked) = (fleet.Servers[lane % 2], fleet.Servers[(lane + 1) % 2]);
-            var visitor = await Visitor.SignInAsync(deletes, fleet.Acme.Owner);
-            List<(string Name, string Value)>? form = null;
-            while (Volatile.Read(ref done) < rounds)
-            {
-                Assert.True(keys.TryDequeue(out var key), $"The keys ended after {done} rounds.");
-                var path = $"{Visitor.SecurityUrl(fleet.Acme.Root)}/keys/{Seed.IdOf(key)}/delete";
-                form ??= Assert.Single(Visitor.Forms(await visitor.GetAsync(path)), form => form.Action == path).Hidden;
-                var acknowledged = long.MaxValue;
-                var warm = Enumerable.Range(0, 2).Select(_ => new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).ToArray();
-                var asking = Enumerable.Range(0, 2).Select(caller => Task.Run(async () =>
-                {
-                    try
+        await Task.WhenAll(
+            Enumerable
+                .Range(0, 4)
+                .Select(lane =>
+                    Task.Run(async () =>
                     {
-                        for (var isOver = false; !isOver;)
+                        var (deletes, asked) = (fleet.Servers[lane % 2], fleet.Servers[(lane + 1) % 2]);
+                        var visitor = await Visitor.SignInAsync(deletes, fleet.Acme.Owner);
+                        List<(string Name, string Value)>? form = null;
+                        while (Volatile.Read(ref done) < rounds)
                         {
-                            isOver = Stopwatch.GetTimestamp() > Volatile.Read(ref acknowledged); // before it begins
-                            var status = (await asked.ExchangeAsync(key)).Status;
-                            Interlocked.Increment(ref done);
-                            if (status == 200) Interlocked.Increment(ref isOver ? ref late : ref before);
-                            else Assert.Equal(401, status);
-                            if (status == 200) warm[caller].TrySetResult();
-                        }
-                    }
-                    finally
-                    {
-                        warm[caller].TrySetResult(); // a caller that failed keeps nobody waiting
-                    }
-                })).ToList();
+                            Assert.True(keys.TryDequeue(out var key), $"The keys ended after {done} rounds.");
+                            var path = $"{Visitor.SecurityUrl(fleet.Acme.Root)}/keys/{Seed.IdOf(key)}/delete";
+                            form ??= Assert.Single(Visitor.Forms(await visitor.GetAsync(path)), form => form.Action == path).Hidden;
+                            var acknowledged = long.MaxValue;
+                            var warm = Enumerable
+                                .Range(0, 2)
+                                .Select(_ => new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously))
+                                .ToArray();
+                            var asking = Enumerable
+                                .Range(0, 2)
+                                .Select(caller =>
+                                    Task.Run(async () =>
+                                    {
+                                        try
+                                        {
+                                            for (var isOver = false; !isOver;)
+                                            {
+                                                isOver = Stopwatch.GetTimestamp() > Volatile.Read(ref acknowledged); // before it begins
+                                                var status = (await asked.ExchangeAsync(key)).Status;
+                                                Interlocked.Increment(ref done);
+                                                if (status == 200)
+                                                    Interlocked.Increment(ref isOver ? ref late : ref before);
+                                                else
+                                                    Assert.Equal(401, status);
+                                                if (status == 200)
+                                                    warm[caller].TrySetResult();
+                                            }
+                                        }
+                                        finally
+                                        {
+                                            warm[caller].TrySetResult(); // a caller that failed keeps nobody waiting
+                                        }
+                                    })
+                                )
+                                .ToList();
 
-                await Task.WhenAll(warm.Select(caller => caller.Task));
-                if (isEarly) Volatile.Write(ref acknowledged, Stopwatch.GetTimestamp());
-                var answer = await visitor.PostAsync(path, [.. form]);
-                Volatile.Write(ref acknowledged, Stopwatch.GetTimestamp());
-                await Task.WhenAll(asking);
-                Assert.Equal(303, answer.Status);
-                Interlocked.Increment(ref deleted);
-            }
-        })));
+                            await Task.WhenAll(warm.Select(caller => caller.Task));
+                            if (isEarly)
+                                Volatile.Write(ref acknowledged, Stopwatch.GetTimestamp());
+                            var answer = await visitor.PostAsync(path, [.. form]);
+                            Volatile.Write(ref acknowledged, Stopwatch.GetTimestamp());
+                            await Task.WhenAll(asking);
+                            Assert.Equal(303, answer.Status);
+                            Interlocked.Increment(ref deleted);
+                        }
+                    })
+                )
+        );
         return new Race(deleted, done, before, late);
     }
 }

@@ -13,7 +13,12 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         // By name: no browser takes passkeys for an address of numbers.
-        server = await RunningServer.StartAsync("--Pakhouse:FailuresPerMinuteMax", "100000", "--Pakhouse:Listen", "http://localhost:" + FreePort());
+        server = await RunningServer.StartAsync(
+            "--Pakhouse:FailuresPerMinuteMax",
+            "100000",
+            "--Pakhouse:Listen",
+            "http://localhost:" + FreePort()
+        );
         await using var seed = Seed.Open(server.DataFolder);
         acme = await seed.AddAcmeAsync();
     }
@@ -26,7 +31,14 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
         await using var tab = await browser.OpenAsync(server);
         var authenticator = await AddAuthenticatorAsync(tab, isUserVerified: true);
         await tab.SignInAsync(acme.Owner);
-        await Expect(tab.Page).Not.ToHaveURLAsync(new System.Text.RegularExpressions.Regex("/sign-in", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)));
+        await Expect(tab.Page)
+            .Not.ToHaveURLAsync(
+                new System.Text.RegularExpressions.Regex(
+                    "/sign-in",
+                    System.Text.RegularExpressions.RegexOptions.None,
+                    TimeSpan.FromSeconds(1)
+                )
+            );
         await tab.GoAsync("/account/passkeys/add");
         await SeeEveryPage.AuditAsync(tab);
         await tab.Field("Name").FillAsync("Laptop");
@@ -59,7 +71,14 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
         await using var tab = await browser.OpenAsync(server);
         var authenticator = await AddAuthenticatorAsync(tab, isUserVerified: false);
         await tab.SignInAsync(acme.Owner);
-        await Expect(tab.Page).Not.ToHaveURLAsync(new System.Text.RegularExpressions.Regex("/sign-in", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)));
+        await Expect(tab.Page)
+            .Not.ToHaveURLAsync(
+                new System.Text.RegularExpressions.Regex(
+                    "/sign-in",
+                    System.Text.RegularExpressions.RegexOptions.None,
+                    TimeSpan.FromSeconds(1)
+                )
+            );
         await tab.GoAsync("/account/passkeys/add");
         await tab.Button("Add a passkey").ClickAsync();
         await Expect(tab.Page.GetByText("No passkey was made.")).ToBeVisibleAsync();
@@ -71,13 +90,31 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
         await Expect(tab.Page.GetByText("The passkey was added.")).ToBeVisibleAsync();
         await SignOutAsync(tab);
         await tab.GoAsync("/sign-in");
-        var cookies = (await tab.Page.Context.CookiesAsync()).ToDictionary(cookie => cookie.Name, cookie => cookie.Value, StringComparer.Ordinal);
-        var sent = await tab.Page.RunAndWaitForRequestAsync(() => tab.Button("Sign in with a passkey").ClickAsync(), request => request.Method == "POST");
-        await Expect(tab.Page).Not.ToHaveURLAsync(new System.Text.RegularExpressions.Regex("/sign-in", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)));
+        var cookies = (await tab.Page.Context.CookiesAsync()).ToDictionary(
+            cookie => cookie.Name,
+            cookie => cookie.Value,
+            StringComparer.Ordinal
+        );
+        var sent = await tab.Page.RunAndWaitForRequestAsync(
+            () => tab.Button("Sign in with a passkey").ClickAsync(),
+            request => request.Method == "POST"
+        );
+        await Expect(tab.Page)
+            .Not.ToHaveURLAsync(
+                new System.Text.RegularExpressions.Regex(
+                    "/sign-in",
+                    System.Text.RegularExpressions.RegexOptions.None,
+                    TimeSpan.FromSeconds(1)
+                )
+            );
 
         var thief = new Visitor(server);
-        foreach (var (name, value) in cookies) thief.Cookies[name] = value;
-        var form = sent.PostData!.Split('&').Select(pair => pair.Split('=', 2)).Select(pair => (Uri.UnescapeDataString(pair[0].Replace('+', ' ')), Uri.UnescapeDataString(pair[1].Replace('+', ' ')))).ToArray();
+        foreach (var (name, value) in cookies)
+            thief.Cookies[name] = value;
+        var form = sent.PostData!.Split('&')
+            .Select(pair => pair.Split('=', 2))
+            .Select(pair => (Uri.UnescapeDataString(pair[0].Replace('+', ' ')), Uri.UnescapeDataString(pair[1].Replace('+', ' '))))
+            .ToArray();
         var answer = await thief.PostAsync("/sign-in?handler=Passkey", form);
         Assert.Equal(400, answer.Status);
         Assert.DoesNotContain("pakhouse", thief.Cookies.Keys);
@@ -121,10 +158,21 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
     {
         var session = await tab.Page.Context.NewCDPSessionAsync(tab.Page);
         await session.SendAsync("WebAuthn.enable");
-        await session.SendAsync("WebAuthn.addVirtualAuthenticator", new Dictionary<string, object>
-        {
-            ["options"] = new { protocol = "ctap2", transport = "internal", hasResidentKey = true, hasUserVerification = true, isUserVerified, automaticPresenceSimulation = true },
-        });
+        await session.SendAsync(
+            "WebAuthn.addVirtualAuthenticator",
+            new Dictionary<string, object>
+            {
+                ["options"] = new
+                {
+                    protocol = "ctap2",
+                    transport = "internal",
+                    hasResidentKey = true,
+                    hasUserVerification = true,
+                    isUserVerified,
+                    automaticPresenceSimulation = true,
+                },
+            }
+        );
         return session;
     }
 

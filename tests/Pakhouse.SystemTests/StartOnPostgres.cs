@@ -27,7 +27,11 @@ public sealed class StartOnPostgres : IDisposable
         var rotated = await RunningServer.RunAsync(["signing-keys", "rotate"], Folder, postgres.Setting);
         Assert.True(rotated.ExitCode == 0, rotated.All);
         foreach (var server in new[] { one, two })
-            await Eventually.TrueAsync("The new key is in the JWKS", async () => (await KeyIdsAsync(server)).Count(id => rotated.Output.Contains(id, StringComparison.Ordinal)) == 1, SigningKeys.RefreshInterval * 1.5);
+            await Eventually.TrueAsync(
+                "The new key is in the JWKS",
+                async () => (await KeyIdsAsync(server)).Count(id => rotated.Output.Contains(id, StringComparison.Ordinal)) == 1,
+                SigningKeys.RefreshInterval * 1.5
+            );
         Assert.Equal(await KeyIdsAsync(one), await KeyIdsAsync(two));
     }
 
@@ -67,25 +71,35 @@ public sealed class StartOnPostgres : IDisposable
     {
         await using var postgres = await PostgresServer.StartAsync();
         await using var pooler = await Pooler.StartAsync(postgres);
-        await using var server = await RunningServer.StartAsync(pooler.Setting, "--Pakhouse:PostgresPrepare=false", "--Pakhouse:KeysPerMemberMax=1000");
+        await using var server = await RunningServer.StartAsync(
+            pooler.Setting,
+            "--Pakhouse:PostgresPrepare=false",
+            "--Pakhouse:KeysPerMemberMax=1000"
+        );
         Acme acme;
-        await using (var seed = Seed.Open(server.DataFolder, pooler.Setting, "--Pakhouse:PostgresPrepare=false")) acme = await seed.AddAcmeAsync();
+        await using (var seed = Seed.Open(server.DataFolder, pooler.Setting, "--Pakhouse:PostgresPrepare=false"))
+            acme = await seed.AddAcmeAsync();
 
         // One after the other: an attempt to sign in counts as failed until its password was found right.
         var visitors = new List<Visitor>();
-        while (visitors.Count < 8) visitors.Add(await Visitor.SignInAsync(server, acme.Owner));
+        while (visitors.Count < 8)
+            visitors.Add(await Visitor.SignInAsync(server, acme.Owner));
 
         // More callers than the pooler has connections.
-        await Task.WhenAll(visitors.Select(async visitor =>
-        {
-            for (var round = 0; round < 5; round++)
+        await Task.WhenAll(
+            visitors.Select(async visitor =>
             {
-                var key = await visitor.GenerateAsync(acme.Root);
-                foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => server.ExchangeAsync(key)))) Assert.Equal(200, answer.Status);
-                await visitor.DeleteAsync(acme.Root, Seed.IdOf(key));
-                foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => server.ExchangeAsync(key)))) Assert.Equal(401, answer.Status);
-            }
-        }));
+                for (var round = 0; round < 5; round++)
+                {
+                    var key = await visitor.GenerateAsync(acme.Root);
+                    foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => server.ExchangeAsync(key))))
+                        Assert.Equal(200, answer.Status);
+                    await visitor.DeleteAsync(acme.Root, Seed.IdOf(key));
+                    foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => server.ExchangeAsync(key))))
+                        Assert.Equal(401, answer.Status);
+                }
+            })
+        );
 
         Assert.Equal(0, await server.StopAsync());
         Assert.Equal(8 * 5 * 10, await postgres.CountAsync("SELECT SUM(count)::bigint FROM key_use_hours"));
@@ -134,5 +148,11 @@ public sealed class StartOnPostgres : IDisposable
     }
 
     private static async Task<List<string>> KeyIdsAsync(RunningServer server) =>
-        [.. (await server.GetAsync("/.well-known/jwks.json")).Json.GetProperty("keys").EnumerateArray().Select(key => key.GetProperty("kid").GetString()!).Order(StringComparer.Ordinal)];
+        [
+            .. (await server.GetAsync("/.well-known/jwks.json"))
+                .Json.GetProperty("keys")
+                .EnumerateArray()
+                .Select(key => key.GetProperty("kid").GetString()!)
+                .Order(StringComparer.Ordinal),
+        ];
 }

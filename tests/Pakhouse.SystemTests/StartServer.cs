@@ -24,14 +24,21 @@ public sealed class StartServer : IDisposable
         }
 
         // The control: at a terminal (script makes one) the same start shows it.
-        string[] script = [Tool.Bash, "-c", "exec script -qec \"exec $(printf '%q ' \"$@\")\" /dev/null", Tool.Require("script", "bsdutils")];
+        string[] script =
+        [
+            Tool.Bash,
+            "-c",
+            "exec script -qec \"exec $(printf '%q ' \"$@\")\" /dev/null",
+            Tool.Require("script", "bsdutils"),
+        ];
         await using (var terminal = RunningServer.Launch([], Folder, [], null, script))
         {
             await terminal.ServingAsync();
             Assert.StartsWith($"{terminal.Address}/setup?code=", await terminal.LineAsync("http://"), StringComparison.Ordinal);
         }
 
-        await using (var seed = Seed.Open(Folder)) await seed.AddAcmeAsync();
+        await using (var seed = Seed.Open(Folder))
+            await seed.AddAcmeAsync();
         var late = await RunningServer.RunAsync(["set-up"], Folder);
         Assert.Equal(1, late.ExitCode);
         Assert.Contains("There is a user already", late.Errors, StringComparison.Ordinal);
@@ -113,10 +120,28 @@ public sealed class StartServer : IDisposable
     {
         var certificate = Path.Combine(temporary.FullName, "none.pfx");
         const string password = "hunter2-of-the-certificate";
-        var ended = await RunningServer.RunAsync([], Folder,
-            "--Pakhouse:TokenLifetimeSeconds", "59", "--Pakhouse:Brand", "Big-Brand", "--Pakhouse:SigningAlgorithm", "HS256", "--Pakhouse:KeysPerMemberMax", "many",
-            "--Pakhouse:PublicAddress", "http://keys.acme.example", "--Pakhouse:TrustedProxies", "10.0.0.0/8 proxy", "--Pakhouse:PasswordLengthMin", "7",
-            "--Pakhouse:DataProtectionCertificateFile", certificate, "--Pakhouse:DataProtectionCertificatePassword", password);
+        var ended = await RunningServer.RunAsync(
+            [],
+            Folder,
+            "--Pakhouse:TokenLifetimeSeconds",
+            "59",
+            "--Pakhouse:Brand",
+            "Big-Brand",
+            "--Pakhouse:SigningAlgorithm",
+            "HS256",
+            "--Pakhouse:KeysPerMemberMax",
+            "many",
+            "--Pakhouse:PublicAddress",
+            "http://keys.acme.example",
+            "--Pakhouse:TrustedProxies",
+            "10.0.0.0/8 proxy",
+            "--Pakhouse:PasswordLengthMin",
+            "7",
+            "--Pakhouse:DataProtectionCertificateFile",
+            certificate,
+            "--Pakhouse:DataProtectionCertificatePassword",
+            password
+        );
 
         Assert.Equal(1, ended.ExitCode);
         string[][] faults =
@@ -131,7 +156,10 @@ public sealed class StartServer : IDisposable
             ["Pakhouse:DataProtectionCertificateFile ", "PKCS#12", $"given: {certificate}"],
         ];
         var lines = ended.Errors.Split('\n');
-        Assert.All(faults, fault => Assert.Contains(lines, line => Array.TrueForAll(fault, words => line.Contains(words, StringComparison.Ordinal))));
+        Assert.All(
+            faults,
+            fault => Assert.Contains(lines, line => Array.TrueForAll(fault, words => line.Contains(words, StringComparison.Ordinal)))
+        );
         Assert.Equal(faults.Length, lines.Count(line => line.StartsWith("  - ", StringComparison.Ordinal)));
         Assert.DoesNotContain(password, ended.All, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", ended.All, StringComparison.Ordinal);
@@ -172,7 +200,8 @@ public sealed class StartServer : IDisposable
         {
             await connection.OpenAsync();
             await using var insert = connection.CreateCommand();
-            insert.CommandText = "INSERT INTO SchemaVersions (ScriptName, Applied) VALUES ('Pakhouse.Server.Storage.sqlite.999.sql', '2030-01-01')";
+            insert.CommandText =
+                "INSERT INTO SchemaVersions (ScriptName, Applied) VALUES ('Pakhouse.Server.Storage.sqlite.999.sql', '2030-01-01')";
             Assert.Equal(1, await insert.ExecuteNonQueryAsync());
         }
 
@@ -213,10 +242,14 @@ public sealed class StartServer : IDisposable
             await using var seed = Seed.Open(Folder);
             var acme = await seed.AddAcmeAsync();
             key = await seed.AddKeyAsync(acme.Owner, acme.Root);
-            for (var i = 0; i < 3; i++) Assert.Equal(200, (await server.ExchangeAsync(key)).Status);
+            for (var i = 0; i < 3; i++)
+                Assert.Equal(200, (await server.ExchangeAsync(key)).Status);
 
             using var hanging = await RawConnection.OpenAsync(server);
-            await hanging.SendAsync("POST /auth/v3/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n");
+            await hanging.SendAsync(
+                "POST /auth/v3/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: "
+                    + "100\r\nExpect: 100-continue\r\n\r\n"
+            );
             Assert.StartsWith("HTTP/1.1 100 ", await hanging.ReceiveAsync(), StringComparison.Ordinal); // the endpoint reads
             Assert.Equal(0, await server.StopAsync());
         }

@@ -13,7 +13,9 @@ internal sealed record Ended(int ExitCode, string Output, string Errors)
     public string All => Output + Errors;
 }
 
-/// <summary>Programs of the machine that these tests work with. A missing one is a failure that says what to install, never a skip.</summary>
+/// <summary>
+/// Programs of the machine that these tests work with. A missing one is a failure that says what to install, never a skip.
+/// </summary>
 internal static class Tool
 {
     public const int SIGINT = 2;
@@ -33,7 +35,11 @@ internal static class Tool
     public static string Chromium => Require("chromium", "chromium");
 
     public static string Require(string program, string package) =>
-        (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists) ?? throw Missing(program, package);
+        (Environment.GetEnvironmentVariable("PATH") ?? "")
+            .Split(':')
+            .Select(folder => Path.Combine(folder, program))
+            .FirstOrDefault(File.Exists)
+        ?? throw Missing(program, package);
 
     public static InvalidOperationException Missing(string what, string package) =>
         new($"These tests need {what}, and it is not here. Install the package {package}: apt-get install {package}");
@@ -43,9 +49,16 @@ internal static class Tool
 
     public static Process Start(string program, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null)
     {
-        var start = new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(program, arguments)
+        {
+            UseShellExecute = false,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
         start.Environment["NO_PROXY"] = start.Environment["no_proxy"] = "127.0.0.1";
-        foreach (var (name, value) in environment ?? new Dictionary<string, string>(StringComparer.Ordinal)) start.Environment[name] = value;
+        foreach (var (name, value) in environment ?? new Dictionary<string, string>(StringComparer.Ordinal))
+            start.Environment[name] = value;
         return Process.Start(start)!;
     }
 
@@ -75,7 +88,8 @@ internal static class Tool
 
     public static void Signal(Process process, int signal)
     {
-        if (kill(process.Id, signal) != 0) throw new InvalidOperationException($"kill({process.Id}, {signal}): error {Marshal.GetLastPInvokeError()}");
+        if (kill(process.Id, signal) != 0)
+            throw new InvalidOperationException($"kill({process.Id}, {signal}): error {Marshal.GetLastPInvokeError()}");
     }
 
     [DllImport("libc", SetLastError = true), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

@@ -49,7 +49,18 @@ public sealed class UseDashboard(Browser browser, Dashboard dashboard) : IClassF
         var person = await dashboard.AddMemberAsync();
         await using var tab = await browser.OpenAsync(Server);
         await tab.SignInAsync(person);
-        await Expect(tab.Page.GetByRole(AriaRole.Heading, new() { Name = "Personal Access Key", Exact = true, Level = 2 })).ToBeVisibleAsync();
+        await Expect(
+                tab.Page.GetByRole(
+                    AriaRole.Heading,
+                    new()
+                    {
+                        Name = "Personal Access Key",
+                        Exact = true,
+                        Level = 2,
+                    }
+                )
+            )
+            .ToBeVisibleAsync();
         await Expect(tab.Rows).ToHaveCountAsync(0);
 
         var key = await tab.GenerateAsync("Build machine");
@@ -70,18 +81,21 @@ public sealed class UseDashboard(Browser browser, Dashboard dashboard) : IClassF
         await Expect(tab.Rows).ToHaveCountAsync(1);
         await tab.Page.WaitForLoadStateAsync(); // a page that is on its way has no content to look at
         var content = "";
-        await Eventually.TrueAsync("The way back has ended", async () =>
-        {
-            try
+        await Eventually.TrueAsync(
+            "The way back has ended",
+            async () =>
             {
-                content = await tab.Page.ContentAsync();
-                return true;
+                try
+                {
+                    content = await tab.Page.ContentAsync();
+                    return true;
+                }
+                catch (PlaywrightException e) when (e.Message.Contains("is navigating", StringComparison.Ordinal))
+                {
+                    return false;
+                }
             }
-            catch (PlaywrightException e) when (e.Message.Contains("is navigating", StringComparison.Ordinal))
-            {
-                return false;
-            }
-        });
+        );
         Assert.DoesNotContain(Seed.SecretOf(key), content, StringComparison.Ordinal);
         await tab.GoAsync(Security);
         await Expect(tab.Rows).ToHaveCountAsync(1);

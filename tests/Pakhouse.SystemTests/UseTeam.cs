@@ -81,7 +81,8 @@ public sealed partial class UseTeam(Browser browser, Dashboard dashboard) : ICla
     public async Task Organization_is_made_renamed_disabled_and_deleted_only_by_its_typed_name_without_scripts()
     {
         Person person;
-        await using (var seed = Seed.Open(Server.DataFolder)) person = await seed.AddPersonAsync("Nora Newcomer");
+        await using (var seed = Seed.Open(Server.DataFolder))
+            person = await seed.AddPersonAsync("Nora Newcomer");
         await using var tab = await browser.OpenAsync(Server, javaScript: false);
         await tab.SignInAsync(person);
         await tab.Page.GetByRole(AriaRole.Link, new() { Name = "New organization" }).ClickAsync();
@@ -123,14 +124,16 @@ public sealed partial class UseTeam(Browser browser, Dashboard dashboard) : ICla
         await using var tab = await browser.OpenAsync(Server);
         await tab.SignInAsync(owner);
         await tab.GoAsync($"/organizations/{root}/activity");
-        await Expect(tab.Page.GetByTestId("activity-row").First).ToContainTextAsync("=<b>Mallory</b> generated key <script>alert(1)</script>");
+        await Expect(tab.Page.GetByTestId("activity-row").First)
+            .ToContainTextAsync("=<b>Mallory</b> generated key <script>alert(1)</script>");
         Assert.Equal(0, await tab.Page.Locator("main b, main i").CountAsync());
         var download = await tab.Page.RunAndWaitForDownloadAsync(() => Link(tab, "Export CSV").ClickAsync());
         var csv = await File.ReadAllTextAsync((await download.PathAsync())!);
         Assert.Contains(",\"'=<b>Mallory</b>\",", csv, StringComparison.Ordinal);
     }
 
-    private static ILocator Link(Tab tab, string name) => tab.Page.GetByRole(AriaRole.Main).GetByRole(AriaRole.Link, new() { Name = name, Exact = true });
+    private static ILocator Link(Tab tab, string name) =>
+        tab.Page.GetByRole(AriaRole.Main).GetByRole(AriaRole.Link, new() { Name = name, Exact = true });
 
     /// <summary>The link in the message that the server has written for this address.</summary>
     private async Task<string> LinkAsync(string email)
@@ -142,11 +145,13 @@ public sealed partial class UseTeam(Browser browser, Dashboard dashboard) : ICla
         {
             foreach (var file in Directory.Exists(folder) ? Directory.GetFiles(folder, "*.eml") : [])
             {
-                var message = (await File.ReadAllTextAsync(file, patience.Token)).Replace("\r\n", "\n", StringComparison.Ordinal).Replace("=\n", "", StringComparison.Ordinal); // lines that quoted-printable broke
-                if (message.Contains($"To: {email}", StringComparison.Ordinal)) return Invitation().Match(message).Value;
+                var message = (await File.ReadAllTextAsync(file, patience.Token))
+                    .Replace("\r\n", "\n", StringComparison.Ordinal)
+                    .Replace("=\n", "", StringComparison.Ordinal); // lines that quoted-printable broke
+                if (message.Contains($"To: {email}", StringComparison.Ordinal))
+                    return Invitation().Match(message).Value;
             }
-        }
-        while (await again.WaitForNextTickAsync(patience.Token));
+        } while (await again.WaitForNextTickAsync(patience.Token));
         throw new InvalidOperationException("the timer has ended");
     }
 

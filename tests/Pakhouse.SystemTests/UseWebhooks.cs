@@ -28,7 +28,8 @@ public sealed class UseWebhooks(Browser browser)
 
         await using var server = await RunningServer.StartAsync("--Pakhouse:WebhookNetworksAllowed=127.0.0.1");
         Acme acme;
-        await using (var seed = Seed.Open(server.DataFolder)) acme = await seed.AddAcmeAsync();
+        await using (var seed = Seed.Open(server.DataFolder))
+            acme = await seed.AddAcmeAsync();
         await using var tab = await browser.OpenAsync(server);
         await tab.SignInAsync(acme.Owner);
         await tab.GoAsync(Visitor.SecurityUrl(acme.Root));
@@ -39,7 +40,8 @@ public sealed class UseWebhooks(Browser browser)
         await Expect(tab.Alert).ToContainTextAsync("not a public one");
         await Expect(tab.Field("Address")).ToHaveValueAsync("https://10.0.0.1/hook");
 
-        await tab.Field("Address").FillAsync($"{receiver.Urls.Single()}/a/rather/long/path/that/has/no/place/to/break/{new string('x', 120)}");
+        await tab.Field("Address")
+            .FillAsync($"{receiver.Urls.Single()}/a/rather/long/path/that/has/no/place/to/break/{new string('x', 120)}");
         await tab.Button("Create Webhook").ClickAsync();
         var secret = await tab.Page.GetByTestId("new-secret").InnerTextAsync();
         Assert.StartsWith("whsec_", secret, StringComparison.Ordinal);

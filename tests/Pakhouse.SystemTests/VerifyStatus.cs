@@ -4,7 +4,9 @@ using System.Text.Json;
 
 namespace Pakhouse.SystemTests;
 
-/// <summary>The end of a key, seen by those who never ask whether a token is good: another language, and the sample API in processes of its own.</summary>
+/// <summary>
+/// The end of a key, seen by those who never ask whether a token is good: another language, and the sample API in processes of its own.
+/// </summary>
 public sealed class VerifyStatus
 {
     [Fact]
@@ -37,13 +39,17 @@ public sealed class VerifyStatus
     [Fact]
     public async Task The_sample_in_three_processes_refuses_a_deleted_keys_token_within_the_ttl_and_after_the_server_was_killed()
     {
-        await using var server = await RunningServer.StartAsync("--Pakhouse:StatusTtlSeconds=2", "--Pakhouse:Scopes=orders:read orders:write");
+        await using var server = await RunningServer.StartAsync(
+            "--Pakhouse:StatusTtlSeconds=2",
+            "--Pakhouse:Scopes=orders:read orders:write"
+        );
         await using var seed = Seed.Open(server.DataFolder);
         var acme = await seed.AddAcmeAsync();
         var (key, kept) = (await seed.AddKeyAsync(acme.Owner, acme.Root), await seed.AddKeyAsync(acme.Owner, acme.Root, "Key 2"));
         var (token, good) = ((await server.ExchangeAsync(key)).Token, (await server.ExchangeAsync(kept)).Token);
         await using var apis = new Apis();
-        for (var i = 0; i < 3; i++) await apis.StartAsync(server.Address);
+        for (var i = 0; i < 3; i++)
+            await apis.StartAsync(server.Address);
 
         foreach (var api in apis.Addresses)
         {
@@ -57,13 +63,20 @@ public sealed class VerifyStatus
         foreach (var api in apis.Addresses)
         {
             while (await Apis.AskAsync(api, token) == HttpStatusCode.OK)
-                Assert.True(TimeProvider.System.GetElapsedTime(acknowledged) < TimeSpan.FromSeconds(30), "The token of a deleted key goes on being accepted."); // far beyond the ttl: the machine may be busy
+                Assert.True(
+                    TimeProvider.System.GetElapsedTime(acknowledged) < TimeSpan.FromSeconds(30),
+                    "The token of a deleted key goes on being accepted."
+                ); // far beyond the ttl: the machine may be busy
             Assert.Contains(await Apis.AskAsync(api, good), (HttpStatusCode[])[HttpStatusCode.OK, HttpStatusCode.ServiceUnavailable]);
         }
 
         await server.StopAsync(Tool.SIGKILL);
         foreach (var api in apis.Addresses)
-            for (var i = 0; i < 20; i++) Assert.Contains(await Apis.AskAsync(api, token), (HttpStatusCode[])[HttpStatusCode.Unauthorized, HttpStatusCode.ServiceUnavailable]);
+            for (var i = 0; i < 20; i++)
+                Assert.Contains(
+                    await Apis.AskAsync(api, token),
+                    (HttpStatusCode[])[HttpStatusCode.Unauthorized, HttpStatusCode.ServiceUnavailable]
+                );
     }
 
     private static async Task<string[]> ReadAsync(RunningServer server, IEnumerable<string> tokens)
@@ -84,15 +97,20 @@ public sealed class VerifyStatus
 
         public async Task StartAsync(string issuer)
         {
-            var process = Tool.Start("dotnet", [Path.Combine(AppContext.BaseDirectory, "OrdersApi.dll"), "--Issuer", issuer, "--urls", "http://127.0.0.1:0"]);
+            var process = Tool.Start(
+                "dotnet",
+                [Path.Combine(AppContext.BaseDirectory, "OrdersApi.dll"), "--Issuer", issuer, "--urls", "http://127.0.0.1:0"]
+            );
             processes.Add(process);
             process.StandardInput.Close();
             const string says = "Now listening on: ";
             while (await process.StandardOutput.ReadLineAsync().WaitAsync(Tool.Patience) is { } line)
             {
-                if (!line.Contains(says, StringComparison.Ordinal)) continue;
+                if (!line.Contains(says, StringComparison.Ordinal))
+                    continue;
                 Addresses.Add(line[(line.IndexOf(says, StringComparison.Ordinal) + says.Length)..].Trim());
-                _ = Task.WhenAll(process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync()); // so that it never waits for a reader
+                // so that it never waits for a reader
+                _ = Task.WhenAll(process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
                 return;
             }
 
@@ -101,7 +119,11 @@ public sealed class VerifyStatus
 
         public static async Task<HttpStatusCode> AskAsync(string api, string token, string? order = null)
         {
-            using var request = new HttpRequestMessage(order is null ? HttpMethod.Get : HttpMethod.Post, $"{api}/orders") { Content = order is null ? null : new StringContent(order, new MediaTypeHeaderValue("application/json")), Headers = { Authorization = new AuthenticationHeaderValue("Bearer", token) } };
+            using var request = new HttpRequestMessage(order is null ? HttpMethod.Get : HttpMethod.Post, $"{api}/orders")
+            {
+                Content = order is null ? null : new StringContent(order, new MediaTypeHeaderValue("application/json")),
+                Headers = { Authorization = new AuthenticationHeaderValue("Bearer", token) },
+            };
             using var response = await http.SendAsync(request);
             return response.StatusCode;
         }

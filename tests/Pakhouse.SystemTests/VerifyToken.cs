@@ -73,7 +73,10 @@ public sealed class VerifyToken
         Assert.Equal(["InvalidSignatureError"], await VerifyAsync(server, "ES256", [Forged(token)]));
         Assert.Equal([null], await VerifyAsync(server, "ES256", [Forged(token)], verifySignature: false));
         // Only the signature was turned off.
-        Assert.Equal(["InvalidAudienceError"], await VerifyAsync(server, "ES256", [Forged(token)], verifySignature: false, audience: "https://invoices.acme.example"));
+        Assert.Equal(
+            ["InvalidAudienceError"],
+            await VerifyAsync(server, "ES256", [Forged(token)], verifySignature: false, audience: "https://invoices.acme.example")
+        );
     }
 
     private static async Task<string> NewTokenAsync(RunningServer server)
@@ -86,9 +89,26 @@ public sealed class VerifyToken
     }
 
     /// <summary>For each token the reason of its refusal, or null.</summary>
-    private static async Task<string?[]> VerifyAsync(RunningServer server, string algorithm, string[] tokens, string audience = Audience, string? issuer = null, bool verifySignature = true)
+    private static async Task<string?[]> VerifyAsync(
+        RunningServer server,
+        string algorithm,
+        string[] tokens,
+        string audience = Audience,
+        string? issuer = null,
+        bool verifySignature = true
+    )
     {
-        var question = JsonSerializer.Serialize(new { jwks = $"{server.Address}/.well-known/jwks.json", issuer = issuer ?? server.Address, audience, algorithm, verify_signature = verifySignature, tokens });
+        var question = JsonSerializer.Serialize(
+            new
+            {
+                jwks = $"{server.Address}/.well-known/jwks.json",
+                issuer = issuer ?? server.Address,
+                audience,
+                algorithm,
+                verify_signature = verifySignature,
+                tokens,
+            }
+        );
         var python = await Tool.RunAsync(Tool.Python, [Tool.Script("verify.py")], question);
         Assert.True(python.ExitCode == 0, python.All);
         return JsonSerializer.Deserialize<string?[]>(python.Output)!;
@@ -106,7 +126,10 @@ public sealed class VerifyToken
         using var ec = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         using var rsa = RSA.Create(2048);
         var bytes = Encoding.ASCII.GetBytes(signed);
-        var signature = algorithm == "ES256" ? ec.SignData(bytes, HashAlgorithmName.SHA256) : rsa.SignData(bytes, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        var signature =
+            algorithm == "ES256"
+                ? ec.SignData(bytes, HashAlgorithmName.SHA256)
+                : rsa.SignData(bytes, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         return $"{signed}.{Base64Url.EncodeToString(signature)}";
     }
 

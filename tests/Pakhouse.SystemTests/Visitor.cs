@@ -11,9 +11,8 @@ internal sealed partial class Visitor(HttpClient http)
 {
     public const string Token = "__RequestVerificationToken";
 
-    public Visitor(RunningServer server) : this(server.Http)
-    {
-    }
+    public Visitor(RunningServer server)
+        : this(server.Http) { }
 
     public Dictionary<string, string> Cookies { get; } = new(StringComparer.Ordinal);
 
@@ -32,7 +31,8 @@ internal sealed partial class Visitor(HttpClient http)
     public Visitor At(RunningServer other)
     {
         var visitor = new Visitor(other);
-        foreach (var (name, value) in Cookies) visitor.Cookies[name] = value;
+        foreach (var (name, value) in Cookies)
+            visitor.Cookies[name] = value;
         return visitor;
     }
 
@@ -54,7 +54,15 @@ internal sealed partial class Visitor(HttpClient http)
     public async Task<string> GenerateAsync(Guid organization, string name = "Key 1")
     {
         var page = await GetAsync(SecurityUrl(organization));
-        var answer = await SendAsync(page, SecurityUrl(organization), ("Name", name), ("Expires", "never"), ("Scopes", "openid"), ("Scopes", "profile"), ("Scopes", "email"));
+        var answer = await SendAsync(
+            page,
+            SecurityUrl(organization),
+            ("Name", name),
+            ("Expires", "never"),
+            ("Scopes", "openid"),
+            ("Scopes", "profile"),
+            ("Scopes", "email")
+        );
         Assert.Equal(200, answer.Status);
         return Shown().Match(answer.Body).Groups["key"].Value;
     }
@@ -68,34 +76,48 @@ internal sealed partial class Visitor(HttpClient http)
 
     /// <summary>Every form that posts.</summary>
     public static List<(string Action, List<(string Name, string Value)> Hidden)> Forms(Answer page) =>
-    [
-        .. Form().Matches(page.Body).Where(form => form.Value.Contains("method=\"post\"", StringComparison.Ordinal)).Select(form => (
-            WebUtility.HtmlDecode(Attribute(form.Value[..form.Value.IndexOf('>', StringComparison.Ordinal)], "action")),
-            HiddenInput().Matches(form.Value).Select(input => (Attribute(input.Value, "name"), WebUtility.HtmlDecode(Attribute(input.Value, "value")))).ToList())),
-    ];
+        [
+            .. Form()
+                .Matches(page.Body)
+                .Where(form => form.Value.Contains("method=\"post\"", StringComparison.Ordinal))
+                .Select(form =>
+                    (
+                        WebUtility.HtmlDecode(Attribute(form.Value[..form.Value.IndexOf('>', StringComparison.Ordinal)], "action")),
+                        HiddenInput()
+                            .Matches(form.Value)
+                            .Select(input => (Attribute(input.Value, "name"), WebUtility.HtmlDecode(Attribute(input.Value, "value"))))
+                            .ToList()
+                    )
+                ),
+        ];
 
     private async Task<Answer> SendAsync(HttpMethod method, string path, HttpContent? content)
     {
         using var request = new HttpRequestMessage(method, new Uri(path, UriKind.Relative)) { Content = content };
         request.Headers.Add("Accept", "text/html");
-        if (Cookies.Count > 0) request.Headers.Add("Cookie", string.Join("; ", Cookies.Select(cookie => $"{cookie.Key}={cookie.Value}")));
+        if (Cookies.Count > 0)
+            request.Headers.Add("Cookie", string.Join("; ", Cookies.Select(cookie => $"{cookie.Key}={cookie.Value}")));
         var answer = await Answer.OfAsync(await http.SendAsync(request));
         foreach (var cookie in SetCookies(answer))
         {
             var pair = cookie.Split(';')[0].Split('=', 2);
-            if (pair[1].Length == 0) Cookies.Remove(pair[0]);
-            else Cookies[pair[0]] = pair[1];
+            if (pair[1].Length == 0)
+                Cookies.Remove(pair[0]);
+            else
+                Cookies[pair[0]] = pair[1];
         }
 
         return answer;
     }
 
-    public static IEnumerable<string> SetCookies(Answer answer) => answer.Response.Headers.TryGetValues("Set-Cookie", out var values) ? values : [];
+    public static IEnumerable<string> SetCookies(Answer answer) =>
+        answer.Response.Headers.TryGetValues("Set-Cookie", out var values) ? values : [];
 
     private static string Attribute(string tag, string name)
     {
         var start = tag.IndexOf($" {name}=\"", StringComparison.Ordinal);
-        if (start < 0) return "";
+        if (start < 0)
+            return "";
         start += name.Length + 3;
         return tag[start..tag.IndexOf('"', start)];
     }

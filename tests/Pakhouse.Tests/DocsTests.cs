@@ -10,8 +10,11 @@ public partial class DocsTests
     private static readonly HashSet<string> withoutFixedDefault = new(StringComparer.Ordinal) { "DataFolder" };
 
     private static readonly List<SettingRow> settings =
-        [.. Rows().Matches(File.ReadAllText(Path.Combine(Repository.Root, "docs", "settings.md"))).Select(match =>
-            new SettingRow(match.Groups["name"].Value, match.Groups["default"].Value, match.Groups["range"].Value))];
+    [
+        .. Rows()
+            .Matches(File.ReadAllText(Path.Combine(Repository.Root, "docs", "settings.md")))
+            .Select(match => new SettingRow(match.Groups["name"].Value, match.Groups["default"].Value, match.Groups["range"].Value)),
+    ];
 
     [Fact]
     public void The_settings_page_lists_each_setting_once_with_its_default()
@@ -24,7 +27,11 @@ public partial class DocsTests
     [Fact]
     public void The_settings_page_states_the_range_of_each_number()
     {
-        var numbers = PakhouseOptions.Defaults().Where(pair => int.TryParse(pair.Value, out _)).Select(pair => pair.Key).ToHashSet(StringComparer.Ordinal);
+        var numbers = PakhouseOptions
+            .Defaults()
+            .Where(pair => int.TryParse(pair.Value, out _))
+            .Select(pair => pair.Key)
+            .ToHashSet(StringComparer.Ordinal);
         Assert.True(numbers.Count > 15);
         foreach (var row in settings.Where(row => numbers.Contains(row.Name)))
         {
@@ -32,7 +39,10 @@ public partial class DocsTests
             Assert.True(range.Success, $"docs/settings.md: {row.Name} states no range");
             var (min, max) = (int.Parse(range.Groups["min"].Value), int.Parse(range.Groups["max"].Value));
             Assert.True(Accepts(row.Name, min) && Accepts(row.Name, max), $"docs/settings.md: {row.Name} does not accept {row.Range}");
-            Assert.False(Accepts(row.Name, min - 1) || Accepts(row.Name, max + 1), $"docs/settings.md: {row.Name} accepts more than {row.Range}");
+            Assert.False(
+                Accepts(row.Name, min - 1) || Accepts(row.Name, max + 1),
+                $"docs/settings.md: {row.Name} accepts more than {row.Range}"
+            );
         }
     }
 
@@ -41,13 +51,20 @@ public partial class DocsTests
     {
         var links = Pages().SelectMany(page => Links(page, File.ReadAllText(page))).ToList();
         Assert.True(links.Count > 40);
-        Assert.Empty(links.Where(link => !Leads(link.Page, link.Target)).Select(link => $"{Path.GetRelativePath(Repository.Root, link.Page)}: {link.Target}"));
+        Assert.Empty(
+            links
+                .Where(link => !Leads(link.Page, link.Target))
+                .Select(link => $"{Path.GetRelativePath(Repository.Root, link.Page)}: {link.Target}")
+        );
 
         // The control: links that lead nowhere are found.
         var readme = Path.Combine(Repository.Root, "README.md");
         Assert.False(Leads(readme, "docs/no-such-page.md"));
         Assert.False(Leads(readme, "docs/protocol.md#no-such-heading"));
-        Assert.Equal(["docs/no-such-page.md"], Links(readme, "See [a](https://example.com) and [b](docs/no-such-page.md).").Select(link => link.Target));
+        Assert.Equal(
+            ["docs/no-such-page.md"],
+            Links(readme, "See [a](https://example.com) and [b](docs/no-such-page.md).").Select(link => link.Target)
+        );
     }
 
     [Fact]
@@ -56,7 +73,10 @@ public partial class DocsTests
         foreach (var page in Pages())
         {
             var fences = File.ReadLines(page).Where(line => line.StartsWith("```", StringComparison.Ordinal)).Chunk(2).ToList();
-            Assert.All(fences, fence => Assert.True(fence is [{ Length: > 3 }, "```"], $"{Path.GetRelativePath(Repository.Root, page)}: {fence[0]}"));
+            Assert.All(
+                fences,
+                fence => Assert.True(fence is [{ Length: > 3 }, "```"], $"{Path.GetRelativePath(Repository.Root, page)}: {fence[0]}")
+            );
         }
     }
 
@@ -64,11 +84,20 @@ public partial class DocsTests
     public void Decisions_are_numbered_without_gaps_and_the_index_lists_each()
     {
         var folder = Path.Combine(Repository.Root, "docs", "decisions");
-        var pages = Directory.EnumerateFiles(folder, "0*.md").Select(page => Path.GetFileName(page)!).Order(StringComparer.Ordinal).ToList();
+        var pages = Directory
+            .EnumerateFiles(folder, "0*.md")
+            .Select(page => Path.GetFileName(page)!)
+            .Order(StringComparer.Ordinal)
+            .ToList();
         Assert.Equal(Enumerable.Range(1, pages.Count), pages.Select(page => int.Parse(page[..4])));
-        Assert.All(pages, page => Assert.StartsWith($"# {int.Parse(page[..4])}. ", File.ReadAllText(Path.Combine(folder, page)), StringComparison.Ordinal));
+        Assert.All(
+            pages,
+            page => Assert.StartsWith($"# {int.Parse(page[..4])}. ", File.ReadAllText(Path.Combine(folder, page)), StringComparison.Ordinal)
+        );
 
-        var index = File.ReadAllLines(Path.Combine(folder, "README.md")).Where(line => line.StartsWith("| [", StringComparison.Ordinal)).Select(line => line.Split(" | ")[0]);
+        var index = File.ReadAllLines(Path.Combine(folder, "README.md"))
+            .Where(line => line.StartsWith("| [", StringComparison.Ordinal))
+            .Select(line => line.Split(" | ")[0]);
         Assert.Equal(pages.Select(page => $"| [{int.Parse(page[..4])}]({page})"), index);
     }
 
@@ -86,11 +115,20 @@ public partial class DocsTests
         }
     }
 
-    private static IEnumerable<string> Pages() => Directory.EnumerateFiles(Repository.Root, "*.md", SearchOption.AllDirectories)
-        .Where(page => !Path.GetRelativePath(Repository.Root, page).Split(Path.DirectorySeparatorChar).Any(part => part is "bin" or "obj" or "node_modules" or ".git"));
+    private static IEnumerable<string> Pages() =>
+        Directory
+            .EnumerateFiles(Repository.Root, "*.md", SearchOption.AllDirectories)
+            .Where(page =>
+                !Path.GetRelativePath(Repository.Root, page)
+                    .Split(Path.DirectorySeparatorChar)
+                    .Any(part => part is "bin" or "obj" or "node_modules" or ".git")
+            );
 
     private static IEnumerable<Link> Links(string page, string text) =>
-        Targets().Matches(text).Select(match => new Link(page, match.Groups["target"].Value)).Where(link => !link.Target.Contains("://", StringComparison.Ordinal));
+        Targets()
+            .Matches(text)
+            .Select(match => new Link(page, match.Groups["target"].Value))
+            .Where(link => !link.Target.Contains("://", StringComparison.Ordinal));
 
     private static bool Leads(string page, string target)
     {
@@ -100,14 +138,24 @@ public partial class DocsTests
     }
 
     /// <summary>Headings as the sites that show Markdown name them: small letters, hyphens for spaces, no other signs.</summary>
-    private static IEnumerable<string> Headings(string page) => File.ReadLines(page).Where(line => line.StartsWith('#'))
-        .Select(line => new string([.. line.TrimStart('#', ' ').ToLowerInvariant().Where(c => char.IsLetterOrDigit(c) || c is ' ' or '-' or '_')]).Replace(' ', '-'));
+    private static IEnumerable<string> Headings(string page) =>
+        File.ReadLines(page)
+            .Where(line => line.StartsWith('#'))
+            .Select(line =>
+                new string([
+                    .. line.TrimStart('#', ' ').ToLowerInvariant().Where(c => char.IsLetterOrDigit(c) || c is ' ' or '-' or '_'),
+                ]).Replace(' ', '-')
+            );
 
     private sealed record SettingRow(string Name, string Default, string Range);
 
     private sealed record Link(string Page, string Target);
 
-    [GeneratedRegex(@"^\| `(?<name>[A-Z]\w+)` \| (`(?<default>[^`]*)` )?\| (?<range>[^|]*)\|", RegexOptions.ExplicitCapture | RegexOptions.Multiline, 1000)]
+    [GeneratedRegex(
+        @"^\| `(?<name>[A-Z]\w+)` \| (`(?<default>[^`]*)` )?\| (?<range>[^|]*)\|",
+        RegexOptions.ExplicitCapture | RegexOptions.Multiline,
+        1000
+    )]
     private static partial Regex Rows();
 
     [GeneratedRegex(@"(?<min>\d+) to (?<max>\d+)", RegexOptions.ExplicitCapture, 1000)]

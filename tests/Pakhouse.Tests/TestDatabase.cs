@@ -6,8 +6,9 @@ using Xunit.v3;
 namespace Pakhouse.Tests;
 
 /// <summary>
-/// A new database: its schema is there, and nothing in it; or, where a test is about that, not even its schema. The whole suite runs twice: on SQLite, and, where PAKHOUSE_TEST_POSTGRES holds the connection string of a
-/// server whose databases may come and go (test.sh starts one), on PostgreSQL.
+/// A new database: its schema is there, and nothing in it; or, where a test is about that, not even its schema. The whole suite runs twice:
+/// on SQLite, and, where PAKHOUSE_TEST_POSTGRES holds the connection string of a server whose databases may come and go (test.sh starts
+/// one), on PostgreSQL.
 /// </summary>
 public sealed record TestDatabase(string Folder, string? Postgres)
 {
@@ -25,7 +26,8 @@ public sealed record TestDatabase(string Folder, string? Postgres)
 
     public static bool IsPostgres => server is not null;
 
-    public string[] Settings => [$"--Pakhouse:DataFolder={Folder}", .. Postgres is null ? Array.Empty<string>() : [$"--Pakhouse:PostgresConnection={Postgres}"]];
+    public string[] Settings =>
+        [$"--Pakhouse:DataFolder={Folder}", .. Postgres is null ? Array.Empty<string>() : [$"--Pakhouse:PostgresConnection={Postgres}"]];
 
     public PakhouseOptions Options => PakhouseOptions.Read(new ConfigurationBuilder().AddCommandLine(Settings).Build());
 
@@ -33,7 +35,14 @@ public sealed record TestDatabase(string Folder, string? Postgres)
     {
         var migrated = await template.Value;
         var folder = MakeFolder();
-        if (server is not null) return new(folder, await CreatePostgresAsync(folder, $"TEMPLATE {new NpgsqlConnectionStringBuilder(migrated.Postgres).Database} STRATEGY FILE_COPY"));
+        if (server is not null)
+            return new(
+                folder,
+                await CreatePostgresAsync(
+                    folder,
+                    $"TEMPLATE {new NpgsqlConnectionStringBuilder(migrated.Postgres).Database} STRATEGY FILE_COPY"
+                )
+            );
         DataFolder.Create(folder);
         File.Copy(Path.Combine(migrated.Folder, "pakhouse.db"), Path.Combine(folder, "pakhouse.db"));
         return new(folder, null);
@@ -51,20 +60,26 @@ public sealed record TestDatabase(string Folder, string? Postgres)
     {
         var folder = MakeFolder();
         NpgsqlConnection.ClearAllPools();
-        return new(folder, await CreatePostgresAsync(folder, $"TEMPLATE {new NpgsqlConnectionStringBuilder(Postgres).Database} STRATEGY FILE_COPY"));
+        return new(
+            folder,
+            await CreatePostgresAsync(folder, $"TEMPLATE {new NpgsqlConnectionStringBuilder(Postgres).Database} STRATEGY FILE_COPY")
+        );
     }
 
     public async Task DeleteAsync()
     {
-        if (Directory.Exists(Path.GetDirectoryName(Folder))) Directory.Delete(Path.GetDirectoryName(Folder)!, recursive: true);
-        if (Postgres is null) return;
+        if (Directory.Exists(Path.GetDirectoryName(Folder)))
+            Directory.Delete(Path.GetDirectoryName(Folder)!, recursive: true);
+        if (Postgres is null)
+            return;
         await AdministerAsync($"DROP DATABASE IF EXISTS {new NpgsqlConnectionStringBuilder(Postgres).Database} WITH (FORCE)");
     }
 
     /// <summary>A connection from outside the server, as another process would have.</summary>
-    public System.Data.Common.DbConnection Connect() => Postgres is null
-        ? new Microsoft.Data.Sqlite.SqliteConnection($"Data Source={Path.Combine(Folder, "pakhouse.db")};Pooling=False")
-        : new NpgsqlConnection(Postgres + ";Pooling=false");
+    public System.Data.Common.DbConnection Connect() =>
+        Postgres is null
+            ? new Microsoft.Data.Sqlite.SqliteConnection($"Data Source={Path.Combine(Folder, "pakhouse.db")};Pooling=False")
+            : new NpgsqlConnection(Postgres + ";Pooling=false");
 
     private static string MakeFolder() => Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "data");
 

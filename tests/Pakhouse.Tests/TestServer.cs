@@ -55,22 +55,38 @@ public sealed class TestServer : IAsyncDisposable
     {
         await Get<MailSender>().RunAsync();
         var folder = Get<PakhouseOptions>().MailFolder;
-        return Directory.Exists(folder) ? [.. Directory.GetFiles(folder, "*.eml").Order().Select(file => MimeKit.MimeMessage.Load(file)).Where(mail => mail.To.Mailboxes.Single().Address == email)] : [];
+        return Directory.Exists(folder)
+            ?
+            [
+                .. Directory
+                    .GetFiles(folder, "*.eml")
+                    .Order()
+                    .Select(file => MimeKit.MimeMessage.Load(file))
+                    .Where(mail => mail.To.Mailboxes.Single().Address == email),
+            ]
+            : [];
     }
 
     /// <summary>SQL from outside: as another process would, or an injected fault.</summary>
-    public Task<int> ExecuteAsync(string sql) => Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteAsync(sql, transaction: transaction));
+    public Task<int> ExecuteAsync(string sql) =>
+        Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteAsync(sql, transaction: transaction));
 
     public Task<T?> ScalarAsync<T>(string sql) => Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<T>(sql));
 
     /// <summary>From now on no row can be added to the table: the fault lies in the database, not in a stand-in for it.</summary>
-    public Task<int> BreakInsertsAsync(string table) => ExecuteAsync(TestDatabase.IsPostgres
-        ? $"CREATE OR REPLACE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'injected'; END $$; CREATE TRIGGER fault_{table} BEFORE INSERT ON {table} EXECUTE FUNCTION fault()"
-        : $"CREATE TRIGGER fault_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'injected'); END");
+    public Task<int> BreakInsertsAsync(string table) =>
+        ExecuteAsync(
+            TestDatabase.IsPostgres
+                ? $"CREATE OR REPLACE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'injected'; END $$; "
+                    + $"CREATE TRIGGER fault_{table} BEFORE INSERT ON {table} EXECUTE FUNCTION fault()"
+                : $"CREATE TRIGGER fault_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'injected'); END"
+        );
 
-    public Task<int> MendInsertsAsync(string table) => ExecuteAsync(TestDatabase.IsPostgres ? $"DROP TRIGGER fault_{table} ON {table}" : $"DROP TRIGGER fault_{table}");
+    public Task<int> MendInsertsAsync(string table) =>
+        ExecuteAsync(TestDatabase.IsPostgres ? $"DROP TRIGGER fault_{table} ON {table}" : $"DROP TRIGGER fault_{table}");
 
-    public T Get<T>() where T : notnull => app.Services.GetRequiredService<T>();
+    public T Get<T>()
+        where T : notnull => app.Services.GetRequiredService<T>();
 
     /// <param name="settings">As on the command line: <c>--Pakhouse:Name=value</c>.</param>
     public static Task<TestServer> StartAsync(params string[] settings) => StartOnAsync(null, null, settings);
@@ -81,19 +97,37 @@ public sealed class TestServer : IAsyncDisposable
         StartOnAsync(place, clock, () => Task.FromResult(TimeBounds.Any), settings);
 
     /// <param name="bounds">What the clock is compared with; null: the database.</param>
-    public static async Task<TestServer> StartOnAsync(TestDatabase? place, FakeTimeProvider? clock, Func<Task<TimeBounds>>? bounds, params string[] settings)
+    public static async Task<TestServer> StartOnAsync(
+        TestDatabase? place,
+        FakeTimeProvider? clock,
+        Func<Task<TimeBounds>>? bounds,
+        params string[] settings
+    )
     {
         place ??= await TestDatabase.CreateAsync();
         clock ??= new MovedClock(new DateTimeOffset(2026, 11, 2, 9, 0, 30, TimeSpan.Zero));
         var log = new RecordedLog();
-        var server = Server.Program.Build(["--Pakhouse:Listen=http://127.0.0.1:0", "--Pakhouse:ShutdownDelaySeconds=0", $"--Pakhouse:RolesFile={Path.Combine(Repository.Root, "tests", "roles.json")}", .. place.Settings, .. settings], clock, builder =>
-        {
-            builder.Logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace).AddFilter("", LogLevel.Trace);
-            // The same hasher with less work: the tests make hundreds of users.
-            builder.Services.Configure<PasswordHasherOptions>(hasher => hasher.IterationCount = 1000);
-            // The models of the pages are the same in every server, and reading them costs more than half of a start.
-            builder.Services.AddSingleton(services => pageModels ??= ActivatorUtilities.CreateInstance<DefaultModelMetadataProvider>(services));
-        }, bounds);
+        var server = Server.Program.Build(
+            [
+                "--Pakhouse:Listen=http://127.0.0.1:0",
+                "--Pakhouse:ShutdownDelaySeconds=0",
+                $"--Pakhouse:RolesFile={Path.Combine(Repository.Root, "tests", "roles.json")}",
+                .. place.Settings,
+                .. settings,
+            ],
+            clock,
+            builder =>
+            {
+                builder.Logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace).AddFilter("", LogLevel.Trace);
+                // The same hasher with less work: the tests make hundreds of users.
+                builder.Services.Configure<PasswordHasherOptions>(hasher => hasher.IterationCount = 1000);
+                // The models of the pages are the same in every server, and reading them costs more than half of a start.
+                builder.Services.AddSingleton(services =>
+                    pageModels ??= ActivatorUtilities.CreateInstance<DefaultModelMetadataProvider>(services)
+                );
+            },
+            bounds
+        );
         await server.StartAsync();
         return new TestServer(place, server, clock, log);
     }
@@ -105,7 +139,8 @@ public sealed class TestServer : IAsyncDisposable
     /// <summary>Stops the server and leaves its data for the next.</summary>
     public async Task StopAsync()
     {
-        if (isStopped) return; // disposed of after a test that stopped it
+        if (isStopped)
+            return; // disposed of after a test that stopped it
         isStopped = true;
         await app.StopAsync();
         await app.DisposeAsync();
@@ -122,7 +157,11 @@ public sealed class TestServer : IAsyncDisposable
     public static readonly NameSet EveryScope = NameSet.Of("openid", "profile", "email", "organization:read", "organization:write");
 
     /// <summary>Settings that map the routes of sign-in through a provider; nobody answers there.</summary>
-    public static readonly string[] UnreachableProvider = ["--Pakhouse:OidcAuthority=http://127.0.0.1:9", "--Pakhouse:OidcClientId=pakhouse"];
+    public static readonly string[] UnreachableProvider =
+    [
+        "--Pakhouse:OidcAuthority=http://127.0.0.1:9",
+        "--Pakhouse:OidcClientId=pakhouse",
+    ];
 
     public const string Password = "correct horse battery";
 
@@ -154,7 +193,11 @@ public sealed class TestServer : IAsyncDisposable
     /// <summary>The key as text.</summary>
     public async Task<string> AddKeyAsync(Guid user, Guid organization, TimeSpan? lifetime = null, params string[] scopes)
     {
-        var outcome = await Keys.GenerateAsync(Actor.Session(user), organization, new NewKey(KeyFormat.NewId(), "Key 1", Clock.GetUtcNow() + lifetime, scopes.Length == 0 ? NameSet.All : NameSet.Of(scopes)));
+        var outcome = await Keys.GenerateAsync(
+            Actor.Session(user),
+            organization,
+            new NewKey(KeyFormat.NewId(), "Key 1", Clock.GetUtcNow() + lifetime, scopes.Length == 0 ? NameSet.All : NameSet.Of(scopes))
+        );
         using var key = outcome.Value;
         return key.Reveal();
     }
@@ -164,20 +207,31 @@ public sealed class TestServer : IAsyncDisposable
     public Task<Answer> ExchangeAsync(string key, Guid? subOrganization = null, string? scope = null)
     {
         var fields = new List<(string, string)> { ("personalAccessKey", key) };
-        if (subOrganization is { } id) fields.Add(("subOrganization", id.ToString()));
-        if (scope is not null) fields.Add(("scope", scope));
+        if (subOrganization is { } id)
+            fields.Add(("subOrganization", id.ToString()));
+        if (scope is not null)
+            fields.Add(("scope", scope));
         return PostAsync("/auth/v3/token", [.. fields]);
     }
 
     public Task<Answer> PostAsync(string path, params (string Name, string Value)[] fields) =>
-        PostBodyAsync(path, string.Join('&', fields.Select(field => $"{Uri.EscapeDataString(field.Name)}={Uri.EscapeDataString(field.Value)}")));
+        PostBodyAsync(
+            path,
+            string.Join('&', fields.Select(field => $"{Uri.EscapeDataString(field.Name)}={Uri.EscapeDataString(field.Value)}"))
+        );
 
     public async Task<Answer> PostBodyAsync(string path, string body, string? contentType = "application/x-www-form-urlencoded")
     {
         using var content = new StringContent(body);
         content.Headers.ContentType = contentType is null ? null : MediaTypeHeaderValue.Parse(contentType);
         // Path as it is: HttpClient would tidy //auth away.
-        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(Address + path, new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true })) { Content = content };
+        using var request = new HttpRequestMessage(
+            HttpMethod.Post,
+            new Uri(Address + path, new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true })
+        )
+        {
+            Content = content,
+        };
         return await Answer.OfAsync(await Http.SendAsync(request));
     }
 
@@ -185,8 +239,8 @@ public sealed class TestServer : IAsyncDisposable
 }
 
 /// <summary>
-/// A clock that only the test moves, and in which a move of ninety days is one tick of a timer of five seconds, as a sleeping machine has it. The
-/// framework's own would tick a million and a half times.
+/// A clock that only the test moves, and in which a move of ninety days is one tick of a timer of five seconds, as a sleeping machine has
+/// it. The framework's own would tick a million and a half times.
 /// </summary>
 public sealed class MovedClock(DateTimeOffset start) : FakeTimeProvider(start)
 {
@@ -228,7 +282,8 @@ public sealed record Acme(Guid Owner, Guid Root, Guid Sub);
 /// <summary>An answer, read whole.</summary>
 public sealed record Answer(HttpStatusCode Status, HttpResponseMessage Response, string Body)
 {
-    public static async Task<Answer> OfAsync(HttpResponseMessage response) => new(response.StatusCode, response, await response.Content.ReadAsStringAsync());
+    public static async Task<Answer> OfAsync(HttpResponseMessage response) =>
+        new(response.StatusCode, response, await response.Content.ReadAsStringAsync());
 
     public JsonElement Json => JsonDocument.Parse(Body).RootElement;
 
@@ -244,7 +299,9 @@ public sealed record Answer(HttpStatusCode Status, HttpResponseMessage Response,
     public string[] Roles => [.. Claims.GetProperty("roles").EnumerateArray().Select(role => role.GetString()!)];
 
     public string? Header(string name) =>
-        Response.Headers.TryGetValues(name, out var values) || Response.Content.Headers.TryGetValues(name, out values) ? string.Join(", ", values) : null;
+        Response.Headers.TryGetValues(name, out var values) || Response.Content.Headers.TryGetValues(name, out values)
+            ? string.Join(", ", values)
+            : null;
 }
 
 /// <summary>Everything that was logged, at every level, as text.</summary>
@@ -262,14 +319,23 @@ public sealed class RecordedLog : ILoggerProvider
 
     private sealed class Logger(string category, System.Collections.Concurrent.ConcurrentQueue<string> lines) : ILogger
     {
-        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
 
         public bool IsEnabled(LogLevel logLevel) => true;
 
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        public void Log<TState>(
+            LogLevel logLevel,
+            EventId eventId,
+            TState state,
+            Exception? exception,
+            Func<TState, Exception?, string> formatter
+        )
         {
             // The values behind the message too: a structured sink stores them.
-            var values = state is IEnumerable<KeyValuePair<string, object?>> pairs ? string.Join(' ', pairs.Select(pair => $"{pair.Key}={pair.Value}")) : "";
+            var values = state is IEnumerable<KeyValuePair<string, object?>> pairs
+                ? string.Join(' ', pairs.Select(pair => $"{pair.Key}={pair.Value}"))
+                : "";
             lines.Enqueue($"{logLevel} {category}: {formatter(state, exception)} {values} {exception}");
         }
     }

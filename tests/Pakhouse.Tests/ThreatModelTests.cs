@@ -10,14 +10,20 @@ public partial class ThreatModelTests
     [Fact]
     public void No_threat_stands_there_twice()
     {
-        var threats = lines.Where(line => line.StartsWith("| ", StringComparison.Ordinal)).Select(line => string.Join('|', line.Split('|')[1..3]));
-        Assert.Empty(threats.GroupBy(threat => threat, StringComparer.Ordinal).Where(group => group.Count() > 1).Select(group => group.Key));
+        var threats = lines
+            .Where(line => line.StartsWith("| ", StringComparison.Ordinal))
+            .Select(line => string.Join('|', line.Split('|')[1..3]));
+        Assert.Empty(
+            threats.GroupBy(threat => threat, StringComparer.Ordinal).Where(group => group.Count() > 1).Select(group => group.Key)
+        );
     }
 
     [Fact]
     public void Every_test_that_it_names_exists()
     {
-        var sources = string.Concat(Directory.EnumerateFiles(Path.Combine(Repository.Root, "tests"), "*.cs", SearchOption.AllDirectories).Select(File.ReadAllText));
+        var sources = string.Concat(
+            Directory.EnumerateFiles(Path.Combine(Repository.Root, "tests"), "*.cs", SearchOption.AllDirectories).Select(File.ReadAllText)
+        );
         var names = lines.SelectMany(line => TestName().Matches(line)).Select(match => match.Groups["name"].Value).ToList();
         Assert.True(names.Count > 40);
         Assert.DoesNotContain(names, name => !Exists(sources, name));

@@ -25,7 +25,8 @@ public sealed partial class Visitor(TestServer server)
     public Task<Answer> GetAsync(string path) => SendAsync(HttpMethod.Get, path, null);
 
     /// <summary>Opens a page and sends its form: the one that posts to the page's own path, or to <paramref name="action"/>.</summary>
-    public Task<Answer> SubmitAsync(string page, params (string Name, string Value)[] fields) => SubmitToAsync(page, page.Split('?')[0], fields);
+    public Task<Answer> SubmitAsync(string page, params (string Name, string Value)[] fields) =>
+        SubmitToAsync(page, page.Split('?')[0], fields);
 
     public async Task<Answer> SubmitToAsync(string page, string action, params (string Name, string Value)[] fields)
     {
@@ -41,7 +42,13 @@ public sealed partial class Visitor(TestServer server)
 
     /// <summary>The hidden fields of the first form that posts to an address.</summary>
     public static IEnumerable<(string Name, string Value)> Hidden(Answer page, string action) =>
-        HiddenInput().Matches(Form().Matches(page.Body).First(form => form.Value.Contains("method=\"post\"") && form.Value.Contains($"action=\"{action}\"")).Value)
+        HiddenInput()
+            .Matches(
+                Form()
+                    .Matches(page.Body)
+                    .First(form => form.Value.Contains("method=\"post\"") && form.Value.Contains($"action=\"{action}\""))
+                    .Value
+            )
             .Select(input => (Attribute(input.Value, "name"), Attribute(input.Value, "value")));
 
     private async Task<Answer> SendAsync(HttpMethod method, string path, HttpContent? content)
@@ -49,19 +56,25 @@ public sealed partial class Visitor(TestServer server)
         using var request = new HttpRequestMessage(method, new Uri(path, UriKind.RelativeOrAbsolute)) { Content = content };
         request.Headers.Add("Accept", "text/html");
         request.Headers.TryAddWithoutValidation("User-Agent", UserAgent);
-        if (Cookies.Count > 0) request.Headers.Add("Cookie", string.Join("; ", Cookies.Select(cookie => $"{cookie.Key}={cookie.Value}")));
+        if (Cookies.Count > 0)
+            request.Headers.Add("Cookie", string.Join("; ", Cookies.Select(cookie => $"{cookie.Key}={cookie.Value}")));
         var answer = await Answer.OfAsync(await server.Http.SendAsync(request));
         foreach (var cookie in answer.Response.Headers.TryGetValues("Set-Cookie", out var set) ? set : [])
         {
             var pair = cookie.Split(';')[0].Split('=', 2);
-            if (pair[1].Length == 0) Cookies.Remove(pair[0]);
-            else Cookies[pair[0]] = pair[1];
+            if (pair[1].Length == 0)
+                Cookies.Remove(pair[0]);
+            else
+                Cookies[pair[0]] = pair[1];
         }
 
         return answer;
     }
 
-    private static string Attribute(string tag, string name) => WebUtility.HtmlDecode(Regex.Match(tag, $" {name}=\"(?<value>[^\"]*)\"", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)).Groups["value"].Value);
+    private static string Attribute(string tag, string name) =>
+        WebUtility.HtmlDecode(
+            Regex.Match(tag, $" {name}=\"(?<value>[^\"]*)\"", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)).Groups["value"].Value
+        );
 
     [GeneratedRegex("<form .*?</form>", RegexOptions.Singleline | RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Form();

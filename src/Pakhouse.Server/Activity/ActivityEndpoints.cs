@@ -5,8 +5,21 @@ public static class ActivityEndpoints
 {
     private static readonly string[] csvTitles =
     [
-        "time", "action", "organization id", "organization", "actor id", "actor", "key id", "key", "address", "target id", "target", "subject id", "subject",
-        "detail", "id",
+        "time",
+        "action",
+        "organization id",
+        "organization",
+        "actor id",
+        "actor",
+        "key id",
+        "key",
+        "address",
+        "target id",
+        "target",
+        "subject id",
+        "subject",
+        "detail",
+        "id",
     ];
 
     /// <summary>Somebody or something in a row: its id and the name it has today; null: none any more.</summary>
@@ -46,19 +59,53 @@ public static class ActivityEndpoints
     public static void Map(IEndpointRouteBuilder routes)
     {
         var group = routes.MapApi("/identity/v1/organizations/{organizationId:guid}").WithTags("Activity");
-        group.MapGet("/activity", ListAsync).Describe<ShownActivities>("listActivity", "Lists what happened in an organization, newest first; without the permission to see it, what the caller did and what was done to them.");
-        group.MapGet("/activity.csv", ExportAsync).WithName("exportActivity").WithSummary("The same as one CSV file, from the first row to the last.").Produces<string>(StatusCodes.Status200OK, "text/csv");
+        group
+            .MapGet("/activity", ListAsync)
+            .Describe<ShownActivities>(
+                "listActivity",
+                "Lists what happened in an organization, newest first; without the permission to see it, what the caller did and what was "
+                    + "done to them."
+            );
+        group
+            .MapGet("/activity.csv", ExportAsync)
+            .WithName("exportActivity")
+            .WithSummary("The same as one CSV file, from the first row to the last.")
+            .Produces<string>(StatusCodes.Status200OK, "text/csv");
     }
 
-    private static async Task<IResult> ListAsync(Guid organizationId, string? kind, string? from, string? to, string? organization, string? action, string? person, string? before, HttpContext context, ActivityFeed feed)
+    private static async Task<IResult> ListAsync(
+        Guid organizationId,
+        string? kind,
+        string? from,
+        string? to,
+        string? organization,
+        string? action,
+        string? person,
+        string? before,
+        HttpContext context,
+        ActivityFeed feed
+    )
     {
         var filter = Filter(kind, from, to, organization, action, person, before);
-        if (filter.Refusal is { } refusal) return refusal.ToResult();
-        return (await feed.PageAsync(context.Caller(), organizationId, filter.Value)).ToResult(page => new ShownActivities(page.Entries.Select(Show), page.Next));
+        if (filter.Refusal is { } refusal)
+            return refusal.ToResult();
+        return (await feed.PageAsync(context.Caller(), organizationId, filter.Value)).ToResult(page => new ShownActivities(
+            page.Entries.Select(Show),
+            page.Next
+        ));
     }
 
     private static async Task ExportAsync(
-        Guid organizationId, string? kind, string? from, string? to, string? organization, string? action, string? person, HttpContext context, ActivityFeed feed)
+        Guid organizationId,
+        string? kind,
+        string? from,
+        string? to,
+        string? organization,
+        string? action,
+        string? person,
+        HttpContext context,
+        ActivityFeed feed
+    )
     {
         var filter = Filter(kind, from, to, organization, action, person, null);
         if (filter.Refusal is { } refusal)
@@ -67,29 +114,73 @@ public static class ActivityEndpoints
             return;
         }
 
-        await CsvExport.WriteAsync(context, $"activity-{organizationId}.csv", csvTitles, async after =>
-        {
-            var before = after is null ? (Guid?)null : Guid.Parse(after);
-            var page = await feed.PageAsync(context.Caller(), organizationId, filter.Value with { Before = before }, CsvExport.PageLength);
-            return page.Refusal is { } refused ? refused : new CsvPage(page.Value.Entries.Select(Cells), page.Value.Next?.ToString());
-        });
+        await CsvExport.WriteAsync(
+            context,
+            $"activity-{organizationId}.csv",
+            csvTitles,
+            async after =>
+            {
+                var before = after is null ? (Guid?)null : Guid.Parse(after);
+                var page = await feed.PageAsync(
+                    context.Caller(),
+                    organizationId,
+                    filter.Value with
+                    {
+                        Before = before,
+                    },
+                    CsvExport.PageLength
+                );
+                return page.Refusal is { } refused ? refused : new CsvPage(page.Value.Entries.Select(Cells), page.Value.Next?.ToString());
+            }
+        );
     }
 
     private static string?[] Cells(ActivityEntry one) =>
-    [
-        TimeText.Machine(one.At), one.Action, one.OrganizationId?.ToString(), one.OrganizationName, one.ActorId?.ToString(), one.ActorName, one.ActorKeyId,
-        one.ActorKeyName, one.Address, one.Target, one.TargetName, one.SubjectId?.ToString(), one.SubjectName, one.Detail, one.Id.ToString(),
-    ];
+        [
+            TimeText.Machine(one.At),
+            one.Action,
+            one.OrganizationId?.ToString(),
+            one.OrganizationName,
+            one.ActorId?.ToString(),
+            one.ActorName,
+            one.ActorKeyId,
+            one.ActorKeyName,
+            one.Address,
+            one.Target,
+            one.TargetName,
+            one.SubjectId?.ToString(),
+            one.SubjectName,
+            one.Detail,
+            one.Id.ToString(),
+        ];
 
-    private static Outcome<ActivityFilter> Filter(string? kind, string? from, string? to, string? organization, string? action, string? person, string? before) => kind is null or "" or "organization" or "auth"
-        ? ActivityFilter.Read(kind == "auth", from, to, organization, action, person, before)
-        : new Refusal(RefusalCode.InvalidRequest, "kind: give organization or auth.", "unknown kind of activity");
+    private static Outcome<ActivityFilter> Filter(
+        string? kind,
+        string? from,
+        string? to,
+        string? organization,
+        string? action,
+        string? person,
+        string? before
+    ) =>
+        kind is null or "" or "organization" or "auth"
+            ? ActivityFilter.Read(kind == "auth", from, to, organization, action, person, before)
+            : new Refusal(RefusalCode.InvalidRequest, "kind: give organization or auth.", "unknown kind of activity");
 
-    private static ShownActivity Show(ActivityEntry entry) => new()
-    {
-        Id = entry.Id, At = entry.At, Action = entry.Action, Organization = Party(entry.OrganizationId?.ToString(), entry.OrganizationName), Actor = Party(entry.ActorId?.ToString(), entry.ActorName),
-        ActorKey = Party(entry.ActorKeyId, entry.ActorKeyName), Address = entry.Address, Target = Party(entry.Target, entry.TargetName), Subject = Party(entry.SubjectId?.ToString(), entry.SubjectName), Detail = entry.Detail,
-    };
+    private static ShownActivity Show(ActivityEntry entry) =>
+        new()
+        {
+            Id = entry.Id,
+            At = entry.At,
+            Action = entry.Action,
+            Organization = Party(entry.OrganizationId?.ToString(), entry.OrganizationName),
+            Actor = Party(entry.ActorId?.ToString(), entry.ActorName),
+            ActorKey = Party(entry.ActorKeyId, entry.ActorKeyName),
+            Address = entry.Address,
+            Target = Party(entry.Target, entry.TargetName),
+            Subject = Party(entry.SubjectId?.ToString(), entry.SubjectName),
+            Detail = entry.Detail,
+        };
 
     private static ShownParty? Party(string? id, string? name) => string.IsNullOrEmpty(id) ? null : new(id, name);
 }

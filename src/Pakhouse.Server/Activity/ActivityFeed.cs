@@ -60,45 +60,69 @@ public sealed record ActivityFilter
     private const string DayFormat = "yyyy-MM-dd"; // what a date input sends, whatever it shows
 
     /// <summary>From the texts of a form or an address; empty counts as absent. Days are days in UTC, both included.</summary>
-    public static Outcome<ActivityFilter> Read(bool isAuth, string? from, string? to, string? organization, string? action, string? person, string? before)
+    public static Outcome<ActivityFilter> Read(
+        bool isAuth,
+        string? from,
+        string? to,
+        string? organization,
+        string? action,
+        string? person,
+        string? before
+    )
     {
-        DateTimeOffset? since = null, until = null;
-        Guid? organizationId = null, beforeId = null;
+        DateTimeOffset? since = null,
+            until = null;
+        Guid? organizationId = null,
+            beforeId = null;
         if (!string.IsNullOrEmpty(from))
         {
-            if (Day(from) is not { } day) return Fault("from: enter a day such as 2031-12-24.");
+            if (Day(from) is not { } day)
+                return Fault("from: enter a day such as 2031-12-24.");
             since = day;
         }
 
         if (!string.IsNullOrEmpty(to))
         {
-            if (Day(to) is not { } day) return Fault("to: enter a day such as 2031-12-24.");
+            if (Day(to) is not { } day)
+                return Fault("to: enter a day such as 2031-12-24.");
             until = day.AddDays(1);
         }
 
         if (!string.IsNullOrEmpty(organization))
         {
-            if (!Guid.TryParse(organization, out var id)) return Fault("organization: give the id of this organization or of one of its sub-organizations.");
+            if (!Guid.TryParse(organization, out var id))
+                return Fault("organization: give the id of this organization or of one of its sub-organizations.");
             organizationId = id;
         }
 
         if (!string.IsNullOrEmpty(before))
         {
-            if (!Guid.TryParse(before, out var id)) return Fault("before: give the id of the last row of the page before.");
+            if (!Guid.TryParse(before, out var id))
+                return Fault("before: give the id of the last row of the page before.");
             beforeId = id;
         }
 
-        if (!string.IsNullOrEmpty(action) && !ActivityFeed.Actions(isAuth).Contains(action, StringComparer.Ordinal)) return Fault("action: give one of the actions as they stand in the record, such as \"Member Remove\".");
-        if (person?.Length > Users.EmailLengthMax) return Fault($"person: enter at most {Users.EmailLengthMax} characters.");
+        if (!string.IsNullOrEmpty(action) && !ActivityFeed.Actions(isAuth).Contains(action, StringComparer.Ordinal))
+            return Fault("action: give one of the actions as they stand in the record, such as \"Member Remove\".");
+        if (person?.Length > Users.EmailLengthMax)
+            return Fault($"person: enter at most {Users.EmailLengthMax} characters.");
         return new ActivityFilter
         {
-            IsAuth = isAuth, From = since, To = until, OrganizationId = organizationId, Before = beforeId,
-            Action = string.IsNullOrEmpty(action) ? null : action, Person = string.IsNullOrWhiteSpace(person) ? null : person.Trim(),
+            IsAuth = isAuth,
+            From = since,
+            To = until,
+            OrganizationId = organizationId,
+            Before = beforeId,
+            Action = string.IsNullOrEmpty(action) ? null : action,
+            Person = string.IsNullOrWhiteSpace(person) ? null : person.Trim(),
         };
 
         // The last days of the calendar have no day after them.
         static DateTimeOffset? Day(string text) =>
-            DateTime.TryParseExact(text, DayFormat, CultureInfo.InvariantCulture, DateTimeStyles.None, out var day) && day.Year is > 1970 and < 9999 ? new DateTimeOffset(day, TimeSpan.Zero) : null;
+            DateTime.TryParseExact(text, DayFormat, CultureInfo.InvariantCulture, DateTimeStyles.None, out var day)
+            && day.Year is > 1970 and < 9999
+                ? new DateTimeOffset(day, TimeSpan.Zero)
+                : null;
 
         static Refusal Fault(string words) => new(RefusalCode.InvalidRequest, words, "filter of the record out of bounds");
     }
@@ -111,7 +135,8 @@ public sealed record ActivityPage(IReadOnlyList<ActivityEntry> Entries, Guid? Ne
 /// <summary>
 /// The record as it is read. Of a root it tells of its sub-organizations too, deleted ones included.
 /// <para>Invariant: without the permission to see activity a reader gets the rows of which they are actor or subject, and of other people's
-/// doings not from where. Of signing in, an organization's readers see what people did while they were its members: not where else they went.</para>
+/// doings not from where. Of signing in, an organization's readers see what people did while they were its members: not where else they
+/// went.</para>
 /// </summary>
 public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer)
 {
@@ -119,9 +144,20 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
 
     private static readonly string[] auth =
     [
-        AuditAction.Login, AuditAction.LoginFailed, AuditAction.Logout, AuditAction.SwitchOrganization, AuditAction.PasswordReset,
-        AuditAction.PasswordChange, AuditAction.SecondFactorAdd, AuditAction.SecondFactorRemove, AuditAction.PasskeyAdd,
-        AuditAction.PasskeyRemove, AuditAction.SessionEnd, AuditAction.RecoveryCodes, AuditAction.ProviderBind, AuditAction.ProviderUnbind,
+        AuditAction.Login,
+        AuditAction.LoginFailed,
+        AuditAction.Logout,
+        AuditAction.SwitchOrganization,
+        AuditAction.PasswordReset,
+        AuditAction.PasswordChange,
+        AuditAction.SecondFactorAdd,
+        AuditAction.SecondFactorRemove,
+        AuditAction.PasskeyAdd,
+        AuditAction.PasskeyRemove,
+        AuditAction.SessionEnd,
+        AuditAction.RecoveryCodes,
+        AuditAction.ProviderBind,
+        AuditAction.ProviderUnbind,
         AuditAction.MailUndelivered,
     ];
 
@@ -130,13 +166,20 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
 
     private static readonly string[] ofNoOrganization =
     [
-        AuditAction.SigningKeyCreate, AuditAction.SigningKeyDelete, AuditAction.DatabaseRestore, AuditAction.UserCreate,
-        AuditAction.UserDisable, AuditAction.UserEnable, AuditAction.UserDelete,
+        AuditAction.SigningKeyCreate,
+        AuditAction.SigningKeyDelete,
+        AuditAction.DatabaseRestore,
+        AuditAction.UserCreate,
+        AuditAction.UserDisable,
+        AuditAction.UserEnable,
+        AuditAction.UserDelete,
     ];
 
     private static readonly string[] ofOrganizations =
     [
-        .. typeof(AuditAction).GetFields().Select(field => (string)field.GetRawConstantValue()!)
+        .. typeof(AuditAction)
+            .GetFields()
+            .Select(field => (string)field.GetRawConstantValue()!)
             .Except([.. auth, .. ofNoOrganization], StringComparer.Ordinal),
     ];
 
@@ -144,41 +187,62 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
     public static IReadOnlyList<string> Actions(bool isAuth) => isAuth ? auth : ofOrganizations;
 
     /// <summary>Newest first, at most <paramref name="size"/> at once.</summary>
-    public Task<Outcome<ActivityPage>> PageAsync(Actor actor, Guid organizationId, ActivityFilter filter, int size = PageSize) => database.ReadAsync<Outcome<ActivityPage>>(async connection =>
-    {
-        var all = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeActivity, organizationId);
-        if (all.IsRefused
-            && (await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeOrganization, organizationId)).Refusal is { } refusal) return refusal;
-        // What is not shown is not found out by asking for it either.
-        if (filter.Person is { } asked && !Guid.TryParse(asked, out _) && !actor.ShowsAddresses()) return Guard.Narrow(ScopeCatalogue.Email, "person by address");
+    public Task<Outcome<ActivityPage>> PageAsync(Actor actor, Guid organizationId, ActivityFilter filter, int size = PageSize) =>
+        database.ReadAsync<Outcome<ActivityPage>>(async connection =>
+        {
+            var all = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeActivity, organizationId);
+            if (
+                all.IsRefused
+                && (await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeOrganization, organizationId)).Refusal is { } refusal
+            )
+                return refusal;
+            // What is not shown is not found out by asking for it either.
+            if (filter.Person is { } asked && !Guid.TryParse(asked, out _) && !actor.ShowsAddresses())
+                return Guard.Narrow(ScopeCatalogue.Email, "person by address");
 
-        var parameters = new DynamicParameters(new { organizationId, me = actor.UserId?.ToString() ?? "", isOwnOnly = all.IsRefused ? 1L : 0L, limit = size + 1 });
-        // The page comes first: PostgreSQL keeps the order of so many joins, and would make them for every row before it looks which it needs.
-        var entries = (await connection.QueryAsync<ActivityEntry>(
-            $"""
-            SELECT a.id, a.at, a.action, a.organization_id, o.name AS organization_name, a.actor_user_id AS actor_id, NULLIF(au.name, '') AS actor_name,
-                   a.actor_key_id, ak.name AS actor_key_name, CASE WHEN @isOwnOnly = 1 AND COALESCE(a.actor_user_id, '') <> @me THEN NULL ELSE a.address END AS address,
-                   a.target, COALESCE(NULLIF(tu.name, ''), tk.name, t.name) AS target_name, a.subject_user_id AS subject_id, NULLIF(su.name, '') AS subject_name, a.detail
-            FROM ({await WhichAsync(connection, parameters, filter, all.IsRefused)}) AS page
-            JOIN activity a ON a.id = page.id
-            LEFT JOIN organizations o ON o.id = a.organization_id
-            LEFT JOIN users au ON au.id = a.actor_user_id
-            LEFT JOIN access_keys ak ON ak.id = a.actor_key_id
-            LEFT JOIN users su ON su.id = a.subject_user_id
-            LEFT JOIN users tu ON tu.id = a.target
-            LEFT JOIN access_keys tk ON tk.id = a.target
-            LEFT JOIN organizations t ON t.id = a.target
-            ORDER BY a.id DESC
-            """, parameters)).AsList();
-        return entries.Count <= size ? new ActivityPage(entries, null, all.IsRefused) : new ActivityPage(entries[..size], entries[size - 1].Id, all.IsRefused);
-    });
+            var parameters = new DynamicParameters(
+                new
+                {
+                    organizationId,
+                    me = actor.UserId?.ToString() ?? "",
+                    isOwnOnly = all.IsRefused ? 1L : 0L,
+                    limit = size + 1,
+                }
+            );
+            // The page comes first: PostgreSQL keeps the order of so many joins, and would make them for every row before it looks which it
+            // needs.
+            var entries = (
+                await connection.QueryAsync<ActivityEntry>(
+                    $"""
+                    SELECT a.id, a.at, a.action, a.organization_id, o.name AS organization_name, a.actor_user_id AS actor_id, NULLIF(au.name, '') AS actor_name,
+                           a.actor_key_id, ak.name AS actor_key_name, CASE WHEN @isOwnOnly = 1 AND COALESCE(a.actor_user_id, '') <> @me THEN NULL ELSE a.address END AS address,
+                           a.target, COALESCE(NULLIF(tu.name, ''), tk.name, t.name) AS target_name, a.subject_user_id AS subject_id, NULLIF(su.name, '') AS subject_name, a.detail
+                    FROM ({await WhichAsync(connection, parameters, filter, all.IsRefused)}) AS page
+                    JOIN activity a ON a.id = page.id
+                    LEFT JOIN organizations o ON o.id = a.organization_id
+                    LEFT JOIN users au ON au.id = a.actor_user_id
+                    LEFT JOIN access_keys ak ON ak.id = a.actor_key_id
+                    LEFT JOIN users su ON su.id = a.subject_user_id
+                    LEFT JOIN users tu ON tu.id = a.target
+                    LEFT JOIN access_keys tk ON tk.id = a.target
+                    LEFT JOIN organizations t ON t.id = a.target
+                    ORDER BY a.id DESC
+                    """,
+                    parameters
+                )
+            ).AsList();
+            return entries.Count <= size
+                ? new ActivityPage(entries, null, all.IsRefused)
+                : new ActivityPage(entries[..size], entries[size - 1].Id, all.IsRefused);
+        });
 
     /// <summary>The ids of the rows of a page.</summary>
     private async Task<string> WhichAsync(DbConnection connection, DynamicParameters parameters, ActivityFilter filter, bool isOwnOnly)
     {
         // Ids sort by time, so a span of time is a range of them.
         var before = filter.To is { } to ? Ids.First(to).ToString() : "g";
-        if (filter.Before is { } last && string.CompareOrdinal(last.ToString(), before) < 0) before = last.ToString();
+        if (filter.Before is { } last && string.CompareOrdinal(last.ToString(), before) < 0)
+            before = last.ToString();
         parameters.AddDynamicParams(new { since = filter.From is { } from ? Ids.First(from).ToString() : "", before });
         var condition = "a.id >= @since AND a.id < @before";
         if (filter.Action is { } action)
@@ -191,10 +255,18 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
         if (filter.Person is { } person)
         {
             // An address that nobody has is answered like one of somebody who is not in these rows.
-            var id = Guid.TryParse(person, out var known) ? known : await connection.ExecuteScalarAsync<string?>(
-                "SELECT id FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL", new { normalized = normalizer.NormalizeEmail(person) }) is { } found ? Guid.Parse(found) : Guid.Empty;
+            var id =
+                Guid.TryParse(person, out var known) ? known
+                : await connection.ExecuteScalarAsync<string?>(
+                    "SELECT id FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL",
+                    new { normalized = normalizer.NormalizeEmail(person) }
+                )
+                    is { } found
+                    ? Guid.Parse(found)
+                : Guid.Empty;
             parameters.Add("person", id.ToString());
-            if (isOwnOnly || filter.IsAuth) condition += Concerns("@person");
+            if (isOwnOnly || filter.IsAuth)
+                condition += Concerns("@person");
             concerned ??= "@person";
         }
 
@@ -205,25 +277,29 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
             organizations = "SELECT id FROM organizations WHERE id = @only AND (id = @organizationId OR root_id = @organizationId)";
         }
 
-        if (isOwnOnly && filter.IsAuth) condition += Concerns("@me");
+        if (isOwnOnly && filter.IsAuth)
+            condition += Concerns("@me");
 
         string Rows(string which) =>
             $"""
-            SELECT a.id FROM activity a
-            WHERE {which}a.organization_id IN ({organizations}) AND a.action NOT IN ({authSql}) AND {condition} ORDER BY a.id DESC LIMIT @limit
-            """;
+                SELECT a.id FROM activity a
+                WHERE {which}a.organization_id IN ({organizations}) AND a.action NOT IN ({authSql}) AND {condition} ORDER BY a.id DESC LIMIT @limit
+                """;
         // Of one person: the newest of each of three indexes, and not the whole record of the organization.
         string One(string column) => $"SELECT id FROM ({Rows($"a.{column} = {concerned} AND ")}) AS by_{column}";
         if (!filter.IsAuth)
-            return concerned is null ? Rows("") : $"{One("actor_user_id")} UNION {One("subject_user_id")} UNION {One("target")} ORDER BY id DESC LIMIT @limit";
+            return concerned is null
+                ? Rows("")
+                : $"{One("actor_user_id")} UNION {One("subject_user_id")} UNION {One("target")} ORDER BY id DESC LIMIT @limit";
 
         string By(string column) =>
             $"""
-            SELECT a.id AS id FROM memberships m JOIN activity a ON a.{column} = m.user_id AND a.at >= m.created_at AND (m.ended_at IS NULL OR a.at <= m.ended_at)
-            WHERE m.organization_id IN ({organizations}) AND (a.organization_id IS NULL OR a.organization_id IN ({organizations})) AND a.action IN ({authSql}) AND {condition}
-            """;
+                SELECT a.id AS id FROM memberships m JOIN activity a ON a.{column} = m.user_id AND a.at >= m.created_at AND (m.ended_at IS NULL OR a.at <= m.ended_at)
+                WHERE m.organization_id IN ({organizations}) AND (a.organization_id IS NULL OR a.organization_id IN ({organizations})) AND a.action IN ({authSql}) AND {condition}
+                """;
         return $"SELECT id FROM ({By("actor_user_id")} UNION {By("subject_user_id")}) AS page ORDER BY id DESC LIMIT @limit";
     }
 
-    private static string Concerns(string person) => $" AND (a.actor_user_id = {person} OR a.subject_user_id = {person} OR a.target = {person})";
+    private static string Concerns(string person) =>
+        $" AND (a.actor_user_id = {person} OR a.subject_user_id = {person} OR a.target = {person})";
 }

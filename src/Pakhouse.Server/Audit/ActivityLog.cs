@@ -6,30 +6,71 @@ namespace Pakhouse.Server;
 /// <summary>What happened, in the words that users of the field know. Stored as it stands here: never renamed.</summary>
 public static class AuditAction
 {
-    public const string OrganizationCreate = "Organization Create", OrganizationUpdate = "Organization Update", OrganizationDelete = "Organization Delete";
-    public const string OrganizationDisable = "Organization Disable", OrganizationEnable = "Organization Enable", PolicyUpdate = "Policy Update";
-    public const string InviteCreate = "Invite Create", InviteAgain = "Invite Re-Invite", InviteUpdate = "Invite Update", InviteDelete = "Invite Delete", InviteAccept = "Invite Accept";
+    public const string OrganizationCreate = "Organization Create",
+        OrganizationUpdate = "Organization Update",
+        OrganizationDelete = "Organization Delete";
+    public const string OrganizationDisable = "Organization Disable",
+        OrganizationEnable = "Organization Enable",
+        PolicyUpdate = "Policy Update";
+    public const string InviteCreate = "Invite Create",
+        InviteAgain = "Invite Re-Invite",
+        InviteUpdate = "Invite Update",
+        InviteDelete = "Invite Delete",
+        InviteAccept = "Invite Accept";
     public const string InviteUndelivered = "Invite Undelivered";
-    public const string MemberAssign = "Member Assign", MemberRemove = "Member Remove", MemberLeave = "Member Leave", MemberRoleUpdate = "Member Role Update";
-    public const string KeyCreate = "PAT Create", KeyRevoke = "PAT Revoke", KeyRotate = "PAT Rotate", KeySuspend = "PAT Suspend", KeyResume = "PAT Resume", KeyLeak = "PAT Leak", KeyExpire = "PAT Expire";
-    public const string ApiKeyCreate = "API Key Create", ApiKeyUpdate = "API Key Update", ApiKeyRevoke = "API Key Revoke", ApiKeyRotate = "API Key Rotate", ApiKeyExpire = "API Key Expire";
-    public const string WebhookCreate = "Webhook Create", WebhookUpdate = "Webhook Update", WebhookDelete = "Webhook Delete", WebhookMakerLeft = "Webhook Maker Left";
-    public const string SigningKeyCreate = "Signing Key Create", SigningKeyDelete = "Signing Key Delete", DatabaseRestore = "Database Restore";
+    public const string MemberAssign = "Member Assign",
+        MemberRemove = "Member Remove",
+        MemberLeave = "Member Leave",
+        MemberRoleUpdate = "Member Role Update";
+    public const string KeyCreate = "PAT Create",
+        KeyRevoke = "PAT Revoke",
+        KeyRotate = "PAT Rotate",
+        KeySuspend = "PAT Suspend",
+        KeyResume = "PAT Resume",
+        KeyLeak = "PAT Leak",
+        KeyExpire = "PAT Expire";
+    public const string ApiKeyCreate = "API Key Create",
+        ApiKeyUpdate = "API Key Update",
+        ApiKeyRevoke = "API Key Revoke",
+        ApiKeyRotate = "API Key Rotate",
+        ApiKeyExpire = "API Key Expire";
+    public const string WebhookCreate = "Webhook Create",
+        WebhookUpdate = "Webhook Update",
+        WebhookDelete = "Webhook Delete",
+        WebhookMakerLeft = "Webhook Maker Left";
+    public const string SigningKeyCreate = "Signing Key Create",
+        SigningKeyDelete = "Signing Key Delete",
+        DatabaseRestore = "Database Restore";
     public const string ProtectionKeysRenew = "Data Protection Keys Renew";
-    public const string UserCreate = "User Create", UserDisable = "User Disable", UserEnable = "User Enable", UserDelete = "User Delete";
+    public const string UserCreate = "User Create",
+        UserDisable = "User Disable",
+        UserEnable = "User Enable",
+        UserDelete = "User Delete";
 
     // What the page "Auth Activity" shows.
-    public const string Login = "Login", LoginFailed = "Login Failed", Logout = "Logout", SwitchOrganization = "Switch Organization";
-    public const string PasswordReset = "Password Reset", PasswordChange = "Password Change", SecondFactorAdd = "Second Factor Add", SecondFactorRemove = "Second Factor Remove";
-    public const string PasskeyAdd = "Passkey Add", PasskeyRemove = "Passkey Remove", SessionEnd = "Session End", RecoveryCodes = "Recovery Codes Renew";
-    public const string ProviderBind = "Provider Bind", ProviderUnbind = "Provider Unbind", ProviderLink = "Provider Link Send";
+    public const string Login = "Login",
+        LoginFailed = "Login Failed",
+        Logout = "Logout",
+        SwitchOrganization = "Switch Organization";
+    public const string PasswordReset = "Password Reset",
+        PasswordChange = "Password Change",
+        SecondFactorAdd = "Second Factor Add",
+        SecondFactorRemove = "Second Factor Remove";
+    public const string PasskeyAdd = "Passkey Add",
+        PasskeyRemove = "Passkey Remove",
+        SessionEnd = "Session End",
+        RecoveryCodes = "Recovery Codes Renew";
+    public const string ProviderBind = "Provider Bind",
+        ProviderUnbind = "Provider Unbind",
+        ProviderLink = "Provider Link Send";
     public const string MailUndelivered = "Mail Undelivered";
 }
 
 /// <summary>
 /// The record of what happened: one row for each change that somebody could ask about later, written in the change's own
 /// transaction. If the row cannot be written the change does not happen. Rows are never changed, and deleted only when their
-/// retention is over (<see cref="ActivityRetention"/>): the schema refuses everything else. A row holds ids, never a secret, a name or an address of mail.
+/// retention is over (<see cref="ActivityRetention"/>): the schema refuses everything else. A row holds ids, never a secret, a name or an
+/// address of mail.
 /// </summary>
 public static class ActivityLog
 {
@@ -38,7 +79,15 @@ public static class ActivityLog
     /// <param name="subject">The person it was done to, where the target is something of theirs.</param>
     /// <param name="detail">Names of roles and the like.</param>
     public static Task WriteAsync(
-        DbTransaction transaction, TimeProvider clock, Actor actor, string action, Guid? organizationId, string target, Guid? subject = null, string? detail = null)
+        DbTransaction transaction,
+        TimeProvider clock,
+        Actor actor,
+        string action,
+        Guid? organizationId,
+        string target,
+        Guid? subject = null,
+        string? detail = null
+    )
     {
         Note(transaction, actor, action, organizationId, target);
         return transaction.Connection!.ExecuteAsync(

@@ -3,8 +3,8 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Deletes rows of the record when <see cref="PakhouseOptions.ActivityRetention"/> is over, a little at a time. The schema lets nothing else be
-/// deleted: rows are kept from the time that this job writes down.
+/// Deletes rows of the record when <see cref="PakhouseOptions.ActivityRetention"/> is over, a little at a time. The schema lets nothing
+/// else be deleted: rows are kept from the time that this job writes down.
 /// </summary>
 public sealed class ActivityRetention(Database database, PakhouseOptions options, TimeProvider clock, ILogger<ActivityRetention> log)
     : PeriodicJob(TimeSpan.FromHours(1), clock, log)
@@ -13,20 +13,28 @@ public sealed class ActivityRetention(Database database, PakhouseOptions options
 
     public override async Task RunAsync()
     {
-        if (options.ActivityRetention is not { } retention) return;
+        if (options.ActivityRetention is not { } retention)
+            return;
         var keptFrom = Clock.GetUtcNow() - retention;
-        while (await database.WriteExclusiveAsync(async transaction =>
-        {
-            await transaction.Connection!.ExecuteAsync(
-                "INSERT INTO counters (name, value) VALUES ('activity.kept_from', @keptFrom) ON CONFLICT (name) DO UPDATE SET value = excluded.value", new { keptFrom }, transaction);
-            // Ids sort by time, so the oldest stand first. The newest row of all stays: it tells how new this state is (DatabaseState).
-            return await transaction.Connection!.ExecuteAsync(
-                $"""
-                DELETE FROM activity WHERE id IN (
-                    SELECT id FROM activity WHERE id < @first AND at < @keptFrom AND id < (SELECT MAX(id) FROM activity) ORDER BY id LIMIT {BatchRows})
-                """, new { first = Ids.First(keptFrom).ToString(), keptFrom }, transaction);
-        }) == BatchRows)
-        {
-        }
+        while (
+            await database.WriteExclusiveAsync(async transaction =>
+            {
+                await transaction.Connection!.ExecuteAsync(
+                    "INSERT INTO counters (name, value) VALUES ('activity.kept_from', @keptFrom) ON CONFLICT (name) DO UPDATE SET value = "
+                        + "excluded.value",
+                    new { keptFrom },
+                    transaction
+                );
+                // Ids sort by time, so the oldest stand first. The newest row of all stays: it tells how new this state is (DatabaseState).
+                return await transaction.Connection!.ExecuteAsync(
+                    $"""
+                    DELETE FROM activity WHERE id IN (
+                        SELECT id FROM activity WHERE id < @first AND at < @keptFrom AND id < (SELECT MAX(id) FROM activity) ORDER BY id LIMIT {BatchRows})
+                    """,
+                    new { first = Ids.First(keptFrom).ToString(), keptFrom },
+                    transaction
+                );
+            }) == BatchRows
+        ) { }
     }
 }

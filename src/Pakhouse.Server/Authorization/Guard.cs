@@ -34,15 +34,30 @@ public sealed record OrganizationAccess
 /// </summary>
 public static class Guard
 {
-    internal static readonly Refusal NotFound = new(RefusalCode.NotFound, "There is no such organization, or you are not a member of it.", "unknown organization, or the caller is not a member");
+    internal static readonly Refusal NotFound = new(
+        RefusalCode.NotFound,
+        "There is no such organization, or you are not a member of it.",
+        "unknown organization, or the caller is not a member"
+    );
 
-    public static Task<Outcome<OrganizationAccess>> AuthorizeAsync(DbTransaction transaction, Actor actor, Permission permission, Guid organizationId) =>
-        AuthorizeAsync(transaction.Connection!, transaction, actor, permission, organizationId);
+    public static Task<Outcome<OrganizationAccess>> AuthorizeAsync(
+        DbTransaction transaction,
+        Actor actor,
+        Permission permission,
+        Guid organizationId
+    ) => AuthorizeAsync(transaction.Connection!, transaction, actor, permission, organizationId);
 
-    public static async Task<Outcome<OrganizationAccess>> AuthorizeAsync(DbConnection connection, DbTransaction? transaction, Actor actor, Permission permission, Guid organizationId)
+    public static async Task<Outcome<OrganizationAccess>> AuthorizeAsync(
+        DbConnection connection,
+        DbTransaction? transaction,
+        Actor actor,
+        Permission permission,
+        Guid organizationId
+    )
     {
         var row = Permissions.Of(permission);
-        if (CheckScope(row, actor, permission) is { } narrow) return narrow;
+        if (CheckScope(row, actor, permission) is { } narrow)
+            return narrow;
         var found = await connection.QuerySingleOrDefaultAsync<Found>(
             """
             SELECT o.name, o.root_id, r.name AS root_name, u.kind AS user_kind,
@@ -53,16 +68,25 @@ public static class Guard
             LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = u.id AND m.ended_at IS NULL
             LEFT JOIN memberships rm ON rm.organization_id = o.root_id AND rm.user_id = u.id AND rm.ended_at IS NULL
             WHERE o.id = @organizationId AND o.deleted_at IS NULL AND r.deleted_at IS NULL
-            """, new { actor.UserId, organizationId }, transaction);
+            """,
+            new { actor.UserId, organizationId },
+            transaction
+        );
 
-        if (found is null) return NotFound;
+        if (found is null)
+            return NotFound;
         var isOperator = actor.Credential == Credential.Operator;
-        if (!isOperator && found.MembershipId is null && found.RootMembershipId is null) return NotFound;
-        // A token is for one organization, and from a root it opens what is below. An API key reaches only the organizations that its roles name.
-        if (actor.BoundTo is { } bound && bound != organizationId && bound != found.RootId) return NotFound;
-        if (actor.Credential == Credential.ApiKey && found.MembershipId is null) return NotFound;
+        if (!isOperator && found.MembershipId is null && found.RootMembershipId is null)
+            return NotFound;
+        // A token is for one organization, and from a root it opens what is below. An API key reaches only the organizations that its roles
+        // name.
+        if (actor.BoundTo is { } bound && bound != organizationId && bound != found.RootId)
+            return NotFound;
+        if (actor.Credential == Credential.ApiKey && found.MembershipId is null)
+            return NotFound;
         // Nobody signs in as a service, and no person comes with an API key.
-        if (!isOperator && (actor.Credential == Credential.ApiKey) != (found.UserKind == "service")) return NotFound;
+        if (!isOperator && (actor.Credential == Credential.ApiKey) != (found.UserKind == "service"))
+            return NotFound;
 
         var access = new OrganizationAccess
         {
@@ -75,29 +99,51 @@ public static class Guard
             Roles = (found.Roles ?? NameSet.Empty).Union(found.RootRoles ?? NameSet.Empty), // R1
         };
 
-        if (CheckCredential(row, actor, permission) is { } refusal) return refusal;
-        if (isOperator) return access;
+        if (CheckCredential(row, actor, permission) is { } refusal)
+            return refusal;
+        if (isOperator)
+            return access;
 
         Outcome<OrganizationAccess> stands = row.Requirement switch
         {
             Requirement.Self or Requirement.Person or Requirement.Member => access,
             Requirement.DirectMember when access.MembershipId is not null => access,
-            Requirement.DirectMember => new Refusal(RefusalCode.AccessDenied, InheritedMember(access), $"{permission} by an inherited member (R2)"),
+            Requirement.DirectMember => new Refusal(
+                RefusalCode.AccessDenied,
+                InheritedMember(access),
+                $"{permission} by an inherited member (R2)"
+            ),
             Requirement.Role when row.Roles.Any(access.Roles.Contains) => access,
-            Requirement.Role => new Refusal(RefusalCode.AccessDenied, $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners.", $"{permission} without the role"),
+            Requirement.Role => new Refusal(
+                RefusalCode.AccessDenied,
+                $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners.",
+                $"{permission} without the role"
+            ),
         };
         // Asked last: who may not do it is not sent to sign in for it.
         return stands.Refusal is null && CheckFreshness(row, actor, permission) is { } stale ? stale : stands;
     }
 
-    /// <summary>For what is done in no organization: null, where the caller is a person who can sign in and came with what the table asks for.</summary>
+    /// <summary>
+    /// For what is done in no organization: null, where the caller is a person who can sign in and came with what the table asks for.
+    /// </summary>
     public static async Task<Refusal?> AuthorizeAsync(DbTransaction transaction, Actor actor, Permission permission)
     {
         var row = Permissions.Of(permission);
-        if (row.Requirement != Requirement.Person) throw new ArgumentException("This permission is one in an organization.", nameof(permission));
-        if ((CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission) ?? CheckFreshness(row, actor, permission)) is { } refusal) return refusal;
-        return actor.Credential == Credential.Operator || await transaction.Connection!.ExecuteScalarAsync<long>(
-            "SELECT COUNT(*) FROM users WHERE id = @UserId AND kind = 'person' AND disabled_at IS NULL AND deleted_at IS NULL", new { actor.UserId }, transaction) > 0
+        if (row.Requirement != Requirement.Person)
+            throw new ArgumentException("This permission is one in an organization.", nameof(permission));
+        if (
+            (CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission) ?? CheckFreshness(row, actor, permission)) is
+            { } refusal
+        )
+            return refusal;
+        return
+            actor.Credential == Credential.Operator
+            || await transaction.Connection!.ExecuteScalarAsync<long>(
+                "SELECT COUNT(*) FROM users WHERE id = @UserId AND kind = 'person' AND disabled_at IS NULL AND deleted_at IS NULL",
+                new { actor.UserId },
+                transaction
+            ) > 0
             ? null
             : new Refusal(RefusalCode.AccessDenied, "This needs a person who can sign in.", $"{permission} by nobody who can sign in");
     }
@@ -106,47 +152,79 @@ public static class Guard
     public static Refusal? Demand(Actor actor, Permission permission)
     {
         var row = Permissions.Of(permission);
-        if (row.Requirement != Requirement.Self) throw new ArgumentException("This permission asks more than the caller's credential.", nameof(permission));
+        if (row.Requirement != Requirement.Self)
+            throw new ArgumentException("This permission asks more than the caller's credential.", nameof(permission));
         return CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission) ?? CheckFreshness(row, actor, permission);
     }
 
     /// <summary>
-    /// R11, before anything is looked up: a call without the scope learns nothing of what it names. Where no scope would help, it is told so at once.
+    /// R11, before anything is looked up: a call without the scope learns nothing of what it names. Where no scope would help, it is told
+    /// so at once.
     /// </summary>
     private static Refusal? CheckScope(Permissions.Row row, Actor actor, Permission permission)
     {
-        if (actor.Credential is Credential.Session or Credential.Operator) return null;
-        if (Permissions.NameOf(row.Scope) is not { } scope || actor.Scopes.Contains(scope)) return null;
-        return CheckCredential(row, actor, permission)
-            ?? Narrow(scope, permission.ToString());
+        if (actor.Credential is Credential.Session or Credential.Operator)
+            return null;
+        if (Permissions.NameOf(row.Scope) is not { } scope || actor.Scopes.Contains(scope))
+            return null;
+        return CheckCredential(row, actor, permission) ?? Narrow(scope, permission.ToString());
     }
 
     /// <summary>The refusal of RFC 6750 §3.1.</summary>
-    internal static Refusal Narrow(string scope, string what) => new(RefusalCode.InsufficientScope,
-        $"scope: this needs the scope {scope}. Exchange the key again without the field scope, or with {scope} in it; a key that is limited to other scopes cannot do this.",
-        $"{what} without {scope} (R11)") { Scope = scope };
+    internal static Refusal Narrow(string scope, string what) =>
+        new(
+            RefusalCode.InsufficientScope,
+            $"scope: this needs the scope {scope}. Exchange the key again without the field scope, or with {scope} in it; a key that is "
+                + $"limited to other scopes cannot do this.",
+            $"{what} without {scope} (R11)"
+        )
+        {
+            Scope = scope,
+        };
 
     /// <summary>The refusal of RFC 9470 §3, for a session in place of a token.</summary>
     private static Refusal? CheckFreshness(Permissions.Row row, Actor actor, Permission permission) =>
-        actor.Credential != Credential.Session || actor.Freshness >= row.Freshness ? null : new Refusal(RefusalCode.SignInNotFresh,
-            "This needs a fresh sign-in: open /account/confirm in the browser of this session, confirm that it is you, and send the request again.",
-            $"{permission} with a sign-in that is too old");
+        actor.Credential != Credential.Session || actor.Freshness >= row.Freshness
+            ? null
+            : new Refusal(
+                RefusalCode.SignInNotFresh,
+                "This needs a fresh sign-in: open /account/confirm in the browser of this session, confirm that it is you, and send the "
+                    + "request again.",
+                $"{permission} with a sign-in that is too old"
+            );
 
     private static Refusal? CheckCredential(Permissions.Row row, Actor actor, Permission permission)
     {
         if (actor.Credential == Credential.Operator)
-            return row.Operator ? null : new Refusal(RefusalCode.AccessDenied, "This belongs to a person: sign in as that person.", $"{permission} is not for the operator");
-        if (row.With.Contains(actor.Credential)) return null;
-        if (row.With.Length == 0) return new Refusal(RefusalCode.AccessDenied, "Only the operator of this server can do this.", $"{permission} by no operator");
+            return row.Operator
+                ? null
+                : new Refusal(
+                    RefusalCode.AccessDenied,
+                    "This belongs to a person: sign in as that person.",
+                    $"{permission} is not for the operator"
+                );
+        if (row.With.Contains(actor.Credential))
+            return null;
+        if (row.With.Length == 0)
+            return new Refusal(RefusalCode.AccessDenied, "Only the operator of this server can do this.", $"{permission} by no operator");
         if (actor.Credential == Credential.Session)
-            return new Refusal(RefusalCode.InvalidToken, "Authorization: send a token as \"Bearer TOKEN\"; a session is not enough here.", $"{permission} with a session");
-        return new Refusal(RefusalCode.AccessDenied, "A key cannot do this: sign in to the dashboard.", $"{permission} with {actor.Credential} (R7)");
+            return new Refusal(
+                RefusalCode.InvalidToken,
+                "Authorization: send a token as \"Bearer TOKEN\"; a session is not enough here.",
+                $"{permission} with a session"
+            );
+        return new Refusal(
+            RefusalCode.AccessDenied,
+            "A key cannot do this: sign in to the dashboard.",
+            $"{permission} with {actor.Credential} (R7)"
+        );
     }
 
     /// <summary>R2: the reason, and both ways out.</summary>
     public static string InheritedMember(OrganizationAccess access) =>
-        $"You are an inherited member of {access.OrganizationName}: your membership is in {access.RootName}. Ask an owner to add you to {access.OrganizationName} as a member, " +
-        $"or generate the key in {access.RootName} and exchange it with subOrganization={access.OrganizationId}.";
+        $"You are an inherited member of {access.OrganizationName}: your membership is in {access.RootName}. Ask an owner to add you to "
+        + $"{access.OrganizationName} as a member, "
+        + $"or generate the key in {access.RootName} and exchange it with subOrganization={access.OrganizationId}.";
 
     private sealed record Found
     {

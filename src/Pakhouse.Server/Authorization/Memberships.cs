@@ -7,7 +7,13 @@ namespace Pakhouse.Server;
 internal static class Memberships
 {
     /// <returns>The id of the membership.</returns>
-    public static async Task<Guid> InsertAsync(DbTransaction transaction, TimeProvider clock, Guid organizationId, Guid userId, NameSet roles)
+    public static async Task<Guid> InsertAsync(
+        DbTransaction transaction,
+        TimeProvider clock,
+        Guid organizationId,
+        Guid userId,
+        NameSet roles
+    )
     {
         var id = Ids.New(clock);
         await transaction.Connection!.ExecuteAsync(

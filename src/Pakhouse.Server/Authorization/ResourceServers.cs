@@ -5,8 +5,8 @@ using System.Text;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The APIs and gateways that may introspect, out of the settings: a name and the SHA-256 of a secret that <see cref="NewSecret"/> drew. No slow
-/// hash: 256 random bits cannot be searched.
+/// The APIs and gateways that may introspect, out of the settings: a name and the SHA-256 of a secret that <see cref="NewSecret"/> drew. No
+/// slow hash: 256 random bits cannot be searched.
 /// </summary>
 public sealed class ResourceServers(PakhouseOptions options)
 {
@@ -30,31 +30,48 @@ public sealed class ResourceServers(PakhouseOptions options)
     {
         var hash = SHA256.HashData(secret);
         var isVerified = false;
-        foreach (var expected in servers.GetValueOrDefault(name, noHash)) isVerified |= CryptographicOperations.FixedTimeEquals(hash, expected);
+        foreach (var expected in servers.GetValueOrDefault(name, noHash))
+            isVerified |= CryptographicOperations.FixedTimeEquals(hash, expected);
         return isVerified && servers.ContainsKey(name);
     }
 
-    /// <summary>The name of the caller, by <c>client_secret_basic</c> or <c>client_secret_post</c> (RFC 6749 §2.3.1); one of them and not both.</summary>
+    /// <summary>
+    /// The name of the caller, by <c>client_secret_basic</c> or <c>client_secret_post</c> (RFC 6749 §2.3.1); one of them and not both.
+    /// </summary>
     public Outcome<string> Authenticate(HttpRequest request, SecretForm form)
     {
         var isBasic = request.Headers.Authorization.Count > 0;
         var isPost = form.TryGet(["client_secret"], out var secret, out _);
         form.TryGet(["client_id"], out var id, out _);
-        if (isBasic && isPost) return new Refusal(RefusalCode.InvalidRequest, "client_secret: send it in the Authorization header or in the form, and not in both.", "two ways of authentication");
-        if (!isBasic) return isPost && id.Length <= NameLengthMax && Prove(Encoding.UTF8.GetString(id.Span), secret.Span) ? Encoding.UTF8.GetString(id.Span) : NotProved;
+        if (isBasic && isPost)
+            return new Refusal(
+                RefusalCode.InvalidRequest,
+                "client_secret: send it in the Authorization header or in the form, and not in both.",
+                "two ways of authentication"
+            );
+        if (!isBasic)
+            return isPost && id.Length <= NameLengthMax && Prove(Encoding.UTF8.GetString(id.Span), secret.Span)
+                ? Encoding.UTF8.GetString(id.Span)
+                : NotProved;
 
         var header = request.Headers.Authorization.ToString();
         var decoded = new byte[SecretLengthMax * 2];
         try
         {
-            if (!header.StartsWith("Basic ", StringComparison.OrdinalIgnoreCase) || header.Length > decoded.Length
-                || !Convert.TryFromBase64String(header[6..].Trim(), decoded, out var length)) return NotProved;
+            if (
+                !header.StartsWith("Basic ", StringComparison.OrdinalIgnoreCase)
+                || header.Length > decoded.Length
+                || !Convert.TryFromBase64String(header[6..].Trim(), decoded, out var length)
+            )
+                return NotProved;
             var colon = decoded.AsSpan(0, length).IndexOf((byte)':');
-            if (colon is < 1 or > NameLengthMax * 3) return NotProved;
+            if (colon is < 1 or > NameLengthMax * 3)
+                return NotProved;
             // Both halves are form-encoded before they are joined (RFC 6749 §2.3.1). A client may encode what needs none: - as %2D.
             var nameBytes = decoded.AsSpan(0, colon);
             var secretBytes = decoded.AsSpan(colon + 1, length - colon - 1);
-            if (!FormEncoding.TryDecode(nameBytes, out var nameLength) || !FormEncoding.TryDecode(secretBytes, out var secretLength)) return NotProved;
+            if (!FormEncoding.TryDecode(nameBytes, out var nameLength) || !FormEncoding.TryDecode(secretBytes, out var secretLength))
+                return NotProved;
             var name = Encoding.UTF8.GetString(nameBytes[..nameLength]);
             return Prove(name, secretBytes[..secretLength]) ? name : NotProved;
         }
@@ -64,7 +81,14 @@ public sealed class ResourceServers(PakhouseOptions options)
         }
     }
 
-    internal static readonly Refusal NotProved = new(RefusalCode.InvalidClient, "The resource server is not known, or its secret is wrong. Check Pakhouse:ResourceServers in the settings.", "resource server not proved") { IsGuess = true };
+    internal static readonly Refusal NotProved = new(
+        RefusalCode.InvalidClient,
+        "The resource server is not known, or its secret is wrong. Check Pakhouse:ResourceServers in the settings.",
+        "resource server not proved"
+    )
+    {
+        IsGuess = true,
+    };
 }
 
 /// <summary>Resource servers that proved nothing.</summary>

@@ -10,11 +10,18 @@ namespace Pakhouse.Server;
 public sealed record BackupFile(string Name, long Bytes, string Sha256);
 
 /// <summary>What a back-up holds. Written last: a folder without it is no back-up.</summary>
-public sealed record BackupManifest(int Format, DateTimeOffset MadeAt, string Program, string Database, DatabaseState State, IReadOnlyList<BackupFile> Files);
+public sealed record BackupManifest(
+    int Format,
+    DateTimeOffset MadeAt,
+    string Program,
+    string Database,
+    DatabaseState State,
+    IReadOnlyList<BackupFile> Files
+);
 
 /// <summary>
-/// A folder with everything that a server needs to serve again: a SQLite file, the Data Protection keys, and a manifest. It is the same whichever
-/// database it comes from, and can be restored to either. It is made beside running servers, of one moment.
+/// A folder with everything that a server needs to serve again: a SQLite file, the Data Protection keys, and a manifest. It is the same
+/// whichever database it comes from, and can be restored to either. It is made beside running servers, of one moment.
 /// </summary>
 public static class Backup
 {
@@ -28,7 +35,12 @@ public static class Backup
 
     public static string DatabaseFile(string folder) => Path.Combine(folder, "pakhouse.db");
 
-    public static async Task<BackupManifest> MakeAsync(Database source, string folder, TimeProvider clock, Action<string, long, long> progress)
+    public static async Task<BackupManifest> MakeAsync(
+        Database source,
+        string folder,
+        TimeProvider clock,
+        Action<string, long, long> progress
+    )
     {
         if (Directory.Exists(folder) && Directory.EnumerateFileSystemEntries(folder).Any())
             throw new StartupException($"{folder} is not empty. Give a new folder for each back-up. Nothing was changed.");
@@ -73,24 +85,33 @@ public static class Backup
         }
         catch (Exception e) when (e is IOException or JsonException or UnauthorizedAccessException)
         {
-            throw new StartupException($"{folder} is no back-up, or one that was not finished: its {ManifestName} cannot be read. {e.Message}", e);
+            throw new StartupException(
+                $"{folder} is no back-up, or one that was not finished: its {ManifestName} cannot be read. {e.Message}",
+                e
+            );
         }
 
         if (manifest is not { Format: Format, Files: not null })
-            throw new StartupException($"{folder} is a back-up of a format that this program does not know. Use the program that made it, or a newer one.");
+            throw new StartupException(
+                $"{folder} is a back-up of a format that this program does not know. Use the program that made it, or a newer one."
+            );
         foreach (var file in manifest.Files)
         {
             var path = Path.GetFullPath(Path.Combine(folder, file.Name));
             if (!path.StartsWith(Path.GetFullPath(folder) + Path.DirectorySeparatorChar, StringComparison.Ordinal) || !File.Exists(path))
                 throw new StartupException($"The back-up is not whole: {file.Name} is missing. Use another back-up.");
-            if (Describe(folder, path) != file) throw new StartupException($"The back-up is damaged: {file.Name} is not as it was written. Use another back-up.");
+            if (Describe(folder, path) != file)
+                throw new StartupException($"The back-up is damaged: {file.Name} is not as it was written. Use another back-up.");
         }
 
-        if (manifest.Files.All(file => file.Name != "pakhouse.db")) throw new StartupException("The back-up holds no database. Use another back-up.");
+        if (manifest.Files.All(file => file.Name != "pakhouse.db"))
+            throw new StartupException("The back-up holds no database. Use another back-up.");
         return manifest;
     }
 
-    /// <summary>Puts a back-up in the place of a database that does not exist yet. It serves nothing until <see cref="Restore"/> has made it safe.</summary>
+    /// <summary>
+    /// Puts a back-up in the place of a database that does not exist yet. It serves nothing until <see cref="Restore"/> has made it safe.
+    /// </summary>
     public static async Task PutBackAsync(string folder, PakhouseOptions options, Action<string, long, long> progress)
     {
         await CheckAsync(folder);
@@ -98,7 +119,10 @@ public static class Backup
         {
             await using var target = new SqliteDatabase(options);
             if (File.Exists(target.FilePath))
-                throw new StartupException($"There is a database already: {target.FilePath}. Stop the server and move pakhouse.db, pakhouse.db-wal and pakhouse.db-shm away first; leave pakhouse.state where it is. Nothing was changed.");
+                throw new StartupException(
+                    $"There is a database already: {target.FilePath}. Stop the server and move pakhouse.db, pakhouse.db-wal and "
+                        + $"pakhouse.db-shm away first; leave pakhouse.state where it is. Nothing was changed."
+                );
             DataFolder.Create(options.DataFolder);
             await PutAsync(folder, target, options.DataFolder);
             return;
@@ -139,11 +163,15 @@ public static class Backup
     /// <summary>Opens the file alone, as SQLite checks it, and reads how far it had come.</summary>
     private static async Task<DatabaseState> CheckDatabaseAsync(string file)
     {
-        await using var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = file, Pooling = false }.ToString());
+        await using var connection = new SqliteConnection(
+            new SqliteConnectionStringBuilder { DataSource = file, Pooling = false }.ToString()
+        );
         await connection.OpenAsync();
         if (await connection.ExecuteScalarAsync<string>("PRAGMA integrity_check", commandTimeout: 0) != "ok"
             || (await connection.QueryAsync<string>("SELECT \"table\" FROM pragma_foreign_key_check", commandTimeout: 0)).Any())
-            throw new StartupException($"The copy of the database in {file} is damaged. Do not use it; make another, or use an earlier one.");
+            throw new StartupException(
+                $"The copy of the database in {file} is damaged. Do not use it; make another, or use an earlier one."
+            );
         // Of an earlier version, where the table is not there yet, nothing is known.
         return await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM sqlite_master WHERE name = 'deployment'") == 0
             ? new DatabaseState() : await DatabaseState.ReadAsync(connection);
@@ -152,6 +180,10 @@ public static class Backup
     private static BackupFile Describe(string folder, string file)
     {
         using var stream = File.OpenRead(file);
-        return new BackupFile(Path.GetRelativePath(folder, file).Replace('\\', '/'), stream.Length, Convert.ToHexStringLower(SHA256.HashData(stream)));
+        return new BackupFile(
+            Path.GetRelativePath(folder, file).Replace('\\', '/'),
+            stream.Length,
+            Convert.ToHexStringLower(SHA256.HashData(stream))
+        );
     }
 }

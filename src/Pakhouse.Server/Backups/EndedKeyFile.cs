@@ -3,30 +3,48 @@ using System.Text;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What happened since a back-up, as an operator has it: a file of key ids, one a line, or the CSV export of an organization's activity. An export also
-/// tells what else was done; that is shown, and nobody but a person can do it again.
+/// What happened since a back-up, as an operator has it: a file of key ids, one a line, or the CSV export of an organization's activity. An
+/// export also tells what else was done; that is shown, and nobody but a person can do it again.
 /// </summary>
 public sealed record EndedKeyFile(IReadOnlyList<string> KeyIds, IReadOnlyList<string> OtherChanges)
 {
     /// <summary>Characters; an export of a million rows.</summary>
     private const int LengthMax = 256 * 1024 * 1024;
 
-    private static readonly HashSet<string> ends = new(StringComparer.Ordinal) { AuditAction.KeyRevoke, AuditAction.KeyLeak, AuditAction.ApiKeyRevoke };
+    private static readonly HashSet<string> ends = new(StringComparer.Ordinal)
+    {
+        AuditAction.KeyRevoke,
+        AuditAction.KeyLeak,
+        AuditAction.ApiKeyRevoke,
+    };
 
     /// <summary>Of keys: those that are made are unknown to the back-up and invalid; the others are theirs alone.</summary>
     private static readonly HashSet<string> harmless = new(StringComparer.Ordinal)
     {
-        AuditAction.KeyCreate, AuditAction.ApiKeyCreate, AuditAction.KeyExpire, AuditAction.ApiKeyExpire, AuditAction.KeyRotate, AuditAction.ApiKeyRotate, AuditAction.KeyResume,
-        AuditAction.Login, AuditAction.LoginFailed, AuditAction.Logout, AuditAction.SwitchOrganization,
+        AuditAction.KeyCreate,
+        AuditAction.ApiKeyCreate,
+        AuditAction.KeyExpire,
+        AuditAction.ApiKeyExpire,
+        AuditAction.KeyRotate,
+        AuditAction.ApiKeyRotate,
+        AuditAction.KeyResume,
+        AuditAction.Login,
+        AuditAction.LoginFailed,
+        AuditAction.Logout,
+        AuditAction.SwitchOrganization,
     };
 
     /// <param name="since">Other changes are told from this time on.</param>
-    /// <exception cref="StartupException">It is neither of the two. The message names the line, and never what stands there: it can be a key.</exception>
+    /// <exception cref="StartupException">It is neither of the two. The message names the line, and never what stands there: it can be a
+    /// key.</exception>
     public static EndedKeyFile Read(string path, DateTimeOffset? since)
     {
         try
         {
-            if (new FileInfo(path).Length > LengthMax) throw new StartupException($"{path} is longer than {LengthMax / 1024 / 1024} MB. Split it, and run the command with each part.");
+            if (new FileInfo(path).Length > LengthMax)
+                throw new StartupException(
+                    $"{path} is longer than {LengthMax / 1024 / 1024} MB. Split it, and run the command with each part."
+                );
             return Parse(File.ReadAllText(path), since);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -38,17 +56,26 @@ public sealed record EndedKeyFile(IReadOnlyList<string> KeyIds, IReadOnlyList<st
     internal static EndedKeyFile Parse(string text, DateTimeOffset? since)
     {
         var rows = Rows(text.TrimStart('\uFEFF')).ToList();
-        if (rows.Count == 0) return new([], []);
+        if (rows.Count == 0)
+            return new([], []);
         var header = rows[0].Fields;
-        int action = header.IndexOf("action"), target = header.IndexOf("target id"), time = header.IndexOf("time"), detail = header.IndexOf("detail");
+        int action = header.IndexOf("action"),
+            target = header.IndexOf("target id"),
+            time = header.IndexOf("time"),
+            detail = header.IndexOf("detail");
         var keys = new List<string>();
         var others = new List<string>();
         if (action < 0 || target < 0)
         {
             foreach (var (line, fields) in rows)
             {
-                if (fields is [var id] && KeyFormat.IsId(id.Trim())) keys.Add(id.Trim());
-                else throw new StartupException($"Line {line} is not the public id of a key: 16 letters and digits, the part between the underscores. Give one id a line, or the CSV export of activity.");
+                if (fields is [var id] && KeyFormat.IsId(id.Trim()))
+                    keys.Add(id.Trim());
+                else
+                    throw new StartupException(
+                        $"Line {line} is not the public id of a key: 16 letters and digits, the part between the underscores. Give one id "
+                            + $"a line, or the CSV export of activity."
+                    );
             }
 
             return new(keys, others);
@@ -56,11 +83,34 @@ public sealed record EndedKeyFile(IReadOnlyList<string> KeyIds, IReadOnlyList<st
 
         foreach (var (line, fields) in rows.Skip(1))
         {
-            if (fields.Count != header.Count) throw new StartupException($"Line {line} has {fields.Count} columns, and the first line has {header.Count}. Give the export as it was downloaded.");
+            if (fields.Count != header.Count)
+                throw new StartupException(
+                    $"Line {line} has {fields.Count} columns, and the first line has {header.Count}. Give the export as it was downloaded."
+                );
             var (did, id) = (fields[action], fields[target]);
-            if (KeyFormat.IsId(id) && (ends.Contains(did) || (did is AuditAction.KeyRotate or AuditAction.ApiKeyRotate && detail >= 0 && fields[detail] == "overlap ended"))) keys.Add(id);
-            else if (!harmless.Contains(did) && !(time >= 0 && since is not null && DateTimeOffset.TryParse(fields[time], System.Globalization.CultureInfo.InvariantCulture, out var at) && at <= since))
-                others.Add(string.Join("  ", new[] { time < 0 ? "" : fields[time], did, id, detail < 0 ? "" : fields[detail] }.Where(word => word.Length > 0)));
+            if (
+                KeyFormat.IsId(id)
+                && (
+                    ends.Contains(did)
+                    || (did is AuditAction.KeyRotate or AuditAction.ApiKeyRotate && detail >= 0 && fields[detail] == "overlap ended")
+                )
+            )
+                keys.Add(id);
+            else if (
+                !harmless.Contains(did)
+                && !(
+                    time >= 0
+                    && since is not null
+                    && DateTimeOffset.TryParse(fields[time], System.Globalization.CultureInfo.InvariantCulture, out var at)
+                    && at <= since
+                )
+            )
+                others.Add(
+                    string.Join(
+                        "  ",
+                        new[] { time < 0 ? "" : fields[time], did, id, detail < 0 ? "" : fields[detail] }.Where(word => word.Length > 0)
+                    )
+                );
         }
 
         return new(keys, others);

@@ -81,13 +81,21 @@ public sealed class ProtectionRenewal(
         return report;
     }
 
-    private async Task<(string What, int Rows, int Unreadable)> EncryptAsync(DbTransaction transaction, Column column, IDataProtectionProvider renewed)
+    private async Task<(string What, int Rows, int Unreadable)> EncryptAsync(
+        DbTransaction transaction,
+        Column column,
+        IDataProtectionProvider renewed
+    )
     {
         var (from, to) = (present.CreateProtector(column.Purpose), renewed.CreateProtector(column.Purpose));
         var (after, rows, unreadable) = ("", 0, 0);
         while (true)
         {
-            var read = transaction.Connection!.QueryAsync<(string Id, byte[] Content)>(column.Read, new { after, count = BatchRows }, transaction);
+            var read = transaction.Connection!.QueryAsync<(string Id, byte[] Content)>(
+                column.Read,
+                new { after, count = BatchRows },
+                transaction
+            );
             var batch = (await read).AsList();
             foreach (var (id, content) in batch)
             {
@@ -107,7 +115,8 @@ public sealed class ProtectionRenewal(
                 }
             }
 
-            if (batch.Count < BatchRows) return (column.What, rows, unreadable);
+            if (batch.Count < BatchRows)
+                return (column.What, rows, unreadable);
             after = batch[^1].Id;
         }
     }

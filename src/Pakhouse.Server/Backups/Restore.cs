@@ -26,18 +26,22 @@ public sealed record RestoreReport
 
     public required long LivingKeys { get; init; }
 
-    /// <summary>The newest living keys of the old state, with their organization: those are the likeliest to have been ended since.</summary>
+    /// <summary>
+    /// The newest living keys of the old state, with their organization: those are the likeliest to have been ended since.
+    /// </summary>
     public required IReadOnlyList<(string Id, string Name, string Organization)> NewestKeys { get; init; }
 }
 
 /// <summary>
-/// Makes an old state of the database safe, in one transaction (R12). Keys that it does not know had entries in the status lists: those are invalid, and the
-/// next key gets one in a fresh list. Every list gets a higher number, so verifiers go on. What people were given to sign in or to come in with is void.
+/// Makes an old state of the database safe, in one transaction (R12). Keys that it does not know had entries in the status lists: those are
+/// invalid, and the next key gets one in a fresh list. Every list gets a higher number, so verifiers go on. What people were given to sign
+/// in or to come in with is void.
 /// </summary>
 public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKeys signingKeys, StateFile file, TimeProvider clock)
 {
     /// <summary>
-    /// How many keys at least can have been made since the back-up, where this machine does not know how many were. With a state file it does.
+    /// How many keys at least can have been made since the back-up, where this machine does not know how many were. With a state file it
+    /// does.
     /// </summary>
     private const long UnknownKeysMin = StatusLists.EntriesPerList / 2;
 
@@ -46,7 +50,16 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
 
     /// <summary>Codes, links, sessions and messages of the old state: some were used, ended or sent since, and would come back.</summary>
     private static readonly string[] voided =
-        ["sessions", "setup_codes", "spent_challenges", "invitation_parts", "invitations", "password_resets", "recovery_codes", "mails"];
+    [
+        "sessions",
+        "setup_codes",
+        "spent_challenges",
+        "invitation_parts",
+        "invitations",
+        "password_resets",
+        "recovery_codes",
+        "mails",
+    ];
 
     public async Task<RestoreReport> FinishAsync(RestoreOrder order)
     {
@@ -62,41 +75,87 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
             var version = new[] { old.StatusVersion + 1, (known?.StatusVersion ?? 0) + 1, now.ToUnixTimeMilliseconds() }.Max();
             await SetCounterAsync(transaction, "access_keys.status_index", next - 1);
             await SetCounterAsync(transaction, "access_keys.status_version", version);
-            await connection.ExecuteAsync("INSERT INTO status_gaps (first_index, last_index, status_version) VALUES (@first, @last, @version)",
-                new { first = old.StatusIndex + 1, last = next - 1, version }, transaction);
+            await connection.ExecuteAsync(
+                "INSERT INTO status_gaps (first_index, last_index, status_version) VALUES (@first, @last, @version)",
+                new
+                {
+                    first = old.StatusIndex + 1,
+                    last = next - 1,
+                    version,
+                },
+                transaction
+            );
 
             var gone = new List<(string, int)>();
-            foreach (var table in voided) gone.Add((table, await connection.ExecuteAsync($"DELETE FROM {table}", transaction: transaction)));
+            foreach (var table in voided)
+                gone.Add((table, await connection.ExecuteAsync($"DELETE FROM {table}", transaction: transaction)));
             // A code of an authenticator works once: the one of this half minute may have been used.
-            await connection.ExecuteAsync("UPDATE authenticators SET last_step = @step WHERE last_step < @step", new { step = now.ToUnixTimeSeconds() / 30 + 1 }, transaction);
+            await connection.ExecuteAsync(
+                "UPDATE authenticators SET last_step = @step WHERE last_step < @step",
+                new { step = now.ToUnixTimeSeconds() / 30 + 1 },
+                transaction
+            );
 
             var (ended, found) = (0, 0);
             foreach (var batch in order.EndedKeys.Distinct(StringComparer.Ordinal).Chunk(BatchKeys))
             {
                 var keys = KeySet.Of(batch);
-                found += await connection.ExecuteScalarAsync<int>($"SELECT COUNT(*) FROM access_keys k WHERE {keys.Where}", keys.With(new { }), transaction);
-                ended += await lifecycle.EndAsync(transaction, Actor.Operator, KeyCause.DeletedByOperator, keys, new KeyRow { Detail = "ended before a restore" });
+                found += await connection.ExecuteScalarAsync<int>(
+                    $"SELECT COUNT(*) FROM access_keys k WHERE {keys.Where}",
+                    keys.With(new { }),
+                    transaction
+                );
+                ended += await lifecycle.EndAsync(
+                    transaction,
+                    Actor.Operator,
+                    KeyCause.DeletedByOperator,
+                    keys,
+                    new KeyRow { Detail = "ended before a restore" }
+                );
             }
 
             var signingKey = order.NewSigningKey ? await signingKeys.ReplaceAllAsync(transaction, Actor.Operator) : null;
-            await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, AuditAction.DatabaseRestore, null, old.Deployment, detail: $"entries {old.StatusIndex + 1} to {next - 1} are invalid");
-            await PlaceAsync(transaction, old, identity, Math.Max(now.ToUnixTimeMilliseconds(), Math.Max(old.RestoredAt, known?.RestoredAt ?? 0) + 1));
-            return (await DatabaseState.ReadAsync(connection, transaction), new RestoreReport
-            {
-                StateOf = old.NewestAt,
-                FirstUnknownIndex = old.StatusIndex + 1,
-                NextIndex = next,
-                EndedKeys = ended,
-                UnknownKeys = order.EndedKeys.Distinct(StringComparer.Ordinal).Count() - found,
-                SigningKeyId = signingKey,
-                Voided = [.. gone.Where(table => table.Item2 > 0)],
-                LivingKeys = await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE deleted_at IS NULL AND status = 0", transaction: transaction),
-                NewestKeys = (await connection.QueryAsync<(string, string, string)>(
-                    $"""
-                    SELECT k.id, k.name, o.name FROM access_keys k JOIN memberships m ON m.id = k.membership_id JOIN organizations o ON o.id = m.organization_id
-                    WHERE k.deleted_at IS NULL AND k.status = 0 ORDER BY k.created_at DESC, k.id LIMIT {NewestKeysMax}
-                    """, transaction: transaction)).AsList(),
-            });
+            await ActivityLog.WriteAsync(
+                transaction,
+                clock,
+                Actor.Operator,
+                AuditAction.DatabaseRestore,
+                null,
+                old.Deployment,
+                detail: $"entries {old.StatusIndex + 1} to {next - 1} are invalid"
+            );
+            await PlaceAsync(
+                transaction,
+                old,
+                identity,
+                Math.Max(now.ToUnixTimeMilliseconds(), Math.Max(old.RestoredAt, known?.RestoredAt ?? 0) + 1)
+            );
+            return (
+                await DatabaseState.ReadAsync(connection, transaction),
+                new RestoreReport
+                {
+                    StateOf = old.NewestAt,
+                    FirstUnknownIndex = old.StatusIndex + 1,
+                    NextIndex = next,
+                    EndedKeys = ended,
+                    UnknownKeys = order.EndedKeys.Distinct(StringComparer.Ordinal).Count() - found,
+                    SigningKeyId = signingKey,
+                    Voided = [.. gone.Where(table => table.Item2 > 0)],
+                    LivingKeys = await connection.ExecuteScalarAsync<long>(
+                        "SELECT COUNT(*) FROM access_keys WHERE deleted_at IS NULL AND status = 0",
+                        transaction: transaction
+                    ),
+                    NewestKeys = (
+                        await connection.QueryAsync<(string, string, string)>(
+                            $"""
+                            SELECT k.id, k.name, o.name FROM access_keys k JOIN memberships m ON m.id = k.membership_id JOIN organizations o ON o.id = m.organization_id
+                            WHERE k.deleted_at IS NULL AND k.status = 0 ORDER BY k.created_at DESC, k.id LIMIT {NewestKeysMax}
+                            """,
+                            transaction: transaction
+                        )
+                    ).AsList(),
+                }
+            );
         });
         await AcceptAsync(state);
         return report;
@@ -106,14 +165,21 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
     public async Task MovedAsync()
     {
         var identity = await database.ReadIdentityAsync();
-        if (file.Read() is { } written && (await database.ReadAsync(connection => DatabaseState.ReadAsync(connection))).IsOlderThan(written))
-            throw new StartupException("This state is older than what was served here, so something was lost. Run restore finish without --moved.");
-        await AcceptAsync(await database.WriteExclusiveAsync(async transaction =>
-        {
-            var old = await DatabaseState.ReadAsync(transaction.Connection!, transaction);
-            await PlaceAsync(transaction, old, identity, old.RestoredAt);
-            return await DatabaseState.ReadAsync(transaction.Connection!, transaction);
-        }));
+        if (
+            file.Read() is { } written
+            && (await database.ReadAsync(connection => DatabaseState.ReadAsync(connection))).IsOlderThan(written)
+        )
+            throw new StartupException(
+                "This state is older than what was served here, so something was lost. Run restore finish without --moved."
+            );
+        await AcceptAsync(
+            await database.WriteExclusiveAsync(async transaction =>
+            {
+                var old = await DatabaseState.ReadAsync(transaction.Connection!, transaction);
+                await PlaceAsync(transaction, old, identity, old.RestoredAt);
+                return await DatabaseState.ReadAsync(transaction.Connection!, transaction);
+            })
+        );
     }
 
     private async Task AcceptAsync(DatabaseState state)
@@ -139,11 +205,16 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
 
     private async Task PlaceAsync(DbTransaction transaction, DatabaseState old, string? identity, long restoredAt)
     {
-        if (old.Deployment.Length == 0) await DatabaseState.WriteAsync(transaction, "id", Ids.New(clock).ToString());
+        if (old.Deployment.Length == 0)
+            await DatabaseState.WriteAsync(transaction, "id", Ids.New(clock).ToString());
         await DatabaseState.WriteAsync(transaction, "place", identity ?? Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)));
         await DatabaseState.WriteAsync(transaction, "restored_at", restoredAt.ToString());
     }
 
-    private static Task<int> SetCounterAsync(DbTransaction transaction, string name, long value) => transaction.Connection!.ExecuteAsync(
-        "INSERT INTO counters (name, value) VALUES (@name, @value) ON CONFLICT (name) DO UPDATE SET value = excluded.value", new { name, value }, transaction);
+    private static Task<int> SetCounterAsync(DbTransaction transaction, string name, long value) =>
+        transaction.Connection!.ExecuteAsync(
+            "INSERT INTO counters (name, value) VALUES (@name, @value) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            new { name, value },
+            transaction
+        );
 }

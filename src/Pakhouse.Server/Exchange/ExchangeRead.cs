@@ -5,7 +5,9 @@ namespace Pakhouse.Server;
 /// <summary>The one read of an exchange (R6): a kept, prepared statement.</summary>
 public sealed class ExchangeRead(Database database)
 {
-    /// <summary>What <see cref="ReadRow"/> reads, in its order: key, membership, user, organization, root, target, other membership.</summary>
+    /// <summary>
+    /// What <see cref="ReadRow"/> reads, in its order: key, membership, user, organization, root, target, other membership.
+    /// </summary>
     internal const string Columns =
         """
         k.hash, k.scopes, k.expires_at, k.deleted_at,

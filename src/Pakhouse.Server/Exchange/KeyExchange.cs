@@ -8,7 +8,12 @@ namespace Pakhouse.Server;
 /// <param name="Key">ASCII bytes of the key. The caller owns and wipes them.</param>
 /// <param name="SubOrganization">Null: the key's own organization.</param>
 /// <param name="ApiKeyName">Not null: an organization's API key is expected, not a person's, and this is its name in UTF-8.</param>
-public readonly record struct ExchangeRequest(ReadOnlyMemory<byte> Key, Guid? SubOrganization, ScopeRequest Scopes, ReadOnlyMemory<byte>? ApiKeyName = null)
+public readonly record struct ExchangeRequest(
+    ReadOnlyMemory<byte> Key,
+    Guid? SubOrganization,
+    ScopeRequest Scopes,
+    ReadOnlyMemory<byte>? ApiKeyName = null
+)
 {
     /// <summary>Of the caller, behind trusted proxies. Null: unknown, which no list of networks allows.</summary>
     public IPAddress? Address { get; init; }
@@ -43,7 +48,10 @@ public sealed record TokenGrant
     /// <summary>Its own expiry, or the end of the longest lifetime that the policy allows, whichever comes first.</summary>
     public required DateTimeOffset? KeyExpiresAt { get; init; }
 
-    /// <summary>When the key stops by itself: its expiry, the end of its overlap where it was rotated, or the date from which an announced policy refuses it. No token outlives it.</summary>
+    /// <summary>
+    /// When the key stops by itself: its expiry, the end of its overlap where it was rotated, or the date from which an announced policy
+    /// refuses it. No token outlives it.
+    /// </summary>
     public required DateTimeOffset? KeyEndsAt { get; init; }
 
     /// <summary>The longest that the policy lets a token live; null: no limit of its own.</summary>
@@ -69,7 +77,8 @@ public sealed record TokenGrant
 /// The decision of an exchange: every reason to refuse, in order, on this page. It reads the database once (R6), remembers
 /// nothing, and knows neither HTTP nor the form of a token.
 /// <para>Invariant: a grant relies only on data read after the request arrived.</para>
-/// <para>A description begins with our word for what is at fault (<c>key</c>, <c>organization</c>, <c>scope</c>); the endpoint puts the caller's in its place.</para>
+/// <para>A description begins with our word for what is at fault (<c>key</c>, <c>organization</c>, <c>scope</c>); the endpoint puts the
+/// caller's in its place.</para>
 /// </summary>
 public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, TimeProvider clock)
 {
@@ -80,8 +89,10 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
     public async ValueTask<Outcome<TokenGrant>> ExchangeAsync(ExchangeRequest request)
     {
         // 1. The grammar and its check digits: typing errors never reach the database.
-        if (!KeyFormat.TryParse(request.Key.Span, out var kind, out var keyId)) return Unproven("malformed");
-        if (request.ApiKeyName is not null != (kind == KeyKind.Organization)) return Unproven("the other kind of key");
+        if (!KeyFormat.TryParse(request.Key.Span, out var kind, out var keyId))
+            return Unproven("malformed");
+        if (request.ApiKeyName is not null != (kind == KeyKind.Organization))
+            return Unproven("the other kind of key");
         var hash = SHA256.HashData(request.Key.Span);
 
         // 2. The one read.
@@ -90,25 +101,35 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
 
         // 3. The secret. Until it is verified, every failure returns the same response, so callers learn nothing.
         var isVerified = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
-        if (facts is null || !isVerified) return Unproven(facts is null ? "unknown id" : "wrong secret");
-        if (request.ApiKeyName is { } name && !CryptographicOperations.FixedTimeEquals(name.Span, Encoding.UTF8.GetBytes(facts.UserName))) return Unproven("wrong name");
+        if (facts is null || !isVerified)
+            return Unproven(facts is null ? "unknown id" : "wrong secret");
+        if (request.ApiKeyName is { } name && !CryptographicOperations.FixedTimeEquals(name.Span, Encoding.UTF8.GetBytes(facts.UserName)))
+            return Unproven("wrong name");
         return Evaluate(keyId, facts, target, request.Scopes, request.Address ?? IPAddress.None, clock.GetUtcNow());
     }
 
     /// <summary>The same for a raw key of either kind, by itself: what a token of its own organization would say.</summary>
     public async ValueTask<Outcome<TokenGrant>> ProveAsync(ReadOnlyMemory<byte> key, IPAddress? address)
     {
-        if (!KeyFormat.TryParse(key.Span, out _, out var keyId)) return Unproven("malformed");
+        if (!KeyFormat.TryParse(key.Span, out _, out var keyId))
+            return Unproven("malformed");
         var hash = SHA256.HashData(key.Span);
         var facts = await read.FindAsync(keyId, null);
         var isVerified = CryptographicOperations.FixedTimeEquals(hash, facts?.Hash ?? noHash);
-        return facts is not null && isVerified ? Evaluate(keyId, facts, null, ScopeRequest.Everything, address ?? IPAddress.None, clock.GetUtcNow()) : Unproven("unknown id or wrong secret");
+        return facts is not null && isVerified
+            ? Evaluate(keyId, facts, null, ScopeRequest.Everything, address ?? IPAddress.None, clock.GetUtcNow())
+            : Unproven("unknown id or wrong secret");
     }
 
     /// <summary>The same for a token that came back: whether its key would still be exchanged for it, and what it would say now.</summary>
     /// <param name="scopes">Those of the token.</param>
     /// <param name="address">Of who came with the token; null where somebody else asks about it, who may be anywhere.</param>
-    public async ValueTask<Outcome<TokenGrant>> ResumeAsync(string keyId, string organizationId, NameSet scopes, IPAddress? address = null) =>
+    public async ValueTask<Outcome<TokenGrant>> ResumeAsync(
+        string keyId,
+        string organizationId,
+        NameSet scopes,
+        IPAddress? address = null
+    ) =>
         await read.FindAsync(keyId, organizationId) is { } facts
             ? Evaluate(keyId, facts, organizationId, ScopeRequest.Exactly(scopes), address, clock.GetUtcNow())
             : Unproven("unknown id");
@@ -117,27 +138,43 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
     /// Explanations and previews of a policy use it too, so they say what an exchange does.</summary>
     /// <param name="address">Null: networks are not checked.</param>
     /// <param name="steps">Where given, filled with the steps that were asked; of a refusal the last one is the one that refused.</param>
-    internal Outcome<TokenGrant> Evaluate(string keyId, ExchangeRow facts, string? target, ScopeRequest scopes, IPAddress? address, DateTimeOffset now, List<ExchangeStep>? steps = null)
+    internal Outcome<TokenGrant> Evaluate(
+        string keyId,
+        ExchangeRow facts,
+        string? target,
+        ScopeRequest scopes,
+        IPAddress? address,
+        DateTimeOffset now,
+        List<ExchangeStep>? steps = null
+    )
     {
         // 4. The end of the key, its owner or its organization (R5). The holder may learn of the key, not of people and tenants.
         steps?.Add(ExchangeStep.NotDeleted);
-        if (facts.IsDeleted || facts.IsMembershipOver) return deleted;
+        if (facts.IsDeleted || facts.IsMembershipOver)
+            return deleted;
         steps?.Add(ExchangeStep.NotReplaced);
-        if (facts.OverlapEndsAt <= now) return facts.IsSuspended || facts.IsApiKey ? replacedBefore : replaced; // also when it has expired since
+        if (facts.OverlapEndsAt <= now)
+            return facts.IsSuspended || facts.IsApiKey ? replacedBefore : replaced; // also when it has expired since
         steps?.Add(ExchangeStep.NotExpired);
-        if (facts.ExpiresAt <= now) return expired;
+        if (facts.ExpiresAt <= now)
+            return expired;
         steps?.Add(ExchangeStep.NotSuspended);
-        if (facts.IsSuspended) return suspended;
+        if (facts.IsSuspended)
+            return suspended;
         steps?.Add(ExchangeStep.HolderActive);
-        if (facts.IsUserGone) return Suspended("user disabled or deleted");
+        if (facts.IsUserGone)
+            return Suspended("user disabled or deleted");
         steps?.Add(ExchangeStep.OrganizationOpen);
-        if (facts.IsOrganizationClosed) return Suspended("organization or its root disabled or deleted");
+        if (facts.IsOrganizationClosed)
+            return Suspended("organization or its root disabled or deleted");
 
         // 5. The organization (R3): the key's own, or, from a root, one of its sub-organizations; for an API key one that its roles name.
         steps?.Add(ExchangeStep.Target);
         var isOwn = target is null || target == facts.OrganizationId;
-        if (!isOwn && facts.TargetRootId != facts.OrganizationId) return notTheirs;
-        if (!isOwn && facts.IsApiKey && facts.OtherRoles is null) return notTheirs;
+        if (!isOwn && facts.TargetRootId != facts.OrganizationId)
+            return notTheirs;
+        if (!isOwn && facts.IsApiKey && facts.OtherRoles is null)
+            return notTheirs;
 
         // 6. The policy of all that have a say: the key's organization, its root, and the organization that the token is for.
         var roles = options.Roles.Active(facts.Roles.Union(facts.OtherRoles ?? NameSet.Empty)); // R1
@@ -145,18 +182,33 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         var policy = policies.At(now);
         var subject = new Policy.Subject(facts.IsApiKey, roles, facts.CreatedAt, !isOwn, address);
         var violation = policy.FirstViolation(subject, now);
-        for (var rule = PolicyRule.Holders; steps is not null && rule <= (violation ?? PolicyRule.Networks); rule++) steps.Add(StepOf(rule));
-        if (violation is { } broken) return Beyond(broken);
+        for (var rule = PolicyRule.Holders; steps is not null && rule <= (violation ?? PolicyRule.Networks); rule++)
+            steps.Add(StepOf(rule));
+        if (violation is { } broken)
+            return Beyond(broken);
 
         // 7. The scopes: never more than the catalogue, the key, the policy or the request allows.
         steps?.Add(ExchangeStep.Scopes);
-        if (!scopes.Names.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scope: a scope is not known here; the scopes are {options.Scopes}.", "unknown scope");
+        if (!scopes.Names.IsSubsetOf(options.Scopes))
+            return new Refusal(
+                RefusalCode.InvalidScope,
+                $"scope: a scope is not known here; the scopes are {options.Scopes}.",
+                "unknown scope"
+            );
         var allowed = facts.KeyScopes.IsAll ? options.Scopes : facts.KeyScopes;
-        if (!scopes.Names.IsSubsetOf(allowed)) return new Refusal(RefusalCode.InvalidScope, "scope: this key is limited to fewer scopes; ask for less, or leave the field out to get all that the key allows.", "scope beyond the key's");
-        if (policy.Scopes is { } inPolicy && !allowed.IsSubsetOf(inPolicy)) allowed = NameSet.Of(allowed.Where(inPolicy.Contains));
-        if (!scopes.Names.IsSubsetOf(allowed)) return Beyond(PolicyRule.Scopes);
+        if (!scopes.Names.IsSubsetOf(allowed))
+            return new Refusal(
+                RefusalCode.InvalidScope,
+                "scope: this key is limited to fewer scopes; ask for less, or leave the field out to get all that the key allows.",
+                "scope beyond the key's"
+            );
+        if (policy.Scopes is { } inPolicy && !allowed.IsSubsetOf(inPolicy))
+            allowed = NameSet.Of(allowed.Where(inPolicy.Contains));
+        if (!scopes.Names.IsSubsetOf(allowed))
+            return Beyond(PolicyRule.Scopes);
         var granted = scopes.Grant(allowed);
-        if (granted.Count == 0) return Beyond(PolicyRule.Scopes); // a token that opens nothing is none
+        if (granted.Count == 0)
+            return Beyond(PolicyRule.Scopes); // a token that opens nothing is none
 
         var expiresAt = Earlier(facts.ExpiresAt, policies.LifetimeEnd(facts.CreatedAt, now));
         return new TokenGrant
@@ -182,49 +234,107 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
     private static DateTimeOffset? Earlier(DateTimeOffset? a, DateTimeOffset? b) => a is null || b < a ? b : a;
 
     /// <summary>The rule of a policy that a step of an exchange asks; null: another reason.</summary>
-    public static PolicyRule? RuleOf(ExchangeStep step) => step switch
-    {
-        ExchangeStep.Holders => PolicyRule.Holders,
-        ExchangeStep.Lifetime => PolicyRule.Lifetime,
-        ExchangeStep.RootKeys => PolicyRule.RootKeys,
-        ExchangeStep.Networks => PolicyRule.Networks,
-        ExchangeStep.Scopes => PolicyRule.Scopes,
-        ExchangeStep.NotDeleted or ExchangeStep.NotExpired or ExchangeStep.NotReplaced or ExchangeStep.NotSuspended or ExchangeStep.HolderActive or ExchangeStep.OrganizationOpen or ExchangeStep.Target => null,
-    };
+    public static PolicyRule? RuleOf(ExchangeStep step) =>
+        step switch
+        {
+            ExchangeStep.Holders => PolicyRule.Holders,
+            ExchangeStep.Lifetime => PolicyRule.Lifetime,
+            ExchangeStep.RootKeys => PolicyRule.RootKeys,
+            ExchangeStep.Networks => PolicyRule.Networks,
+            ExchangeStep.Scopes => PolicyRule.Scopes,
+            ExchangeStep.NotDeleted
+            or ExchangeStep.NotExpired
+            or ExchangeStep.NotReplaced
+            or ExchangeStep.NotSuspended
+            or ExchangeStep.HolderActive
+            or ExchangeStep.OrganizationOpen
+            or ExchangeStep.Target => null,
+        };
 
-    private static ExchangeStep StepOf(PolicyRule rule) => rule switch
-    {
-        PolicyRule.Holders => ExchangeStep.Holders,
-        PolicyRule.Lifetime => ExchangeStep.Lifetime,
-        PolicyRule.RootKeys => ExchangeStep.RootKeys,
-        PolicyRule.Networks => ExchangeStep.Networks,
-        PolicyRule.Scopes => ExchangeStep.Scopes,
-    };
+    private static ExchangeStep StepOf(PolicyRule rule) =>
+        rule switch
+        {
+            PolicyRule.Holders => ExchangeStep.Holders,
+            PolicyRule.Lifetime => ExchangeStep.Lifetime,
+            PolicyRule.RootKeys => ExchangeStep.RootKeys,
+            PolicyRule.Networks => ExchangeStep.Networks,
+            PolicyRule.Scopes => ExchangeStep.Scopes,
+        };
 
-    private static Refusal Beyond(PolicyRule rule) => rule switch
-    {
-        PolicyRule.Holders => holders,
-        PolicyRule.Lifetime => tooOld,
-        PolicyRule.RootKeys => noRootKeys,
-        PolicyRule.Networks => elsewhere,
-        PolicyRule.Scopes => noScopeLeft,
-    };
+    private static Refusal Beyond(PolicyRule rule) =>
+        rule switch
+        {
+            PolicyRule.Holders => holders,
+            PolicyRule.Lifetime => tooOld,
+            PolicyRule.RootKeys => noRootKeys,
+            PolicyRule.Networks => elsewhere,
+            PolicyRule.Scopes => noScopeLeft,
+        };
 
-    private const string UnprovenDescription = "key: the key is not valid. Check that it was copied whole, that it belongs to this server, and that it was not deleted; otherwise generate a new one.";
+    private const string UnprovenDescription =
+        "key: the key is not valid. Check that it was copied whole, that it belongs to this server, and that it was not deleted; "
+            + "otherwise generate a new one.";
 
     private static Refusal Unproven(string reason) => new(RefusalCode.InvalidGrant, UnprovenDescription, reason) { IsGuess = true };
 
     private static Refusal Suspended(string reason) => new(RefusalCode.InvalidGrant, UnprovenDescription, reason);
 
-    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "key: this key was deleted. Generate a new one.", "deleted") { Late = UseAfterEnd.OfEnded };
-    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "key: this key has expired. Generate a new one.", "expired") { Late = UseAfterEnd.OfEnded };
-    private static readonly Refusal replaced = new(RefusalCode.InvalidGrant, "key: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.", "rotated, overlap over") { Late = UseAfterEnd.OfReplaced };
+    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "key: this key was deleted. Generate a new one.", "deleted")
+    {
+        Late = UseAfterEnd.OfEnded,
+    };
+    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "key: this key has expired. Generate a new one.", "expired")
+    {
+        Late = UseAfterEnd.OfEnded,
+    };
+    private static readonly Refusal replaced = new(
+        RefusalCode.InvalidGrant,
+        "key: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.",
+        "rotated, overlap over"
+    )
+    {
+        Late = UseAfterEnd.OfReplaced,
+    };
     private static readonly Refusal replacedBefore = replaced with { Late = UseAfterEnd.OfEnded };
-    private static readonly Refusal suspended = new(RefusalCode.InvalidGrant, "key: this key is suspended. Ask an owner of the organization.", "suspended");
-    private static readonly Refusal notTheirs = new(RefusalCode.AccessDenied, "organization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or leave the field out.", "not the key's organization nor a sub-organization of it (R3)");
-    private static readonly Refusal holders = new(RefusalCode.AccessDenied, "key: the organization's policy does not allow keys for your current roles. Ask an owner of the organization.", "policy: holders");
-    private static readonly Refusal tooOld = new(RefusalCode.InvalidGrant, "key: this key is older than the organization's policy allows. Generate a new one.", "policy: lifetime") { Late = UseAfterEnd.OfEnded };
-    private static readonly Refusal noRootKeys = new(RefusalCode.AccessDenied, "organization: by policy, keys of the root are not exchanged for this sub-organization. Use a key that was generated in it.", "policy: root keys");
-    private static readonly Refusal elsewhere = new(RefusalCode.AccessDenied, "key: the organization's policy does not allow the network that this request came from. Exchange the key from an allowed one, or ask an owner.", "policy: networks");
-    private static readonly Refusal noScopeLeft = new(RefusalCode.InvalidScope, "scope: the organization's policy does not allow this scope, or allows none of the key's; ask for less, or leave the field out to get all that is allowed.", "policy: scopes");
+    private static readonly Refusal suspended = new(
+        RefusalCode.InvalidGrant,
+        "key: this key is suspended. Ask an owner of the organization.",
+        "suspended"
+    );
+    private static readonly Refusal notTheirs = new(
+        RefusalCode.AccessDenied,
+        "organization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or "
+            + "leave the field out.",
+        "not the key's organization nor a sub-organization of it (R3)"
+    );
+    private static readonly Refusal holders = new(
+        RefusalCode.AccessDenied,
+        "key: the organization's policy does not allow keys for your current roles. Ask an owner of the organization.",
+        "policy: holders"
+    );
+    private static readonly Refusal tooOld = new(
+        RefusalCode.InvalidGrant,
+        "key: this key is older than the organization's policy allows. Generate a new one.",
+        "policy: lifetime"
+    )
+    {
+        Late = UseAfterEnd.OfEnded,
+    };
+    private static readonly Refusal noRootKeys = new(
+        RefusalCode.AccessDenied,
+        "organization: by policy, keys of the root are not exchanged for this sub-organization. Use a key that was generated in it.",
+        "policy: root keys"
+    );
+    private static readonly Refusal elsewhere = new(
+        RefusalCode.AccessDenied,
+        "key: the organization's policy does not allow the network that this request came from. Exchange the key from an allowed one, or "
+            + "ask an owner.",
+        "policy: networks"
+    );
+    private static readonly Refusal noScopeLeft = new(
+        RefusalCode.InvalidScope,
+        "scope: the organization's policy does not allow this scope, or allows none of the key's; ask for less, or leave the field out to "
+            + "get all that is allowed.",
+        "policy: scopes"
+    );
 }

@@ -6,11 +6,16 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// What an organization asks of its keys. A member that is null asks nothing. The form in the API, and of <c>organizations.policy</c>.
-/// <para>Invariant: a policy narrows and never widens. Where two hold, <see cref="Stricter"/> holds, so a sub-organization cannot loosen what its root asks.</para>
+/// <para>Invariant: a policy narrows and never widens. Where two hold, <see cref="Stricter"/> holds, so a sub-organization cannot loosen
+/// what its root asks.</para>
 /// </summary>
 public sealed record Policy
 {
-    public const int NamesMax = 64, NetworksMax = 64, LifetimeDaysMax = 3650, KeysPerMemberMax = 10_000, TokenLifetimeSecondsMin = 60;
+    public const int NamesMax = 64,
+        NetworksMax = 64,
+        LifetimeDaysMax = 3650,
+        KeysPerMemberMax = 10_000,
+        TokenLifetimeSecondsMin = 60;
 
     internal static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
     {
@@ -21,7 +26,9 @@ public sealed record Policy
         NumberHandling = JsonNumberHandling.Strict,
         Converters =
         {
-            new NamesConverter(), new NetworksConverter(), new ZonedTime(),
+            new NamesConverter(),
+            new NetworksConverter(),
+            new ZonedTime(),
             new JsonStringEnumConverter<KeysMayGrant>(JsonNamingPolicy.CamelCase, allowIntegerValues: false),
         },
     };
@@ -66,58 +73,98 @@ public sealed record Policy
     public TimeSpan? TokenLifetime => TokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
 
     /// <summary>What both allow. Commutative, associative, idempotent: the order of organizations does not matter.</summary>
-    public static Policy Stricter(Policy a, Policy b) => new()
-    {
-        Holders = Both(a.Holders, b.Holders),
-        KeysPerMember = Less(a.KeysPerMember, b.KeysPerMember),
-        LifetimeDefaultDays = Less(a.LifetimeDefaultDays, b.LifetimeDefaultDays),
-        LifetimeMaxDays = Less(a.LifetimeMaxDays, b.LifetimeMaxDays),
-        Scopes = Both(a.Scopes, b.Scopes),
-        Networks = a.Networks is null ? b.Networks : b.Networks is null ? a.Networks : a.Networks.Intersect(b.Networks),
-        TokenLifetimeSeconds = Less(a.TokenLifetimeSeconds, b.TokenLifetimeSeconds),
-        RootKeys = Both(a.RootKeys, b.RootKeys),
-        SelfRotation = Both(a.SelfRotation, b.SelfRotation),
-        KeysMayGrant = Less(a.KeysMayGrant, b.KeysMayGrant),
-    };
+    public static Policy Stricter(Policy a, Policy b) =>
+        new()
+        {
+            Holders = Both(a.Holders, b.Holders),
+            KeysPerMember = Less(a.KeysPerMember, b.KeysPerMember),
+            LifetimeDefaultDays = Less(a.LifetimeDefaultDays, b.LifetimeDefaultDays),
+            LifetimeMaxDays = Less(a.LifetimeMaxDays, b.LifetimeMaxDays),
+            Scopes = Both(a.Scopes, b.Scopes),
+            Networks =
+                a.Networks is null ? b.Networks
+                : b.Networks is null ? a.Networks
+                : a.Networks.Intersect(b.Networks),
+            TokenLifetimeSeconds = Less(a.TokenLifetimeSeconds, b.TokenLifetimeSeconds),
+            RootKeys = Both(a.RootKeys, b.RootKeys),
+            SelfRotation = Both(a.SelfRotation, b.SelfRotation),
+            KeysMayGrant = Less(a.KeysMayGrant, b.KeysMayGrant),
+        };
 
-    /// <summary>The first rule that a key breaks at a time; null: none. Scopes are not asked here: they narrow, and refuse only where nothing is left.</summary>
+    /// <summary>
+    /// The first rule that a key breaks at a time; null: none. Scopes are not asked here: they narrow, and refuse only where nothing is
+    /// left.
+    /// </summary>
     public PolicyRule? FirstViolation(Subject subject, DateTimeOffset at)
     {
-        if (Holders is { } holders && !subject.IsApiKey && !holders.Any(subject.Roles.Contains)) return PolicyRule.Holders;
-        if (LifetimeMax is { } lifetime && subject.CreatedAt + lifetime <= at) return PolicyRule.Lifetime;
-        if (RootKeys == false && subject.IsRootKeyElsewhere) return PolicyRule.RootKeys;
-        if (Networks is { } networks && subject.Address is { } address && !networks.Contains(address)) return PolicyRule.Networks;
+        if (Holders is { } holders && !subject.IsApiKey && !holders.Any(subject.Roles.Contains))
+            return PolicyRule.Holders;
+        if (LifetimeMax is { } lifetime && subject.CreatedAt + lifetime <= at)
+            return PolicyRule.Lifetime;
+        if (RootKeys == false && subject.IsRootKeyElsewhere)
+            return PolicyRule.RootKeys;
+        if (Networks is { } networks && subject.Address is { } address && !networks.Contains(address))
+            return PolicyRule.Networks;
         return null;
     }
 
-    /// <summary>What stands against a key that is to be made now; asked with what is announced too (<see cref="PolicyTimeline.Strictest"/>).</summary>
+    /// <summary>
+    /// What stands against a key that is to be made now; asked with what is announced too (<see cref="PolicyTimeline.Strictest"/>).
+    /// </summary>
     /// <param name="scopes"><see cref="NameSet.All"/>: no narrowing of its own.</param>
     /// <param name="roles">Effective ones of the holder; null: an organization's API key, which nobody holds.</param>
     public Refusal? Forbids(DateTimeOffset? expiresAt, NameSet scopes, DateTimeOffset now, NameSet? roles)
     {
         if (Holders is { } holders && roles is not null && !holders.Any(roles.Contains))
-            return new(RefusalCode.AccessDenied, holders.Count == 0 ? "By policy, nobody holds keys in this organization." : $"By policy, keys are held here with one of these roles: {string.Join(", ", holders)}. Ask an owner of the organization.", "policy: holders");
+            return new(
+                RefusalCode.AccessDenied,
+                holders.Count == 0
+                    ? "By policy, nobody holds keys in this organization."
+                    : $"By policy, keys are held here with one of these roles: {string.Join(", ", holders)}. Ask an owner of the "
+                        + $"organization.",
+                "policy: holders"
+            );
         if (LifetimeMax is { } lifetime && (expiresAt is null || expiresAt > now + lifetime))
-            return new(RefusalCode.InvalidRequest, $"expiry: by policy, a key lives at most {TimeText.Count(lifetime.Days, "day")} here; choose an earlier time.", "policy: lifetime");
+            return new(
+                RefusalCode.InvalidRequest,
+                $"expiry: by policy, a key lives at most {TimeText.Count(lifetime.Days, "day")} here; choose an earlier time.",
+                "policy: lifetime"
+            );
         if (Scopes is { } allowed && (allowed.Count == 0 || !scopes.IsAll && !scopes.IsSubsetOf(allowed)))
-            return new(RefusalCode.InvalidScope, $"scopes: by policy, choose from {(allowed.Count == 0 ? "none" : string.Join(' ', allowed))}.", "policy: scopes");
+            return new(
+                RefusalCode.InvalidScope,
+                $"scopes: by policy, choose from {(allowed.Count == 0 ? "none" : string.Join(' ', allowed))}.",
+                "policy: scopes"
+            );
         return null;
     }
 
     /// <summary>What stands against storing it.</summary>
     public Refusal? Check(PakhouseOptions options)
     {
-        if (Holders?.All(options.Roles.Contains) == false) return OutOfBounds("holders", "name roles that GET /roles.json lists, none for nobody, or leave it out for everybody");
-        if (KeysPerMember is < 1 or > KeysPerMemberMax) return OutOfBounds("keysPerMember", $"give a number from 1 to {KeysPerMemberMax}");
-        if (LifetimeMaxDays is < 1 or > LifetimeDaysMax) return OutOfBounds("lifetimeMaxDays", $"give a number of days from 1 to {LifetimeDaysMax}");
-        if (LifetimeDefaultDays is < 1 or > LifetimeDaysMax || LifetimeDefaultDays > LifetimeMaxDays) return OutOfBounds("lifetimeDefaultDays", $"give a number of days from 1 to {LifetimeMaxDays ?? LifetimeDaysMax}");
-        if (Scopes?.IsSubsetOf(options.Scopes) == false || Scopes?.Count == 0) return OutOfBounds("scopes", $"choose from {options.Scopes}, or leave it out for all of them");
-        if (TokenLifetimeSeconds is { } seconds && (seconds < TokenLifetimeSecondsMin || seconds > PakhouseOptions.TokenLifetimeMax.TotalSeconds))
-            return OutOfBounds("tokenLifetimeSeconds", $"give a number of seconds from {TokenLifetimeSecondsMin} to {PakhouseOptions.TokenLifetimeMax.TotalSeconds}");
+        if (Holders?.All(options.Roles.Contains) == false)
+            return OutOfBounds("holders", "name roles that GET /roles.json lists, none for nobody, or leave it out for everybody");
+        if (KeysPerMember is < 1 or > KeysPerMemberMax)
+            return OutOfBounds("keysPerMember", $"give a number from 1 to {KeysPerMemberMax}");
+        if (LifetimeMaxDays is < 1 or > LifetimeDaysMax)
+            return OutOfBounds("lifetimeMaxDays", $"give a number of days from 1 to {LifetimeDaysMax}");
+        if (LifetimeDefaultDays is < 1 or > LifetimeDaysMax || LifetimeDefaultDays > LifetimeMaxDays)
+            return OutOfBounds("lifetimeDefaultDays", $"give a number of days from 1 to {LifetimeMaxDays ?? LifetimeDaysMax}");
+        if (Scopes?.IsSubsetOf(options.Scopes) == false || Scopes?.Count == 0)
+            return OutOfBounds("scopes", $"choose from {options.Scopes}, or leave it out for all of them");
+        if (
+            TokenLifetimeSeconds is { } seconds
+            && (seconds < TokenLifetimeSecondsMin || seconds > PakhouseOptions.TokenLifetimeMax.TotalSeconds)
+        )
+            return OutOfBounds(
+                "tokenLifetimeSeconds",
+                $"give a number of seconds from {TokenLifetimeSecondsMin} to {PakhouseOptions.TokenLifetimeMax.TotalSeconds}"
+            );
         return null;
     }
 
-    private static Refusal OutOfBounds(string field, string expected) => new(RefusalCode.InvalidRequest, $"{field}: {expected}.", $"policy: {field} out of bounds");
+    private static Refusal OutOfBounds(string field, string expected) =>
+        new(RefusalCode.InvalidRequest, $"{field}: {expected}.", $"policy: {field} out of bounds");
 
     /// <summary>Keys that one person holds at most.</summary>
     public int KeysOf(PakhouseOptions options) => Math.Min(options.KeysPerMemberMax, KeysPerMember ?? int.MaxValue);
@@ -126,27 +173,44 @@ public sealed record Policy
     /// <param name="Roles">Effective in the organization that the token is for.</param>
     /// <param name="IsRootKeyElsewhere">The key is a root's, the token for a sub-organization.</param>
     /// <param name="Address">Null: not asked.</param>
-    public readonly record struct Subject(bool IsApiKey, NameSet Roles, DateTimeOffset CreatedAt, bool IsRootKeyElsewhere, IPAddress? Address);
+    public readonly record struct Subject(
+        bool IsApiKey,
+        NameSet Roles,
+        DateTimeOffset CreatedAt,
+        bool IsRootKeyElsewhere,
+        IPAddress? Address
+    );
 
     /// <summary>As it is stored: names and networks in one order, so that equal policies are one text.</summary>
     public override string ToString() => JsonSerializer.Serialize(this, Json);
 
-    private static int? Less(int? a, int? b) => a is null ? b : b is null ? a : Math.Min(a.Value, b.Value);
+    private static int? Less(int? a, int? b) =>
+        a is null ? b
+        : b is null ? a
+        : Math.Min(a.Value, b.Value);
 
     private static KeysMayGrant? Less(KeysMayGrant? a, KeysMayGrant? b) => a is null || b < a ? b ?? a : a;
 
-    private static bool? Both(bool? a, bool? b) => a is null ? b : b is null ? a : a.Value && b.Value;
+    private static bool? Both(bool? a, bool? b) =>
+        a is null ? b
+        : b is null ? a
+        : a.Value && b.Value;
 
-    private static NameSet? Both(NameSet? a, NameSet? b) => a is null ? b : b is null ? a : NameSet.Of(a.Where(b.Contains));
+    private static NameSet? Both(NameSet? a, NameSet? b) =>
+        a is null ? b
+        : b is null ? a
+        : NameSet.Of(a.Where(b.Contains));
 
     /// <exception cref="JsonException">Without words of its own: the serializer adds the path, which names the member.</exception>
     private static List<string> ReadTexts(ref Utf8JsonReader reader, int max)
     {
-        if (reader.TokenType != JsonTokenType.StartArray) throw new JsonException();
+        if (reader.TokenType != JsonTokenType.StartArray)
+            throw new JsonException();
         var texts = new List<string>();
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
-            if (reader.TokenType != JsonTokenType.String || texts.Count == max) throw new JsonException();
+            if (reader.TokenType != JsonTokenType.String || texts.Count == max)
+                throw new JsonException();
             texts.Add(reader.GetString()!);
         }
 

@@ -32,6 +32,8 @@ public enum KeysMayGrant
     /// <summary>Memberships and the platform's own roles, and not those that <see cref="BuiltInRoles"/> names.</summary>
     PlatformRoles,
 
-    /// <summary>All that its user may give. Whoever finds such a key can make themselves an owner who stays when the key has ended.</summary>
+    /// <summary>
+    /// All that its user may give. Whoever finds such a key can make themselves an owner who stays when the key has ended.
+    /// </summary>
     All,
 }

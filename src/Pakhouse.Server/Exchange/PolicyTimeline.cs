@@ -33,7 +33,11 @@ public sealed class PolicyTimeline
 
     private PolicyTimeline(PolicyPlan[] plans)
     {
-        DateTimeOffset[] times = [DateTimeOffset.MinValue, .. plans.Select(plan => plan.EnforcedFrom).OfType<DateTimeOffset>().Distinct().Order()];
+        DateTimeOffset[] times =
+        [
+            DateTimeOffset.MinValue,
+            .. plans.Select(plan => plan.EnforcedFrom).OfType<DateTimeOffset>().Distinct().Order(),
+        ];
         steps = [.. times.Select(time => (time, plans.Select(plan => plan.At(time).Current).Aggregate(Policy.Stricter)))];
     }
 
@@ -43,8 +47,10 @@ public sealed class PolicyTimeline
     /// <param name="own">As stored, each of them; null where there is none.</param>
     public static PolicyTimeline Of(string? own, string? root = null, string? target = null)
     {
-        if (own is null && root is null && target is null) return None;
-        if (kept.TryGetValue((own, root, target), out var known)) return known;
+        if (own is null && root is null && target is null)
+            return None;
+        if (kept.TryGetValue((own, root, target), out var known))
+            return known;
         if (Interlocked.Increment(ref keptCount) > KeptMax)
         {
             kept.Clear();
@@ -57,18 +63,21 @@ public sealed class PolicyTimeline
     public Policy At(DateTimeOffset time)
     {
         var last = steps.Length - 1;
-        while (steps[last].From > time) last--;
+        while (steps[last].From > time)
+            last--;
         return steps[last].Policy;
     }
 
     /// <summary>What is announced, in the order of its dates.</summary>
-    public IEnumerable<(DateTimeOffset From, Policy Policy)> After(DateTimeOffset time) => steps.Length == 1 ? [] : steps.Where(step => step.From > time);
+    public IEnumerable<(DateTimeOffset From, Policy Policy)> After(DateTimeOffset time) =>
+        steps.Length == 1 ? [] : steps.Where(step => step.From > time);
 
     /// <summary>The date of the first announced change under which the key would be refused; null: of none.</summary>
     public DateTimeOffset? NextViolationAt(Policy.Subject subject, DateTimeOffset now)
     {
         foreach (var (from, policy) in After(now))
-            if (policy.FirstViolation(subject, from) is not null) return from;
+            if (policy.FirstViolation(subject, from) is not null)
+                return from;
         return null;
     }
 
@@ -81,9 +90,11 @@ public sealed class PolicyTimeline
         var end = createdAt + At(now).LifetimeMax;
         foreach (var (from, policy) in After(now))
         {
-            if (createdAt + policy.LifetimeMax is not { } capped) continue;
+            if (createdAt + policy.LifetimeMax is not { } capped)
+                continue;
             var stop = capped > from ? capped : from;
-            if (end is null || stop < end) end = stop;
+            if (end is null || stop < end)
+                end = stop;
         }
 
         return end;

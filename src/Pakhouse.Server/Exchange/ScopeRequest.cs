@@ -1,7 +1,8 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Which scopes a token is asked for. Everything is asked for by saying so and never by leaving something out: the default of this type is no scope at all.
+/// Which scopes a token is asked for. Everything is asked for by saying so and never by leaving something out: the default of this type is
+/// no scope at all.
 /// </summary>
 public readonly struct ScopeRequest
 {
@@ -32,14 +33,17 @@ public readonly struct ScopeRequest
     public bool IsEverything => kind == Kind.Everything;
 
     /// <summary>
-    /// What is granted out of what is allowed (R11). A request that names only identity scopes narrows the claims and not the APIs: the public sample
-    /// sends exactly these, and then calls APIs. One that names any API scope gets the named ones alone.
+    /// What is granted out of what is allowed (R11). A request that names only identity scopes narrows the claims and not the APIs: the
+    /// public sample sends exactly these, and then calls APIs. One that names any API scope gets the named ones alone.
     /// </summary>
     /// <param name="allowed">By the key and the policy. <see cref="Names"/> are within it.</param>
-    public NameSet Grant(NameSet allowed) => kind switch
-    {
-        Kind.Everything => allowed,
-        Kind.Asked when Names.All(ScopeCatalogue.IsIdentity) => Names.Union(NameSet.Of(allowed.Where(scope => !ScopeCatalogue.IsIdentity(scope)))),
-        Kind.Asked or Kind.Exactly => Names,
-    };
+    public NameSet Grant(NameSet allowed) =>
+        kind switch
+        {
+            Kind.Everything => allowed,
+            Kind.Asked when Names.All(ScopeCatalogue.IsIdentity) => Names.Union(
+                NameSet.Of(allowed.Where(scope => !ScopeCatalogue.IsIdentity(scope)))
+            ),
+            Kind.Asked or Kind.Exactly => Names,
+        };
 }

@@ -13,10 +13,18 @@ internal static class StoredPolicy
         return PolicyTimeline.Of(own, root);
     }
 
-    public static async Task<(string? Own, string? Root)> ReadAsync(DbConnection connection, DbTransaction? transaction, Guid organizationId)
+    public static async Task<(string? Own, string? Root)> ReadAsync(
+        DbConnection connection,
+        DbTransaction? transaction,
+        Guid organizationId
+    )
     {
         var stored = await connection.QuerySingleAsync<Stored>(
-            "SELECT o.policy AS own, r.policy AS root FROM organizations o LEFT JOIN organizations r ON r.id = o.root_id WHERE o.id = @organizationId", new { organizationId }, transaction);
+            "SELECT o.policy AS own, r.policy AS root FROM organizations o LEFT JOIN organizations r ON r.id = o.root_id WHERE o.id = "
+                + "@organizationId",
+            new { organizationId },
+            transaction
+        );
         return (stored.Own, stored.Root);
     }
 

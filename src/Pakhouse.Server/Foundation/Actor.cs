@@ -33,17 +33,28 @@ public enum Freshness
 
 /// <summary>Who acts, with what, and from where.</summary>
 /// <param name="UserId">Null only for the operator. Of an API key: its service user.</param>
-/// <param name="Scopes">What the caller's token was granted; asked of keys and their tokens alone. Of everybody else empty, as a person is not narrowed.</param>
+/// <param name="Scopes">What the caller's token was granted; asked of keys and their tokens alone. Of everybody else empty, as a person is
+/// not narrowed.</param>
 /// <param name="KeyId">The key the caller came with, if any.</param>
-/// <param name="BoundTo">The organization that the caller's token is for. It opens that one and, where it is a root, its sub-organizations; null: whatever the user may.</param>
+/// <param name="BoundTo">The organization that the caller's token is for. It opens that one and, where it is a root, its sub-organizations;
+/// null: whatever the user may.</param>
 /// <param name="Address">Null when the caller is at the machine itself.</param>
 /// <param name="Freshness">Of a session: how lately its person proved who they are.</param>
-public sealed record Actor(Credential Credential, Guid? UserId, NameSet Scopes, string? KeyId = null, Guid? BoundTo = null, IPAddress? Address = null,
-    Freshness Freshness = Freshness.Any)
+public sealed record Actor(
+    Credential Credential,
+    Guid? UserId,
+    NameSet Scopes,
+    string? KeyId = null,
+    Guid? BoundTo = null,
+    IPAddress? Address = null,
+    Freshness Freshness = Freshness.Any
+)
 {
     public static Actor Operator { get; } = new(Credential.Operator, null, NameSet.Empty);
 
-    /// <summary>A person who has proved at this moment who they are. Who comes with a session of before is <see cref="SessionCookie.Actor"/>.</summary>
+    /// <summary>
+    /// A person who has proved at this moment who they are. Who comes with a session of before is <see cref="SessionCookie.Actor"/>.
+    /// </summary>
     public static Actor Session(Guid userId, IPAddress? address = null) =>
         new(Credential.Session, userId, NameSet.Empty, Address: address, Freshness: Freshness.JustNow);
 

@@ -7,9 +7,10 @@ using ADRaffy.ENSNormalize;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The rules for text that a caller chooses and this server keeps: names, and words that are compared or hashed. Every free text passes here.
-/// <para>Invariant: what has passed is valid Unicode in normal form C (UAX #15), shows something, cannot turn the text around it, and holds no secret
-/// of a kind that we know.</para>
+/// The rules for text that a caller chooses and this server keeps: names, and words that are compared or hashed. Every free text passes
+/// here.
+/// <para>Invariant: what has passed is valid Unicode in normal form C (UAX #15), shows something, cannot turn the text around it, and holds
+/// no secret of a kind that we know.</para>
 /// </summary>
 public static partial class Checks
 {
@@ -24,23 +25,36 @@ public static partial class Checks
     {
         name = "";
         // Before anything that takes time: the work below grows with the text.
-        if (text?.Length > lengthMax * 4) return TooLong(field, lengthMax);
-        if (!IsUnicode(text)) return new(RefusalCode.InvalidRequest, $"{field}: this is not valid Unicode text; enter it again.", $"{field} no Unicode");
+        if (text?.Length > lengthMax * 4)
+            return TooLong(field, lengthMax);
+        if (!IsUnicode(text))
+            return new(RefusalCode.InvalidRequest, $"{field}: this is not valid Unicode text; enter it again.", $"{field} no Unicode");
         name = Normalize(text ?? "").Trim();
-        if (name.Length == 0) return new(RefusalCode.InvalidRequest, $"{field}: enter 1 to {lengthMax} characters.", $"{field} empty");
-        if (name.Length > lengthMax) return TooLong(field, lengthMax);
+        if (name.Length == 0)
+            return new(RefusalCode.InvalidRequest, $"{field}: enter 1 to {lengthMax} characters.", $"{field} empty");
+        if (name.Length > lengthMax)
+            return TooLong(field, lengthMax);
         if (name.EnumerateRunes().Any(IsForbidden))
-            return new(RefusalCode.InvalidRequest, $"{field}: use no line breaks, control characters or characters that change the direction of text.", $"{field} with control characters");
-        if (!name.EnumerateRunes().Any(IsVisible)) return new(RefusalCode.InvalidRequest, $"{field}: enter at least one character that can be seen.", $"{field} invisible");
+            return new(
+                RefusalCode.InvalidRequest,
+                $"{field}: use no line breaks, control characters or characters that change the direction of text.",
+                $"{field} with control characters"
+            );
+        if (!name.EnumerateRunes().Any(IsVisible))
+            return new(RefusalCode.InvalidRequest, $"{field}: enter at least one character that can be seen.", $"{field} invisible");
         return MightContainSecret(name)
-            ? new(RefusalCode.InvalidRequest,
-                $"{field}: this looks like a key or another secret, which must not stand here. Nothing was stored. Anybody may have seen it: delete that key.", $"{field} with a secret")
+            ? new(
+                RefusalCode.InvalidRequest,
+                $"{field}: this looks like a key or another secret, which must not stand here. Nothing was stored. Anybody may have seen "
+                    + $"it: delete that key.",
+                $"{field} with a secret"
+            )
             : null;
     }
 
     /// <summary>
-    /// Normal form C. The framework's own <c>Normalize</c> changes nothing here: <c>InvariantGlobalization</c> is on, because ICU is not everywhere.
-    /// Text that is not Unicode is returned as it is; nothing equals it.
+    /// Normal form C. The framework's own <c>Normalize</c> changes nothing here: <c>InvariantGlobalization</c> is on, because ICU is not
+    /// everywhere. Text that is not Unicode is returned as it is; nothing equals it.
     /// </summary>
     public static string Normalize(string text) => Ascii.IsValid(text) || !IsUnicode(text) ? text : ENSNormalize.NF.NFC(text);
 
@@ -49,55 +63,81 @@ public static partial class Checks
     {
         for (var rest = text.AsSpan(); !rest.IsEmpty;)
         {
-            if (Rune.DecodeFromUtf16(rest, out _, out var length) != OperationStatus.Done) return false;
+            if (Rune.DecodeFromUtf16(rest, out _, out var length) != OperationStatus.Done)
+                return false;
             rest = rest[length..];
         }
 
         return true;
     }
 
-    /// <summary>Whether a text that must hold no secret may hold one: a key, a token, a webhook's secret, a private key; also percent-encoded or as Base64.</summary>
-    public static bool MightContainSecret(string text) => InAnyEncoding(text, one => KeyFormat.MightContainKey(one)
-        || one.Contains("whsec_", StringComparison.Ordinal) || one.Contains("PRIVATE KEY-----", StringComparison.Ordinal) || Token().IsMatch(one));
+    /// <summary>
+    /// Whether a text that must hold no secret may hold one: a key, a token, a webhook's secret, a private key; also percent-encoded or as
+    /// Base64.
+    /// </summary>
+    public static bool MightContainSecret(string text) =>
+        InAnyEncoding(
+            text,
+            one =>
+                KeyFormat.MightContainKey(one)
+                || one.Contains("whsec_", StringComparison.Ordinal)
+                || one.Contains("PRIVATE KEY-----", StringComparison.Ordinal)
+                || Token().IsMatch(one)
+        );
 
     /// <summary>The same of keys alone, of any brand: for addresses, in which a token of the receiver's own is lawful.</summary>
     public static bool MightContainKey(string text) => InAnyEncoding(text, KeyFormat.MightContainKey);
 
     private static bool InAnyEncoding(string text, Func<string, bool> isFound)
     {
-        if (isFound(text) || (text.Contains('%', StringComparison.Ordinal) && isFound(Uri.UnescapeDataString(text)))) return true;
+        if (isFound(text) || (text.Contains('%', StringComparison.Ordinal) && isFound(Uri.UnescapeDataString(text))))
+            return true;
         // Base64 of either alphabet (RFC 4648 §4, §5), as in the header of Basic authentication.
         foreach (var word in Base64Words().EnumerateMatches(text))
         {
             var encoded = text.Substring(word.Index, word.Length / 4 * 4).Replace('-', '+').Replace('_', '/');
             var bytes = new byte[encoded.Length];
-            if (Convert.TryFromBase64String(encoded, bytes, out var length) && isFound(Encoding.Latin1.GetString(bytes, 0, length))) return true;
+            if (Convert.TryFromBase64String(encoded, bytes, out var length) && isFound(Encoding.Latin1.GetString(bytes, 0, length)))
+                return true;
         }
 
         return false;
     }
 
-    /// <summary>Control characters, line and paragraph separators, and what overrides, embeds or isolates a direction (UAX #9 §2).</summary>
-    private static bool IsForbidden(Rune rune) => Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator
-        || rune.Value is (>= 0x202A and <= 0x202E) or (>= 0x2066 and <= 0x2069) or (>= 0xFFF9 and <= 0xFFFB) || (rune.Value & 0xFFFE) == 0xFFFE;
+    /// <summary>
+    /// Control characters, line and paragraph separators, and what overrides, embeds or isolates a direction (UAX #9 §2).
+    /// </summary>
+    private static bool IsForbidden(Rune rune) =>
+        Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator
+        || rune.Value is (>= 0x202A and <= 0x202E) or (>= 0x2066 and <= 0x2069) or (>= 0xFFF9 and <= 0xFFFB)
+        || (rune.Value & 0xFFFE) == 0xFFFE;
 
     /// <summary>What begins a new line, or does something else than to be read.</summary>
-    internal static bool IsBreak(Rune rune) => Rune.GetUnicodeCategory(rune)
-        is UnicodeCategory.Control or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator;
+    internal static bool IsBreak(Rune rune) =>
+        Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator;
 
-    /// <summary>Directions, tags and other characters without a form of their own; not the joiners, without which some scripts cannot be written.</summary>
-    internal static bool IsFormat(Rune rune) => Rune.GetUnicodeCategory(rune) == UnicodeCategory.Format && rune.Value is not (0x200C or 0x200D);
+    /// <summary>
+    /// Directions, tags and other characters without a form of their own; not the joiners, without which some scripts cannot be written.
+    /// </summary>
+    internal static bool IsFormat(Rune rune) =>
+        Rune.GetUnicodeCategory(rune) == UnicodeCategory.Format && rune.Value is not (0x200C or 0x200D);
 
     /// <summary>False: blanks, marks and everything that has no ink.</summary>
-    internal static bool IsVisible(Rune rune) => Rune.GetUnicodeCategory(rune) switch
-    {
-        UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.Surrogate or UnicodeCategory.PrivateUse or UnicodeCategory.OtherNotAssigned => false,
-        UnicodeCategory.SpaceSeparator or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator => false,
-        UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark => false,
-        _ => !rune.IsBmp || !blanks.Contains((char)rune.Value),
-    };
+    internal static bool IsVisible(Rune rune) =>
+        Rune.GetUnicodeCategory(rune) switch
+        {
+            UnicodeCategory.Control
+            or UnicodeCategory.Format
+            or UnicodeCategory.Surrogate
+            or UnicodeCategory.PrivateUse
+            or UnicodeCategory.OtherNotAssigned => false,
+            UnicodeCategory.SpaceSeparator or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator => false,
+            UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark => false,
+            _ => !rune.IsBmp || !blanks.Contains((char)rune.Value),
+        };
 
-    private static Refusal TooLong(string field, int lengthMax) => new(RefusalCode.InvalidRequest, $"{field}: this is too long; enter at most {lengthMax} characters.", $"{field} too long");
+    private static Refusal TooLong(string field, int lengthMax) =>
+        new(RefusalCode.InvalidRequest, $"{field}: this is too long; enter at most {lengthMax} characters.", $"{field} too long");
 
     /// <summary>A JWT (RFC 7519): header and payload are JSON objects, so both begin alike.</summary>
     [GeneratedRegex(@"eyJ[A-Za-z0-9_-]{8,}\.eyJ", RegexOptions.ExplicitCapture, 1000)]

@@ -6,8 +6,8 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// Addresses of mail: what a person may enter, and the one form in which two spellings of an address are equal.
-/// <para>Invariant: an address that passes can be written into a message (RFC 5321 §4.1.2, RFC 6531): the local part is a dot-atom, the domain is made
-/// of labels that the DNS can hold.</para>
+/// <para>Invariant: an address that passes can be written into a message (RFC 5321 §4.1.2, RFC 6531): the local part is a dot-atom, the
+/// domain is made of labels that the DNS can hold.</para>
 /// </summary>
 public static class EmailAddress
 {
@@ -19,15 +19,20 @@ public static class EmailAddress
 
     private static readonly IdnMapping idn = new();
 
-    /// <summary>Whether mail can be sent to this. <paramref name="address"/> is the form to store, as a person wrote it but in normal form C.</summary>
+    /// <summary>
+    /// Whether mail can be sent to this. <paramref name="address"/> is the form to store, as a person wrote it but in normal form C.
+    /// </summary>
     public static bool TryParse(string? text, out string address)
     {
         address = "";
-        if (text is null || text.Length > LengthMax * 2 || !Checks.IsUnicode(text)) return false;
+        if (text is null || text.Length > LengthMax * 2 || !Checks.IsUnicode(text))
+            return false;
         var candidate = Checks.Normalize(text).Trim();
         var at = candidate.IndexOf('@', StringComparison.Ordinal);
-        if (at < 1 || candidate.Length > LengthMax || !IsLocalPart(candidate[..at]) || ToAscii(candidate[(at + 1)..]) is not { } domain) return false;
-        if (Encoding.UTF8.GetByteCount(candidate[..at]) + 1 + domain.Length > LengthMax || Checks.MightContainSecret(candidate)) return false;
+        if (at < 1 || candidate.Length > LengthMax || !IsLocalPart(candidate[..at]) || ToAscii(candidate[(at + 1)..]) is not { } domain)
+            return false;
+        if (Encoding.UTF8.GetByteCount(candidate[..at]) + 1 + domain.Length > LengthMax || Checks.MightContainSecret(candidate))
+            return false;
         address = candidate;
         return true;
     }
@@ -44,10 +49,18 @@ public static class EmailAddress
         return (domain is null ? text : text[..(at + 1)] + domain).ToUpperInvariant();
     }
 
-    private static bool IsLocalPart(string text) => Encoding.UTF8.GetByteCount(text) <= LocalPartLengthMax
-        && text.Split('.').All(atom => atom.Length > 0 && atom.EnumerateRunes().All(rune => rune.IsAscii
-            ? Rune.IsLetterOrDigit(rune) || AtomSymbols.Contains((char)rune.Value, StringComparison.Ordinal)
-            : IsWordCharacter(rune)));
+    private static bool IsLocalPart(string text) =>
+        Encoding.UTF8.GetByteCount(text) <= LocalPartLengthMax
+        && text.Split('.')
+            .All(atom =>
+                atom.Length > 0
+                && atom.EnumerateRunes()
+                    .All(rune =>
+                        rune.IsAscii
+                            ? Rune.IsLetterOrDigit(rune) || AtomSymbols.Contains((char)rune.Value, StringComparison.Ordinal)
+                            : IsWordCharacter(rune)
+                    )
+            );
 
     /// <summary>The domain as the DNS has it; null: the DNS cannot have it.</summary>
     private static string? ToAscii(string domain)
@@ -55,7 +68,8 @@ public static class EmailAddress
         var labels = domain.ToLowerInvariant().Split('.');
         for (var i = 0; i < labels.Length; i++)
         {
-            if (ToAsciiLabel(labels[i]) is not { } label) return null;
+            if (ToAsciiLabel(labels[i]) is not { } label)
+                return null;
             labels[i] = label;
         }
 
@@ -64,11 +78,14 @@ public static class EmailAddress
 
     private static string? ToAsciiLabel(string label)
     {
-        if (label.Length is 0 or > LabelLengthMax || label[0] == '-' || label[^1] == '-') return null;
+        if (label.Length is 0 or > LabelLengthMax || label[0] == '-' || label[^1] == '-')
+            return null;
         if (Ascii.IsValid(label))
         {
-            if (!label.All(c => char.IsAsciiLetterOrDigit(c) || c == '-')) return null;
-            if (!label.StartsWith("xn--", StringComparison.Ordinal)) return label.Length > 3 && label[2..4] == "--" ? null : label; // RFC 5891 §4.2.3.1
+            if (!label.All(c => char.IsAsciiLetterOrDigit(c) || c == '-'))
+                return null;
+            if (!label.StartsWith("xn--", StringComparison.Ordinal))
+                return label.Length > 3 && label[2..4] == "--" ? null : label; // RFC 5891 §4.2.3.1
         }
         else if (!label.EnumerateRunes().All(rune => rune.Value == '-' || IsWordCharacter(rune)))
         {
@@ -82,8 +99,13 @@ public static class EmailAddress
             var ascii = idn.GetAscii(unicode);
             var isWhole = Ascii.IsValid(label) ? ascii == label && !Ascii.IsValid(unicode) : idn.GetUnicode(ascii) == label;
             var canonical = Checks.Normalize(unicode).ToLowerInvariant();
-            return isWhole && unicode == canonical && unicode.EnumerateRunes().All(rune => rune.Value == '-' || IsWordCharacter(rune))
-                && ascii.Length <= LabelLengthMax ? ascii : null;
+            return
+                isWhole
+                && unicode == canonical
+                && unicode.EnumerateRunes().All(rune => rune.Value == '-' || IsWordCharacter(rune))
+                && ascii.Length <= LabelLengthMax
+                ? ascii
+                : null;
         }
         catch (ArgumentException)
         {
@@ -92,9 +114,16 @@ public static class EmailAddress
     }
 
     /// <summary>Letters, marks and digits (RFC 5892 §2.1): no spaces, no zero-width characters, no symbols.</summary>
-    private static bool IsWordCharacter(Rune rune) => Rune.GetUnicodeCategory(rune) is UnicodeCategory.LowercaseLetter or UnicodeCategory.UppercaseLetter
-        or UnicodeCategory.TitlecaseLetter or UnicodeCategory.OtherLetter or UnicodeCategory.ModifierLetter or UnicodeCategory.NonSpacingMark
-        or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.DecimalDigitNumber;
+    private static bool IsWordCharacter(Rune rune) =>
+        Rune.GetUnicodeCategory(rune)
+            is UnicodeCategory.LowercaseLetter
+                or UnicodeCategory.UppercaseLetter
+                or UnicodeCategory.TitlecaseLetter
+                or UnicodeCategory.OtherLetter
+                or UnicodeCategory.ModifierLetter
+                or UnicodeCategory.NonSpacingMark
+                or UnicodeCategory.SpacingCombiningMark
+                or UnicodeCategory.DecimalDigitNumber;
 }
 
 /// <summary>ASP.NET Core Identity asks for equal forms here; see <see cref="Checks.Normalize"/> for why its own does not do.</summary>

@@ -1,6 +1,8 @@
 namespace Pakhouse.Server;
 
-/// <summary>Whether this process may work: its clock agrees with the database, and its database is the newest state that was ever served.</summary>
+/// <summary>
+/// Whether this process may work: its clock agrees with the database, and its database is the newest state that was ever served.
+/// </summary>
 public sealed class Fitness
 {
     private volatile string? clockFault, stateFault;
@@ -20,8 +22,8 @@ public sealed class Fitness
 public sealed class UnfitException(string message) : Exception(message);
 
 /// <summary>
-/// The only clock of the process. It refuses to tell the time to a process that is not fit: so whatever signs, rotates, deletes or expires by time
-/// is guarded here, and no job or request can forget it.
+/// The only clock of the process. It refuses to tell the time to a process that is not fit: so whatever signs, rotates, deletes or expires
+/// by time is guarded here, and no job or request can forget it.
 /// </summary>
 /// <remarks>A clock can jump between two comparisons. So it is believed only near the time of the last one.</remarks>
 public sealed class GuardedClock(TimeProvider clock, Fitness fitness) : TimeProvider
@@ -29,7 +31,8 @@ public sealed class GuardedClock(TimeProvider clock, Fitness fitness) : TimeProv
     /// <summary>Far more than the time between two comparisons.</summary>
     private static readonly TimeSpan belief = TimeSpan.FromHours(1);
 
-    private long from = long.MinValue, to = long.MaxValue; // ticks
+    private long from = long.MinValue,
+        to = long.MaxValue; // ticks
 
     /// <summary>The machine's time, right or wrong.</summary>
     public DateTimeOffset Unguarded => clock.GetUtcNow();
@@ -51,14 +54,18 @@ public sealed class GuardedClock(TimeProvider clock, Fitness fitness) : TimeProv
     /// <exception cref="UnfitException">The time is not to be believed, or nothing may be done with it.</exception>
     public override DateTimeOffset GetUtcNow()
     {
-        if (fitness.Fault is { } fault) throw new UnfitException(fault);
+        if (fitness.Fault is { } fault)
+            throw new UnfitException(fault);
         var now = clock.GetUtcNow();
-        return IsBelieved(now) ? now : throw new UnfitException("The clock of this machine has jumped; it is compared with the database first.");
+        return IsBelieved(now)
+            ? now
+            : throw new UnfitException("The clock of this machine has jumped; it is compared with the database first.");
     }
 
     public override long GetTimestamp() => clock.GetTimestamp();
 
-    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) => clock.CreateTimer(callback, state, dueTime, period);
+    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+        clock.CreateTimer(callback, state, dueTime, period);
 
     private bool IsBelieved(DateTimeOffset now) => now.UtcTicks >= Volatile.Read(ref from) && now.UtcTicks <= Volatile.Read(ref to);
 }

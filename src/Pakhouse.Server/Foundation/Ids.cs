@@ -30,8 +30,8 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
     public static NameSet Empty { get; } = new([]);
 
     /// <summary>
-    /// Every name there is and will be. It stands for itself, as one word that is no name; a set without names is never taken for it. Only a column says it:
-    /// what a caller sends is read by <see cref="Parse"/>, which does not know the word.
+    /// Every name there is and will be. It stands for itself, as one word that is no name; a set without names is never taken for it. Only
+    /// a column says it: what a caller sends is read by <see cref="Parse"/>, which does not know the word.
     /// </summary>
     public static NameSet All { get; } = new("*");
 
@@ -51,7 +51,8 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
     /// <summary>Splits at spaces and commas; RFC 6749 §3.3 has spaces, the public sample of the field sends commas.</summary>
     public static NameSet Parse(string text)
     {
-        if (text.Length == 0) return Empty;
+        if (text.Length == 0)
+            return Empty;
         var words = text.Split([' ', ','], StringSplitOptions.RemoveEmptyEntries);
         return HasRepeated(words) ? Of(words) : new(words);
     }
@@ -59,15 +60,20 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
     /// <summary>Of a handful, which is what is stored, found without a table of them.</summary>
     private static bool HasRepeated(string[] words)
     {
-        if (words.Length > 16) return true; // not known
+        if (words.Length > 16)
+            return true; // not known
         for (var i = 1; i < words.Length; i++)
-            if (Array.IndexOf(words, words[i], 0, i) >= 0) return true;
+            if (Array.IndexOf(words, words[i], 0, i) >= 0)
+                return true;
         return false;
     }
 
     public bool Contains(string name) => IsAll || Array.IndexOf(names, name) >= 0;
 
-    public NameSet Union(NameSet other) => IsAll || other.Count == 0 ? this : other.IsAll || Count == 0 ? other : Of(names.Concat(other.names));
+    public NameSet Union(NameSet other) =>
+        IsAll || other.Count == 0 ? this
+        : other.IsAll || Count == 0 ? other
+        : Of(names.Concat(other.names));
 
     public bool IsSubsetOf(NameSet other) => other.IsAll || !IsAll && Array.TrueForAll(names, other.Contains);
 

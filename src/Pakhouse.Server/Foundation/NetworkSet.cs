@@ -16,8 +16,13 @@ public sealed class NetworkSet : IReadOnlyCollection<IPNetwork>, IEquatable<Netw
     private NetworkSet(IEnumerable<IPNetwork> given)
     {
         var all = given.Distinct().ToArray();
-        networks = [.. all.Where(one => !Array.Exists(all, other => other != one && Covers(other, one)))
-            .OrderBy(one => one.BaseAddress.AddressFamily).ThenBy(one => Convert.ToHexString(one.BaseAddress.GetAddressBytes()), StringComparer.Ordinal).ThenBy(one => one.PrefixLength)];
+        networks =
+        [
+            .. all.Where(one => !Array.Exists(all, other => other != one && Covers(other, one)))
+                .OrderBy(one => one.BaseAddress.AddressFamily)
+                .ThenBy(one => Convert.ToHexString(one.BaseAddress.GetAddressBytes()), StringComparer.Ordinal)
+                .ThenBy(one => one.PrefixLength),
+        ];
     }
 
     public int Count => networks.Length;
@@ -29,7 +34,8 @@ public sealed class NetworkSet : IReadOnlyCollection<IPNetwork>, IEquatable<Netw
         set = null;
         foreach (var text in texts)
         {
-            if (Parse(text) is not { } network) return false;
+            if (Parse(text) is not { } network)
+                return false;
             parsed.Add(network);
         }
 
@@ -39,15 +45,20 @@ public sealed class NetworkSet : IReadOnlyCollection<IPNetwork>, IEquatable<Netw
 
     public static IPNetwork? Parse(string text)
     {
-        if (text.Length > 64 || text.Contains('%')) return null; // a scope belongs to one machine
+        if (text.Length > 64 || text.Contains('%'))
+            return null; // a scope belongs to one machine
         var slash = text.IndexOf('/');
-        if (!IPAddress.TryParse(slash < 0 ? text : text[..slash], out var address)) return null;
+        if (!IPAddress.TryParse(slash < 0 ? text : text[..slash], out var address))
+            return null;
         var bits = address.GetAddressBytes().Length * 8;
         var prefix = bits;
-        if (slash >= 0 && !int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out prefix)) return null;
+        if (slash >= 0 && !int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out prefix))
+            return null;
         // 010.0.0.1 is octal to some readers and decimal to others, and 10.1 short for 10.0.0.1: one notation only.
-        if (address.AddressFamily == AddressFamily.InterNetwork && !text.StartsWith(address.ToString(), StringComparison.Ordinal)) return null;
-        if (address.AddressFamily == AddressFamily.InterNetwork && (slash < 0 ? text.Length : slash) != address.ToString().Length) return null;
+        if (address.AddressFamily == AddressFamily.InterNetwork && !text.StartsWith(address.ToString(), StringComparison.Ordinal))
+            return null;
+        if (address.AddressFamily == AddressFamily.InterNetwork && (slash < 0 ? text.Length : slash) != address.ToString().Length)
+            return null;
         if (address.IsIPv4MappedToIPv6)
         {
             (address, prefix, bits) = (address.MapToIPv4(), prefix - 96, 32);
@@ -58,18 +69,22 @@ public sealed class NetworkSet : IReadOnlyCollection<IPNetwork>, IEquatable<Netw
 
     public bool Contains(IPAddress address)
     {
-        if (address.IsIPv4MappedToIPv6) address = address.MapToIPv4();
+        if (address.IsIPv4MappedToIPv6)
+            address = address.MapToIPv4();
         foreach (var network in networks)
-            if (network.Contains(address)) return true;
+            if (network.Contains(address))
+                return true;
         return false;
     }
 
     /// <summary>Of two networks that meet, one lies inside the other: the smaller is what both hold.</summary>
-    public NetworkSet Intersect(NetworkSet other) => new(
-        from mine in networks
-        from theirs in other.networks
-        where Covers(mine, theirs) || Covers(theirs, mine)
-        select Covers(mine, theirs) ? theirs : mine);
+    public NetworkSet Intersect(NetworkSet other) =>
+        new(
+            from mine in networks
+            from theirs in other.networks
+            where Covers(mine, theirs) || Covers(theirs, mine)
+            select Covers(mine, theirs) ? theirs : mine
+        );
 
     public bool Equals(NetworkSet? other) => other is not null && networks.AsSpan().SequenceEqual(other.networks);
 
@@ -83,13 +98,15 @@ public sealed class NetworkSet : IReadOnlyCollection<IPNetwork>, IEquatable<Netw
 
     public override string ToString() => string.Join(' ', networks);
 
-    private static bool Covers(IPNetwork wide, IPNetwork narrow) => wide.PrefixLength <= narrow.PrefixLength && wide.Contains(narrow.BaseAddress);
+    private static bool Covers(IPNetwork wide, IPNetwork narrow) =>
+        wide.PrefixLength <= narrow.PrefixLength && wide.Contains(narrow.BaseAddress);
 
     private static bool HasBitsBehind(IPAddress address, int prefix)
     {
         var bytes = address.GetAddressBytes();
         for (var bit = prefix; bit < bytes.Length * 8; bit++)
-            if ((bytes[bit / 8] & (0x80 >> (bit % 8))) != 0) return true;
+            if ((bytes[bit / 8] & (0x80 >> (bit % 8))) != 0)
+                return true;
         return false;
     }
 }

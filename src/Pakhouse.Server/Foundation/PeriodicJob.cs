@@ -2,7 +2,8 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// Work that is done again and again beside the requests, in every process. Where only one may do it, it takes its turn by
-/// <see cref="Database.WriteExclusiveAsync{T}"/>: there is no leader that could die. A run that fails is logged, and the next one tries again.
+/// <see cref="Database.WriteExclusiveAsync{T}"/>: there is no leader that could die. A run that fails is logged, and the next one tries
+/// again.
 /// </summary>
 /// <remarks>The first run comes soon after the start: a server that is restarted every day does it too. In a process that is not fit
 /// (<see cref="Fitness"/>) nothing runs.</remarks>
@@ -31,7 +32,8 @@ public abstract partial class PeriodicJob(TimeSpan interval, TimeProvider clock,
                 {
                     // Said where it was found.
                 }
-                catch (Exception e) when (!stoppingToken.IsCancellationRequested) // a request of its own that timed out is cancelled too, and no reason to end
+                // a request of its own that timed out is cancelled too, and no reason to end
+                catch (Exception e) when (!stoppingToken.IsCancellationRequested)
                 {
                     if (!OutageLog.IsTold(e)) LogFailed(e, GetType().Name);
                 }

@@ -37,7 +37,8 @@ public enum UseAfterEnd
 /// An expected no, as a value. Exceptions are kept for bugs and broken infrastructure.
 /// </summary>
 /// <param name="Code">Stable, for programs.</param>
-/// <param name="Description">One public sentence: which field or setting, what was expected, what to do. Never a value that was sent.</param>
+/// <param name="Description">One public sentence: which field or setting, what was expected, what to do. Never a value that was
+/// sent.</param>
 /// <param name="Reason">For the log only. May say what the public must not learn; holds no secret either.</param>
 public sealed record Refusal(RefusalCode Code, string Description, string Reason)
 {
@@ -77,8 +78,8 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
     /// <summary>Words that clients of the field read as they are, in place of the code's own <c>error</c>.</summary>
     public string? ErrorText { get; init; }
 
-    /// <summary>The <c>error</c> member: RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1 for <c>invalid_token</c> and <c>insufficient_scope</c>, RFC 8628 §3.5 for <c>slow_down</c>,
-    /// RFC 9470 §3 for <c>insufficient_user_authentication</c>.</summary>
+    /// <summary>The <c>error</c> member: RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1 for <c>invalid_token</c> and <c>insufficient_scope</c>,
+    /// RFC 8628 §3.5 for <c>slow_down</c>, RFC 9470 §3 for <c>insufficient_user_authentication</c>.</summary>
     public string Error => ErrorText ?? Code switch
     {
         RefusalCode.InvalidRequest => "invalid_request",

@@ -3,7 +3,9 @@ using System.Text.Json.Serialization;
 
 namespace Pakhouse.Server;
 
-/// <summary>Texts in JSON that a caller sends: without NUL, which PostgreSQL does not store. A lone surrogate is refused by the framework's reader.</summary>
+/// <summary>
+/// Texts in JSON that a caller sends: without NUL, which PostgreSQL does not store. A lone surrogate is refused by the framework's reader.
+/// </summary>
 public sealed class StorableText : JsonConverter<string>
 {
     public override string? Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)

@@ -25,7 +25,8 @@ public static class TimeText
     /// <summary>"8 hours", "90 days": in the largest unit that leaves no rest.</summary>
     public static string Describe(TimeSpan span)
     {
-        var (size, unit) = span.Ticks % TimeSpan.TicksPerDay == 0 ? (TimeSpan.TicksPerDay, "day")
+        var (size, unit) =
+            span.Ticks % TimeSpan.TicksPerDay == 0 ? (TimeSpan.TicksPerDay, "day")
             : span.Ticks % TimeSpan.TicksPerHour == 0 ? (TimeSpan.TicksPerHour, "hour")
             : span.Ticks % TimeSpan.TicksPerMinute == 0 ? (TimeSpan.TicksPerMinute, "minute")
             : (TimeSpan.TicksPerSecond, "second");
@@ -34,18 +35,23 @@ public static class TimeText
 
     public static string Count(long number, string unit) => number == 1 ? $"1 {unit}" : $"{number} {unit}s";
 
-    private static string AgoWords(TimeSpan span) => span switch
-    {
-        { TotalMinutes: < 1 } => "Just now",
-        { TotalMinutes: < 60 } => $"{Count((long)span.TotalMinutes, "minute")} ago",
-        { TotalHours: < 48 } => $"{Count((long)span.TotalHours, "hour")} ago",
-        { TotalDays: < 60 } => $"{Count((long)span.TotalDays, "day")} ago",
-        { TotalDays: < 730 } => $"{Count((long)(span.TotalDays / 30.4), "month")} ago",
-        _ => $"{Count((long)(span.TotalDays / 365.25), "year")} ago",
-    };
+    private static string AgoWords(TimeSpan span) =>
+        span switch
+        {
+            { TotalMinutes: < 1 } => "Just now",
+            { TotalMinutes: < 60 } => $"{Count((long)span.TotalMinutes, "minute")} ago",
+            { TotalHours: < 48 } => $"{Count((long)span.TotalHours, "hour")} ago",
+            { TotalDays: < 60 } => $"{Count((long)span.TotalDays, "day")} ago",
+            { TotalDays: < 730 } => $"{Count((long)(span.TotalDays / 30.4), "month")} ago",
+            _ => $"{Count((long)(span.TotalDays / 365.25), "year")} ago",
+        };
 
     public static string Exact(DateTimeOffset time) => time.UtcDateTime.ToString("d MMM yyyy, HH:mm 'UTC'");
 
-    private static HtmlString Tag(string kind, DateTimeOffset time, string text) => new(
-        $"<time datetime=\"{Machine(time)}\" data-time=\"{kind}\" title=\"{Exact(time)}\"><span>{HtmlEncoder.Default.Encode(text)}</span><span class=\"visually-hidden\"> ({Exact(time)})</span></time>");
+    private static HtmlString Tag(string kind, DateTimeOffset time, string text) =>
+        new(
+            $"<time datetime=\"{Machine(time)}\" data-time=\"{kind}\" "
+                + $"title=\"{Exact(time)}\"><span>{HtmlEncoder.Default.Encode(text)}</span><span class=\"visually-hidden\"> "
+                + $"({Exact(time)})</span></time>"
+        );
 }

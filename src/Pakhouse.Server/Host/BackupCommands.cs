@@ -10,27 +10,70 @@ internal static class BackupCommands
     {
         var folder = new Argument<string>("FOLDER") { Description = "a new folder for a back-up; with --check one that holds a back-up" };
         var check = new Option<bool>("--check") { Description = "read a back-up whole and compare it with its manifest; nothing is made" };
-        var backup = new Command("backup", "Write everything that a server needs into a folder: database, Data Protection keys, manifest. Servers go on meanwhile.") { folder, check };
+        var backup = new Command(
+            "backup",
+            "Write everything that a server needs into a folder: database, Data Protection keys, manifest. Servers go on meanwhile."
+        )
+        {
+            folder,
+            check,
+        };
         backup.SetAction((parsed, _) => BackUpAsync(settings, Path.GetFullPath(parsed.GetRequiredValue(folder)), parsed.GetValue(check)));
         root.Add(backup);
 
-        var from = new Argument<string?>("FOLDER") { Description = "a back-up made by the command backup", Arity = ArgumentArity.ZeroOrOne };
-        var ended = new Option<string?>("--ended-keys") { Description = "a file with the ids of keys that were ended since the back-up, one a line, or the CSV export of activity: they are ended again", Recursive = true };
-        var newKey = new Option<bool>("--new-signing-key") { Description = "destroy the signing keys of the back-up and sign with a new one at once: when one of them may have leaked. Tokens in use are refused then", Recursive = true };
-        var moved = new Option<bool>("--moved") { Description = "the database was moved and nothing was lost: nothing is voided. Refused where this machine knows better" };
-        var restore = new Command("restore", "Put a back-up in the place of a lost database, and make it safe. Stop every server first.") { from };
-        var finish = new Command("finish", "Make a database safe that was restored by other means (pg_restore, a copy, point-in-time recovery). Stop every server first.") { moved };
+        var from = new Argument<string?>("FOLDER")
+        {
+            Description = "a back-up made by the command backup",
+            Arity = ArgumentArity.ZeroOrOne,
+        };
+        var ended = new Option<string?>("--ended-keys")
+        {
+            Description =
+                "a file with the ids of keys that were ended since the back-up, one a line, or the CSV export of activity: they are ended "
+                    + "again",
+            Recursive = true,
+        };
+        var newKey = new Option<bool>("--new-signing-key")
+        {
+            Description =
+                "destroy the signing keys of the back-up and sign with a new one at once: when one of them may have leaked. Tokens in use "
+                    + "are refused then",
+            Recursive = true,
+        };
+        var moved = new Option<bool>("--moved")
+        {
+            Description = "the database was moved and nothing was lost: nothing is voided. Refused where this machine knows better",
+        };
+        var restore = new Command("restore", "Put a back-up in the place of a lost database, and make it safe. Stop every server first.")
+        {
+            from,
+        };
+        var finish = new Command(
+            "finish",
+            "Make a database safe that was restored by other means (pg_restore, a copy, point-in-time recovery). Stop every server first."
+        )
+        {
+            moved,
+        };
         restore.Options.Add(ended);
         restore.Options.Add(newKey);
         restore.Add(finish);
-        restore.SetAction((parsed, _) => parsed.GetValue(from) is { Length: > 0 } path
-            ? RestoreAsync(settings, Path.GetFullPath(path), parsed.GetValue(ended), parsed.GetValue(newKey))
-            : throw new StartupException("Give the folder of the back-up: restore FOLDER. After a restore by other means: restore finish."));
+        restore.SetAction(
+            (parsed, _) =>
+                parsed.GetValue(from) is { Length: > 0 } path
+                    ? RestoreAsync(settings, Path.GetFullPath(path), parsed.GetValue(ended), parsed.GetValue(newKey))
+                    : throw new StartupException(
+                        "Give the folder of the back-up: restore FOLDER. After a restore by other means: restore finish."
+                    )
+        );
         finish.SetAction((parsed, _) => FinishAsync(settings, parsed.GetValue(ended), parsed.GetValue(newKey), parsed.GetValue(moved)));
         root.Add(restore);
 
         var clock = new Command("clock", "The clock of this machine.");
-        var accept = new Command("accept", "SQLite: say that this machine's clock is right, after a server was off for more than a month or ran with a wrong clock.");
+        var accept = new Command(
+            "accept",
+            "SQLite: say that this machine's clock is right, after a server was off for more than a month or ran with a wrong clock."
+        );
         accept.SetAction((_, _) => AcceptClockAsync(settings));
         clock.Add(accept);
         root.Add(clock);
@@ -41,7 +84,9 @@ internal static class BackupCommands
         if (check)
         {
             var found = await Backup.CheckAsync(folder);
-            Console.WriteLine($"The back-up is whole: made {found.MadeAt:u}, {found.Files.Count} files, newest record {found.State.NewestAt:u}.");
+            Console.WriteLine(
+                $"The back-up is whole: made {found.MadeAt:u}, {found.Files.Count} files, newest record {found.State.NewestAt:u}."
+            );
             return 0;
         }
 
@@ -49,8 +94,13 @@ internal static class BackupCommands
         database.Prepare();
         BackupManifest? made = null;
         await ShowAsync(async progress => made = await Backup.MakeAsync(database, folder, TimeProvider.System, progress));
-        Console.WriteLine($"Backed up {database.DisplayName} to {folder}: {made!.Files.Count} files, {made.Files.Sum(file => file.Bytes):N0} bytes, checked; newest record {made.State.NewestAt:u}.");
-        Console.WriteLine("Whoever reads it can forge tokens, unless Pakhouse:DataProtectionCertificateFile is set: keep it as safe as the server itself.");
+        Console.WriteLine(
+            $"Backed up {database.DisplayName} to {folder}: {made!.Files.Count} files, {made.Files.Sum(file => file.Bytes):N0} bytes, "
+                + $"checked; newest record {made.State.NewestAt:u}."
+        );
+        Console.WriteLine(
+            "Whoever reads it can forge tokens, unless Pakhouse:DataProtectionCertificateFile is set: keep it as safe as the server itself."
+        );
         return 0;
     }
 
@@ -65,7 +115,8 @@ internal static class BackupCommands
 
     private static async Task<int> FinishAsync(string[] settings, string? endedKeys, bool newSigningKey, bool isMoved)
     {
-        if (isMoved && (endedKeys is not null || newSigningKey)) throw new StartupException("--moved changes nothing but the place; give it alone.");
+        if (isMoved && (endedKeys is not null || newSigningKey))
+            throw new StartupException("--moved changes nothing but the place; give it alone.");
         if (isMoved)
         {
             await using var app = Program.Build(settings, acceptsPause: true);
@@ -90,31 +141,50 @@ internal static class BackupCommands
         var report = await app.Services.GetRequiredService<Restore>().FinishAsync(new RestoreOrder(ended?.KeyIds ?? [], newSigningKey));
         Console.WriteLine($"Made safe: {app.Services.GetRequiredService<Database>().DisplayName}");
         Console.WriteLine($"- The newest record in it is of {report.StateOf:u}. What was changed later is lost, and not known here.");
-        Console.WriteLine($"- Keys made later are unknown and refused. Their entries in the status lists ({report.FirstUnknownIndex} to {report.NextIndex - 1}) are invalid, so APIs that check status refuse their tokens; the next key gets entry {report.NextIndex}.");
-        Console.WriteLine($"- {report.EndedKeys} keys were ended again{(report.UnknownKeys > 0 ? $"; {report.UnknownKeys} of the file are unknown here, so they were made later" : "")}.");
-        Console.WriteLine($"- Void: {(report.Voided.Count == 0 ? "nothing was there" : string.Join(", ", report.Voided.Select(table => $"{table.Table} ({table.Rows})")))}. People sign in again; invitations are sent again; recovery codes are made anew.");
-        Console.WriteLine(report.SigningKeyId is { } id ? $"- Signing key {id} signs from now on; every other one is destroyed." : "- The signing keys are those of the back-up. If one of them has leaked since: signing-keys rotate --now.");
+        Console.WriteLine(
+            $"- Keys made later are unknown and refused. Their entries in the status lists ({report.FirstUnknownIndex} to "
+                + $"{report.NextIndex - 1}) are invalid, so APIs that check status refuse their tokens; the next key gets entry "
+                + $"{report.NextIndex}."
+        );
+        Console.WriteLine(
+            $"- {report.EndedKeys} keys were ended again{(report.UnknownKeys > 0 ? $"; {report.UnknownKeys} of the file are unknown here, "
+                + $"so they were made later" : "")}."
+        );
+        Console.WriteLine(
+            $"- Void: {(report.Voided.Count == 0 ? "nothing was there" : string.Join(", ", report.Voided.Select(table => $"{table.Table} ({table.Rows})")))}. People sign in again; invitations are sent again; recovery codes are made anew."
+        );
+        Console.WriteLine(
+            report.SigningKeyId is { } id
+                ? $"- Signing key {id} signs from now on; every other one is destroyed."
+                : "- The signing keys are those of the back-up. If one of them has leaked since: signing-keys rotate --now."
+        );
         Console.WriteLine();
         Console.WriteLine("Look at these before you start the servers; nobody but you can know:");
         if (ended?.OtherChanges is { Count: > 0 } others)
         {
             Console.WriteLine($"- {others.Count} other changes in the file were made later, and are not made again:");
-            foreach (var change in others) Console.WriteLine($"    {change}");
+            foreach (var change in others)
+                Console.WriteLine($"    {change}");
         }
         else
         {
             Console.WriteLine("- Members removed, roles taken away, users disabled and passwords changed later are as they were before.");
         }
 
-        Console.WriteLine($"- {report.LivingKeys} keys work. Those that were ended later, and are not in a file you gave, work again: end them with keys delete ID. The newest:");
-        foreach (var (keyId, name, organization) in report.NewestKeys) Console.WriteLine($"    {keyId}  {organization}: {name}");
+        Console.WriteLine(
+            $"- {report.LivingKeys} keys work. Those that were ended later, and are not in a file you gave, work again: end them with "
+                + $"keys delete ID. The newest:"
+        );
+        foreach (var (keyId, name, organization) in report.NewestKeys)
+            Console.WriteLine($"    {keyId}  {organization}: {name}");
         return 0;
     }
 
     private static async Task<int> AcceptClockAsync(string[] settings)
     {
         await using var database = Database.Of(PakhouseOptions.Read(Program.Configuration(settings)));
-        if (database is PostgresDatabase) throw new StartupException("PostgreSQL's own clock decides. Set this machine's clock, or PostgreSQL's, right.");
+        if (database is PostgresDatabase)
+            throw new StartupException("PostgreSQL's own clock decides. Set this machine's clock, or PostgreSQL's, right.");
         database.Prepare();
         var now = TimeProvider.System.GetUtcNow();
         await database.WriteSeenTimeAsync(now, accept: true);
@@ -122,13 +192,20 @@ internal static class BackupCommands
         return 0;
     }
 
-    private static Task ShowAsync(Func<Action<string, long, long>, Task> work) => AnsiConsole.Progress().HideCompleted(false).StartAsync(async progress =>
-    {
-        var bars = new Dictionary<string, ProgressTask>(StringComparer.Ordinal);
-        await work((table, rows, total) =>
-        {
-            if (!bars.TryGetValue(table, out var bar)) bars[table] = bar = progress.AddTask(table, maxValue: Math.Max(1, total));
-            bar.Value = total == 0 ? 1 : rows;
-        });
-    });
+    private static Task ShowAsync(Func<Action<string, long, long>, Task> work) =>
+        AnsiConsole
+            .Progress()
+            .HideCompleted(false)
+            .StartAsync(async progress =>
+            {
+                var bars = new Dictionary<string, ProgressTask>(StringComparer.Ordinal);
+                await work(
+                    (table, rows, total) =>
+                    {
+                        if (!bars.TryGetValue(table, out var bar))
+                            bars[table] = bar = progress.AddTask(table, maxValue: Math.Max(1, total));
+                        bar.Value = total == 0 ? 1 : rows;
+                    }
+                );
+            });
 }

@@ -9,11 +9,16 @@ public static class Commands
     public static async Task<int> RunAsync(string[] args)
     {
         var (words, settings) = Split(args);
-        var root = new RootCommand("Pakhouse: personal access keys for platforms whose users belong to organizations. Without a command it serves. " +
-            "Settings are given as --Pakhouse:NAME VALUE, or in the environment as Pakhouse__NAME.");
+        var root = new RootCommand(
+            "Pakhouse: personal access keys for platforms whose users belong to organizations. Without a command it serves. "
+                + "Settings are given as --Pakhouse:NAME VALUE, or in the environment as Pakhouse__NAME."
+        );
         root.SetAction((_, stop) => ServeAsync(settings, stop));
 
-        var demo = new Command("demo", "Serve from an empty temporary data folder, with two users and their keys, and show an exchange. Nothing is kept.");
+        var demo = new Command(
+            "demo",
+            "Serve from an empty temporary data folder, with two users and their keys, and show an exchange. Nothing is kept."
+        );
         demo.SetAction((_, stop) => Demo.RunAsync(settings, stop));
         root.Add(demo);
 
@@ -21,42 +26,104 @@ public static class Commands
         BackupCommands.Add(root, settings);
         ProtectionKeyCommands.Add(root, settings);
 
-        var setUp = new Command("set-up", "Print an address at which the first user is made, while there is none. It works once, for a day.");
+        var setUp = new Command(
+            "set-up",
+            "Print an address at which the first user is made, while there is none. It works once, for a day."
+        );
         setUp.SetAction((_, _) => SetUpAsync(settings));
         root.Add(setUp);
 
         var keys = new Command("keys", "Personal access keys.");
         var keyId = new Argument<string>("ID") { Description = "the public id, 16 characters: the part between the underscores" };
         var deleteKey = new Command("delete", "End a key, whoever holds it. No exchange that begins afterwards succeeds.") { keyId };
-        deleteKey.SetAction((parsed, _) => ChangeAsync(settings, services => services.GetRequiredService<Keys>().DeleteByOperatorAsync(Actor.Operator, parsed.GetRequiredValue(keyId)), "The key is deleted."));
+        deleteKey.SetAction(
+            (parsed, _) =>
+                ChangeAsync(
+                    settings,
+                    services => services.GetRequiredService<Keys>().DeleteByOperatorAsync(Actor.Operator, parsed.GetRequiredValue(keyId)),
+                    "The key is deleted."
+                )
+        );
         keys.Add(deleteKey);
         root.Add(keys);
 
-        var scanner = new Argument<string>("SCANNER") { Description = string.Join(", ", ScanRules.Scanners) }.AcceptOnlyFromAmong(ScanRules.Scanners);
-        var scanRules = new Command("scan-rules", "Print what another scanner needs to find the keys of this deployment's brand, and of its earlier brands.") { scanner };
-        scanRules.SetAction((parsed, _) =>
+        var scanner = new Argument<string>("SCANNER") { Description = string.Join(", ", ScanRules.Scanners) }.AcceptOnlyFromAmong(
+            ScanRules.Scanners
+        );
+        var scanRules = new Command(
+            "scan-rules",
+            "Print what another scanner needs to find the keys of this deployment's brand, and of its earlier brands."
+        )
         {
-            var options = PakhouseOptions.Read(Program.Configuration(settings));
-            Console.WriteLine(string.Join("\n\n", ScanRules.Brands(options).Select(brand => ScanRules.For(parsed.GetRequiredValue(scanner), brand))));
-            return Task.FromResult(0);
-        });
+            scanner,
+        };
+        scanRules.SetAction(
+            (parsed, _) =>
+            {
+                var options = PakhouseOptions.Read(Program.Configuration(settings));
+                Console.WriteLine(
+                    string.Join("\n\n", ScanRules.Brands(options).Select(brand => ScanRules.For(parsed.GetRequiredValue(scanner), brand)))
+                );
+                return Task.FromResult(0);
+            }
+        );
         root.Add(scanRules);
 
-        var paths = new Argument<string[]>("PATH") { Description = "files and folders; - is standard input", Arity = ArgumentArity.OneOrMore };
+        var paths = new Argument<string[]>("PATH")
+        {
+            Description = "files and folders; - is standard input",
+            Arity = ArgumentArity.OneOrMore,
+        };
         var history = new Option<bool>("--git") { Description = "the paths are git repositories: search everything they have ever held" };
-        var revoke = new Option<Uri?>("--revoke") { Description = "report what is found to the Pakhouse at this address, which ends it at once" };
-        var scan = new Command("scan", "Find keys of every brand, offline. Says where they are and never what they are. Exit code 1 when there are any, 2 when something could not be read.") { paths, history, revoke };
-        scan.SetAction((parsed, _) => parsed.GetValue(revoke) is { } server && !(server.IsAbsoluteUri && (server.Scheme == Uri.UriSchemeHttps || server.IsLoopback))
-            ? throw new StartupException("--revoke: give an https address, such as https://keys.example.com.")
-            : Scan.RunAsync(parsed.GetRequiredValue(paths), parsed.GetValue(history), parsed.GetValue(revoke), Console.Out, Console.Error));
+        var revoke = new Option<Uri?>("--revoke")
+        {
+            Description = "report what is found to the Pakhouse at this address, which ends it at once",
+        };
+        var scan = new Command(
+            "scan",
+            "Find keys of every brand, offline. Says where they are and never what they are. Exit code 1 when there are any, 2 when "
+                + "something could not be read."
+        )
+        {
+            paths,
+            history,
+            revoke,
+        };
+        scan.SetAction(
+            (parsed, _) =>
+                parsed.GetValue(revoke) is { } server
+                && !(server.IsAbsoluteUri && (server.Scheme == Uri.UriSchemeHttps || server.IsLoopback))
+                    ? throw new StartupException("--revoke: give an https address, such as https://keys.example.com.")
+                    : Scan.RunAsync(
+                        parsed.GetRequiredValue(paths),
+                        parsed.GetValue(history),
+                        parsed.GetValue(revoke),
+                        Console.Out,
+                        Console.Error
+                    )
+        );
         root.Add(scan);
 
         var users = new Command("users", "The people who can sign in.");
         var email = new Argument<string>("EMAIL");
-        foreach (var (name, disabled, text) in ((string, bool, string)[])[("disable", true, "Suspend a user: sessions end at once, keys stop."), ("enable", false, "Let a suspended user and their keys work again.")])
+        foreach (
+            var (name, disabled, text) in ((string, bool, string)[])
+                [
+                    ("disable", true, "Suspend a user: sessions end at once, keys stop."),
+                    ("enable", false, "Let a suspended user and their keys work again."),
+                ]
+        )
         {
             var command = new Command(name, text) { email };
-            command.SetAction((parsed, _) => ChangeAsync(settings, services => services.GetRequiredService<Users>().SetDisabledAsync(Actor.Operator, parsed.GetRequiredValue(email), disabled), disabled ? "The user is suspended." : "The user can sign in again."));
+            command.SetAction(
+                (parsed, _) =>
+                    ChangeAsync(
+                        settings,
+                        services =>
+                            services.GetRequiredService<Users>().SetDisabledAsync(Actor.Operator, parsed.GetRequiredValue(email), disabled),
+                        disabled ? "The user is suspended." : "The user can sign in again."
+                    )
+            );
             users.Add(command);
         }
 
@@ -65,19 +132,39 @@ public static class Commands
 
         var resourceServers = new Command("resource-servers", "The APIs and gateways that may introspect tokens and keys.");
         var serverName = new Argument<string>("NAME");
-        var newServer = new Command("new", "Draw a secret for a resource server, and show it with the setting that lets it in. Nothing is stored.") { serverName };
+        var newServer = new Command(
+            "new",
+            "Draw a secret for a resource server, and show it with the setting that lets it in. Nothing is stored."
+        )
+        {
+            serverName,
+        };
         newServer.SetAction((parsed, _) => NewResourceServerAsync(parsed.GetRequiredValue(serverName)));
         resourceServers.Add(newServer);
         root.Add(resourceServers);
 
-        var migrate = new Command("migrate", "Bring the database's schema up to date and end. For a role that may change the schema; the serving role then needs no such right.");
+        var migrate = new Command(
+            "migrate",
+            "Bring the database's schema up to date and end. For a role that may change the schema; the serving role then needs no such "
+                + "right."
+        );
         migrate.SetAction((_, _) => MigrateAsync(settings));
         root.Add(migrate);
 
         var storage = new Command("storage", "The database as a whole.");
-        var copy = new Command("copy", "Copy everything from one database into the other, empty one, and check it. Stop the servers first: what they write during the copy is not in it. Both are taken from the settings: DataFolder for sqlite, PostgresConnection for postgres.");
-        var from = new Option<string>("--from") { Required = true, Description = "sqlite or postgres" }.AcceptOnlyFromAmong("sqlite", "postgres");
-        var to = new Option<string>("--to") { Required = true, Description = "sqlite or postgres" }.AcceptOnlyFromAmong("sqlite", "postgres");
+        var copy = new Command(
+            "copy",
+            "Copy everything from one database into the other, empty one, and check it. Stop the servers first: what they write during "
+                + "the copy is not in it. Both are taken from the settings: DataFolder for sqlite, PostgresConnection for postgres."
+        );
+        var from = new Option<string>("--from") { Required = true, Description = "sqlite or postgres" }.AcceptOnlyFromAmong(
+            "sqlite",
+            "postgres"
+        );
+        var to = new Option<string>("--to") { Required = true, Description = "sqlite or postgres" }.AcceptOnlyFromAmong(
+            "sqlite",
+            "postgres"
+        );
         copy.Add(from);
         copy.Add(to);
         copy.SetAction((parsed, _) => CopyAsync(settings, parsed.GetRequiredValue(from), parsed.GetRequiredValue(to)));
@@ -86,12 +173,15 @@ public static class Commands
 
         try
         {
-            // No termination timeout: the host handles signals, and the parser's two seconds would end it before its requests are answered and its counts written.
-            return await root.Parse(words).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+            // No termination timeout: the host handles signals, and the parser's two seconds would end it before its requests are answered
+            // and its counts written.
+            return await root.Parse(words)
+                .InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
         catch (Exception e)
         {
-            if (Environment.GetEnvironmentVariable("PAKHOUSE_STACK_TRACE") == "1") await Console.Error.WriteLineAsync(e.ToString());
+            if (Environment.GetEnvironmentVariable("PAKHOUSE_STACK_TRACE") == "1")
+                await Console.Error.WriteLineAsync(e.ToString());
             await Console.Error.WriteLineAsync($"pakhouse: {MachineFaults.Describe(e)}");
             return 1;
         }
@@ -104,11 +194,24 @@ public static class Commands
         var options = app.Services.GetRequiredService<PakhouseOptions>();
         var address = app.Services.GetRequiredService<PublicAddress>().Value;
         Console.WriteLine($"Pakhouse serves {address} from {app.Services.GetRequiredService<Database>().DisplayName}");
-        if (options.SmtpHost is null) Console.WriteLine($"Messages are not sent but written to {options.MailFolder}, as .eml files. Set Pakhouse:SmtpHost to send them.");
+        if (options.SmtpHost is null)
+            Console.WriteLine(
+                $"Messages are not sent but written to {options.MailFolder}, as .eml files. Set Pakhouse:SmtpHost to send them."
+            );
         var isShared = options.Postgres is not null || options.DataProtectionCertificate is not null;
-        if (isShared && app.Services.GetRequiredService<Database>().ProtectionKeys.GetAllElements().Any(element => element.Descendants("masterKey").Any()))
-            Console.WriteLine("Note: Data Protection keys stand unencrypted beside what they encrypt, so whoever can read them can forge tokens. Set Pakhouse:DataProtectionCertificateFile before the first start; docs/operations.md, \"Who can read what\", says what to do later.");
-        if (!Console.IsOutputRedirected) await ShowSetUpAsync(app.Services, address);
+        if (
+            isShared
+            && app.Services.GetRequiredService<Database>()
+                .ProtectionKeys.GetAllElements()
+                .Any(element => element.Descendants("masterKey").Any())
+        )
+            Console.WriteLine(
+                "Note: Data Protection keys stand unencrypted beside what they encrypt, so whoever can read them can forge tokens. Set "
+                    + "Pakhouse:DataProtectionCertificateFile before the first start; docs/operations.md, \"Who can read what\", says "
+                    + "what to do later."
+            );
+        if (!Console.IsOutputRedirected)
+            await ShowSetUpAsync(app.Services, address);
         // What is not read at a terminal is collected, by journald, a container's log or a file, and many can read it there. The code makes
         // whoever has it the first owner, so it does not go there.
         else if (!await app.Services.GetRequiredService<Users>().AnyAsync())
@@ -158,13 +261,17 @@ public static class Commands
     {
         var options = PakhouseOptions.Read(Program.Configuration(settings));
         await using var database = Database.Of(options);
-        if (database.IsMade) return;
-        throw new StartupException($"There is no Pakhouse database at {database.DisplayName}. Set {(options.Postgres is null ? "Pakhouse:DataFolder" : "Pakhouse:PostgresConnection")} as the server has it; the server's first start makes the database.");
+        if (database.IsMade)
+            return;
+        throw new StartupException(
+            $"There is no Pakhouse database at {database.DisplayName}. Set {(options.Postgres is null ? "Pakhouse:DataFolder" : "Pakhouse:PostgresConnection")} as the server has it; the server's first start makes the database."
+        );
     }
 
     private static async Task<int> NewResourceServerAsync(string name)
     {
-        if (!NameSet.IsName(name) || name.Contains(':', StringComparison.Ordinal)) throw new StartupException($"NAME is 1 to {NameSet.NameLengthMax} characters of [A-Za-z0-9._-].");
+        if (!NameSet.IsName(name) || name.Contains(':', StringComparison.Ordinal))
+            throw new StartupException($"NAME is 1 to {NameSet.NameLengthMax} characters of [A-Za-z0-9._-].");
         var (secret, hash) = ResourceServers.NewSecret();
         await Console.Out.WriteLineAsync(
             $"""
@@ -174,7 +281,8 @@ public static class Commands
             The secret is shown this once; give it to the resource server. Every Pakhouse process needs this setting, and a start to read it:
               Pakhouse__ResourceServers__{name}__SecretHash={hash}
             To replace a secret, set both hashes, parted by a space, until the resource server has the new one.
-            """);
+            """
+        );
         return 0;
     }
 
@@ -189,34 +297,52 @@ public static class Commands
     private static async Task<int> CopyAsync(string[] settings, string from, string to)
     {
         var options = PakhouseOptions.Read(Program.Configuration(settings));
-        if (from == to) throw new StartupException("--from and --to name the same database; one is sqlite, the other postgres.");
-        if (options.Postgres is null) throw new StartupException("Pakhouse:PostgresConnection is not set: give the connection string of the PostgreSQL side.");
+        if (from == to)
+            throw new StartupException("--from and --to name the same database; one is sqlite, the other postgres.");
+        if (options.Postgres is null)
+            throw new StartupException("Pakhouse:PostgresConnection is not set: give the connection string of the PostgreSQL side.");
 
         await using var sqlite = new SqliteDatabase(options);
         await using var postgres = new PostgresDatabase(options);
-        if (from == "sqlite" && !File.Exists(sqlite.FilePath)) throw new StartupException($"There is no database at {sqlite.FilePath}; set Pakhouse:DataFolder to the folder that holds it.");
+        if (from == "sqlite" && !File.Exists(sqlite.FilePath))
+            throw new StartupException($"There is no database at {sqlite.FilePath}; set Pakhouse:DataFolder to the folder that holds it.");
         sqlite.Prepare();
         postgres.Prepare();
         Database source = from == "sqlite" ? sqlite : postgres;
         Database target = from == "sqlite" ? postgres : sqlite;
 
         IReadOnlyList<StorageCopy.Table> tables = [];
-        await AnsiConsole.Progress().HideCompleted(false).StartAsync(async progress =>
-        {
-            var bars = new Dictionary<string, ProgressTask>(StringComparer.Ordinal);
-            tables = await StorageCopy.RunAsync(source, target, (table, rows, total) =>
+        await AnsiConsole
+            .Progress()
+            .HideCompleted(false)
+            .StartAsync(async progress =>
             {
-                if (!bars.TryGetValue(table, out var bar)) bars[table] = bar = progress.AddTask(table, maxValue: Math.Max(1, total));
-                bar.Value = total == 0 ? 1 : rows;
+                var bars = new Dictionary<string, ProgressTask>(StringComparer.Ordinal);
+                tables = await StorageCopy.RunAsync(
+                    source,
+                    target,
+                    (table, rows, total) =>
+                    {
+                        if (!bars.TryGetValue(table, out var bar))
+                            bars[table] = bar = progress.AddTask(table, maxValue: Math.Max(1, total));
+                        bar.Value = total == 0 ? 1 : rows;
+                    }
+                );
             });
-        });
 
-        foreach (var table in tables) Console.WriteLine($"{table.Name,-22} {table.Rows,12:N0} rows  sha256 {table.Checksum}");
-        Console.WriteLine($"Copied and checked: {source.DisplayName} → {target.DisplayName}. The source is as it was; never start a server on it again, it does not know what happens from now on.");
+        foreach (var table in tables)
+            Console.WriteLine($"{table.Name,-22} {table.Rows,12:N0} rows  sha256 {table.Checksum}");
+        Console.WriteLine(
+            $"Copied and checked: {source.DisplayName} → {target.DisplayName}. The source is as it was; never start a server on it again, "
+                + $"it does not know what happens from now on."
+        );
         return 0;
     }
 
-    /// <summary>Settings (<c>--Section:Name value</c> or <c>--Section:Name=value</c>) go to the configuration, everything else to the parser, which refuses what it does not know.</summary>
+    /// <summary>
+    /// Settings (<c>--Section:Name value</c> or <c>--Section:Name=value</c>) go to the configuration, everything else to the parser, which
+    /// refuses what it does not know.
+    /// </summary>
     private static (string[] Words, string[] Settings) Split(string[] args)
     {
         var (words, settings) = (new List<string>(), new List<string>());

@@ -6,27 +6,35 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// For load balancers and orchestrators: <c>/health/live</c> says that the process answers, <c>/health/ready</c> that an exchange would
-/// be decided here: the database answers, a signing key is loaded, the process is fit and not about to stop. Each is a fixed word, and tells nothing
-/// else. On a full disk it is <c>Degraded</c>, and stays 200: exchanges need no space, and no other process has this SQLite file.
+/// be decided here: the database answers, a signing key is loaded, the process is fit and not about to stop. Each is a fixed word, and
+/// tells nothing else. On a full disk it is <c>Degraded</c>, and stays 200: exchanges need no space, and no other process has this SQLite
+/// file.
 /// </summary>
 public sealed class Health(Database database, SigningKeys signingKeys, GuardedClock clock, Draining draining) : IHealthCheck
 {
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapHealthChecks("/health/live", new HealthCheckOptions { Predicate = _ => false }).ShortCircuit();
-        routes.MapHealthChecks("/health/ready", new HealthCheckOptions { ResponseWriter = (context, report) => context.Response.WriteAsync(Describe(report.Status)) }).ShortCircuit();
+        routes
+            .MapHealthChecks(
+                "/health/ready",
+                new HealthCheckOptions { ResponseWriter = (context, report) => context.Response.WriteAsync(Describe(report.Status)) }
+            )
+            .ShortCircuit();
     }
 
-    private static string Describe(HealthStatus status) => status switch
-    {
-        HealthStatus.Healthy => "Healthy",
-        HealthStatus.Degraded => "Degraded: the disk is full, changes are impossible",
-        HealthStatus.Unhealthy => "Unhealthy",
-    };
+    private static string Describe(HealthStatus status) =>
+        status switch
+        {
+            HealthStatus.Healthy => "Healthy",
+            HealthStatus.Degraded => "Degraded: the disk is full, changes are impossible",
+            HealthStatus.Unhealthy => "Unhealthy",
+        };
 
     public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
     {
-        if (draining.IsOn || !clock.IsFit || signingKeys.Published.Count == 0) return HealthCheckResult.Unhealthy();
+        if (draining.IsOn || !clock.IsFit || signingKeys.Published.Count == 0)
+            return HealthCheckResult.Unhealthy();
         try
         {
             await database.ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM signing_keys"));

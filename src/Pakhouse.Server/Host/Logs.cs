@@ -26,7 +26,8 @@ internal static class Logs
 
     /// <summary>
     /// Below Warning the framework writes addresses, headers and arguments, where a mistaken caller puts a key; its category of
-    /// requests does at any level, as a scope too. No setting turns that on, neither by category nor by provider; Middleware has a request log.
+    /// requests does at any level, as a scope too. No setting turns that on, neither by category nor by provider; Middleware has a request
+    /// log.
     /// </summary>
     private static void SilenceFrameworkLogs(LoggerFilterOptions filters)
     {

@@ -14,15 +14,22 @@ namespace Pakhouse.Server;
 internal static class MachineFaults
 {
     /// <summary>Of Linux.</summary>
-    private const int TooManyOpenFiles = 24, TooManyOpenFilesOfSystem = 23, ReadOnlyFileSystem = 30;
+    private const int TooManyOpenFiles = 24,
+        TooManyOpenFilesOfSystem = 23,
+        ReadOnlyFileSystem = 30;
 
     /// <summary>SQLite keeps up to 128 files open for exchanges, and every caller's connection is one.</summary>
     public const int DescriptorsMin = 1024;
 
     public static string Describe(Exception exception)
     {
-        for (Exception? e = exception; e is not null; e = e is AggregateException { InnerExceptions: [var first, ..] } ? first : e.InnerException)
-            if (Known(e) is { } words) return words;
+        for (
+            Exception? e = exception;
+            e is not null;
+            e = e is AggregateException { InnerExceptions: [var first, ..] } ? first : e.InnerException
+        )
+            if (Known(e) is { } words)
+                return words;
         return $"{Line(exception)} ({exception.GetType().Name}; with PAKHOUSE_STACK_TRACE=1 in the environment it is told where)";
     }
 
@@ -30,41 +37,56 @@ internal static class MachineFaults
     public static void DemandDescriptors()
     {
         const string limits = "/proc/self/limits";
-        if (!File.Exists(limits)) return;
-        var words = File.ReadLines(limits).FirstOrDefault(line => line.StartsWith("Max open files", StringComparison.Ordinal))?.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        if (!File.Exists(limits))
+            return;
+        var words = File.ReadLines(limits)
+            .FirstOrDefault(line => line.StartsWith("Max open files", StringComparison.Ordinal))
+            ?.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         if (words is { Length: > 3 } && int.TryParse(words[3], out var allowed) && allowed < DescriptorsMin)
         {
             throw new StartupException(
-                $"The process may have {allowed} files open; the server needs {DescriptorsMin} and more, one for each connection. " +
-                $"Raise the limit: LimitNOFILE= of systemd, --ulimit nofile= of a container, ulimit -n of a shell.");
+                $"The process may have {allowed} files open; the server needs {DescriptorsMin} and more, one for each connection. "
+                    + $"Raise the limit: LimitNOFILE= of systemd, --ulimit nofile= of a container, ulimit -n of a shell."
+            );
         }
     }
 
-    private static string? Known(Exception e) => e switch
-    {
-        StartupException => e.Message,
-        DiskFullException => $"{e.Message} Free some space.",
-        IOException { InnerException: SocketException or AddressInUseException } => $"{Line(e)} Stop what listens there, or choose another address: --Pakhouse:Listen http://127.0.0.1:8421",
-        SocketException { SocketErrorCode: SocketError.AccessDenied } => $"The address in Pakhouse:Listen is not allowed to this user ({Line(e)}). Ports below 1024 are the system's: choose another.",
-        SocketException { SocketErrorCode: SocketError.AddressNotAvailable } => "The address in Pakhouse:Listen is none of this machine's.",
-        IOException io when DiskReserve.IsNoSpace(io) => $"A disk is full: {Line(e)} Free some space.",
-        IOException { HResult: ReadOnlyFileSystem } => $"{Line(e)} The data folder must be writable: set Pakhouse:DataFolder to a folder on another file system, or mount this one for writing.",
-        IOException { HResult: TooManyOpenFiles or TooManyOpenFilesOfSystem } => $"{Line(e)} The server needs {DescriptorsMin} open files and more: raise the limit (ulimit -n).",
-        UnauthorizedAccessException => $"{Line(e)} It belongs to another user, or its mode forbids it; this process runs as user id {UserId}.",
-        InvalidDataException when e.InnerException is { } cause => $"{Line(e)} {Place(cause)}",
-        InvalidOperationException when e.Message.Contains("HTTPS endpoint", StringComparison.Ordinal) =>
-            "Pakhouse:Listen is https, and there is no certificate: set --Kestrel:Certificates:Default:Path to the absolute path of one, or listen by http and let a proxy end TLS.",
-        CryptographicException => $"A certificate or its key cannot be read: {Line(e)}",
-        DbException => $"The database cannot be used: {Line(e)}",
-        IOException => Line(e),
-        _ => null,
-    };
+    private static string? Known(Exception e) =>
+        e switch
+        {
+            StartupException => e.Message,
+            DiskFullException => $"{e.Message} Free some space.",
+            IOException { InnerException: SocketException or AddressInUseException } =>
+                $"{Line(e)} Stop what listens there, or choose another address: --Pakhouse:Listen http://127.0.0.1:8421",
+            SocketException { SocketErrorCode: SocketError.AccessDenied } =>
+                $"The address in Pakhouse:Listen is not allowed to this user ({Line(e)}). Ports below 1024 are the system's: choose "
+                    + $"another.",
+            SocketException { SocketErrorCode: SocketError.AddressNotAvailable } =>
+                "The address in Pakhouse:Listen is none of this machine's.",
+            IOException io when DiskReserve.IsNoSpace(io) => $"A disk is full: {Line(e)} Free some space.",
+            IOException { HResult: ReadOnlyFileSystem } =>
+                $"{Line(e)} The data folder must be writable: set Pakhouse:DataFolder to a folder on another file system, or mount this "
+                    + $"one for writing.",
+            IOException { HResult: TooManyOpenFiles or TooManyOpenFilesOfSystem } =>
+                $"{Line(e)} The server needs {DescriptorsMin} open files and more: raise the limit (ulimit -n).",
+            UnauthorizedAccessException =>
+                $"{Line(e)} It belongs to another user, or its mode forbids it; this process runs as user id {UserId}.",
+            InvalidDataException when e.InnerException is { } cause => $"{Line(e)} {Place(cause)}",
+            InvalidOperationException when e.Message.Contains("HTTPS endpoint", StringComparison.Ordinal) =>
+                "Pakhouse:Listen is https, and there is no certificate: set --Kestrel:Certificates:Default:Path to the absolute path of "
+                    + "one, or listen by http and let a proxy end TLS.",
+            CryptographicException => $"A certificate or its key cannot be read: {Line(e)}",
+            DbException => $"The database cannot be used: {Line(e)}",
+            IOException => Line(e),
+            _ => null,
+        };
 
     /// <summary>Where a settings file is wrong, and not what stands there.</summary>
     private static string Place(Exception e)
     {
         for (var cause = e; cause is not null; cause = cause.InnerException)
-            if (cause is JsonException { LineNumber: { } line }) return $"It is no JSON: see line {line + 1}.";
+            if (cause is JsonException { LineNumber: { } line })
+                return $"It is no JSON: see line {line + 1}.";
         return Line(e);
     }
 

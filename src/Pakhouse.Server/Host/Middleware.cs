@@ -24,76 +24,169 @@ public static partial class Middleware
             var forwarded = new ForwardedHeadersOptions { ForwardedHeaders = ForwardedHeaders.XForwardedFor, ForwardLimit = null };
             forwarded.KnownProxies.Clear(); // the framework would believe loopback
             forwarded.KnownIPNetworks.Clear();
-            foreach (var network in options.TrustedProxies) forwarded.KnownIPNetworks.Add(network);
+            foreach (var network in options.TrustedProxies)
+                forwarded.KnownIPNetworks.Add(network);
             app.UseForwardedHeaders(forwarded);
         }
 
         var draining = app.Services.GetRequiredService<Draining>();
         var origin = app.Services.GetRequiredService<PublicAddress>();
-        app.Use((context, next) =>
-        {
-            (context.Request.Scheme, context.Request.Host) = (origin.Scheme, origin.Host);
-            if (draining.IsOn) context.Response.Headers.Connection = "close"; // the caller's next request goes elsewhere
-            // Some clients are configured with a trailing slash and post to //auth/v1/token.
-            if (context.Request.Path.Value is { } path && path.Contains("//", StringComparison.Ordinal)) context.Request.Path = CollapseSlashes(path);
-            return next(context);
-        });
+        app.Use(
+            (context, next) =>
+            {
+                (context.Request.Scheme, context.Request.Host) = (origin.Scheme, origin.Host);
+                if (draining.IsOn)
+                    context.Response.Headers.Connection = "close"; // the caller's next request goes elsewhere
+                // Some clients are configured with a trailing slash and post to //auth/v1/token.
+                if (context.Request.Path.Value is { } path && path.Contains("//", StringComparison.Ordinal))
+                    context.Request.Path = CollapseSlashes(path);
+                return next(context);
+            }
+        );
     }
 
-    /// <summary>Every exception ends here: 503 when the database is out of reach, else 500. Nothing internal is told; the request id finds it in the log.</summary>
-    public static void UseErrorHandler(this WebApplication app) => app.UseExceptionHandler(new ExceptionHandlerOptions
-    {
-        SuppressDiagnosticsCallback = _ => true, // logged below, once
-        ExceptionHandler = async context =>
-        {
-            var exception = context.Features.Get<IExceptionHandlerFeature>()!.Error;
-            var log = context.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.Faults");
-            switch (exception)
+    /// <summary>
+    /// Every exception ends here: 503 when the database is out of reach, else 500. Nothing internal is told; the request id finds it in the
+    /// log.
+    /// </summary>
+    public static void UseErrorHandler(this WebApplication app) =>
+        app.UseExceptionHandler(
+            new ExceptionHandlerOptions
             {
-                case BadHttpRequestException bad:
-                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.InvalidRequest, "The request could not be read whole; send it again.", "bad request"), bad.StatusCode);
-                    break;
-                case DiskFullException:
-                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.DiskFull, "The disk of this server is full. Nothing can be changed until its operator frees space; keys can still be deleted.", "disk full") { RetryAfterSeconds = RetryAfterSeconds });
-                    break;
-                case UnfitException: // said once, where it was found
-                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot answer now. Its operator finds the reason in its log.", "process not fit") { RetryAfterSeconds = RetryAfterSeconds });
-                    break;
-                case not null when Database.IsUnstorableText(exception):
-                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.InvalidRequest, "A text holds a character that cannot be stored; leave it out.", "text that the database refuses"));
-                    break;
-                case not null when Database.IsUnavailable(exception):
-                    context.RequestServices.GetRequiredService<OutageLog>().Tell(exception, isWhole: true);
-                    LogOutOfReach(log, context.TraceIdentifier);
-                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "The service cannot reach its database. Try again as Retry-After says.", "database out of reach") { RetryAfterSeconds = RetryAfterSeconds });
-                    break;
-                default:
-                    LogFault(log, exception!, context.TraceIdentifier);
-                    await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.ServerError, $"Something went wrong on our side. Tell the operator the request id {context.TraceIdentifier}.", "fault"));
-                    break;
+                SuppressDiagnosticsCallback = _ => true, // logged below, once
+                ExceptionHandler = async context =>
+                {
+                    var exception = context.Features.Get<IExceptionHandlerFeature>()!.Error;
+                    var log = context.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.Faults");
+                    switch (exception)
+                    {
+                        case BadHttpRequestException bad:
+                            await RefusalWriter.WriteAsync(
+                                context,
+                                new Refusal(
+                                    RefusalCode.InvalidRequest,
+                                    "The request could not be read whole; send it again.",
+                                    "bad request"
+                                ),
+                                bad.StatusCode
+                            );
+                            break;
+                        case DiskFullException:
+                            await RefusalWriter.WriteAsync(
+                                context,
+                                new Refusal(
+                                    RefusalCode.DiskFull,
+                                    "The disk of this server is full. Nothing can be changed until its operator frees space; keys can "
+                                        + "still be deleted.",
+                                    "disk full"
+                                )
+                                {
+                                    RetryAfterSeconds = RetryAfterSeconds,
+                                }
+                            );
+                            break;
+                        case UnfitException: // said once, where it was found
+                            await RefusalWriter.WriteAsync(
+                                context,
+                                new Refusal(
+                                    RefusalCode.TemporarilyUnavailable,
+                                    "The service cannot answer now. Its operator finds the reason in its log.",
+                                    "process not fit"
+                                )
+                                {
+                                    RetryAfterSeconds = RetryAfterSeconds,
+                                }
+                            );
+                            break;
+                        case not null when Database.IsUnstorableText(exception):
+                            await RefusalWriter.WriteAsync(
+                                context,
+                                new Refusal(
+                                    RefusalCode.InvalidRequest,
+                                    "A text holds a character that cannot be stored; leave it out.",
+                                    "text that the database refuses"
+                                )
+                            );
+                            break;
+                        case not null when Database.IsUnavailable(exception):
+                            context.RequestServices.GetRequiredService<OutageLog>().Tell(exception, isWhole: true);
+                            LogOutOfReach(log, context.TraceIdentifier);
+                            await RefusalWriter.WriteAsync(
+                                context,
+                                new Refusal(
+                                    RefusalCode.TemporarilyUnavailable,
+                                    "The service cannot reach its database. Try again as Retry-After says.",
+                                    "database out of reach"
+                                )
+                                {
+                                    RetryAfterSeconds = RetryAfterSeconds,
+                                }
+                            );
+                            break;
+                        default:
+                            LogFault(log, exception!, context.TraceIdentifier);
+                            await RefusalWriter.WriteAsync(
+                                context,
+                                new Refusal(
+                                    RefusalCode.ServerError,
+                                    $"Something went wrong on our side. Tell the operator the request id {context.TraceIdentifier}.",
+                                    "fault"
+                                )
+                            );
+                            break;
+                    }
+                },
             }
-        },
-    });
+        );
 
     /// <summary>For answers that have a status and no body yet: a page's refusal, a missing page, a wrong method.</summary>
-    public static void UseStatusAnswers(this WebApplication app) => app.UseStatusCodePages(context => RefusalWriter.WriteAsync(context.HttpContext, context.HttpContext.Features.Get<Refusal>() ?? context.HttpContext.Response.StatusCode switch
-    {
-        StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "There is nothing at this address.", "no route"),
-        StatusCodes.Status405MethodNotAllowed => new Refusal(RefusalCode.InvalidRequest, "This address does not take that method; the Allow header names those it takes.", "wrong method"),
-        StatusCodes.Status415UnsupportedMediaType => context.HttpContext.GetEndpoint()?.Metadata.GetMetadata<PageActionDescriptor>() is null ? RequestBodies.NotJson : RequestBodies.NotForm,
-        _ when context.HttpContext.Request.Path.StartsWithSegments("/identity", StringComparison.OrdinalIgnoreCase) => new Refusal(RefusalCode.InvalidRequest, "A parameter in the address is not of the type that was expected; /docs/api says what each is.", "parameter out of form"),
-        _ => new Refusal(RefusalCode.InvalidRequest, "The request cannot be answered as it is; the form may have been open for too long. Load the page again.", "other status"),
-    }, context.HttpContext.Response.StatusCode));
+    public static void UseStatusAnswers(this WebApplication app) =>
+        app.UseStatusCodePages(context =>
+            RefusalWriter.WriteAsync(
+                context.HttpContext,
+                context.HttpContext.Features.Get<Refusal>()
+                    ?? context.HttpContext.Response.StatusCode switch
+                    {
+                        StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "There is nothing at this address.", "no route"),
+                        StatusCodes.Status405MethodNotAllowed => new Refusal(
+                            RefusalCode.InvalidRequest,
+                            "This address does not take that method; the Allow header names those it takes.",
+                            "wrong method"
+                        ),
+                        StatusCodes.Status415UnsupportedMediaType => context
+                            .HttpContext.GetEndpoint()
+                            ?.Metadata.GetMetadata<PageActionDescriptor>()
+                            is null
+                            ? RequestBodies.NotJson
+                            : RequestBodies.NotForm,
+                        _ when context.HttpContext.Request.Path.StartsWithSegments("/identity", StringComparison.OrdinalIgnoreCase) =>
+                            new Refusal(
+                                RefusalCode.InvalidRequest,
+                                "A parameter in the address is not of the type that was expected; /docs/api says what each is.",
+                                "parameter out of form"
+                            ),
+                        _ => new Refusal(
+                            RefusalCode.InvalidRequest,
+                            "The request cannot be answered as it is; the form may have been open for too long. Load the page again.",
+                            "other status"
+                        ),
+                    },
+                context.HttpContext.Response.StatusCode
+            )
+        );
 
     /// <summary>For pages, and everything else that a browser shows; the endpoints for machines are short-circuited before.</summary>
     public static void UsePageHeaders(this WebApplication app, PakhouseOptions options)
     {
-        app.Use((context, next) =>
-        {
-            SecurityHeaders.Set(context.Response);
-            if (options.IsHttps) context.Response.Headers.StrictTransportSecurity = "max-age=31536000";
-            return next(context);
-        });
+        app.Use(
+            (context, next) =>
+            {
+                SecurityHeaders.Set(context.Response);
+                if (options.IsHttps)
+                    context.Response.Headers.StrictTransportSecurity = "max-age=31536000";
+                return next(context);
+            }
+        );
     }
 
     /// <summary>
@@ -103,26 +196,28 @@ public static partial class Middleware
     public static void UseRequestLog(this WebApplication app)
     {
         var log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.Requests");
-        app.Use(async (context, next) =>
-        {
-            if (!log.IsEnabled(LogLevel.Debug))
+        app.Use(
+            async (context, next) =>
             {
-                await next(context);
-                return;
-            }
+                if (!log.IsEnabled(LogLevel.Debug))
+                {
+                    await next(context);
+                    return;
+                }
 
-            var start = Stopwatch.GetTimestamp();
-            try
-            {
-                await next(context);
+                var start = Stopwatch.GetTimestamp();
+                try
+                {
+                    await next(context);
+                }
+                finally
+                {
+                    var route = (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "(no route)";
+                    var milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+                    LogRequest(log, context.TraceIdentifier, context.Request.Method, route, context.Response.StatusCode, milliseconds);
+                }
             }
-            finally
-            {
-                var route = (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "(no route)";
-                var milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-                LogRequest(log, context.TraceIdentifier, context.Request.Method, route, context.Response.StatusCode, milliseconds);
-            }
-        });
+        );
     }
 
     private static string CollapseSlashes(string path)
@@ -130,7 +225,8 @@ public static partial class Middleware
         Span<char> collapsed = path.Length <= 2048 ? stackalloc char[path.Length] : new char[path.Length];
         var length = 0;
         foreach (var c in path)
-            if (c != '/' || length == 0 || collapsed[length - 1] != '/') collapsed[length++] = c;
+            if (c != '/' || length == 0 || collapsed[length - 1] != '/')
+                collapsed[length++] = c;
         return new string(collapsed[..length]);
     }
 

@@ -1,8 +1,8 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What an operator wants to see go by: start, stop, and a line for each row of the record, once its change is committed. Lines hold the action
-/// and ids. Names, addresses, details and secrets never come here: logs are collected, and read by more people than the record.
+/// What an operator wants to see go by: start, stop, and a line for each row of the record, once its change is committed. Lines hold the
+/// action and ids. Names, addresses, details and secrets never come here: logs are collected, and read by more people than the record.
 /// </summary>
 internal sealed partial class OperatorLog(
     Database database, PublicAddress address, IHostApplicationLifetime lifetime, ILoggerFactory logs) : IHostedService

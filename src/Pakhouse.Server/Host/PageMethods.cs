@@ -5,8 +5,9 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// 405 for a page that has no handler for the request's method, and 415 for a form that is none. Without this filter the framework renders such a page without running any handler, so without the
-/// question who may see it. It runs before every other filter: before the antiforgery token is looked at, and before anything is bound or rendered.
+/// 405 for a page that has no handler for the request's method, and 415 for a form that is none. Without this filter the framework renders
+/// such a page without running any handler, so without the question who may see it. It runs before every other filter: before the
+/// antiforgery token is looked at, and before anything is bound or rendered.
 /// </summary>
 internal sealed class PageMethods : IAuthorizationFilter, IAsyncPageFilter, IOrderedFilter
 {
@@ -15,15 +16,18 @@ internal sealed class PageMethods : IAuthorizationFilter, IAsyncPageFilter, IOrd
     public void OnAuthorization(AuthorizationFilterContext context)
     {
         var page = (CompiledPageActionDescriptor)context.ActionDescriptor;
-        if (!Methods(page).Contains(context.HttpContext.Request.Method, StringComparer.OrdinalIgnoreCase)) context.Result = NotAllowed(context.HttpContext, page);
+        if (!Methods(page).Contains(context.HttpContext.Request.Method, StringComparer.OrdinalIgnoreCase))
+            context.Result = NotAllowed(context.HttpContext, page);
         // The antiforgery token can come in a header, and then no handler would find the form that it reads.
-        else if (HttpMethods.IsPost(context.HttpContext.Request.Method) && !context.HttpContext.Request.HasFormContentType) context.Result = new UnsupportedMediaTypeResult();
+        else if (HttpMethods.IsPost(context.HttpContext.Request.Method) && !context.HttpContext.Request.HasFormContentType)
+            context.Result = new UnsupportedMediaTypeResult();
     }
 
     /// <summary>The method has handlers, and none of the name in <c>?handler=</c>.</summary>
     public Task OnPageHandlerExecutionAsync(PageHandlerExecutingContext context, PageHandlerExecutionDelegate next)
     {
-        if (context.HandlerMethod is not null) return next();
+        if (context.HandlerMethod is not null)
+            return next();
         context.Result = NotAllowed(context.HttpContext, context.ActionDescriptor);
         return Task.CompletedTask;
     }
@@ -32,7 +36,10 @@ internal sealed class PageMethods : IAuthorizationFilter, IAsyncPageFilter, IOrd
 
     /// <summary>HEAD is answered by the handler of GET.</summary>
     private static IEnumerable<string> Methods(CompiledPageActionDescriptor page) =>
-        page.HandlerMethods.Select(handler => handler.HttpMethod.ToUpperInvariant()).SelectMany(method => method == "GET" ? (string[])["GET", "HEAD"] : [method]).Distinct(StringComparer.Ordinal);
+        page
+            .HandlerMethods.Select(handler => handler.HttpMethod.ToUpperInvariant())
+            .SelectMany(method => method == "GET" ? (string[])["GET", "HEAD"] : [method])
+            .Distinct(StringComparer.Ordinal);
 
     private static StatusCodeResult NotAllowed(HttpContext context, CompiledPageActionDescriptor page)
     {

@@ -23,7 +23,12 @@ public static class Program
     /// <param name="acceptsPause">A long time since the database was last written is no fault: it was restored.</param>
     /// <exception cref="StartupException">Settings, database or clock are not usable; the message is for the operator.</exception>
     public static WebApplication Build(
-        string[] settings, TimeProvider? clock = null, Action<WebApplicationBuilder>? configure = null, Func<Task<TimeBounds>>? bounds = null, bool acceptsPause = false)
+        string[] settings,
+        TimeProvider? clock = null,
+        Action<WebApplicationBuilder>? configure = null,
+        Func<Task<TimeBounds>>? bounds = null,
+        bool acceptsPause = false
+    )
     {
         // Settings are read once. To watch their files for changes, the host would put a watch on every folder below the current one,
         // which of a service is often the root of the machine.
@@ -56,11 +61,15 @@ public static class Program
 
     private static void DemandClock(GuardedClock clock, TimeBounds bounds, bool acceptsPause)
     {
-        if (acceptsPause) bounds = bounds with { Latest = DateTimeOffset.MaxValue };
+        if (acceptsPause)
+            bounds = bounds with { Latest = DateTimeOffset.MaxValue };
         var now = clock.Unguarded;
         clock.Believe(now, bounds);
         if (ClockWatch.FaultOf(now, bounds) is { } fault)
-            throw new StartupException($"{fault} Nothing is signed, rotated, deleted or expired by a wrong clock. Set the clock right; with SQLite, where it is right, run the command \"clock accept\". Nothing was changed.");
+            throw new StartupException(
+                $"{fault} Nothing is signed, rotated, deleted or expired by a wrong clock. Set the clock right; with SQLite, where it is "
+                    + $"right, run the command \"clock accept\". Nothing was changed."
+            );
     }
 
     /// <summary>The settings alone, from the same places, for commands that serve nothing.</summary>
@@ -70,20 +79,59 @@ public static class Program
     {
         var services = builder.Services;
         // By a function, because the container disposes of what it made: that closes the database.
-        services.AddSingleton(options).AddSingleton(_ => database).AddSingleton(clock).AddSingleton<PublicAddress>().AddSingleton<OutageLog>();
+        services
+            .AddSingleton(options)
+            .AddSingleton(_ => database)
+            .AddSingleton(clock)
+            .AddSingleton<PublicAddress>()
+            .AddSingleton<OutageLog>();
         services.AddHosted<OperatorLog>(); // before the others, so it stops after them
 
         // Before everything else: on an older state nothing is done.
-        services.AddSingleton<Deployment>().AddSingleton<StateFile>().AddHosted<StateGuard>().AddSingleton<Restore>().AddHosted<ClockWatch>();
+        services
+            .AddSingleton<Deployment>()
+            .AddSingleton<StateFile>()
+            .AddHosted<StateGuard>()
+            .AddSingleton<Restore>()
+            .AddHosted<ClockWatch>();
         services.AddHosted<SigningKeys>(); // before the others need the database, it makes its own key and that of Data Protection
         services.AddSingleton<IMemoryPoolFactory<byte>, ZeroingMemoryPool>();
-        services.AddSingleton<TokenEndpoint>().AddSingleton<ExchangeRead>().AddSingleton<KeyExchange>().AddSingleton<AccessToken>().AddSingleton<ExchangeLimit>();
-        services.AddSingleton<Introspection>().AddSingleton<RevocationEndpoint>().AddSingleton<ResourceServers>().AddSingleton<ResourceServerLimit>().AddSingleton<RevocationLimit>();
+        services
+            .AddSingleton<TokenEndpoint>()
+            .AddSingleton<ExchangeRead>()
+            .AddSingleton<KeyExchange>()
+            .AddSingleton<AccessToken>()
+            .AddSingleton<ExchangeLimit>();
+        services
+            .AddSingleton<Introspection>()
+            .AddSingleton<RevocationEndpoint>()
+            .AddSingleton<ResourceServers>()
+            .AddSingleton<ResourceServerLimit>()
+            .AddSingleton<RevocationLimit>();
         services.AddSingleton<StatusLists>().AddSingleton<StatusListEndpoint>().AddHosted<StatusStreams>();
-        services.AddSingleton<KeyLifecycle>().AddSingleton<Keys>().AddSingleton<MemberKeys>().AddSingleton<Inventory>().AddSingleton<IdempotencyTokens>().AddHosted<KeyUsage>().AddHosted<KeyExpiryJob>();
-        services.AddSingleton<KeyRotation>().AddHosted<OverlapEndJob>().AddSingleton<KeyHistory>().AddHosted<KeyHistoryJob>().AddHosted<EndedKeys>().AddHosted<ActivityRetention>();
+        services
+            .AddSingleton<KeyLifecycle>()
+            .AddSingleton<Keys>()
+            .AddSingleton<MemberKeys>()
+            .AddSingleton<Inventory>()
+            .AddSingleton<IdempotencyTokens>()
+            .AddHosted<KeyUsage>()
+            .AddHosted<KeyExpiryJob>();
+        services
+            .AddSingleton<KeyRotation>()
+            .AddHosted<OverlapEndJob>()
+            .AddSingleton<KeyHistory>()
+            .AddHosted<KeyHistoryJob>()
+            .AddHosted<EndedKeys>()
+            .AddHosted<ActivityRetention>();
         services.AddSingleton<ApiKeys>().AddHosted<ApiKeyNotices>();
-        services.AddSingleton<Organizations>().AddSingleton<Members>().AddSingleton<Users>().AddSingleton<InvitationMessages>().AddSingleton<Invitations>().AddSingleton<InvitationAnswers>();
+        services
+            .AddSingleton<Organizations>()
+            .AddSingleton<Members>()
+            .AddSingleton<Users>()
+            .AddSingleton<InvitationMessages>()
+            .AddSingleton<Invitations>()
+            .AddSingleton<InvitationAnswers>();
         services.AddSingleton<KeyNotices>().AddSingleton<KeyChanges>().AddSingleton<Senders>();
         services.AddSingleton<Callers>().AddSingleton<Policies>().AddSingleton<Explanations>().AddSingleton<ActivityFeed>();
         services.AddSingleton<Leaks>().AddSingleton<LeakLimit>().AddSingleton<GitHubKeys>().AddSingleton<LeakEndpoints>();
@@ -94,8 +142,19 @@ public static class Program
         services.AddSingleton<Draining>().AddHealthChecks().AddCheck<Health>("database");
         services.AddSingleton<SetUp>().AddSingleton<PasswordSignIn>().AddSingleton<PasswordRules>().AddSingleton<SignInLimit>();
         services.AddSingleton<PasswordWork>().AddSingleton<SignInFailures>();
-        services.AddSingleton<SessionStore>().AddSingleton<KeptForms>().AddSingleton<SignInAttempts>().AddSingleton<SecondFactor>().AddSingleton<Passwords>().AddSingleton<SignInStateCookies>();
-        services.AddSingleton<Passkeys>().AddSingleton<PasskeyStore>().AddSingleton<PasskeyCeremony>().AddSingleton<ProviderSubjects>().AddSingleton<ProviderConnections>();
+        services
+            .AddSingleton<SessionStore>()
+            .AddSingleton<KeptForms>()
+            .AddSingleton<SignInAttempts>()
+            .AddSingleton<SecondFactor>()
+            .AddSingleton<Passwords>()
+            .AddSingleton<SignInStateCookies>();
+        services
+            .AddSingleton<Passkeys>()
+            .AddSingleton<PasskeyStore>()
+            .AddSingleton<PasskeyCeremony>()
+            .AddSingleton<ProviderSubjects>()
+            .AddSingleton<ProviderConnections>();
         services.AddOptions<IdentityPasskeyOptions>().Configure<PublicAddress>(PasskeyCeremony.Configure);
         services.AddSingleton<IPasswordHasher<User>, NormalizingPasswordHasher>().AddSingleton<ILookupNormalizer, LookupNormalizer>();
         services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
@@ -107,18 +166,39 @@ public static class Program
         // __Host-: the browser takes the cookie from this host and by HTTPS only, and no neighbour can plant one.
         var prefix = options.IsHttps ? "__Host-" : "";
         var secure = options.IsHttps ? CookieSecurePolicy.Always : CookieSecurePolicy.None;
-        var authentication = services.AddAuthentication(SessionCookie.Scheme).AddCookie(SessionCookie.Scheme, cookie =>
-        {
-            (cookie.Cookie.Name, cookie.Cookie.SecurePolicy, cookie.Cookie.SameSite, cookie.Cookie.Path) = ($"{prefix}pakhouse", secure, SameSiteMode.Lax, "/");
-            (cookie.LoginPath, cookie.AccessDeniedPath, cookie.ReturnUrlParameter) = ("/sign-in", "/sign-in", "from");
-            (cookie.ExpireTimeSpan, cookie.SlidingExpiration) = (options.SessionIdle, true);
-            (cookie.Events.OnValidatePrincipal, cookie.Events.OnCheckSlidingExpiration) = (SessionCookie.ValidateAsync, SessionCookie.RenewAsync);
-        });
+        var authentication = services
+            .AddAuthentication(SessionCookie.Scheme)
+            .AddCookie(
+                SessionCookie.Scheme,
+                cookie =>
+                {
+                    (cookie.Cookie.Name, cookie.Cookie.SecurePolicy, cookie.Cookie.SameSite, cookie.Cookie.Path) = (
+                        $"{prefix}pakhouse",
+                        secure,
+                        SameSiteMode.Lax,
+                        "/"
+                    );
+                    (cookie.LoginPath, cookie.AccessDeniedPath, cookie.ReturnUrlParameter) = ("/sign-in", "/sign-in", "from");
+                    (cookie.ExpireTimeSpan, cookie.SlidingExpiration) = (options.SessionIdle, true);
+                    (cookie.Events.OnValidatePrincipal, cookie.Events.OnCheckSlidingExpiration) = (
+                        SessionCookie.ValidateAsync,
+                        SessionCookie.RenewAsync
+                    );
+                }
+            );
         if (options.OidcAuthority is not null)
         {
-            services.AddSingleton<ProviderClientKey>().AddSingleton<ProviderLogout>().AddSingleton<ProviderLogoutLimit>().AddSingleton<ProviderSignOut>();
-            services.AddSingleton<ProviderMetadata>().AddOptions<OpenIdConnectOptions>(ProviderSignIn.Scheme)
-                .Configure<ProviderMetadata, ProviderClientKey>((oidc, metadata, clientKey) => ProviderSignIn.Configure(oidc, options, metadata, clientKey, clock));
+            services
+                .AddSingleton<ProviderClientKey>()
+                .AddSingleton<ProviderLogout>()
+                .AddSingleton<ProviderLogoutLimit>()
+                .AddSingleton<ProviderSignOut>();
+            services
+                .AddSingleton<ProviderMetadata>()
+                .AddOptions<OpenIdConnectOptions>(ProviderSignIn.Scheme)
+                .Configure<ProviderMetadata, ProviderClientKey>(
+                    (oidc, metadata, clientKey) => ProviderSignIn.Configure(oidc, options, metadata, clientKey, clock)
+                );
             authentication.AddOpenIdConnect(ProviderSignIn.Scheme, _ => { });
         }
 
@@ -126,7 +206,12 @@ public static class Program
         services.AddAuthorization();
         services.AddAntiforgery(antiforgery =>
         {
-            (antiforgery.Cookie.Name, antiforgery.Cookie.SecurePolicy, antiforgery.Cookie.SameSite, antiforgery.Cookie.Path) = ($"{prefix}pakhouse-form", secure, SameSiteMode.Strict, "/");
+            (antiforgery.Cookie.Name, antiforgery.Cookie.SecurePolicy, antiforgery.Cookie.SameSite, antiforgery.Cookie.Path) = (
+                $"{prefix}pakhouse-form",
+                secure,
+                SameSiteMode.Strict,
+                "/"
+            );
             antiforgery.SuppressXFrameOptionsHeader = true; // frame-ancestors says it
         });
         services.AddRazorPages(pages =>
@@ -137,7 +222,8 @@ public static class Program
             pages.Conventions.AllowAnonymousToPage("/SignIn/SetUp");
             pages.Conventions.AllowAnonymousToPage("/SignIn/SignOut");
             pages.Conventions.AllowAnonymousToPage("/SignIn/AcceptInvitation");
-            foreach (var page in (string[])["/SignIn/SignInCode", "/SignIn/ForgotPassword", "/SignIn/ResetPassword", "/SignIn/Connect"]) pages.Conventions.AllowAnonymousToPage(page);
+            foreach (var page in (string[])["/SignIn/SignInCode", "/SignIn/ForgotPassword", "/SignIn/ResetPassword", "/SignIn/Connect"])
+                pages.Conventions.AllowAnonymousToPage(page);
             pages.Conventions.AllowAnonymousToPage("/Docs/ApiDocs");
             pages.Conventions.ConfigureFilter(new PageMethods());
             pages.Conventions.ConfigureFilter(new FreshSignIn());

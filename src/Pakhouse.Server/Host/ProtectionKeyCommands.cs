@@ -5,8 +5,7 @@ namespace Pakhouse.Server;
 /// <summary><c>protection-keys renew</c>.</summary>
 internal static class ProtectionKeyCommands
 {
-    private const string Consequences =
-        """
+    private const string Consequences = """
         This is for a flaw of ASP.NET Core's Data Protection, or for Data Protection keys that somebody has seen. Stop every server first. It will:
         - make a new Data Protection key;
         - encrypt with it the signing keys, second factors, webhook secrets and waiting mails;
@@ -17,9 +16,18 @@ internal static class ProtectionKeyCommands
 
     public static void Add(RootCommand root, string[] settings)
     {
-        var protectionKeys = new Command("protection-keys", "The keys of Data Protection, which encrypt what is stored and what browsers keep.");
+        var protectionKeys = new Command(
+            "protection-keys",
+            "The keys of Data Protection, which encrypt what is stored and what browsers keep."
+        );
         var yes = new Option<bool>("--yes") { Description = "do it" };
-        var renew = new Command("renew", "Destroy them, and encrypt everything with a new one; says first what that breaks. Stop every server before.") { yes };
+        var renew = new Command(
+            "renew",
+            "Destroy them, and encrypt everything with a new one; says first what that breaks. Stop every server before."
+        )
+        {
+            yes,
+        };
         renew.SetAction((parsed, _) => RenewAsync(settings, parsed.GetValue(yes)));
         protectionKeys.Add(renew);
         root.Add(protectionKeys);

@@ -12,31 +12,48 @@ internal static class ProviderCommands
         {
             Description = "the sub of the account at the identity provider; a refused sign-in shows it",
         };
-        var issuer = new Option<string?>("--issuer")
+        var issuer = new Option<string?>("--issuer") { Description = "as its tokens have it; by default what the provider itself says" };
+        var bind = new Command(
+            "bind",
+            "Let an account of the identity provider open a person's account, whatever address the provider gives. The person is told."
+        )
         {
-            Description = "as its tokens have it; by default what the provider itself says",
+            email,
+            subject,
+            issuer,
         };
-        var bind = new Command("bind",
-            "Let an account of the identity provider open a person's account, whatever address the provider gives. The person is told.")
-        {
-            email, subject, issuer,
-        };
-        bind.SetAction((parsed, stop) => Commands.ChangeAsync(settings, async services =>
-        {
-            var by = parsed.GetValue(issuer) ?? await IssuerAsync(services, stop);
-            return await services.GetRequiredService<ProviderSubjects>()
-                .BindAsync(Actor.Operator, parsed.GetRequiredValue(email), by, parsed.GetRequiredValue(subject));
-        }, "The account is bound."));
+        bind.SetAction(
+            (parsed, stop) =>
+                Commands.ChangeAsync(
+                    settings,
+                    async services =>
+                    {
+                        var by = parsed.GetValue(issuer) ?? await IssuerAsync(services, stop);
+                        return await services
+                            .GetRequiredService<ProviderSubjects>()
+                            .BindAsync(Actor.Operator, parsed.GetRequiredValue(email), by, parsed.GetRequiredValue(subject));
+                    },
+                    "The account is bound."
+                )
+        );
         users.Add(bind);
 
-        var unbind = new Command("unbind",
-            "Forget every account of the identity provider that opens a person's account, and end the sessions that began so. The person is told.")
+        var unbind = new Command(
+            "unbind",
+            "Forget every account of the identity provider that opens a person's account, and end the sessions that began so. The person "
+                + "is told."
+        )
         {
             email,
         };
-        unbind.SetAction((parsed, _) => Commands.ChangeAsync(settings, services =>
-            services.GetRequiredService<ProviderSubjects>().UnbindAsync(Actor.Operator, parsed.GetRequiredValue(email)),
-            "No account of the provider is bound to this person any more."));
+        unbind.SetAction(
+            (parsed, _) =>
+                Commands.ChangeAsync(
+                    settings,
+                    services => services.GetRequiredService<ProviderSubjects>().UnbindAsync(Actor.Operator, parsed.GetRequiredValue(email)),
+                    "No account of the provider is bound to this person any more."
+                )
+        );
         users.Add(unbind);
     }
 

@@ -11,13 +11,22 @@ public static class Assets
     /// <summary>The address of an asset with the version of its content: <c>/assets/app.css?v=…</c>.</summary>
     public static string Url(string name) => $"/assets/{name}?v={files[name].Version}";
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/assets/{name}", (string name, HttpContext context) =>
-    {
-        SecurityHeaders.Set(context.Response);
-        if (!files.TryGetValue(name, out var file)) return Results.NotFound();
-        context.Response.Headers.CacheControl = context.Request.Query["v"] == file.Version ? "public, max-age=31536000, immutable" : "no-cache";
-        return Results.Bytes(file.Content, file.ContentType);
-    }).ExcludeFromDescription().ShortCircuit(); // a session would renew its cookie here, which no cache may keep
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes
+            .MapGet(
+                "/assets/{name}",
+                (string name, HttpContext context) =>
+                {
+                    SecurityHeaders.Set(context.Response);
+                    if (!files.TryGetValue(name, out var file))
+                        return Results.NotFound();
+                    context.Response.Headers.CacheControl =
+                        context.Request.Query["v"] == file.Version ? "public, max-age=31536000, immutable" : "no-cache";
+                    return Results.Bytes(file.Content, file.ContentType);
+                }
+            )
+            .ExcludeFromDescription()
+            .ShortCircuit(); // a session would renew its cookie here, which no cache may keep
 
     private static Dictionary<string, (byte[] Content, string Version, string ContentType)> Load()
     {
@@ -28,7 +37,13 @@ public static class Assets
             using var stream = assembly.GetManifestResourceStream(resource)!;
             var content = new byte[stream.Length];
             stream.ReadExactly(content);
-            var type = Path.GetExtension(resource) switch { ".css" => "text/css; charset=utf-8", ".js" => "text/javascript; charset=utf-8", ".svg" => "image/svg+xml", _ => "application/octet-stream" };
+            var type = Path.GetExtension(resource) switch
+            {
+                ".css" => "text/css; charset=utf-8",
+                ".js" => "text/javascript; charset=utf-8",
+                ".svg" => "image/svg+xml",
+                _ => "application/octet-stream",
+            };
             loaded[resource["assets/".Length..]] = (content, Convert.ToHexStringLower(SHA256.HashData(content))[..12], type);
         }
 

@@ -5,14 +5,20 @@ using Microsoft.AspNetCore.Http.Metadata;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The JSON body of a request to the API, as a parameter of a handler: read by <see cref="RequestBodies.ReadJsonAsync"/>. Members that are not
-/// known are ignored; one that is repeated or has the wrong type is refused by its name, never by its value.
+/// The JSON body of a request to the API, as a parameter of a handler: read by <see cref="RequestBodies.ReadJsonAsync"/>. Members that are
+/// not known are ignored; one that is repeated or has the wrong type is refused by its name, never by its value.
 /// </summary>
 /// <typeparam name="T">A record whose members may all be absent: what is needed, the handler asks for.</typeparam>
 #pragma warning disable CA1000 // the framework finds how to read a parameter by static members of its type
-public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvider where T : class
+public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvider
+    where T : class
 {
-    private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web) { MaxDepth = 8, AllowDuplicateProperties = false, Converters = { new ZonedTime(), new StorableText() } };
+    private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web)
+    {
+        MaxDepth = 8,
+        AllowDuplicateProperties = false,
+        Converters = { new ZonedTime(), new StorableText() },
+    };
 
     public Refusal? Refusal => Read.Refusal;
 
@@ -21,8 +27,10 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
     public static async ValueTask<Body<T>> BindAsync(HttpContext context)
     {
         var read = await RequestBodies.ReadJsonAsync(context.Request);
-        if (read.Refusal is { } unreadable) return new(unreadable);
-        if (read.Value.IsEmpty) return new(JsonSerializer.Deserialize<T>("{}"u8, json)!); // some clients send what they have in the query
+        if (read.Refusal is { } unreadable)
+            return new(unreadable);
+        if (read.Value.IsEmpty)
+            return new(JsonSerializer.Deserialize<T>("{}"u8, json)!); // some clients send what they have in the query
         try
         {
             return JsonSerializer.Deserialize<T>(read.Value.Span, json) is { } value ? new(value) : new(notAnObject);
@@ -33,20 +41,31 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
         }
     }
 
-    public static void PopulateMetadata(ParameterInfo parameter, EndpointBuilder builder) => builder.Metadata.Add(new AcceptsMetadata(["application/json"], typeof(T), isOptional: true));
+    public static void PopulateMetadata(ParameterInfo parameter, EndpointBuilder builder) =>
+        builder.Metadata.Add(new AcceptsMetadata(["application/json"], typeof(T), isOptional: true));
 
     private static readonly Refusal notAnObject = new(RefusalCode.InvalidRequest, "The body is to be a JSON object.", "null for a body");
 
-    /// <param name="path">As <c>$.member[0]</c>. Of what it says, only a name that we know is passed on: the rest is the caller's own text.</param>
+    /// <param name="path">As <c>$.member[0]</c>. Of what it says, only a name that we know is passed on: the rest is the caller's own
+    /// text.</param>
     private static Refusal Unreadable(string? path)
     {
         var name = path is ['$', '.', .. var rest] ? rest.Split('.', '[')[0] : "";
         var property = typeof(T).GetProperties().FirstOrDefault(property => property.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
         if (property is not null && property.PropertyType == typeof(DateTimeOffset?))
-            return new(RefusalCode.InvalidRequest, $"{JsonNamingPolicy.CamelCase.ConvertName(property.Name)}: write the time once and with its zone, such as 2031-12-24T00:00:00Z.", "a time out of form");
+            return new(
+                RefusalCode.InvalidRequest,
+                $"{JsonNamingPolicy.CamelCase.ConvertName(property.Name)}: write the time once and with its zone, such as "
+                    + $"2031-12-24T00:00:00Z.",
+                "a time out of form"
+            );
         return property is not null
-            ? new(RefusalCode.InvalidRequest,
-                $"{JsonNamingPolicy.CamelCase.ConvertName(property.Name)}: this is not of the type that was expected, holds the character NUL, or stands in the body twice.", "a member of the wrong type")
+            ? new(
+                RefusalCode.InvalidRequest,
+                $"{JsonNamingPolicy.CamelCase.ConvertName(property.Name)}: this is not of the type that was expected, holds the character "
+                    + $"NUL, or stands in the body twice.",
+                "a member of the wrong type"
+            )
             : new(RefusalCode.InvalidRequest, "The body is not a JSON object of the form that was expected.", "body out of form");
     }
 }

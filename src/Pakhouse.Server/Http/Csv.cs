@@ -5,8 +5,8 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// Rows of comma-separated values (RFC 4180) for people's spreadsheets: names, user agents and addresses are what somebody else chose.
-/// <para>Invariant: no cell begins like a formula, whether the spreadsheet takes commas, semicolons, tabs, bars or line breaks for its separators. Every
-/// cell is quoted.</para>
+/// <para>Invariant: no cell begins like a formula, whether the spreadsheet takes commas, semicolons, tabs, bars or line breaks for its
+/// separators. Every cell is quoted.</para>
 /// </summary>
 public static class Csv
 {
@@ -15,11 +15,16 @@ public static class Csv
     /// <summary>Before the first row. Without it a spreadsheet guesses the encoding.</summary>
     public const char ByteOrderMark = '\uFEFF';
 
-    /// <summary>OWASP, "CSV Injection"; and what compatibility (UAX #15) makes the same: full-width, small, raised and lowered signs.</summary>
+    /// <summary>
+    /// OWASP, "CSV Injection"; and what compatibility (UAX #15) makes the same: full-width, small, raised and lowered signs.
+    /// </summary>
     private static readonly SearchValues<char> signs = SearchValues.Create(
         "=+-@\u207A\u207B\u207C\u208A\u208B\u208C\u2212\uFB29\uFE62\uFE63\uFE66\uFE6B\uFF0B\uFF0D\uFF1D\uFF20");
 
-    /// <summary>Behind one of these a cell begins, in one program or another. A quote in a text can end the cell for a program that takes another separator.</summary>
+    /// <summary>
+    /// Behind one of these a cell begins, in one program or another. A quote in a text can end the cell for a program that takes another
+    /// separator.
+    /// </summary>
     private static readonly SearchValues<char> borders = SearchValues.Create(",;|\"\t\r\n\v\f\u0085\u2028\u2029");
 
     /// <summary>One line with its end.</summary>
@@ -53,7 +58,9 @@ public static class Csv
         }
     }
 
-    /// <summary>Whether a sign comes first, but for characters that nobody sees: blanks, control characters, marks, zero-width characters.</summary>
+    /// <summary>
+    /// Whether a sign comes first, but for characters that nobody sees: blanks, control characters, marks, zero-width characters.
+    /// </summary>
     private static bool IsFormula(ReadOnlySpan<char> piece)
     {
         if (!piece.ContainsAny(signs)) return false;
@@ -67,10 +74,10 @@ public static class Csv
 public sealed record CsvPage(IEnumerable<string?[]> Rows, string? Next);
 
 /// <summary>
-/// A download of rows, from the first to the last, however many: page by page, so that neither this process nor the database holds them all, and a slow
-/// reader holds no connection and no transaction of the database.
-/// <para>Invariant: a file that ends well is whole. What goes wrong behind the first page breaks the connection, so that the receiver sees a failed
-/// transfer and not a short file.</para>
+/// A download of rows, from the first to the last, however many: page by page, so that neither this process nor the database holds them
+/// all, and a slow reader holds no connection and no transaction of the database.
+/// <para>Invariant: a file that ends well is whole. What goes wrong behind the first page breaks the connection, so that the receiver sees
+/// a failed transfer and not a short file.</para>
 /// </summary>
 public static class CsvExport
 {
@@ -96,7 +103,7 @@ public static class CsvExport
 
         var text = new StringBuilder().Append(Csv.ByteOrderMark);
         Csv.AppendRow(text, titles);
-        for (var page = first.Value;;)
+        for (var page = first.Value; ;)
         {
             foreach (var row in page.Rows) Csv.AppendRow(text, row);
             foreach (var chunk in text.GetChunks()) await response.WriteAsync(chunk.ToString(), context.RequestAborted);

@@ -35,18 +35,26 @@ public class FailureLimit(int perMinute, TimeProvider clock)
     {
         var now = clock.GetUtcNow();
         var current = At(now);
-        if (address is null || current.IsQuiet) return null; // the usual case costs nothing
+        if (address is null || current.IsQuiet)
+            return null; // the usual case costs nothing
 
         var network = Network(address);
         var (inWindow, before) = (current.Now.GetValueOrDefault(network), current.Before.GetValueOrDefault(network));
         var gone = now.ToUnixTimeMilliseconds() % 60_000 / 60_000.0;
-        if (inWindow + before * (1 - gone) < perMinute) return null;
+        if (inWindow + before * (1 - gone) < perMinute)
+            return null;
 
         // When the older window has faded enough, or, where this window alone is full, when it has become the older one and has.
-        var wait = inWindow < perMinute
-            ? 60 * (1 - (perMinute - inWindow) / (double)before - gone)
-            : 60 * (1 - gone) + 60 * (1 - perMinute / (double)inWindow);
-        return new Refusal(RefusalCode.SlowDown, "Too many attempts from this address have failed. Wait as long as Retry-After says, and check the key or password before trying again.", "failure limit of an address")
+        var wait =
+            inWindow < perMinute
+                ? 60 * (1 - (perMinute - inWindow) / (double)before - gone)
+                : 60 * (1 - gone) + 60 * (1 - perMinute / (double)inWindow);
+        return new Refusal(
+            RefusalCode.SlowDown,
+            "Too many attempts from this address have failed. Wait as long as Retry-After says, and check the key or password before "
+                + "trying again.",
+            "failure limit of an address"
+        )
         {
             RetryAfterSeconds = Math.Max(1, (int)Math.Ceiling(wait) + 1),
         };

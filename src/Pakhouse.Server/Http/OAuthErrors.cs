@@ -4,7 +4,9 @@ using System.Text.Json;
 
 namespace Pakhouse.Server;
 
-/// <summary>The error answers of OAuth endpoints: RFC 6749 §5.2 JSON, with <c>message</c> for the clients of the field that read only that.</summary>
+/// <summary>
+/// The error answers of OAuth endpoints: RFC 6749 §5.2 JSON, with <c>message</c> for the clients of the field that read only that.
+/// </summary>
 public static class OAuthErrors
 {
     // The default escapes ' and + for HTML; this is JSON, read by people in a terminal.
@@ -27,8 +29,10 @@ public static class OAuthErrors
         response.ContentType = "application/json";
         response.ContentLength = buffer.WrittenCount;
         ForbidStoring(response);
-        if (response.StatusCode == StatusCodes.Status401Unauthorized && response.Headers.WWWAuthenticate.Count == 0) response.Headers.WWWAuthenticate = Challenge(refusal);
-        if (refusal.RetryAfterSeconds is { } seconds) response.Headers.RetryAfter = seconds.ToString();
+        if (response.StatusCode == StatusCodes.Status401Unauthorized && response.Headers.WWWAuthenticate.Count == 0)
+            response.Headers.WWWAuthenticate = Challenge(refusal);
+        if (refusal.RetryAfterSeconds is { } seconds)
+            response.Headers.RetryAfter = seconds.ToString();
         return response.Body.WriteAsync(buffer.WrittenMemory).AsTask();
     }
 

@@ -3,9 +3,10 @@ using Microsoft.AspNetCore.Routing.Patterns;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Two things that hold for many routes and stand at none: HEAD wherever GET is (RFC 9110 §9.1), and the routes that scripts of any web site may read (CORS, Fetch §3.3).
-/// <para>Invariant: an open route never allows credentials, so a browser shows no site anything that its cookies would open. Conventions of the routes do it, and no
-/// middleware: an exchange meets none of it.</para>
+/// Two things that hold for many routes and stand at none: HEAD wherever GET is (RFC 9110 §9.1), and the routes that scripts of any web
+/// site may read (CORS, Fetch §3.3).
+/// <para>Invariant: an open route never allows credentials, so a browser shows no site anything that its cookies would open. Conventions of
+/// the routes do it, and no middleware: an exchange meets none of it.</para>
 /// </summary>
 public static class OpenRoutes
 {
@@ -33,12 +34,17 @@ public static class OpenRoutes
     public static RouteGroupBuilder MapOpenRoutes(this IEndpointRouteBuilder routes)
     {
         foreach (var (path, allowed) in methods)
-            routes.MapMethods(path, ["OPTIONS"], context => WritePreflight(context, allowed)).WithMetadata(new Open()).ExcludeFromDescription().ShortCircuit();
+            routes
+                .MapMethods(path, ["OPTIONS"], context => WritePreflight(context, allowed))
+                .WithMetadata(new Open())
+                .ExcludeFromDescription()
+                .ShortCircuit();
         var group = routes.MapGroup("");
         ((IEndpointConventionBuilder)group).Add(endpoint =>
         {
             AddHead(endpoint);
-            if (endpoint is RouteEndpointBuilder route && methods.ContainsKey(Path(route.RoutePattern))) AddOrigin(endpoint);
+            if (endpoint is RouteEndpointBuilder route && methods.ContainsKey(Path(route.RoutePattern)))
+                AddOrigin(endpoint);
         });
         return group;
     }
@@ -55,7 +61,12 @@ public static class OpenRoutes
 
     private static void AddHead(EndpointBuilder endpoint)
     {
-        if (endpoint.Metadata.OfType<HttpMethodMetadata>().LastOrDefault() is not { } known || !known.HttpMethods.Contains("GET") || known.HttpMethods.Contains("HEAD")) return;
+        if (
+            endpoint.Metadata.OfType<HttpMethodMetadata>().LastOrDefault() is not { } known
+            || !known.HttpMethods.Contains("GET")
+            || known.HttpMethods.Contains("HEAD")
+        )
+            return;
         endpoint.Metadata.Add(new HttpMethodMetadata([.. known.HttpMethods, "HEAD"])); // the last one counts
     }
 
@@ -76,7 +87,11 @@ public static class OpenRoutes
         var headers = context.Response.Headers;
         context.Response.StatusCode = StatusCodes.Status204NoContent;
         (headers.Allow, headers.AccessControlAllowOrigin) = ($"{allowed}, OPTIONS", "*");
-        (headers.AccessControlAllowMethods, headers.AccessControlAllowHeaders, headers.AccessControlMaxAge) = (allowed, RequestHeaders, MaxAgeSeconds);
+        (headers.AccessControlAllowMethods, headers.AccessControlAllowHeaders, headers.AccessControlMaxAge) = (
+            allowed,
+            RequestHeaders,
+            MaxAgeSeconds
+        );
         return Task.CompletedTask;
     }
 }

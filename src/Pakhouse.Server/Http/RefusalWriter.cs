@@ -5,27 +5,48 @@ namespace Pakhouse.Server;
 /// <summary>How a <see cref="Refusal"/> is written to a response: the one place that chooses its form.</summary>
 public static class RefusalWriter
 {
-    /// <summary>The refusal on the wire, as this caller expects it: OAuth JSON for machines at <c>/auth</c> and <c>/oauth</c>, a page for people, problem details for the rest.</summary>
+    /// <summary>
+    /// The refusal on the wire, as this caller expects it: OAuth JSON for machines at <c>/auth</c> and <c>/oauth</c>, a page for people,
+    /// problem details for the rest.
+    /// </summary>
     /// <param name="status">Instead of the refusal's own, for answers that HTTP itself decides (405, 500).</param>
     public static Task WriteAsync(HttpContext context, Refusal refusal, int? status = null)
     {
         var response = context.Response;
         var request = context.Request;
-        if (refusal.Scope is { } scope) response.Headers.WWWAuthenticate = $"Bearer error=\"insufficient_scope\", scope=\"{scope}\"";
-        if (refusal.Code == RefusalCode.InvalidToken) response.Headers.WWWAuthenticate = request.Headers.Authorization.Count == 0 ? "Bearer" : OAuthErrors.Challenge(refusal); // RFC 6750 §3.1
+        if (refusal.Scope is { } scope)
+            response.Headers.WWWAuthenticate = $"Bearer error=\"insufficient_scope\", scope=\"{scope}\"";
+        if (refusal.Code == RefusalCode.InvalidToken)
+            // RFC 6750 §3.1
+            response.Headers.WWWAuthenticate = request.Headers.Authorization.Count == 0 ? "Bearer" : OAuthErrors.Challenge(refusal);
         OpenRoutes.AddOrigin(context, context.GetEndpoint() ?? context.Features.Get<IExceptionHandlerFeature>()?.Endpoint);
-        if (request.Path.StartsWithSegments("/auth", StringComparison.OrdinalIgnoreCase) || request.Path.StartsWithSegments("/oauth", StringComparison.OrdinalIgnoreCase))
+        if (
+            request.Path.StartsWithSegments("/auth", StringComparison.OrdinalIgnoreCase)
+            || request.Path.StartsWithSegments("/oauth", StringComparison.OrdinalIgnoreCase)
+        )
         {
             return OAuthErrors.WriteAsync(response, refusal, status);
         }
 
         response.StatusCode = status ?? refusal.Status;
-        if (response.StatusCode == StatusCodes.Status401Unauthorized && response.Headers.WWWAuthenticate.Count == 0) response.Headers.WWWAuthenticate = OAuthErrors.Challenge(refusal);
-        if (refusal.RetryAfterSeconds is { } seconds) response.Headers.RetryAfter = seconds.ToString();
+        if (response.StatusCode == StatusCodes.Status401Unauthorized && response.Headers.WWWAuthenticate.Count == 0)
+            response.Headers.WWWAuthenticate = OAuthErrors.Challenge(refusal);
+        if (refusal.RetryAfterSeconds is { } seconds)
+            response.Headers.RetryAfter = seconds.ToString();
         response.Headers.CacheControl = "no-store";
-        if (request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal)) return ErrorPage.WriteAsync(response, refusal.Description);
-        return Results.Problem(statusCode: response.StatusCode, detail: refusal.Description,
-            extensions: new Dictionary<string, object?>(StringComparer.Ordinal) { ["error"] = refusal.Error, ["message"] = refusal.Description }).ExecuteAsync(context);
+        if (request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal))
+            return ErrorPage.WriteAsync(response, refusal.Description);
+        return Results
+            .Problem(
+                statusCode: response.StatusCode,
+                detail: refusal.Description,
+                extensions: new Dictionary<string, object?>(StringComparer.Ordinal)
+                {
+                    ["error"] = refusal.Error,
+                    ["message"] = refusal.Description,
+                }
+            )
+            .ExecuteAsync(context);
     }
 }
 
@@ -47,19 +68,25 @@ internal static class ErrorPage
               <link rel="stylesheet" href="{Assets.Url("app.css")}"><link rel="icon" href="{Assets.Url("icon.svg")}" type="image/svg+xml">
             </head>
             <body class="alone">
-              <header class="alone-head"><a class="mark" href="/"><img src="{Assets.Url("icon.svg")}" alt="" width="28" height="28">Pakhouse</a></header>
-              <main class="card"><h1>{Title(response.StatusCode)}</h1><p>{text}</p><p class="actions"><a class="button" href="/">Back to the start</a></p></main>
+              <header class="alone-head"><a class="mark" href="/"><img src="{Assets.Url(
+                "icon.svg"
+            )}" alt="" width="28" height="28">Pakhouse</a></header>
+              <main class="card"><h1>{Title(
+                response.StatusCode
+            )}</h1><p>{text}</p><p class="actions"><a class="button" href="/">Back to the start</a></p></main>
             </body>
             </html>
-            """);
+            """
+        );
     }
 
-    private static string Title(int status) => status switch
-    {
-        StatusCodes.Status403Forbidden => "Not allowed",
-        StatusCodes.Status404NotFound => "Not found",
-        StatusCodes.Status503ServiceUnavailable => "Try again in a moment",
-        StatusCodes.Status507InsufficientStorage => "The disk is full",
-        _ => "That did not work",
-    };
+    private static string Title(int status) =>
+        status switch
+        {
+            StatusCodes.Status403Forbidden => "Not allowed",
+            StatusCodes.Status404NotFound => "Not found",
+            StatusCodes.Status503ServiceUnavailable => "Try again in a moment",
+            StatusCodes.Status507InsufficientStorage => "The disk is full",
+            _ => "That did not work",
+        };
 }

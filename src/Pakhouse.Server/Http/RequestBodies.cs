@@ -12,19 +12,30 @@ public static class RequestBodies
     /// <summary>Bytes of a JSON body.</summary>
     public const int JsonLengthMax = 64 * 1024;
 
-    /// <summary>A body that breaks off or is out of form, as Kestrel reports it. Only of a read from a request: a disk or a database throws the same.</summary>
-    public static bool IsUnreadable(Exception exception) => exception is BadHttpRequestException or IOException or OverflowException or InvalidDataException;
+    /// <summary>
+    /// A body that breaks off or is out of form, as Kestrel reports it. Only of a read from a request: a disk or a database throws the
+    /// same.
+    /// </summary>
+    public static bool IsUnreadable(Exception exception) =>
+        exception is BadHttpRequestException or IOException or OverflowException or InvalidDataException;
 
-    /// <summary>The same as the framework's own words for it: a chunk of 2^31 bytes or more is an <see cref="IOException"/> or an overflow there, and would be a 500.</summary>
+    /// <summary>
+    /// The same as the framework's own words for it: a chunk of 2^31 bytes or more is an <see cref="IOException"/> or an overflow there,
+    /// and would be a 500.
+    /// </summary>
     public static BadHttpRequestException Unreadable(Exception exception) =>
-        exception as BadHttpRequestException ?? new BadHttpRequestException("The body could not be read.", StatusCodes.Status400BadRequest, exception);
+        exception as BadHttpRequestException
+        ?? new BadHttpRequestException("The body could not be read.", StatusCodes.Status400BadRequest, exception);
 
     /// <summary>The bytes of a JSON body (RFC 8259): UTF-8, at most <see cref="JsonLengthMax"/>. Empty: there was none.</summary>
     public static async ValueTask<Outcome<ReadOnlyMemory<byte>>> ReadJsonAsync(HttpRequest request)
     {
-        if (request.ContentLength is null or 0 && !request.Headers.ContainsKey("Transfer-Encoding")) return default(ReadOnlyMemory<byte>);
-        if (!request.HasJsonContentType() || !IsUtf8(request.ContentType)) return NotJson;
-        if (request.ContentLength > JsonLengthMax) return tooLong;
+        if (request.ContentLength is null or 0 && !request.Headers.ContainsKey("Transfer-Encoding"))
+            return default(ReadOnlyMemory<byte>);
+        if (!request.HasJsonContentType() || !IsUtf8(request.ContentType))
+            return NotJson;
+        if (request.ContentLength > JsonLengthMax)
+            return tooLong;
 
         using var buffer = new MemoryStream();
         var chunk = new byte[4096];
@@ -32,7 +43,8 @@ public static class RequestBodies
         {
             for (int read; (read = await request.Body.ReadAsync(chunk, request.HttpContext.RequestAborted)) > 0;)
             {
-                if (buffer.Length + read > JsonLengthMax) return tooLong;
+                if (buffer.Length + read > JsonLengthMax)
+                    return tooLong;
                 buffer.Write(chunk, 0, read);
             }
         }
@@ -49,32 +61,42 @@ public static class RequestBodies
     }
 
     /// <summary>
-    /// Behind routing: refuses a NUL in the query, which PostgreSQL does not store, and reads a form once for all who look at it later. Every way in which it can be
-    /// out of form (an encoding that is not UTF-8, too many fields, a broken boundary, a broken chunk) is one refusal here.
+    /// Behind routing: refuses a NUL in the query, which PostgreSQL does not store, and reads a form once for all who look at it later.
+    /// Every way in which it can be out of form (an encoding that is not UTF-8, too many fields, a broken boundary, a broken chunk) is one
+    /// refusal here.
     /// </summary>
-    public static void UseReadableRequests(this WebApplication app) => app.Use(async (context, next) =>
-    {
-        if (context.Request.QueryString.Value is { } query && query.Contains("%00", StringComparison.Ordinal) && FindNul(context.Request.Query) is { } nul)
-        {
-            await RefusalWriter.WriteAsync(context, nul);
-            return;
-        }
+    public static void UseReadableRequests(this WebApplication app) =>
+        app.Use(
+            async (context, next) =>
+            {
+                if (
+                    context.Request.QueryString.Value is { } query
+                    && query.Contains("%00", StringComparison.Ordinal)
+                    && FindNul(context.Request.Query) is { } nul
+                )
+                {
+                    await RefusalWriter.WriteAsync(context, nul);
+                    return;
+                }
 
-        if (IsForm(context.Request.ContentType) && await ReadFormAsync(context) is (var refusal, var status))
-        {
-            await RefusalWriter.WriteAsync(context, refusal, status);
-            return;
-        }
+                if (IsForm(context.Request.ContentType) && await ReadFormAsync(context) is (var refusal, var status))
+                {
+                    await RefusalWriter.WriteAsync(context, refusal, status);
+                    return;
+                }
 
-        await next(context);
-    });
+                await next(context);
+            }
+        );
 
     private static async ValueTask<(Refusal Refusal, int Status)?> ReadFormAsync(HttpContext context)
     {
-        if (!IsUtf8(context.Request.ContentType)) return (NotForm, NotForm.Status);
+        if (!IsUtf8(context.Request.ContentType))
+            return (NotForm, NotForm.Status);
         try
         {
-#pragma warning disable RS0030 // for pages, which the framework would read just so a moment later; endpoints with secrets short-circuit before
+            // for pages, which the framework would read just so a moment later; endpoints with secrets short-circuit before
+#pragma warning disable RS0030
             var form = await context.Request.ReadFormAsync(context.RequestAborted);
 #pragma warning restore RS0030
             return FindNul(form) is { } nul ? (nul, nul.Status) : null;
@@ -86,11 +108,18 @@ public static class RequestBodies
         }
     }
 
-    private static bool IsForm(string? contentType) => contentType is not null
-        && (contentType.StartsWith("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase) || contentType.StartsWith("multipart/form-data", StringComparison.OrdinalIgnoreCase));
+    private static bool IsForm(string? contentType) =>
+        contentType is not null
+        && (
+            contentType.StartsWith("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase)
+            || contentType.StartsWith("multipart/form-data", StringComparison.OrdinalIgnoreCase)
+        );
 
-    /// <summary>UTF-8, or nothing said. The framework throws at a name that it does not know, and reads UTF-16 where it is told to.</summary>
-    private static bool IsUtf8(string? contentType) => MediaTypeHeaderValue.TryParse(contentType, out var type)
+    /// <summary>
+    /// UTF-8, or nothing said. The framework throws at a name that it does not know, and reads UTF-16 where it is told to.
+    /// </summary>
+    private static bool IsUtf8(string? contentType) =>
+        MediaTypeHeaderValue.TryParse(contentType, out var type)
         && type.Parameters.Where(one => one.Name.Equals("charset", StringComparison.OrdinalIgnoreCase))
             .All(one => HeaderUtilities.RemoveQuotes(one.Value).Value?.ToUpperInvariant() is "UTF-8" or "UTF8" or "US-ASCII");
 
@@ -99,7 +128,8 @@ public static class RequestBodies
     {
         foreach (var (name, values) in fields)
         {
-            if (!HasNul(name) && !values.Any(HasNul)) continue;
+            if (!HasNul(name) && !values.Any(HasNul))
+                continue;
             var known = name.Length <= 24 && name.All(char.IsAsciiLetter) ? name : "A field";
             return new(RefusalCode.InvalidRequest, $"{known}: the text holds the character NUL; leave it out.", "NUL in a text");
         }
@@ -109,8 +139,24 @@ public static class RequestBodies
 
     private static bool HasNul(string? text) => text?.Contains('\0', StringComparison.Ordinal) == true;
 
-    internal static readonly Refusal NotJson = new(RefusalCode.WrongType, "Content-Type: send the body as application/json, in UTF-8.", "no JSON");
-    internal static readonly Refusal NotForm = new(RefusalCode.WrongType, "Content-Type: send the form as application/x-www-form-urlencoded, in UTF-8.", "no form");
-    private static readonly Refusal tooLong = new(RefusalCode.TooLong, $"The body is longer than {JsonLengthMax / 1024} KB.", "body too long");
-    private static readonly Refusal badForm = new(RefusalCode.InvalidRequest, "The form could not be read: it breaks off, is too long, or has too many fields. Load the page again.", "form out of form");
+    internal static readonly Refusal NotJson = new(
+        RefusalCode.WrongType,
+        "Content-Type: send the body as application/json, in UTF-8.",
+        "no JSON"
+    );
+    internal static readonly Refusal NotForm = new(
+        RefusalCode.WrongType,
+        "Content-Type: send the form as application/x-www-form-urlencoded, in UTF-8.",
+        "no form"
+    );
+    private static readonly Refusal tooLong = new(
+        RefusalCode.TooLong,
+        $"The body is longer than {JsonLengthMax / 1024} KB.",
+        "body too long"
+    );
+    private static readonly Refusal badForm = new(
+        RefusalCode.InvalidRequest,
+        "The form could not be read: it breaks off, is too long, or has too many fields. Load the page again.",
+        "form out of form"
+    );
 }

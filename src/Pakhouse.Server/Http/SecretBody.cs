@@ -4,25 +4,28 @@ using System.Security.Cryptography;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// A body that holds secrets and is no form, as bytes: never as text. Disposing wipes it; reading wipes it out of the server's own buffers, as
-/// <see cref="SecretForm"/> does and for its reasons.
+/// A body that holds secrets and is no form, as bytes: never as text. Disposing wipes it; reading wipes it out of the server's own buffers,
+/// as <see cref="SecretForm"/> does and for its reasons.
 /// </summary>
 public sealed class SecretBody : IDisposable
 {
     private byte[] buffer = GC.AllocateUninitializedArray<byte>(4096, pinned: true); // pinned: the collector leaves no copies behind
     private int length;
 
-    private SecretBody()
-    {
-    }
+    private SecretBody() { }
 
     public ReadOnlySpan<byte> Bytes => buffer.AsSpan(0, length);
 
     /// <summary>Reads the whole body. A refusal has wiped what was read.</summary>
     public static async ValueTask<Outcome<SecretBody>> ReadAsync(HttpRequest request, int lengthMax)
     {
-        if (request.ContentLength > lengthMax) return TooLong(lengthMax);
-        if (request.HttpContext.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = lengthMax + 1L;
+        if (request.ContentLength > lengthMax)
+            return TooLong(lengthMax);
+        if (
+            request.HttpContext.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpMaxRequestBodySizeFeature>() is
+            { IsReadOnly: false } limit
+        )
+            limit.MaxRequestBodySize = lengthMax + 1L;
         var body = new SecretBody();
         try
         {
@@ -32,7 +35,8 @@ public sealed class SecretBody : IDisposable
                 var isTooLong = body.length + result.Buffer.Length > lengthMax;
                 foreach (var segment in result.Buffer)
                 {
-                    if (!isTooLong) body.Append(segment.Span);
+                    if (!isTooLong)
+                        body.Append(segment.Span);
                     MemoryMarshal.AsMemory(segment).Span.Clear();
                 }
 
@@ -43,13 +47,15 @@ public sealed class SecretBody : IDisposable
                     return TooLong(lengthMax);
                 }
 
-                if (result.IsCompleted) return body;
+                if (result.IsCompleted)
+                    return body;
             }
         }
         catch (Exception e)
         {
             body.Dispose();
-            if (RequestBodies.IsUnreadable(e)) throw RequestBodies.Unreadable(e);
+            if (RequestBodies.IsUnreadable(e))
+                throw RequestBodies.Unreadable(e);
             throw;
         }
     }
@@ -74,5 +80,6 @@ public sealed class SecretBody : IDisposable
         length += bytes.Length;
     }
 
-    private static Refusal TooLong(int lengthMax) => new(RefusalCode.TooLong, $"The body is too long; at most {lengthMax} bytes are read.", "body too long");
+    private static Refusal TooLong(int lengthMax) =>
+        new(RefusalCode.TooLong, $"The body is too long; at most {lengthMax} bytes are read.", "body too long");
 }

@@ -32,7 +32,12 @@ public sealed class SecretForm : IDisposable
     private int length;
     private int count;
 
-    private SecretForm(string[] names, int valueLengthMax) => (this.names, this.valueLengthMax, buffer) = (names, valueLengthMax, pool.TryDequeue(out var pooled) ? pooled : GC.AllocateUninitializedArray<byte>(BodyLengthMax, pinned: true));
+    private SecretForm(string[] names, int valueLengthMax) =>
+        (this.names, this.valueLengthMax, buffer) = (
+            names,
+            valueLengthMax,
+            pool.TryDequeue(out var pooled) ? pooled : GC.AllocateUninitializedArray<byte>(BodyLengthMax, pinned: true)
+        );
 
     private readonly record struct Field(Range Name, Range Value);
 
@@ -40,21 +45,25 @@ public sealed class SecretForm : IDisposable
     /// <param name="names">The fields of the endpoint: a refusal repeats these names and no other.</param>
     public static async ValueTask<Outcome<SecretForm>> ReadAsync(HttpRequest request, string[] names, int valueLengthMax = ValueLengthMax)
     {
-        if (!IsForm(request.ContentType)) return wrongType;
-        if (request.ContentLength > BodyLengthMax) return tooLong;
+        if (!IsForm(request.ContentType))
+            return wrongType;
+        if (request.ContentLength > BodyLengthMax)
+            return tooLong;
 
         var form = new SecretForm(names, valueLengthMax);
         try
         {
             var refusal = await form.FillAsync(request.BodyReader) ?? form.Parse();
-            if (refusal is null) return form;
+            if (refusal is null)
+                return form;
             form.Dispose();
             return refusal;
         }
         catch (Exception e)
         {
             form.Dispose();
-            if (RequestBodies.IsUnreadable(e)) throw RequestBodies.Unreadable(e);
+            if (RequestBodies.IsUnreadable(e))
+                throw RequestBodies.Unreadable(e);
             throw;
         }
     }
@@ -70,12 +79,18 @@ public sealed class SecretForm : IDisposable
         (value, refusal) = (default, null);
         foreach (var field in fields.AsSpan(0, count))
         {
-            if (!IsOneOf(buffer.AsSpan(field.Name), names)) continue;
+            if (!IsOneOf(buffer.AsSpan(field.Name), names))
+                continue;
             var candidate = Trim(buffer.AsMemory(field.Value));
-            if (candidate.IsEmpty) continue;
+            if (candidate.IsEmpty)
+                continue;
             if (!value.IsEmpty && !CryptographicOperations.FixedTimeEquals(value.Span, candidate.Span))
             {
-                refusal = new Refusal(RefusalCode.InvalidRequest, $"{names[0]}: it was sent under two names ({string.Join(", ", names.ToArray())}) with different values; send one.", "two names, two values");
+                refusal = new Refusal(
+                    RefusalCode.InvalidRequest,
+                    $"{names[0]}: it was sent under two names ({string.Join(", ", names.ToArray())}) with different values; send one.",
+                    "two names, two values"
+                );
                 return false;
             }
 
@@ -87,9 +102,11 @@ public sealed class SecretForm : IDisposable
 
     public void Dispose()
     {
-        if (buffer.Length == 0) return;
+        if (buffer.Length == 0)
+            return;
         CryptographicOperations.ZeroMemory(buffer.AsSpan(0, length));
-        if (pool.Count < PooledMax) pool.Enqueue(buffer);
+        if (pool.Count < PooledMax)
+            pool.Enqueue(buffer);
         (buffer, count) = ([], 0);
     }
 
@@ -107,14 +124,17 @@ public sealed class SecretForm : IDisposable
                     length += segment.Length;
                 }
 
-                // The segment lies in the server's receive buffer, which ZeroingMemoryPool wipes when it is given back: for an open connection, later. These bytes are ours to
-                // consume and are not read again, so wiping them harms nobody and leaves no key in that pool.
+                // The segment lies in the server's receive buffer, which ZeroingMemoryPool wipes when it is given back: for an open
+                // connection, later. These bytes are ours to consume and are not read again, so wiping them harms nobody and leaves no key
+                // in that pool.
                 MemoryMarshal.AsMemory(segment).Span.Clear();
             }
 
             body.AdvanceTo(result.Buffer.End);
-            if (isTooLong) return tooLong;
-            if (result.IsCompleted) return null;
+            if (isTooLong)
+                return tooLong;
+            if (result.IsCompleted)
+                return null;
         }
     }
 
@@ -127,16 +147,33 @@ public sealed class SecretForm : IDisposable
             end = end < 0 ? length : start + end;
             if (end > start)
             {
-                if (count == FieldsMax) return new Refusal(RefusalCode.InvalidRequest, $"The form has too many fields; at most {FieldsMax} are read.", "too many fields");
+                if (count == FieldsMax)
+                    return new Refusal(
+                        RefusalCode.InvalidRequest,
+                        $"The form has too many fields; at most {FieldsMax} are read.",
+                        "too many fields"
+                    );
                 var equals = buffer.AsSpan(start, end - start).IndexOf((byte)'=');
                 var nameEnd = equals < 0 ? end : start + equals;
                 if (!Decode(start, nameEnd, out var name) || !Decode(Math.Min(nameEnd + 1, end), end, out var value))
-                    return new Refusal(RefusalCode.InvalidRequest, "The form is not properly encoded: a % must be followed by two hexadecimal digits.", "bad percent encoding");
+                    return new Refusal(
+                        RefusalCode.InvalidRequest,
+                        "The form is not properly encoded: a % must be followed by two hexadecimal digits.",
+                        "bad percent encoding"
+                    );
                 if (value.End.Value - value.Start.Value > valueLengthMax)
-                    return new Refusal(RefusalCode.InvalidRequest, $"{Public(buffer.AsSpan(name))}: the value is too long; at most {valueLengthMax} bytes are read.", "value too long");
+                    return new Refusal(
+                        RefusalCode.InvalidRequest,
+                        $"{Public(buffer.AsSpan(name))}: the value is too long; at most {valueLengthMax} bytes are read.",
+                        "value too long"
+                    );
                 foreach (var field in fields.AsSpan(0, count))
                     if (buffer.AsSpan(field.Name).SequenceEqual(buffer.AsSpan(name)))
-                        return new Refusal(RefusalCode.InvalidRequest, $"{Public(buffer.AsSpan(name))}: the field is repeated; send it once.", "repeated field"); // RFC 6749 §3.2
+                        return new Refusal(
+                            RefusalCode.InvalidRequest,
+                            $"{Public(buffer.AsSpan(name))}: the field is repeated; send it once.",
+                            "repeated field"
+                        ); // RFC 6749 §3.2
                 fields[count++] = new Field(name, value);
             }
 
@@ -157,14 +194,16 @@ public sealed class SecretForm : IDisposable
     private string Public(ReadOnlySpan<byte> name)
     {
         foreach (var known in names)
-            if (Is(name, known)) return known;
+            if (Is(name, known))
+                return known;
         return "A field";
     }
 
     private static bool IsOneOf(ReadOnlySpan<byte> name, ReadOnlySpan<string> names)
     {
         foreach (var candidate in names)
-            if (Is(name, candidate)) return true;
+            if (Is(name, candidate))
+                return true;
         return false;
     }
 
@@ -175,10 +214,19 @@ public sealed class SecretForm : IDisposable
     private static bool IsForm(string? contentType)
     {
         const string form = "application/x-www-form-urlencoded";
-        return contentType is not null && contentType.StartsWith(form, StringComparison.OrdinalIgnoreCase)
+        return contentType is not null
+            && contentType.StartsWith(form, StringComparison.OrdinalIgnoreCase)
             && (contentType.Length == form.Length || contentType[form.Length] is ';' or ' ');
     }
 
-    private static readonly Refusal wrongType = new(RefusalCode.InvalidRequest, "Content-Type: send the fields as application/x-www-form-urlencoded, in the body of the request.", "wrong content type");
-    private static readonly Refusal tooLong = new(RefusalCode.InvalidRequest, $"The body is too long; at most {BodyLengthMax} bytes are read.", "body too long");
+    private static readonly Refusal wrongType = new(
+        RefusalCode.InvalidRequest,
+        "Content-Type: send the fields as application/x-www-form-urlencoded, in the body of the request.",
+        "wrong content type"
+    );
+    private static readonly Refusal tooLong = new(
+        RefusalCode.InvalidRequest,
+        $"The body is too long; at most {BodyLengthMax} bytes are read.",
+        "body too long"
+    );
 }

@@ -1,8 +1,8 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// API keys over HTTP: <c>/identity/v1/organizations/{id}/api-keys</c>. What makes or changes one is for a person with a session (R7); the table in
-/// <see cref="Permissions"/> says so.
+/// API keys over HTTP: <c>/identity/v1/organizations/{id}/api-keys</c>. What makes or changes one is for a person with a session (R7); the
+/// table in <see cref="Permissions"/> says so.
 /// </summary>
 public static class ApiKeyEndpoints
 {
@@ -10,7 +10,12 @@ public static class ApiKeyEndpoints
     public sealed record RolesBody(Guid? OrganizationId, IReadOnlyList<string>? Roles);
 
     /// <param name="ExpiresAt">Absent: six months from now; at most a year.</param>
-    public sealed record WantedApiKey(string? Name, DateTimeOffset? ExpiresAt, IReadOnlyList<string>? Scopes, IReadOnlyList<RolesBody>? OrganizationsAndRoles);
+    public sealed record WantedApiKey(
+        string? Name,
+        DateTimeOffset? ExpiresAt,
+        IReadOnlyList<string>? Scopes,
+        IReadOnlyList<RolesBody>? OrganizationsAndRoles
+    );
 
     /// <summary>What is absent stays as it is.</summary>
     public sealed record ChangedApiKey(string? Name, IReadOnlyList<RolesBody>? OrganizationsAndRoles);
@@ -24,35 +29,107 @@ public static class ApiKeyEndpoints
         public override string ToString() => $"key {Id}"; // a record would print its secret
     }
 
-    public sealed record ShownApiKey(string Id, string Name, IEnumerable<string>? Scopes, DateTimeOffset CreatedAt, DateTimeOffset ExpiresAt, Guid? CreatedBy, DateTimeOffset? LastUsedAt, DateTimeOffset? SuspendedAt,
-        DateTimeOffset? EarlierSecretEndsAt, IEnumerable<RolesShown> OrganizationsAndRoles);
+    public sealed record ShownApiKey(
+        string Id,
+        string Name,
+        IEnumerable<string>? Scopes,
+        DateTimeOffset CreatedAt,
+        DateTimeOffset ExpiresAt,
+        Guid? CreatedBy,
+        DateTimeOffset? LastUsedAt,
+        DateTimeOffset? SuspendedAt,
+        DateTimeOffset? EarlierSecretEndsAt,
+        IEnumerable<RolesShown> OrganizationsAndRoles
+    );
 
     public sealed record RolesShown(Guid OrganizationId, IEnumerable<string> Roles);
 
     public static void Map(IEndpointRouteBuilder routes)
     {
         var group = routes.MapApi("/identity/v1/organizations/{organizationId:guid}/api-keys").WithTags("API keys");
-        group.MapGet("", async (Guid organizationId, HttpContext context, ApiKeys keys) =>
-                (await keys.ListAsync(context.Caller(), organizationId)).ToResult(entries => entries.Select(Show)))
+        group
+            .MapGet(
+                "",
+                async (Guid organizationId, HttpContext context, ApiKeys keys) =>
+                    (await keys.ListAsync(context.Caller(), organizationId)).ToResult(entries => entries.Select(Show))
+            )
             .Describe<IEnumerable<ShownApiKey>>("listApiKeys", "The API keys of an organization, by name. Never their secrets");
-        group.MapPost("", async (Guid organizationId, Body<WantedApiKey> body, HttpContext context, ApiKeys keys) => body.Refusal is { } unreadable ? unreadable.ToResult() :
-                body.Value.Scopes is { Count: 0 } ? KeyEndpoints.NoScopes.ToResult()
-                    : Reveal(await keys.CreateAsync(context.Caller(), organizationId, new NewApiKey(KeyFormat.NewId(), body.Value.Name ?? "", body.Value.ExpiresAt, body.Value.Scopes is null ? NameSet.All : Names(body.Value.Scopes), Roles(organizationId, body.Value.OrganizationsAndRoles) ?? []))))
-            .Describe<CreatedApiKey>("createApiKey", "Makes an API key and shows its secret, once. With a session only", StatusCodes.Status201Created);
-        group.MapPatch("{keyId}", async (Guid organizationId, string keyId, Body<ChangedApiKey> body, HttpContext context, ApiKeys keys) => body.Refusal is { } unreadable ? unreadable.ToResult() :
-                (await keys.ChangeAsync(context.Caller(), organizationId, keyId, body.Value.Name, Roles(organizationId, body.Value.OrganizationsAndRoles))).ToEmpty())
+        group
+            .MapPost(
+                "",
+                async (Guid organizationId, Body<WantedApiKey> body, HttpContext context, ApiKeys keys) =>
+                    body.Refusal is { } unreadable ? unreadable.ToResult()
+                    : body.Value.Scopes is { Count: 0 } ? KeyEndpoints.NoScopes.ToResult()
+                    : Reveal(
+                        await keys.CreateAsync(
+                            context.Caller(),
+                            organizationId,
+                            new NewApiKey(
+                                KeyFormat.NewId(),
+                                body.Value.Name ?? "",
+                                body.Value.ExpiresAt,
+                                body.Value.Scopes is null ? NameSet.All : Names(body.Value.Scopes),
+                                Roles(organizationId, body.Value.OrganizationsAndRoles) ?? []
+                            )
+                        )
+                    )
+            )
+            .Describe<CreatedApiKey>(
+                "createApiKey",
+                "Makes an API key and shows its secret, once. With a session only",
+                StatusCodes.Status201Created
+            );
+        group
+            .MapPatch(
+                "{keyId}",
+                async (Guid organizationId, string keyId, Body<ChangedApiKey> body, HttpContext context, ApiKeys keys) =>
+                    body.Refusal is { } unreadable
+                        ? unreadable.ToResult()
+                        : (
+                            await keys.ChangeAsync(
+                                context.Caller(),
+                                organizationId,
+                                keyId,
+                                body.Value.Name,
+                                Roles(organizationId, body.Value.OrganizationsAndRoles)
+                            )
+                        ).ToEmpty()
+            )
             .DescribeEmpty("changeApiKey", "Gives an API key another name or other roles. With a session only");
-        group.MapPost("{keyId}/rotate", async (Guid organizationId, string keyId, Body<ApiKeyRotation> body, HttpContext context, ApiKeys keys) => body.Refusal is { } unreadable ? unreadable.ToResult() :
-                Reveal(await keys.RotateAsync(context.Caller(), organizationId, keyId, KeyFormat.NewId(), TimeSpan.FromHours(Math.Clamp(body.Value.OverlapHours ?? 24, -1, 100_000)))))
-            .Describe<CreatedApiKey>("rotateApiKey", "Gives an API key a new secret and shows it, once. With a session only", StatusCodes.Status201Created);
-        group.MapDelete("{keyId}", async (Guid organizationId, string keyId, HttpContext context, ApiKeys keys) =>
-                (await keys.DeleteAsync(context.Caller(), organizationId, keyId)).ToEmpty())
+        group
+            .MapPost(
+                "{keyId}/rotate",
+                async (Guid organizationId, string keyId, Body<ApiKeyRotation> body, HttpContext context, ApiKeys keys) =>
+                    body.Refusal is { } unreadable
+                        ? unreadable.ToResult()
+                        : Reveal(
+                            await keys.RotateAsync(
+                                context.Caller(),
+                                organizationId,
+                                keyId,
+                                KeyFormat.NewId(),
+                                TimeSpan.FromHours(Math.Clamp(body.Value.OverlapHours ?? 24, -1, 100_000))
+                            )
+                        )
+            )
+            .Describe<CreatedApiKey>(
+                "rotateApiKey",
+                "Gives an API key a new secret and shows it, once. With a session only",
+                StatusCodes.Status201Created
+            );
+        group
+            .MapDelete(
+                "{keyId}",
+                async (Guid organizationId, string keyId, HttpContext context, ApiKeys keys) =>
+                    (await keys.DeleteAsync(context.Caller(), organizationId, keyId)).ToEmpty()
+            )
             .DescribeEmpty("deleteApiKey", "Ends an API key. No exchange that begins afterwards succeeds");
     }
 
     private static IResult Reveal(Outcome<PersonalAccessKey> outcome)
     {
-        if (outcome.Refusal is { } refusal) return refusal.ToResult();
+        if (outcome.Refusal is { } refusal)
+            return refusal.ToResult();
         using var key = outcome.Value;
         return Results.Json(new CreatedApiKey(key.Id, key.Reveal()), statusCode: StatusCodes.Status201Created);
     }
@@ -64,6 +141,17 @@ public static class ApiKeyEndpoints
     /// <summary>A null in a list is a name that nothing has, and is refused as that.</summary>
     private static NameSet Names(IReadOnlyList<string?>? names) => NameSet.Of((names ?? []).Select(name => name ?? ""));
 
-    private static ShownApiKey Show(ApiKeyEntry key) => new(key.Id, key.Name, key.Scopes.IsAll ? null : key.Scopes, key.CreatedAt, key.ExpiresAt, key.CreatedBy, key.LastUsedAt, key.SuspendedAt, key.EarlierSecretEndsAt,
-        key.Roles.Select(one => new RolesShown(one.OrganizationId, one.Roles)));
+    private static ShownApiKey Show(ApiKeyEntry key) =>
+        new(
+            key.Id,
+            key.Name,
+            key.Scopes.IsAll ? null : key.Scopes,
+            key.CreatedAt,
+            key.ExpiresAt,
+            key.CreatedBy,
+            key.LastUsedAt,
+            key.SuspendedAt,
+            key.EarlierSecretEndsAt,
+            key.Roles.Select(one => new RolesShown(one.OrganizationId, one.Roles))
+        );
 }

@@ -32,7 +32,8 @@ public sealed record ApiKeyEntry
 /// <param name="Id">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
 /// <param name="ExpiresAt">Null: <see cref="ApiKeys.LifetimeDefault"/> from now. An API key without an end cannot be made.</param>
 /// <param name="Scopes"><see cref="NameSet.All"/>: no narrowing.</param>
-/// <param name="Roles">For the organization itself and, where it is a root, for those of its sub-organizations that the key is to reach.</param>
+/// <param name="Roles">For the organization itself and, where it is a root, for those of its sub-organizations that the key is to
+/// reach.</param>
 public sealed record NewApiKey(string Id, string Name, DateTimeOffset? ExpiresAt, NameSet Scopes, IReadOnlyList<ApiKeyRoles> Roles);
 
 /// <summary>API keys as they stand in the database. It reads, and decides nothing.</summary>
@@ -44,29 +45,44 @@ internal static class ApiKeyRows
             : ApiKeys.NoSuchKey;
 
     /// <param name="keyId">Empty: all of the organization.</param>
-    public static async Task<List<ApiKeyEntry>> ReadAsync(DbConnection connection, DbTransaction? transaction, Guid organizationId, string keyId)
+    public static async Task<List<ApiKeyEntry>> ReadAsync(
+        DbConnection connection,
+        DbTransaction? transaction,
+        Guid organizationId,
+        string keyId
+    )
     {
-        var entries = (await connection.QueryAsync<ApiKeyEntry>(
-            """
-            SELECT k.id, u.name, k.scopes, k.created_at, k.expires_at, k.created_by, maker.name AS created_by_name, k.suspended_at, u.id AS user_id,
-                   (SELECT MAX(s.last_used_at) FROM key_use_hours s WHERE s.key_id = k.id) AS last_used_at,
-                   (SELECT MAX(old.overlap_ends_at) FROM access_keys old WHERE old.successor_id = k.id AND old.deleted_at IS NULL AND old.membership_id = k.membership_id) AS earlier_secret_ends_at
-            FROM memberships m
-            JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
-            JOIN users u ON u.id = m.user_id
-            LEFT JOIN users maker ON maker.id = k.created_by
-            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
-            ORDER BY u.name, k.id
-            """, new { organizationId, keyId }, transaction)).AsList();
-        var roles = (await connection.QueryAsync<(Guid UserId, Guid OrganizationId, NameSet Roles)>(
-            """
-            SELECT other.user_id, other.organization_id, other.roles
-            FROM memberships m
-            JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
-            JOIN memberships other ON other.user_id = m.user_id AND other.ended_at IS NULL
-            WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
-            ORDER BY CASE WHEN other.organization_id = @organizationId THEN 0 ELSE 1 END, other.organization_id
-            """, new { organizationId, keyId }, transaction)).ToLookup(row => row.UserId, row => new ApiKeyRoles(row.OrganizationId, row.Roles));
+        var entries = (
+            await connection.QueryAsync<ApiKeyEntry>(
+                """
+                SELECT k.id, u.name, k.scopes, k.created_at, k.expires_at, k.created_by, maker.name AS created_by_name, k.suspended_at, u.id AS user_id,
+                       (SELECT MAX(s.last_used_at) FROM key_use_hours s WHERE s.key_id = k.id) AS last_used_at,
+                       (SELECT MAX(old.overlap_ends_at) FROM access_keys old WHERE old.successor_id = k.id AND old.deleted_at IS NULL AND old.membership_id = k.membership_id) AS earlier_secret_ends_at
+                FROM memberships m
+                JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
+                JOIN users u ON u.id = m.user_id
+                LEFT JOIN users maker ON maker.id = k.created_by
+                WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
+                ORDER BY u.name, k.id
+                """,
+                new { organizationId, keyId },
+                transaction
+            )
+        ).AsList();
+        var roles = (
+            await connection.QueryAsync<(Guid UserId, Guid OrganizationId, NameSet Roles)>(
+                """
+                SELECT other.user_id, other.organization_id, other.roles
+                FROM memberships m
+                JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
+                JOIN memberships other ON other.user_id = m.user_id AND other.ended_at IS NULL
+                WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND (@keyId = '' OR k.id = @keyId)
+                ORDER BY CASE WHEN other.organization_id = @organizationId THEN 0 ELSE 1 END, other.organization_id
+                """,
+                new { organizationId, keyId },
+                transaction
+            )
+        ).ToLookup(row => row.UserId, row => new ApiKeyRoles(row.OrganizationId, row.Roles));
         return [.. entries.Select(entry => entry with { Roles = [.. roles[entry.UserId]] })];
     }
 
@@ -78,5 +94,13 @@ internal static class ApiKeyRows
             SELECT COUNT(*) FROM memberships m JOIN users u ON u.id = m.user_id
             WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND u.kind = 'service' AND u.name = @name AND u.id <> @except
               AND EXISTS (SELECT 1 FROM access_keys k WHERE k.membership_id = m.id AND k.deleted_at IS NULL)
-            """, new { organizationId, name, except }, transaction) > 0;
+            """,
+            new
+            {
+                organizationId,
+                name,
+                except,
+            },
+            transaction
+        ) > 0;
 }

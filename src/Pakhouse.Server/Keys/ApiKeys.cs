@@ -5,8 +5,10 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// Keys of organizations, nobody's person: for services. An API key is a service user with a membership in each organization that its roles
-/// name, and a key that hangs on the one in its home organization. So its format, hash, exchange, roles (R1) and end (R5) are those of every other key.
-/// <para>Invariant: what an API key may do, its makers could have done themselves at that moment: an owner alone gives it <c>owner</c> (R8).</para>
+/// name, and a key that hangs on the one in its home organization. So its format, hash, exchange, roles (R1) and end (R5) are those of
+/// every other key.
+/// <para>Invariant: what an API key may do, its makers could have done themselves at that moment: an owner alone gives it <c>owner</c>
+/// (R8).</para>
 /// </summary>
 public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
@@ -16,168 +18,311 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
     /// <summary>How long an earlier secret can go on working beside its successor.</summary>
     public static readonly TimeSpan OverlapMax = TimeSpan.FromDays(30);
 
-    internal static readonly Refusal NoSuchKey = new(RefusalCode.NotFound, "There is no such API key in this organization; it may have been deleted already.", "no such API key");
+    internal static readonly Refusal NoSuchKey = new(
+        RefusalCode.NotFound,
+        "There is no such API key in this organization; it may have been deleted already.",
+        "no such API key"
+    );
 
-    private static readonly Refusal ownerOnly = new(RefusalCode.AccessDenied, "roles: only an owner gives an API key the role owner, or changes one that has it.", "owner to an API key by no owner (R8)");
-    private static readonly Refusal nameTaken = new(RefusalCode.Conflict, "name: another API key of this organization has this name; choose a different one.", "API key name taken");
+    private static readonly Refusal ownerOnly = new(
+        RefusalCode.AccessDenied,
+        "roles: only an owner gives an API key the role owner, or changes one that has it.",
+        "owner to an API key by no owner (R8)"
+    );
+    private static readonly Refusal nameTaken = new(
+        RefusalCode.Conflict,
+        "name: another API key of this organization has this name; choose a different one.",
+        "API key name taken"
+    );
 
     /// <summary>Makes an API key. The only answer, but for <see cref="RotateAsync"/>'s, that carries the secret.</summary>
     /// <returns>The key; <see cref="RefusalCode.Conflict"/> when the id was used before: the same form, sent again.</returns>
-    public Task<Outcome<PersonalAccessKey>> CreateAsync(Actor actor, Guid organizationId, NewApiKey wanted) => database.ChangeAsync<PersonalAccessKey>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.CreateApiKey, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        var now = clock.GetUtcNow();
-        if (!KeyFormat.IsId(wanted.Id)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
-        if (CheckExpiry(wanted.ExpiresAt, now) is { } badExpiry) return badExpiry;
-        if (wanted.Scopes is { IsAll: false, Count: 0 }) return KeyEndpoints.NoScopes;
-        if (!wanted.Scopes.IsAll && !wanted.Scopes.IsSubsetOf(options.Scopes)) return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
-        var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
-        var expiresAt = wanted.ExpiresAt ?? now + Shorter(LifetimeDefault, policy.LifetimeMax);
-        if (policy.Forbids(expiresAt, wanted.Scopes, now, roles: null) is { } forbidden) return forbidden;
-        if (await CheckRolesAsync(transaction, access.Value, wanted.Roles) is { } badRoles) return badRoles;
-        var name = await CheckNameAsync(transaction, organizationId, wanted.Name, except: Guid.Empty);
-        if (name.Refusal is { } badName) return badName;
-
-        var connection = transaction.Connection!;
-        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @Id", new { wanted.Id }, transaction) > 0) return Keys.DuplicateId;
-        var living = await connection.ExecuteScalarAsync<long>(
-            "SELECT COUNT(*) FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE m.organization_id = @organizationId AND m.ended_at IS NULL AND k.kind = 'oak' AND k.deleted_at IS NULL",
-            new { organizationId }, transaction);
-        if (living >= options.ApiKeysMax) return new Refusal(RefusalCode.Conflict, $"This organization has {options.ApiKeysMax} API keys, which is the most: delete one that is no longer used.", "ApiKeysMax");
-
-        var userId = Ids.New(clock);
-        await connection.ExecuteAsync(
-            "INSERT INTO users (id, kind, email, email_normalized, name, security_stamp, created_at) VALUES (@userId, 'service', '', '', @name, '', @now)",
-            new { userId, name = name.Value, now }, transaction);
-        var home = Guid.Empty;
-        foreach (var (inOrganization, roles) in WithHome(organizationId, wanted.Roles))
+    public Task<Outcome<PersonalAccessKey>> CreateAsync(Actor actor, Guid organizationId, NewApiKey wanted) =>
+        database.ChangeAsync<PersonalAccessKey>(async transaction =>
         {
-            var membershipId = await Memberships.InsertAsync(transaction, clock, inOrganization, userId, roles);
-            if (inOrganization == organizationId) home = membershipId;
-        }
+            var access = await Guard.AuthorizeAsync(transaction, actor, Permission.CreateApiKey, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            var now = clock.GetUtcNow();
+            if (!KeyFormat.IsId(wanted.Id))
+                return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
+            if (CheckExpiry(wanted.ExpiresAt, now) is { } badExpiry)
+                return badExpiry;
+            if (wanted.Scopes is { IsAll: false, Count: 0 })
+                return KeyEndpoints.NoScopes;
+            if (!wanted.Scopes.IsAll && !wanted.Scopes.IsSubsetOf(options.Scopes))
+                return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
+            var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
+            var expiresAt = wanted.ExpiresAt ?? now + Shorter(LifetimeDefault, policy.LifetimeMax);
+            if (policy.Forbids(expiresAt, wanted.Scopes, now, roles: null) is { } forbidden)
+                return forbidden;
+            if (await CheckRolesAsync(transaction, access.Value, wanted.Roles) is { } badRoles)
+                return badRoles;
+            var name = await CheckNameAsync(transaction, organizationId, wanted.Name, except: Guid.Empty);
+            if (name.Refusal is { } badName)
+                return badName;
 
-        var key = PersonalAccessKey.Generate(options.Brand, wanted.Id, KeyKind.Organization);
-        var row = new NewKeyRow(key.Id, KeyKind.Organization, home, name.Value, key.Hash(), wanted.Scopes, expiresAt)
-        {
-            CreatedBy = actor.UserId,
-        };
-        await lifecycle.CreateAsync(transaction, actor, row, new() { Detail = Describe(wanted.Roles) });
-        return key;
-    });
+            var connection = transaction.Connection!;
+            if (
+                await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @Id", new { wanted.Id }, transaction)
+                > 0
+            )
+                return Keys.DuplicateId;
+            var living = await connection.ExecuteScalarAsync<long>(
+                "SELECT COUNT(*) FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE m.organization_id = "
+                    + "@organizationId AND m.ended_at IS NULL AND k.kind = 'oak' AND k.deleted_at IS NULL",
+                new { organizationId },
+                transaction
+            );
+            if (living >= options.ApiKeysMax)
+                return new Refusal(
+                    RefusalCode.Conflict,
+                    $"This organization has {options.ApiKeysMax} API keys, which is the most: delete one that is no longer used.",
+                    "ApiKeysMax"
+                );
+
+            var userId = Ids.New(clock);
+            await connection.ExecuteAsync(
+                "INSERT INTO users (id, kind, email, email_normalized, name, security_stamp, created_at) VALUES (@userId, 'service', '', "
+                    + "'', @name, '', @now)",
+                new
+                {
+                    userId,
+                    name = name.Value,
+                    now,
+                },
+                transaction
+            );
+            var home = Guid.Empty;
+            foreach (var (inOrganization, roles) in WithHome(organizationId, wanted.Roles))
+            {
+                var membershipId = await Memberships.InsertAsync(transaction, clock, inOrganization, userId, roles);
+                if (inOrganization == organizationId)
+                    home = membershipId;
+            }
+
+            var key = PersonalAccessKey.Generate(options.Brand, wanted.Id, KeyKind.Organization);
+            var row = new NewKeyRow(key.Id, KeyKind.Organization, home, name.Value, key.Hash(), wanted.Scopes, expiresAt)
+            {
+                CreatedBy = actor.UserId,
+            };
+            await lifecycle.CreateAsync(transaction, actor, row, new() { Detail = Describe(wanted.Roles) });
+            return key;
+        });
 
     /// <summary>The API keys whose home is this organization, by name.</summary>
-    public Task<Outcome<IReadOnlyList<ApiKeyEntry>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<ApiKeyEntry>>>(async connection =>
-    {
-        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListApiKeys, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        return await ApiKeyRows.ReadAsync(connection, null, organizationId, keyId: "");
-    });
+    public Task<Outcome<IReadOnlyList<ApiKeyEntry>>> ListAsync(Actor actor, Guid organizationId) =>
+        database.ReadAsync<Outcome<IReadOnlyList<ApiKeyEntry>>>(async connection =>
+        {
+            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListApiKeys, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            return await ApiKeyRows.ReadAsync(connection, null, organizationId, keyId: "");
+        });
 
     /// <summary>Gives an API key another name or other roles.</summary>
     /// <param name="name">Null: as it is.</param>
     /// <param name="roles">Null: as they are.</param>
-    public Task<Outcome<bool>> ChangeAsync(Actor actor, Guid organizationId, string keyId, string? name, IReadOnlyList<ApiKeyRoles>? roles) => database.ChangeAsync<bool>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.ChangeApiKey, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
-        if (found.Refusal is { } unknown) return unknown;
-        var key = found.Value;
-        if (IsOwner(key) && !Permissions.MayGrantOwner(access.Value)) return ownerOnly;
-        if (IsAsItIs(key, name, roles is null ? null : WithHome(organizationId, roles))) return true; // written back as it was read
-
-        var connection = transaction.Connection!;
-        if (name is not null)
+    public Task<Outcome<bool>> ChangeAsync(
+        Actor actor,
+        Guid organizationId,
+        string keyId,
+        string? name,
+        IReadOnlyList<ApiKeyRoles>? roles
+    ) =>
+        database.ChangeAsync<bool>(async transaction =>
         {
-            var wanted = await CheckNameAsync(transaction, organizationId, name, except: key.UserId);
-            if (wanted.Refusal is { } badName) return badName;
-            await connection.ExecuteAsync("UPDATE users SET name = @name WHERE id = @UserId", new { name = wanted.Value, key.UserId }, transaction);
-            await KeyLifecycle.RenameAsync(transaction, key.UserId, wanted.Value);
-        }
+            var access = await Guard.AuthorizeAsync(transaction, actor, Permission.ChangeApiKey, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
+            if (found.Refusal is { } unknown)
+                return unknown;
+            var key = found.Value;
+            if (IsOwner(key) && !Permissions.MayGrantOwner(access.Value))
+                return ownerOnly;
+            if (IsAsItIs(key, name, roles is null ? null : WithHome(organizationId, roles)))
+                return true; // written back as it was read
 
-        if (roles is not null)
-        {
-            if (await CheckRolesAsync(transaction, access.Value, roles) is { } badRoles) return badRoles;
-            var wanted = WithHome(organizationId, roles).ToList();
-            foreach (var gone in key.Roles.Where(held => wanted.All(one => one.OrganizationId != held.OrganizationId)))
-                await connection.ExecuteAsync("UPDATE memberships SET ended_at = @at WHERE user_id = @UserId AND organization_id = @OrganizationId AND ended_at IS NULL", new { key.UserId, gone.OrganizationId, at = clock.GetUtcNow() }, transaction);
-            foreach (var one in wanted)
-                if (await connection.ExecuteAsync("UPDATE memberships SET roles = @Roles WHERE user_id = @UserId AND organization_id = @OrganizationId AND ended_at IS NULL", new { one.Roles, key.UserId, one.OrganizationId }, transaction) == 0)
-                    await Memberships.InsertAsync(transaction, clock, one.OrganizationId, key.UserId, one.Roles);
-        }
+            var connection = transaction.Connection!;
+            if (name is not null)
+            {
+                var wanted = await CheckNameAsync(transaction, organizationId, name, except: key.UserId);
+                if (wanted.Refusal is { } badName)
+                    return badName;
+                await connection.ExecuteAsync(
+                    "UPDATE users SET name = @name WHERE id = @UserId",
+                    new { name = wanted.Value, key.UserId },
+                    transaction
+                );
+                await KeyLifecycle.RenameAsync(transaction, key.UserId, wanted.Value);
+            }
 
-        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ApiKeyUpdate, organizationId, keyId, detail: roles is null ? null : Describe(roles));
-        return true;
-    });
+            if (roles is not null)
+            {
+                if (await CheckRolesAsync(transaction, access.Value, roles) is { } badRoles)
+                    return badRoles;
+                var wanted = WithHome(organizationId, roles).ToList();
+                foreach (var gone in key.Roles.Where(held => wanted.All(one => one.OrganizationId != held.OrganizationId)))
+                    await connection.ExecuteAsync(
+                        "UPDATE memberships SET ended_at = @at WHERE user_id = @UserId AND organization_id = @OrganizationId AND ended_at "
+                            + "IS NULL",
+                        new
+                        {
+                            key.UserId,
+                            gone.OrganizationId,
+                            at = clock.GetUtcNow(),
+                        },
+                        transaction
+                    );
+                foreach (var one in wanted)
+                    if (
+                        await connection.ExecuteAsync(
+                            "UPDATE memberships SET roles = @Roles WHERE user_id = @UserId AND organization_id = @OrganizationId AND "
+                                + "ended_at IS NULL",
+                            new
+                            {
+                                one.Roles,
+                                key.UserId,
+                                one.OrganizationId,
+                            },
+                            transaction
+                        ) == 0
+                    )
+                        await Memberships.InsertAsync(transaction, clock, one.OrganizationId, key.UserId, one.Roles);
+            }
 
-    private static bool IsAsItIs(ApiKeyEntry key, string? name, IEnumerable<ApiKeyRoles>? roles) => (name is null || name == key.Name)
-        && (roles is null || roles.ToList() is var wanted && wanted.Count == key.Roles.Count
-            && wanted.TrueForAll(one => key.Roles.Any(held => held.OrganizationId == one.OrganizationId && held.Roles.SetEquals(one.Roles))));
+            await ActivityLog.WriteAsync(
+                transaction,
+                clock,
+                actor,
+                AuditAction.ApiKeyUpdate,
+                organizationId,
+                keyId,
+                detail: roles is null ? null : Describe(roles)
+            );
+            return true;
+        });
 
-    /// <summary>A new secret for an API key, with its name, roles and scopes. The earlier one works on for the overlap, never beyond its own expiry.</summary>
+    private static bool IsAsItIs(ApiKeyEntry key, string? name, IEnumerable<ApiKeyRoles>? roles) =>
+        (name is null || name == key.Name)
+        && (
+            roles is null
+            || roles.ToList() is var wanted
+                && wanted.Count == key.Roles.Count
+                && wanted.TrueForAll(one =>
+                    key.Roles.Any(held => held.OrganizationId == one.OrganizationId && held.Roles.SetEquals(one.Roles))
+                )
+        );
+
+    /// <summary>
+    /// A new secret for an API key, with its name, roles and scopes. The earlier one works on for the overlap, never beyond its own expiry.
+    /// </summary>
     /// <param name="newId">Drawn when the form was shown.</param>
     /// <param name="overlap">From zero, which ends the earlier secret at once, to <see cref="OverlapMax"/>.</param>
-    public Task<Outcome<PersonalAccessKey>> RotateAsync(Actor actor, Guid organizationId, string keyId, string newId, TimeSpan overlap) => database.ChangeAsync<PersonalAccessKey>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.RotateApiKey, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        if (!KeyFormat.IsId(newId)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
-        if (overlap < TimeSpan.Zero || overlap > OverlapMax) return new Refusal(RefusalCode.InvalidRequest, $"overlap: choose 0 to {OverlapMax.TotalDays} days.", "overlap out of bounds");
-
-        var connection = transaction.Connection!;
-        if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @newId", new { newId }, transaction) > 0) return Keys.DuplicateId;
-        var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
-        if (found.Refusal is { } unknown) return unknown;
-        var old = found.Value;
-        if (IsOwner(old) && !Permissions.MayGrantOwner(access.Value)) return ownerOnly;
-        if (old.SuspendedAt is not null) return new Refusal(RefusalCode.Conflict, "This API key is suspended, and its successor would not be: resume it first.", "rotation of a suspended key");
-
-        var (now, lifetime) = (clock.GetUtcNow(), old.ExpiresAt - old.CreatedAt);
-        var row = await connection.QuerySingleAsync<(Guid MembershipId, string? FamilyId)>(
-            "SELECT membership_id, family_id FROM access_keys WHERE id = @keyId", new { keyId }, transaction);
-        // One earlier secret at a time: what an earlier rotation left ends with this one.
-        await lifecycle.EndAsync(transaction, actor, KeyCause.Replaced, KeySet.EarlierSecrets(row.MembershipId));
-        var policy = (await StoredPolicy.TimelineAsync(connection, transaction, organizationId)).Strictest(now);
-        var key = PersonalAccessKey.Generate(options.Brand, newId, KeyKind.Organization);
-        var expiresAt = now + Shorter(lifetime, policy.LifetimeMax);
-        var successor = new NewKeyRow(key.Id, KeyKind.Organization, row.MembershipId, old.Name, key.Hash(), old.Scopes, expiresAt)
+    public Task<Outcome<PersonalAccessKey>> RotateAsync(Actor actor, Guid organizationId, string keyId, string newId, TimeSpan overlap) =>
+        database.ChangeAsync<PersonalAccessKey>(async transaction =>
         {
-            CreatedBy = actor.UserId,
-            FamilyId = row.FamilyId ?? keyId,
-        };
-        await lifecycle.ReplaceAsync(transaction, actor, keyId, successor, now + overlap);
-        return key;
-    });
+            var access = await Guard.AuthorizeAsync(transaction, actor, Permission.RotateApiKey, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            if (!KeyFormat.IsId(newId))
+                return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
+            if (overlap < TimeSpan.Zero || overlap > OverlapMax)
+                return new Refusal(
+                    RefusalCode.InvalidRequest,
+                    $"overlap: choose 0 to {OverlapMax.TotalDays} days.",
+                    "overlap out of bounds"
+                );
 
-    /// <summary>Ends an API key, with every secret that it had. When this has returned, no exchange that begins afterwards succeeds (R5).</summary>
-    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) => database.ChangeAsync<bool>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.DeleteApiKey, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
-        if (found.Refusal is { } unknown) return unknown;
-        await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, KeySet.Of(keyId));
-        return true;
-    });
+            var connection = transaction.Connection!;
+            if (
+                await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @newId", new { newId }, transaction)
+                > 0
+            )
+                return Keys.DuplicateId;
+            var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
+            if (found.Refusal is { } unknown)
+                return unknown;
+            var old = found.Value;
+            if (IsOwner(old) && !Permissions.MayGrantOwner(access.Value))
+                return ownerOnly;
+            if (old.SuspendedAt is not null)
+                return new Refusal(
+                    RefusalCode.Conflict,
+                    "This API key is suspended, and its successor would not be: resume it first.",
+                    "rotation of a suspended key"
+                );
+
+            var (now, lifetime) = (clock.GetUtcNow(), old.ExpiresAt - old.CreatedAt);
+            var row = await connection.QuerySingleAsync<(Guid MembershipId, string? FamilyId)>(
+                "SELECT membership_id, family_id FROM access_keys WHERE id = @keyId",
+                new { keyId },
+                transaction
+            );
+            // One earlier secret at a time: what an earlier rotation left ends with this one.
+            await lifecycle.EndAsync(transaction, actor, KeyCause.Replaced, KeySet.EarlierSecrets(row.MembershipId));
+            var policy = (await StoredPolicy.TimelineAsync(connection, transaction, organizationId)).Strictest(now);
+            var key = PersonalAccessKey.Generate(options.Brand, newId, KeyKind.Organization);
+            var expiresAt = now + Shorter(lifetime, policy.LifetimeMax);
+            var successor = new NewKeyRow(key.Id, KeyKind.Organization, row.MembershipId, old.Name, key.Hash(), old.Scopes, expiresAt)
+            {
+                CreatedBy = actor.UserId,
+                FamilyId = row.FamilyId ?? keyId,
+            };
+            await lifecycle.ReplaceAsync(transaction, actor, keyId, successor, now + overlap);
+            return key;
+        });
+
+    /// <summary>
+    /// Ends an API key, with every secret that it had. When this has returned, no exchange that begins afterwards succeeds (R5).
+    /// </summary>
+    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            var access = await Guard.AuthorizeAsync(transaction, actor, Permission.DeleteApiKey, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            var found = await ApiKeyRows.FindAsync(transaction, organizationId, keyId);
+            if (found.Refusal is { } unknown)
+                return unknown;
+            await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, KeySet.Of(keyId));
+            return true;
+        });
 
     private static TimeSpan Shorter(TimeSpan lifetime, TimeSpan? max) => max < lifetime ? max.Value : lifetime;
 
     private static Refusal? CheckExpiry(DateTimeOffset? expiresAt, DateTimeOffset now) =>
-        expiresAt <= now || expiresAt > now + LifetimeMax ? new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most a year ahead.", "expiry out of bounds") : null;
+        expiresAt <= now || expiresAt > now + LifetimeMax
+            ? new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most a year ahead.", "expiry out of bounds")
+            : null;
 
     private async Task<Refusal?> CheckRolesAsync(DbTransaction transaction, OrganizationAccess access, IReadOnlyList<ApiKeyRoles> roles)
     {
-        if (roles.Select(one => one.OrganizationId).Distinct().Count() != roles.Count) return new Refusal(RefusalCode.InvalidRequest, "roles: an organization is named twice.", "organization twice");
+        if (roles.Select(one => one.OrganizationId).Distinct().Count() != roles.Count)
+            return new Refusal(RefusalCode.InvalidRequest, "roles: an organization is named twice.", "organization twice");
         foreach (var (organizationId, held) in roles)
         {
-            if (options.Roles.Check(held, NameSet.Empty) is { } refusal) return refusal;
-            if (held.Contains(BuiltInRoles.Owner) && !Permissions.MayGrantOwner(access)) return ownerOnly;
-            if (organizationId == access.OrganizationId) continue;
+            if (options.Roles.Check(held, NameSet.Empty) is { } refusal)
+                return refusal;
+            if (held.Contains(BuiltInRoles.Owner) && !Permissions.MayGrantOwner(access))
+                return ownerOnly;
+            if (organizationId == access.OrganizationId)
+                continue;
             // Of a root only: its sub-organizations. Anything else is one and the same answer (R9).
-            if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM organizations WHERE id = @organizationId AND root_id = @home AND deleted_at IS NULL",
-                    new { organizationId, home = access.OrganizationId }, transaction) == 0)
-                return new Refusal(RefusalCode.InvalidRequest, "roles: an API key reaches its own organization and, from a root, its sub-organizations; one that you named is neither.", "roles elsewhere");
+            if (
+                await transaction.Connection!.ExecuteScalarAsync<long>(
+                    "SELECT COUNT(*) FROM organizations WHERE id = @organizationId AND root_id = @home AND deleted_at IS NULL",
+                    new { organizationId, home = access.OrganizationId },
+                    transaction
+                ) == 0
+            )
+                return new Refusal(
+                    RefusalCode.InvalidRequest,
+                    "roles: an API key reaches its own organization and, from a root, its sub-organizations; one that you named is "
+                        + "neither.",
+                    "roles elsewhere"
+                );
         }
 
         return null;
@@ -185,7 +330,8 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
 
     private static async Task<Outcome<string>> CheckNameAsync(DbTransaction transaction, Guid organizationId, string name, Guid except)
     {
-        if (Checks.Name(name, "name", Keys.NameLengthMax, out name) is { } refusal) return refusal;
+        if (Checks.Name(name, "name", Keys.NameLengthMax, out name) is { } refusal)
+            return refusal;
         return await ApiKeyRows.IsNameTakenAsync(transaction, organizationId, name, except) ? nameTaken : name;
     }
 
@@ -194,5 +340,6 @@ public sealed class ApiKeys(Database database, PakhouseOptions options, KeyLifec
     private static IEnumerable<ApiKeyRoles> WithHome(Guid organizationId, IReadOnlyList<ApiKeyRoles> roles) =>
         roles.Any(one => one.OrganizationId == organizationId) ? roles : roles.Prepend(new ApiKeyRoles(organizationId, NameSet.Empty));
 
-    private static string Describe(IReadOnlyList<ApiKeyRoles> roles) => string.Join("; ", roles.Select(one => $"{one.OrganizationId}: {one.Roles}"));
+    private static string Describe(IReadOnlyList<ApiKeyRoles> roles) =>
+        string.Join("; ", roles.Select(one => $"{one.OrganizationId}: {one.Roles}"));
 }

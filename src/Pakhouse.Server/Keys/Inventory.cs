@@ -49,19 +49,22 @@ public enum KeyAction
 }
 
 /// <summary>
-/// All keys of an organization and its sub-organizations, of people and of the organizations themselves, for those who answer for them: seen,
-/// suspended, resumed, ended; never read, changed or prolonged. Who holds a key is told of it by mail.
+/// All keys of an organization and its sub-organizations, of people and of the organizations themselves, for those who answer for them:
+/// seen, suspended, resumed, ended; never read, changed or prolonged. Who holds a key is told of it by mail.
 /// </summary>
 public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecycle lifecycle, TimeProvider clock)
 {
-    public const int PageLength = 50, PageLengthMax = 1_000, SearchLengthMax = 100, UnusedDays = 90, ExpiringDays = 30;
+    public const int PageLength = 50,
+        PageLengthMax = 1_000,
+        SearchLengthMax = 100,
+        UnusedDays = 90,
+        ExpiringDays = 30;
 
     /// <summary>Keys of one call of <see cref="ActAsync"/>.</summary>
     public const int KeysMax = 100;
 
     // Ids first, by the index of the memberships and one of their keys' times; what a row shows is joined to those of one page only.
-    internal const string Page =
-        """
+    internal const string Page = """
         SELECT k.id FROM organizations o
         JOIN memberships m ON m.organization_id = o.id AND m.ended_at IS NULL
         JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL
@@ -74,83 +77,135 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
         ORDER BY k.created_at DESC, k.id LIMIT @limit
         """;
 
-    private static readonly Refusal badAfter = new(RefusalCode.InvalidRequest, "after: give the value of next in the page before.", "cursor out of form");
+    private static readonly Refusal badAfter = new(
+        RefusalCode.InvalidRequest,
+        "after: give the value of next in the page before.",
+        "cursor out of form"
+    );
 
     /// <summary>One page, the newest keys first.</summary>
     /// <param name="limit">Rows at most; see <see cref="PageLengthMax"/>. An export takes longer pages.</param>
-    public Task<Outcome<IReadOnlyList<InventoryKey>>> ListAsync(Actor actor, Guid organizationId, InventoryQuery query, int limit) => database.ReadAsync<Outcome<IReadOnlyList<InventoryKey>>>(async connection =>
-    {
-        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        if (limit is < 1 or (> PageLengthMax and not CsvExport.PageLength)) return new Refusal(RefusalCode.InvalidRequest, $"limit: give a number from 1 to {PageLengthMax}.", "limit out of bounds");
-        if (query.Search.Length > SearchLengthMax) return new Refusal(RefusalCode.InvalidRequest, $"search: give at most {SearchLengthMax} characters.", "search too long");
-        if (ReadCursor(query.After) is not { } after) return badAfter;
-
-        var now = clock.GetUtcNow();
-        var parameters = new
+    public Task<Outcome<IReadOnlyList<InventoryKey>>> ListAsync(Actor actor, Guid organizationId, InventoryQuery query, int limit) =>
+        database.ReadAsync<Outcome<IReadOnlyList<InventoryKey>>>(async connection =>
         {
-            organizationId,
-            withSubs = WithSubs(actor),
-            afterAt = after.At,
-            afterId = after.Id,
-            search = Checks.Normalize(query.Search).Trim() is { Length: > 0 } text ? $"%{Escape(text.ToLowerInvariant())}%" : "",
-            byAddress = actor.ShowsAddresses() ? 1L : 0, // what is not shown is not found out by searching either
-            now,
-            soon = now.AddDays(ExpiringDays),
-            usedHour = now.AddDays(-UnusedDays).ToUnixTimeSeconds() / 3600,
-            // What a policy refuses cannot be said in SQL: those keys are found by judging all, as they stream by.
-            limit = query.Filter == KeyFilter.BeyondPolicy ? int.MaxValue : limit,
-        };
-        var rows = new List<InventoryKey>();
-        await foreach (var key in KeySnapshots.ReadAsync(connection, null, Page.Replace("{0}", Where(query.Filter), StringComparison.Ordinal), parameters))
-        {
-            var row = new InventoryKey(key, FirstViolation(key, now));
-            if (query.Filter == KeyFilter.BeyondPolicy && row.BeyondPolicy is null) continue;
-            rows.Add(row);
-            if (rows.Count == limit) break;
-        }
+            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            if (limit is < 1 or (> PageLengthMax and not CsvExport.PageLength))
+                return new Refusal(RefusalCode.InvalidRequest, $"limit: give a number from 1 to {PageLengthMax}.", "limit out of bounds");
+            if (query.Search.Length > SearchLengthMax)
+                return new Refusal(RefusalCode.InvalidRequest, $"search: give at most {SearchLengthMax} characters.", "search too long");
+            if (ReadCursor(query.After) is not { } after)
+                return badAfter;
 
-        return rows;
-    });
+            var now = clock.GetUtcNow();
+            var parameters = new
+            {
+                organizationId,
+                withSubs = WithSubs(actor),
+                afterAt = after.At,
+                afterId = after.Id,
+                search = Checks.Normalize(query.Search).Trim() is { Length: > 0 } text ? $"%{Escape(text.ToLowerInvariant())}%" : "",
+                byAddress = actor.ShowsAddresses() ? 1L : 0, // what is not shown is not found out by searching either
+                now,
+                soon = now.AddDays(ExpiringDays),
+                usedHour = now.AddDays(-UnusedDays).ToUnixTimeSeconds() / 3600,
+                // What a policy refuses cannot be said in SQL: those keys are found by judging all, as they stream by.
+                limit = query.Filter == KeyFilter.BeyondPolicy ? int.MaxValue : limit,
+            };
+            var rows = new List<InventoryKey>();
+            await foreach (
+                var key in KeySnapshots.ReadAsync(
+                    connection,
+                    null,
+                    Page.Replace("{0}", Where(query.Filter), StringComparison.Ordinal),
+                    parameters
+                )
+            )
+            {
+                var row = new InventoryKey(key, FirstViolation(key, now));
+                if (query.Filter == KeyFilter.BeyondPolicy && row.BeyondPolicy is null)
+                    continue;
+                rows.Add(row);
+                if (rows.Count == limit)
+                    break;
+            }
+
+            return rows;
+        });
 
     /// <summary>Ends, suspends or resumes keys, whoever holds them.</summary>
     /// <returns>Those to which it was done; keys that are gone, or as asked for already, are passed over.</returns>
-    public Task<Outcome<IReadOnlyList<string>>> ActAsync(Actor actor, Guid organizationId, KeyAction action, IReadOnlyCollection<string> keyIds) => database.ChangeAsync<IReadOnlyList<string>>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, action == KeyAction.Delete ? Permission.DeleteMemberKey : Permission.SuspendMemberKey, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        if (keyIds.Count is 0 or > KeysMax || !keyIds.All(id => KeyFormat.IsId(id))) return new Refusal(RefusalCode.InvalidRequest, $"keyIds: give 1 to {KeysMax} ids of keys.", "key ids out of bounds");
-
-        var named = KeySet.Of([.. keyIds.Distinct(StringComparer.Ordinal)]);
-        var found = (await transaction.Connection!.QueryAsync<InventoryRow>(
-            $"""
-            SELECT k.id, k.kind, m.roles, rm.roles AS root_roles
-            FROM access_keys k
-            JOIN memberships m ON m.id = k.membership_id AND m.ended_at IS NULL
-            JOIN organizations o ON o.id = m.organization_id
-            LEFT JOIN memberships rm ON rm.user_id = m.user_id AND rm.organization_id = o.root_id AND rm.ended_at IS NULL
-            WHERE {named.Where} AND k.deleted_at IS NULL AND (o.id = @organizationId OR (o.root_id = @organizationId AND @withSubs = 1)) AND o.deleted_at IS NULL
-              AND {action switch { KeyAction.Delete => "1 = 1", KeyAction.Suspend => "k.suspended_at IS NULL", KeyAction.Resume => "k.suspended_at IS NOT NULL" }}
-            """, named.With(new { organizationId, withSubs = WithSubs(actor) }), transaction)).AsList();
-        if (found.Count == 0) return found.ConvertAll(key => key.Id);
-        // R8: what an owner's API key may do, a manager could not give, and so does not give back.
-        if (!Permissions.MayGrantOwner(access.Value)
-            && found.Exists(key => key.Kind == "oak" && (key.Roles.Contains(BuiltInRoles.Owner) || key.RootRoles?.Contains(BuiltInRoles.Owner) == true)))
-            return new Refusal(RefusalCode.AccessDenied, "keyIds: only an owner does this to an API key that has the role owner.", "API key with owner by no owner (R8)");
-
-        // In the order in which they were named.
-        var done = keyIds.Distinct(StringComparer.Ordinal).Where(id => found.Exists(key => key.Id == id)).ToList();
-        var (keys, facts) = (KeySet.Of(done), new KeyRow { OrganizationName = access.Value.OrganizationName });
-        _ = action switch
+    public Task<Outcome<IReadOnlyList<string>>> ActAsync(
+        Actor actor,
+        Guid organizationId,
+        KeyAction action,
+        IReadOnlyCollection<string> keyIds
+    ) =>
+        database.ChangeAsync<IReadOnlyList<string>>(async transaction =>
         {
-            KeyAction.Delete => await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, keys, facts),
-            KeyAction.Suspend => await lifecycle.SuspendAsync(transaction, actor, KeyCause.SuspendedByManager, keys, facts),
-            KeyAction.Resume => await lifecycle.ResumeAsync(transaction, actor, keys, facts),
-        };
-        return done;
-    });
+            var access = await Guard.AuthorizeAsync(
+                transaction,
+                actor,
+                action == KeyAction.Delete ? Permission.DeleteMemberKey : Permission.SuspendMemberKey,
+                organizationId
+            );
+            if (access.Refusal is { } refused)
+                return refused;
+            if (keyIds.Count is 0 or > KeysMax || !keyIds.All(id => KeyFormat.IsId(id)))
+                return new Refusal(RefusalCode.InvalidRequest, $"keyIds: give 1 to {KeysMax} ids of keys.", "key ids out of bounds");
 
-    /// <summary>An API key reaches the organizations that its roles name and no others; a person's root standing holds below it (R1).</summary>
+            var named = KeySet.Of([.. keyIds.Distinct(StringComparer.Ordinal)]);
+            var found = (
+                await transaction.Connection!.QueryAsync<InventoryRow>(
+                    $"""
+                    SELECT k.id, k.kind, m.roles, rm.roles AS root_roles
+                    FROM access_keys k
+                    JOIN memberships m ON m.id = k.membership_id AND m.ended_at IS NULL
+                    JOIN organizations o ON o.id = m.organization_id
+                    LEFT JOIN memberships rm ON rm.user_id = m.user_id AND rm.organization_id = o.root_id AND rm.ended_at IS NULL
+                    WHERE {named.Where} AND k.deleted_at IS NULL AND (o.id = @organizationId OR (o.root_id = @organizationId AND @withSubs = 1)) AND o.deleted_at IS NULL
+                      AND {action switch
+                    {
+                        KeyAction.Delete => "1 = 1",
+                        KeyAction.Suspend => "k.suspended_at IS NULL",
+                        KeyAction.Resume => "k.suspended_at IS NOT NULL",
+                    }}
+                    """,
+                    named.With(new { organizationId, withSubs = WithSubs(actor) }),
+                    transaction
+                )
+            ).AsList();
+            if (found.Count == 0)
+                return found.ConvertAll(key => key.Id);
+            // R8: what an owner's API key may do, a manager could not give, and so does not give back.
+            if (
+                !Permissions.MayGrantOwner(access.Value)
+                && found.Exists(key =>
+                    key.Kind == "oak" && (key.Roles.Contains(BuiltInRoles.Owner) || key.RootRoles?.Contains(BuiltInRoles.Owner) == true)
+                )
+            )
+                return new Refusal(
+                    RefusalCode.AccessDenied,
+                    "keyIds: only an owner does this to an API key that has the role owner.",
+                    "API key with owner by no owner (R8)"
+                );
+
+            // In the order in which they were named.
+            var done = keyIds.Distinct(StringComparer.Ordinal).Where(id => found.Exists(key => key.Id == id)).ToList();
+            var (keys, facts) = (KeySet.Of(done), new KeyRow { OrganizationName = access.Value.OrganizationName });
+            _ = action switch
+            {
+                KeyAction.Delete => await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByManager, keys, facts),
+                KeyAction.Suspend => await lifecycle.SuspendAsync(transaction, actor, KeyCause.SuspendedByManager, keys, facts),
+                KeyAction.Resume => await lifecycle.ResumeAsync(transaction, actor, keys, facts),
+            };
+            return done;
+        });
+
+    /// <summary>
+    /// An API key reaches the organizations that its roles name and no others; a person's root standing holds below it (R1).
+    /// </summary>
     private static long WithSubs(Actor actor) => actor.Credential == Credential.ApiKey ? 0 : 1;
 
     private PolicyRule? FirstViolation(KeySnapshot key, DateTimeOffset now)
@@ -159,27 +214,37 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
         return key.Evaluate(exchange, key.Facts, now, steps).IsRefused ? KeyExchange.RuleOf(steps[^1]) : null;
     }
 
-    internal static string Where(KeyFilter filter) => filter switch
-    {
-        KeyFilter.All or KeyFilter.BeyondPolicy => "1 = 1",
-        KeyFilter.NeverUsed => "NOT EXISTS (SELECT 1 FROM key_use_hours h WHERE h.key_id = k.id)",
-        KeyFilter.Unused => "NOT EXISTS (SELECT 1 FROM key_use_hours h WHERE h.key_id = k.id AND h.hour >= @usedHour)",
-        KeyFilter.Expiring => "k.expires_at > @now AND k.expires_at <= @soon",
-        KeyFilter.Expired => "k.expires_at <= @now",
-        KeyFilter.NoExpiry => "k.expires_at IS NULL",
-        KeyFilter.HolderInactive => "u.disabled_at IS NOT NULL",
-        KeyFilter.Suspended => "k.suspended_at IS NOT NULL",
-        KeyFilter.ApiKeys => "k.kind = 'oak'",
-    };
+    internal static string Where(KeyFilter filter) =>
+        filter switch
+        {
+            KeyFilter.All or KeyFilter.BeyondPolicy => "1 = 1",
+            KeyFilter.NeverUsed => "NOT EXISTS (SELECT 1 FROM key_use_hours h WHERE h.key_id = k.id)",
+            KeyFilter.Unused => "NOT EXISTS (SELECT 1 FROM key_use_hours h WHERE h.key_id = k.id AND h.hour >= @usedHour)",
+            KeyFilter.Expiring => "k.expires_at > @now AND k.expires_at <= @soon",
+            KeyFilter.Expired => "k.expires_at <= @now",
+            KeyFilter.NoExpiry => "k.expires_at IS NULL",
+            KeyFilter.HolderInactive => "u.disabled_at IS NOT NULL",
+            KeyFilter.Suspended => "k.suspended_at IS NOT NULL",
+            KeyFilter.ApiKeys => "k.kind = 'oak'",
+        };
 
     private static (long At, string Id)? ReadCursor(string text)
     {
-        if (text.Length == 0) return (long.MaxValue, "");
+        if (text.Length == 0)
+            return (long.MaxValue, "");
         var dash = text.IndexOf('-');
-        return dash > 0 && long.TryParse(text.AsSpan(0, dash), System.Globalization.NumberStyles.None, null, out var at) && KeyFormat.IsId(text.AsSpan(dash + 1)) ? (at, text[(dash + 1)..]) : null;
+        return
+            dash > 0
+            && long.TryParse(text.AsSpan(0, dash), System.Globalization.NumberStyles.None, null, out var at)
+            && KeyFormat.IsId(text.AsSpan(dash + 1))
+            ? (at, text[(dash + 1)..])
+            : null;
     }
 
-    private static string Escape(string text) => text.Replace(@"\", @"\\", StringComparison.Ordinal).Replace("%", @"\%", StringComparison.Ordinal).Replace("_", @"\_", StringComparison.Ordinal);
+    private static string Escape(string text) =>
+        text.Replace(@"\", @"\\", StringComparison.Ordinal)
+            .Replace("%", @"\%", StringComparison.Ordinal)
+            .Replace("_", @"\_", StringComparison.Ordinal);
 
     private sealed record InventoryRow
     {

@@ -63,38 +63,138 @@ internal enum KeyMail
 /// <param name="Reason">The member <c>reason</c> of that message, and never renamed; null: the type says it.</param>
 /// <param name="Detail">What the record says beside the action.</param>
 internal sealed record KeyDuties(
-    string Action, string ApiKeyAction, string Event, string? Reason = null, KeyMail Mail = KeyMail.None, string? Detail = null)
+    string Action,
+    string ApiKeyAction,
+    string Event,
+    string? Reason = null,
+    KeyMail Mail = KeyMail.None,
+    string? Detail = null
+)
 {
     // One row for each cause, and the compiler asks for a new one's. What happens to a user or an organization as a whole sends no mail:
     // an owner could send any number of mails by disabling and enabling, and who was deleted has no address any more. The record and the
     // webhooks of each organization say it.
-    public static KeyDuties Of(KeyCause cause) => cause switch
-    {
-        KeyCause.Created => new(AuditAction.KeyCreate, AuditAction.ApiKeyCreate, EventTypes.KeyCreated),
-        KeyCause.Rotated => new(AuditAction.KeyRotate, AuditAction.ApiKeyRotate, EventTypes.KeyRotated),
-        KeyCause.OverlapEnded => new(AuditAction.KeyRotate, AuditAction.ApiKeyRotate, EventTypes.KeyDeleted, "rotation", Detail: "overlap ended"),
-        KeyCause.Replaced => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "rotation", Detail: "replaced"),
-        KeyCause.DeletedByHolder => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "holder"),
-        KeyCause.DeletedByManager => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "manager", KeyMail.Holder),
-        KeyCause.DeletedByOperator => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "operator", KeyMail.HolderOrOwners),
-        KeyCause.RevokedWithSecret =>
-            new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "secret", KeyMail.HolderOrOwners, "by the key itself"),
-        KeyCause.Leaked => new(AuditAction.KeyLeak, AuditAction.KeyLeak, EventTypes.KeyLeaked, Mail: KeyMail.HolderOrOwners),
-        KeyCause.ApiKeyEnded => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "api_key", Detail: "API key ended"),
-        KeyCause.MembershipEnded =>
-            new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "membership", KeyMail.Holder, "membership ended"),
-        KeyCause.UserDeleted => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "user", Detail: "user deleted"),
-        KeyCause.OrganizationDeleted =>
-            new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "organization", Detail: "organization deleted"),
-        KeyCause.Expired => new(AuditAction.KeyExpire, AuditAction.ApiKeyExpire, EventTypes.KeyExpired, Mail: KeyMail.HolderOrOwners),
-        KeyCause.SuspendedByManager => new(AuditAction.KeySuspend, AuditAction.KeySuspend, EventTypes.KeySuspended, "manager", KeyMail.Holder),
-        KeyCause.ResumedByManager => new(AuditAction.KeyResume, AuditAction.KeyResume, EventTypes.KeyResumed, "manager", KeyMail.Holder),
-        KeyCause.Frozen => new(AuditAction.KeySuspend, AuditAction.KeySuspend, EventTypes.KeySuspended, "used_after_overlap", KeyMail.Holder),
-        KeyCause.UserDisabled => new(AuditAction.KeySuspend, AuditAction.KeySuspend, EventTypes.KeySuspended, "user", Detail: "user disabled"),
-        KeyCause.UserEnabled => new(AuditAction.KeyResume, AuditAction.KeyResume, EventTypes.KeyResumed, "user", Detail: "user enabled"),
-        KeyCause.OrganizationDisabled =>
-            new(AuditAction.KeySuspend, AuditAction.KeySuspend, EventTypes.KeySuspended, "organization", Detail: "organization disabled"),
-        KeyCause.OrganizationEnabled =>
-            new(AuditAction.KeyResume, AuditAction.KeyResume, EventTypes.KeyResumed, "organization", Detail: "organization enabled"),
-    };
+    public static KeyDuties Of(KeyCause cause) =>
+        cause switch
+        {
+            KeyCause.Created => new(AuditAction.KeyCreate, AuditAction.ApiKeyCreate, EventTypes.KeyCreated),
+            KeyCause.Rotated => new(AuditAction.KeyRotate, AuditAction.ApiKeyRotate, EventTypes.KeyRotated),
+            KeyCause.OverlapEnded => new(
+                AuditAction.KeyRotate,
+                AuditAction.ApiKeyRotate,
+                EventTypes.KeyDeleted,
+                "rotation",
+                Detail: "overlap ended"
+            ),
+            KeyCause.Replaced => new(
+                AuditAction.KeyRevoke,
+                AuditAction.ApiKeyRevoke,
+                EventTypes.KeyDeleted,
+                "rotation",
+                Detail: "replaced"
+            ),
+            KeyCause.DeletedByHolder => new(AuditAction.KeyRevoke, AuditAction.ApiKeyRevoke, EventTypes.KeyDeleted, "holder"),
+            KeyCause.DeletedByManager => new(
+                AuditAction.KeyRevoke,
+                AuditAction.ApiKeyRevoke,
+                EventTypes.KeyDeleted,
+                "manager",
+                KeyMail.Holder
+            ),
+            KeyCause.DeletedByOperator => new(
+                AuditAction.KeyRevoke,
+                AuditAction.ApiKeyRevoke,
+                EventTypes.KeyDeleted,
+                "operator",
+                KeyMail.HolderOrOwners
+            ),
+            KeyCause.RevokedWithSecret => new(
+                AuditAction.KeyRevoke,
+                AuditAction.ApiKeyRevoke,
+                EventTypes.KeyDeleted,
+                "secret",
+                KeyMail.HolderOrOwners,
+                "by the key itself"
+            ),
+            KeyCause.Leaked => new(AuditAction.KeyLeak, AuditAction.KeyLeak, EventTypes.KeyLeaked, Mail: KeyMail.HolderOrOwners),
+            KeyCause.ApiKeyEnded => new(
+                AuditAction.KeyRevoke,
+                AuditAction.ApiKeyRevoke,
+                EventTypes.KeyDeleted,
+                "api_key",
+                Detail: "API key ended"
+            ),
+            KeyCause.MembershipEnded => new(
+                AuditAction.KeyRevoke,
+                AuditAction.ApiKeyRevoke,
+                EventTypes.KeyDeleted,
+                "membership",
+                KeyMail.Holder,
+                "membership ended"
+            ),
+            KeyCause.UserDeleted => new(
+                AuditAction.KeyRevoke,
+                AuditAction.ApiKeyRevoke,
+                EventTypes.KeyDeleted,
+                "user",
+                Detail: "user deleted"
+            ),
+            KeyCause.OrganizationDeleted => new(
+                AuditAction.KeyRevoke,
+                AuditAction.ApiKeyRevoke,
+                EventTypes.KeyDeleted,
+                "organization",
+                Detail: "organization deleted"
+            ),
+            KeyCause.Expired => new(AuditAction.KeyExpire, AuditAction.ApiKeyExpire, EventTypes.KeyExpired, Mail: KeyMail.HolderOrOwners),
+            KeyCause.SuspendedByManager => new(
+                AuditAction.KeySuspend,
+                AuditAction.KeySuspend,
+                EventTypes.KeySuspended,
+                "manager",
+                KeyMail.Holder
+            ),
+            KeyCause.ResumedByManager => new(
+                AuditAction.KeyResume,
+                AuditAction.KeyResume,
+                EventTypes.KeyResumed,
+                "manager",
+                KeyMail.Holder
+            ),
+            KeyCause.Frozen => new(
+                AuditAction.KeySuspend,
+                AuditAction.KeySuspend,
+                EventTypes.KeySuspended,
+                "used_after_overlap",
+                KeyMail.Holder
+            ),
+            KeyCause.UserDisabled => new(
+                AuditAction.KeySuspend,
+                AuditAction.KeySuspend,
+                EventTypes.KeySuspended,
+                "user",
+                Detail: "user disabled"
+            ),
+            KeyCause.UserEnabled => new(
+                AuditAction.KeyResume,
+                AuditAction.KeyResume,
+                EventTypes.KeyResumed,
+                "user",
+                Detail: "user enabled"
+            ),
+            KeyCause.OrganizationDisabled => new(
+                AuditAction.KeySuspend,
+                AuditAction.KeySuspend,
+                EventTypes.KeySuspended,
+                "organization",
+                Detail: "organization disabled"
+            ),
+            KeyCause.OrganizationEnabled => new(
+                AuditAction.KeyResume,
+                AuditAction.KeyResume,
+                EventTypes.KeyResumed,
+                "organization",
+                Detail: "organization enabled"
+            ),
+        };
 }

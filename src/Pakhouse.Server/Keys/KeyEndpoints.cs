@@ -3,8 +3,8 @@ using System.Text.Json.Serialization;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Personal access keys over HTTP. A key is generated with a session only (R7: <see cref="Permissions"/> says so) and its secret stands in that one
-/// answer; an owner or manager sees and deletes the keys of members.
+/// Personal access keys over HTTP. A key is generated with a session only (R7: <see cref="Permissions"/> says so) and its secret stands in
+/// that one answer; an owner or manager sees and deletes the keys of members.
 /// </summary>
 public static class KeyEndpoints
 {
@@ -34,13 +34,19 @@ public static class KeyEndpoints
         public required string? LastUsedAddress { get; init; }
 
         /// <summary>Whose key it is; absent in the list of one's own.</summary>
-        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Guid? UserId { get; init; }
+        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+        public Guid? UserId { get; init; }
 
-        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? UserEmail { get; init; }
+        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+        public string? UserEmail { get; init; }
     }
 
-    /// <param name="Next">Of a list with <c>all=true</c>: what to send as <c>after</c> for the next page. Absent: this was the last.</param>
-    public sealed record ShownKeys(IEnumerable<ShownKey> Data, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Next);
+    /// <param name="Next">Of a list with <c>all=true</c>: what to send as <c>after</c> for the next page. Absent: this was the
+    /// last.</param>
+    public sealed record ShownKeys(
+        IEnumerable<ShownKey> Data,
+        [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Next
+    );
 
     public sealed record WantedKey
     {
@@ -75,27 +81,60 @@ public static class KeyEndpoints
         group.MapDelete("/{keyId}", DeleteAsync).DescribeEmpty("deleteKey", "Ends a key at once: the caller's own, or a member's");
     }
 
-    private static async Task<IResult> ListAsync(Guid organizationId, bool? all, string? after, int? limit, HttpContext context, Keys keys, MemberKeys memberKeys)
+    private static async Task<IResult> ListAsync(
+        Guid organizationId,
+        bool? all,
+        string? after,
+        int? limit,
+        HttpContext context,
+        Keys keys,
+        MemberKeys memberKeys
+    )
     {
-        if (all != true) return (await keys.ListAsync(context.Caller(), organizationId)).ToResult(own => new ShownKeys(own.Select(key => Show(key)), null));
+        if (all != true)
+            return (await keys.ListAsync(context.Caller(), organizationId)).ToResult(own => new ShownKeys(
+                own.Select(key => Show(key)),
+                null
+            ));
         var length = limit ?? 100;
-        return (await memberKeys.ListAsync(context.Caller(), organizationId, after ?? "", length)).ToResult(found =>
-            new ShownKeys(found.Select(one => Show(one.Key) with { UserId = one.UserId, UserEmail = context.Caller().Shown(one.UserEmail) }), found.Count == length ? found[^1].Key.Id : null));
+        return (await memberKeys.ListAsync(context.Caller(), organizationId, after ?? "", length)).ToResult(found => new ShownKeys(
+            found.Select(one => Show(one.Key) with { UserId = one.UserId, UserEmail = context.Caller().Shown(one.UserEmail) }),
+            found.Count == length ? found[^1].Key.Id : null
+        ));
     }
 
     private static async Task<IResult> GenerateAsync(Guid organizationId, Body<WantedKey> body, HttpContext context, Keys keys)
     {
-        if (body.Refusal is { } unreadable) return unreadable.ToResult();
+        if (body.Refusal is { } unreadable)
+            return unreadable.ToResult();
         var wanted = body.Value;
         var scopes = wanted.Scopes ?? [];
-        if (wanted.Scopes is { Count: 0 }) return NoScopes.ToResult(); // empty is not everything
-        if (scopes.Count > 32 || scopes.Any(scope => scope is null || !NameSet.IsName(scope))) return badScopes.ToResult();
+        if (wanted.Scopes is { Count: 0 })
+            return NoScopes.ToResult(); // empty is not everything
+        if (scopes.Count > 32 || scopes.Any(scope => scope is null || !NameSet.IsName(scope)))
+            return badScopes.ToResult();
 
         for (var tried = 1; ; tried++)
         {
-            var generated = await keys.GenerateAsync(context.Caller(), organizationId, new NewKey(KeyFormat.NewId(), wanted.Name ?? "", wanted.ExpiryDate?.ToUniversalTime(), wanted.Scopes is null ? NameSet.All : NameSet.Of(scopes)));
-            if (generated.Refusal == Keys.DuplicateId && tried < IdsTriedMax) continue;
-            return generated.ToResult(key => new GeneratedKey { Id = key.Id, Name = Checks.Normalize(wanted.Name!).Trim(), PersonalAccessKey = key.Reveal(), ExpiryDate = wanted.ExpiryDate });
+            var generated = await keys.GenerateAsync(
+                context.Caller(),
+                organizationId,
+                new NewKey(
+                    KeyFormat.NewId(),
+                    wanted.Name ?? "",
+                    wanted.ExpiryDate?.ToUniversalTime(),
+                    wanted.Scopes is null ? NameSet.All : NameSet.Of(scopes)
+                )
+            );
+            if (generated.Refusal == Keys.DuplicateId && tried < IdsTriedMax)
+                continue;
+            return generated.ToResult(key => new GeneratedKey
+            {
+                Id = key.Id,
+                Name = Checks.Normalize(wanted.Name!).Trim(),
+                PersonalAccessKey = key.Reveal(),
+                ExpiryDate = wanted.ExpiryDate,
+            });
         }
     }
 
@@ -103,18 +142,33 @@ public static class KeyEndpoints
     private static async Task<IResult> DeleteAsync(Guid organizationId, string keyId, HttpContext context, Keys keys, MemberKeys memberKeys)
     {
         var own = KeyFormat.IsId(keyId) ? await keys.DeleteAsync(context.Caller(), organizationId, keyId) : Keys.NoSuchKey;
-        if (own.Refusal != Keys.NoSuchKey && own.Refusal?.Code != RefusalCode.AccessDenied) return own.ToEmpty();
+        if (own.Refusal != Keys.NoSuchKey && own.Refusal?.Code != RefusalCode.AccessDenied)
+            return own.ToEmpty();
         var members = await memberKeys.DeleteAsync(context.Caller(), organizationId, keyId);
         return (members.Refusal?.Code == RefusalCode.AccessDenied ? own : members).ToEmpty();
     }
 
-    private static ShownKey Show(KeyEntry key) => new()
-    {
-        Id = key.Id, Name = key.Name, Scopes = key.Scopes.IsAll ? null : key.Scopes, CreatedDate = key.CreatedAt, ExpiryDate = key.ExpiresAt, LastUsedDate = key.LastUsedAt, LastUsedAddress = key.LastUsedAddress,
-    };
+    private static ShownKey Show(KeyEntry key) =>
+        new()
+        {
+            Id = key.Id,
+            Name = key.Name,
+            Scopes = key.Scopes.IsAll ? null : key.Scopes,
+            CreatedDate = key.CreatedAt,
+            ExpiryDate = key.ExpiresAt,
+            LastUsedDate = key.LastUsedAt,
+            LastUsedAddress = key.LastUsedAddress,
+        };
 
-    internal static readonly Refusal NoScopes =
-        new(RefusalCode.InvalidRequest, "scopes: the list is empty. Name at least one scope, or leave the member out for all of them.", "scopes empty");
+    internal static readonly Refusal NoScopes = new(
+        RefusalCode.InvalidRequest,
+        "scopes: the list is empty. Name at least one scope, or leave the member out for all of them.",
+        "scopes empty"
+    );
 
-    private static readonly Refusal badScopes = new(RefusalCode.InvalidRequest, "scopes: give at most 32 names of scopes.", "scopes out of form");
+    private static readonly Refusal badScopes = new(
+        RefusalCode.InvalidRequest,
+        "scopes: give at most 32 names of scopes.",
+        "scopes out of form"
+    );
 }

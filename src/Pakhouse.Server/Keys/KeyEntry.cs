@@ -42,7 +42,9 @@ public sealed record KeyEntry
     /// <summary>It can be exchanged, or could if it were not suspended.</summary>
     public bool IsLiving(DateTimeOffset now) => EndsAt is null || EndsAt > now;
 
-    /// <summary>Whether the key fills a place of those that its holder has. A replaced one does not: rotation must work when all are taken.</summary>
+    /// <summary>
+    /// Whether the key fills a place of those that its holder has. A replaced one does not: rotation must work when all are taken.
+    /// </summary>
     public bool CountsTowardLimit(DateTimeOffset now) => SuccessorId is null && IsLiving(now);
 }
 

@@ -5,10 +5,17 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Tells the holder that a key expires: 30, 7 and 1 day before, and when it has. Each is told once, whatever the number of processes and however
-/// often they restart. After an outage, only the reminder that is due now is sent; missed ones are skipped.
+/// Tells the holder that a key expires: 30, 7 and 1 day before, and when it has. Each is told once, whatever the number of processes and
+/// however often they restart. After an outage, only the reminder that is due now is sent; missed ones are skipped.
 /// </summary>
-public sealed class KeyExpiryJob(Database database, KeyLifecycle lifecycle, Mails mails, PublicAddress address, TimeProvider clock, ILogger<KeyExpiryJob> log) : PeriodicJob(TimeSpan.FromMinutes(5), clock, log)
+public sealed class KeyExpiryJob(
+    Database database,
+    KeyLifecycle lifecycle,
+    Mails mails,
+    PublicAddress address,
+    TimeProvider clock,
+    ILogger<KeyExpiryJob> log
+) : PeriodicJob(TimeSpan.FromMinutes(5), clock, log)
 {
     /// <summary>Days before the expiry, the nearest first; 0: it has expired.</summary>
     private static readonly int[] stages = [0, 1, 7, 30];
@@ -47,30 +54,57 @@ public sealed class KeyExpiryJob(Database database, KeyLifecycle lifecycle, Mail
         }
     }
 
-    /// <summary>Living keys, not replaced, that expire between the two times and whose holders were not told of this stage or a nearer one.</summary>
-    private Task<List<Due>> DueAsync(int days, DateTimeOffset after, string afterId, DateTimeOffset until) => database.ReadAsync(async connection => (await connection.QueryAsync<Due>(
-        $"""
-        SELECT k.id, k.kind, k.name, k.created_at, k.expires_at, u.email, u.name AS user_name, o.id AS organization_id, o.name AS organization_name, s.last_used_at, s.address
-        FROM access_keys k
-        JOIN memberships m ON m.id = k.membership_id
-        JOIN users u ON u.id = m.user_id
-        JOIN organizations o ON o.id = m.organization_id
-        LEFT JOIN organizations r ON r.id = o.root_id
-        LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
-        WHERE k.expires_at IS NOT NULL AND k.deleted_at IS NULL AND k.successor_id IS NULL
-          AND (k.expires_at, k.id) > (@after, @afterId) AND k.expires_at <= @until
-          AND k.suspended_at IS NULL AND m.ended_at IS NULL AND COALESCE(u.disabled_at, u.deleted_at, o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at) IS NULL
-          AND NOT EXISTS (SELECT 1 FROM key_expiry_notices n WHERE n.key_id = k.id AND n.days <= @days)
-        ORDER BY k.expires_at, k.id LIMIT {BatchRows}
-        """, new { after, afterId, until, days })).AsList());
+    /// <summary>
+    /// Living keys, not replaced, that expire between the two times and whose holders were not told of this stage or a nearer one.
+    /// </summary>
+    private Task<List<Due>> DueAsync(int days, DateTimeOffset after, string afterId, DateTimeOffset until) =>
+        database.ReadAsync(async connection =>
+            (
+                await connection.QueryAsync<Due>(
+                    $"""
+                    SELECT k.id, k.kind, k.name, k.created_at, k.expires_at, u.email, u.name AS user_name, o.id AS organization_id, o.name AS organization_name, s.last_used_at, s.address
+                    FROM access_keys k
+                    JOIN memberships m ON m.id = k.membership_id
+                    JOIN users u ON u.id = m.user_id
+                    JOIN organizations o ON o.id = m.organization_id
+                    LEFT JOIN organizations r ON r.id = o.root_id
+                    LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
+                    WHERE k.expires_at IS NOT NULL AND k.deleted_at IS NULL AND k.successor_id IS NULL
+                      AND (k.expires_at, k.id) > (@after, @afterId) AND k.expires_at <= @until
+                      AND k.suspended_at IS NULL AND m.ended_at IS NULL AND COALESCE(u.disabled_at, u.deleted_at, o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at) IS NULL
+                      AND NOT EXISTS (SELECT 1 FROM key_expiry_notices n WHERE n.key_id = k.id AND n.days <= @days)
+                    ORDER BY k.expires_at, k.id LIMIT {BatchRows}
+                    """,
+                    new
+                    {
+                        after,
+                        afterId,
+                        until,
+                        days,
+                    }
+                )
+            ).AsList()
+        );
 
     private async Task NotifyAsync(DbTransaction transaction, Due key, int days, DateTimeOffset now)
     {
         var isNew = key.ExpiresAt - TimeSpan.FromDays(days) - key.CreatedAt < newKey;
-        if (isNew && days > 0) return;
+        if (isNew && days > 0)
+            return;
         // What another process has told since the read is found here.
-        if (await transaction.Connection!.ExecuteAsync(
-            "INSERT INTO key_expiry_notices (key_id, days, told_at) VALUES (@Id, @days, @now) ON CONFLICT DO NOTHING", new { key.Id, days, now }, transaction) == 0) return;
+        if (
+            await transaction.Connection!.ExecuteAsync(
+                "INSERT INTO key_expiry_notices (key_id, days, told_at) VALUES (@Id, @days, @now) ON CONFLICT DO NOTHING",
+                new
+                {
+                    key.Id,
+                    days,
+                    now,
+                },
+                transaction
+            ) == 0
+        )
+            return;
         if (days == 0)
         {
             await lifecycle.ExpireAsync(transaction, key.Id);
@@ -79,7 +113,8 @@ public sealed class KeyExpiryJob(Database database, KeyLifecycle lifecycle, Mail
 
         await Events.OfKeyAsync(transaction, Clock, EventTypes.KeyExpiring, key.Id);
         // The owners are told of an API key by ApiKeyNotices.
-        if (key.Kind == "pak") await mails.EnqueueAsync(transaction, key.Email, Mail(key, now));
+        if (key.Kind == "pak")
+            await mails.EnqueueAsync(transaction, key.Email, Mail(key, now));
     }
 
     private MailContent Mail(Due key, DateTimeOffset now) => new(

@@ -40,7 +40,9 @@ public sealed record KeyRecord
 
     public required UseAfterEndRow? AfterEnd { get; init; }
 
-    /// <summary>The keys that followed one another by rotation, this one among them, newest first; of a key never rotated, it alone.</summary>
+    /// <summary>
+    /// The keys that followed one another by rotation, this one among them, newest first; of a key never rotated, it alone.
+    /// </summary>
     public required IReadOnlyList<KeyEntry> Family { get; init; }
 
     public KeyEntry? Predecessor => Family.FirstOrDefault(one => one.SuccessorId == Key.Id);
@@ -58,44 +60,70 @@ public sealed class KeyHistory(Database database, TimeProvider clock)
     public static readonly TimeSpan Kept = TimeSpan.FromDays(90);
 
     /// <summary>A key of the organization, one that was deleted included.</summary>
-    public Task<Outcome<KeyRecord>> ReadAsync(Actor actor, Guid organizationId, string keyId) => database.ReadAsync<Outcome<KeyRecord>>(async connection =>
-    {
-        var own = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
-        var lead = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
-        // An API key has no keys of its own; where only its scope is missing, it is told which.
-        if (own.Refusal is { } refused && lead.Refusal is { } notLead) return notLead.Code == RefusalCode.InsufficientScope ? notLead : refused;
-
-        var found = await connection.QuerySingleOrDefaultAsync<Found>(
-            """
-            SELECT k.membership_id, k.family_id, k.deleted_at, u.id AS holder_id, u.name AS holder_name, s.organization_id AS last_used_for, o.name AS last_used_for_name
-            FROM access_keys k JOIN memberships m ON m.id = k.membership_id JOIN users u ON u.id = m.user_id
-            LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
-            LEFT JOIN organizations o ON o.id = s.organization_id
-            WHERE k.id = @keyId AND k.kind = 'pak' AND m.organization_id = @organizationId
-            """, new { keyId, organizationId });
-        // Somebody else's key and no key at all are one answer, but to those who may see all of them.
-        var isOwn = found is not null && !own.IsRefused && found.MembershipId == own.Value.MembershipId;
-        if (found is null || (!isOwn && lead.IsRefused)) return Keys.NoSuchKey;
-
-        var family = (await connection.QueryAsync<KeyEntry>(
-            $"{Keys.EntrySql} WHERE k.id = @keyId OR (k.family_id = @FamilyId AND k.deleted_at IS NULL) ORDER BY k.created_at DESC, k.id", new { keyId, FamilyId = found.FamilyId ?? "" })).AsList();
-        var since = (clock.GetUtcNow() - Kept).ToUnixTimeSeconds() / 3600;
-        return new KeyRecord
+    public Task<Outcome<KeyRecord>> ReadAsync(Actor actor, Guid organizationId, string keyId) =>
+        database.ReadAsync<Outcome<KeyRecord>>(async connection =>
         {
-            Key = family.Single(one => one.Id == keyId),
-            HolderId = found.HolderId,
-            HolderName = found.HolderName,
-            IsOwn = isOwn,
-            DeletedAt = found.DeletedAt,
-            LastUsedFor = found.LastUsedFor,
-            LastUsedForName = found.LastUsedForName,
-            Family = family,
-            Hours = [.. (await connection.QueryAsync<(long Hour, long Count)>("SELECT hour, count FROM key_use_hours WHERE key_id = @keyId AND hour > @since ORDER BY hour", new { keyId, since }))
-                .Select(row => new UseHour(DateTimeOffset.FromUnixTimeSeconds(row.Hour * 3600), row.Count))],
-            Networks = (await connection.QueryAsync<UseNetwork>("SELECT network, first_used_at, last_used_at FROM key_networks WHERE key_id = @keyId ORDER BY first_used_at DESC, network", new { keyId })).AsList(),
-            AfterEnd = await connection.QuerySingleOrDefaultAsync<UseAfterEndRow>("SELECT count, first_at, last_at, address, user_agent FROM key_late_uses WHERE key_id = @keyId", new { keyId }),
-        };
-    });
+            var own = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
+            var lead = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
+            // An API key has no keys of its own; where only its scope is missing, it is told which.
+            if (own.Refusal is { } refused && lead.Refusal is { } notLead)
+                return notLead.Code == RefusalCode.InsufficientScope ? notLead : refused;
+
+            var found = await connection.QuerySingleOrDefaultAsync<Found>(
+                """
+                SELECT k.membership_id, k.family_id, k.deleted_at, u.id AS holder_id, u.name AS holder_name, s.organization_id AS last_used_for, o.name AS last_used_for_name
+                FROM access_keys k JOIN memberships m ON m.id = k.membership_id JOIN users u ON u.id = m.user_id
+                LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
+                LEFT JOIN organizations o ON o.id = s.organization_id
+                WHERE k.id = @keyId AND k.kind = 'pak' AND m.organization_id = @organizationId
+                """,
+                new { keyId, organizationId }
+            );
+            // Somebody else's key and no key at all are one answer, but to those who may see all of them.
+            var isOwn = found is not null && !own.IsRefused && found.MembershipId == own.Value.MembershipId;
+            if (found is null || (!isOwn && lead.IsRefused))
+                return Keys.NoSuchKey;
+
+            var family = (
+                await connection.QueryAsync<KeyEntry>(
+                    $"{Keys.EntrySql} WHERE k.id = @keyId OR (k.family_id = @FamilyId AND k.deleted_at IS NULL) ORDER BY k.created_at "
+                        + $"DESC, k.id",
+                    new { keyId, FamilyId = found.FamilyId ?? "" }
+                )
+            ).AsList();
+            var since = (clock.GetUtcNow() - Kept).ToUnixTimeSeconds() / 3600;
+            return new KeyRecord
+            {
+                Key = family.Single(one => one.Id == keyId),
+                HolderId = found.HolderId,
+                HolderName = found.HolderName,
+                IsOwn = isOwn,
+                DeletedAt = found.DeletedAt,
+                LastUsedFor = found.LastUsedFor,
+                LastUsedForName = found.LastUsedForName,
+                Family = family,
+                Hours =
+                [
+                    .. (
+                        await connection.QueryAsync<(long Hour, long Count)>(
+                            "SELECT hour, count FROM key_use_hours WHERE key_id = @keyId AND hour > @since ORDER BY hour",
+                            new { keyId, since }
+                        )
+                    ).Select(row => new UseHour(DateTimeOffset.FromUnixTimeSeconds(row.Hour * 3600), row.Count)),
+                ],
+                Networks = (
+                    await connection.QueryAsync<UseNetwork>(
+                        "SELECT network, first_used_at, last_used_at FROM key_networks WHERE key_id = @keyId ORDER BY first_used_at DESC, "
+                            + "network",
+                        new { keyId }
+                    )
+                ).AsList(),
+                AfterEnd = await connection.QuerySingleOrDefaultAsync<UseAfterEndRow>(
+                    "SELECT count, first_at, last_at, address, user_agent FROM key_late_uses WHERE key_id = @keyId",
+                    new { keyId }
+                ),
+            };
+        });
 
     private sealed record Found
     {
@@ -109,8 +137,11 @@ public sealed class KeyHistory(Database database, TimeProvider clock)
     }
 }
 
-/// <summary>Deletes what is older than <see cref="KeyHistory.Kept"/>, a little at a time. Of each key the newest hour stays: it tells the last use.</summary>
-public sealed class KeyHistoryJob(Database database, TimeProvider clock, ILogger<KeyHistoryJob> log) : PeriodicJob(TimeSpan.FromHours(1), clock, log)
+/// <summary>
+/// Deletes what is older than <see cref="KeyHistory.Kept"/>, a little at a time. Of each key the newest hour stays: it tells the last use.
+/// </summary>
+public sealed class KeyHistoryJob(Database database, TimeProvider clock, ILogger<KeyHistoryJob> log)
+    : PeriodicJob(TimeSpan.FromHours(1), clock, log)
 {
     /// <summary>Rows looked at in one transaction.</summary>
     private const int BatchRows = 2_000;
@@ -124,40 +155,70 @@ public sealed class KeyHistoryJob(Database database, TimeProvider clock, ILogger
         while (await NextHourAsync(old.ToUnixTimeSeconds() / 3600) is { } hour)
         {
             var after = "";
-            while (after is not null) after = await DeleteHourAsync(hour, after);
+            while (after is not null)
+                after = await DeleteHourAsync(hour, after);
         }
 
         old -= TimeSpan.FromDays(1); // the last use of a network is known to the day
         foreach (var table in (string[])["key_networks.last_used_at", "key_expiry_notices.told_at"])
         {
             var (name, column) = (table.Split('.')[0], table.Split('.')[1]);
-            while (await database.WriteExclusiveAsync(transaction => transaction.Connection!.ExecuteAsync(
-                $"DELETE FROM {name} WHERE {column} < @old AND {column} <= (SELECT MAX({column}) FROM (SELECT {column} FROM {name} WHERE {column} < @old ORDER BY {column} LIMIT {BatchRows}) AS batch)", new { old }, transaction)) > 0)
-            {
-            }
+            while (
+                await database.WriteExclusiveAsync(transaction =>
+                    transaction.Connection!.ExecuteAsync(
+                        $"DELETE FROM {name} WHERE {column} < @old AND {column} <= (SELECT MAX({column}) FROM (SELECT {column} FROM "
+                            + $"{name} WHERE {column} < @old ORDER BY {column} LIMIT {BatchRows}) AS batch)",
+                        new { old },
+                        transaction
+                    )
+                ) > 0
+            ) { }
         }
     }
 
-    private Task<long?> NextHourAsync(long before) => database.ReadAsync(connection => connection.ExecuteScalarAsync<long?>(
-        $"SELECT MIN(hour) FROM key_use_hours WHERE hour < @before AND hour > COALESCE((SELECT value FROM counters WHERE name = '{Done}'), -1)", new { before }));
+    private Task<long?> NextHourAsync(long before) =>
+        database.ReadAsync(connection =>
+            connection.ExecuteScalarAsync<long?>(
+                $"SELECT MIN(hour) FROM key_use_hours WHERE hour < @before AND hour > COALESCE((SELECT value FROM counters WHERE name = "
+                    + $"'{Done}'), -1)",
+                new { before }
+            )
+        );
 
     /// <summary>The key to go on after; null: the hour is done.</summary>
-    private Task<string?> DeleteHourAsync(long hour, string after) => database.WriteExclusiveAsync(async transaction =>
-    {
-        var connection = transaction.Connection!;
-        var last = await connection.ExecuteScalarAsync<string?>(
-            $"SELECT MAX(key_id) FROM (SELECT key_id FROM key_use_hours WHERE hour = @hour AND key_id > @after ORDER BY key_id LIMIT {BatchRows}) AS batch", new { hour, after }, transaction);
-        if (last is null)
+    private Task<string?> DeleteHourAsync(long hour, string after) =>
+        database.WriteExclusiveAsync(async transaction =>
         {
-            await connection.ExecuteAsync($"INSERT INTO counters (name, value) VALUES ('{Done}', @hour) ON CONFLICT (name) DO UPDATE SET value = excluded.value", new { hour }, transaction);
-            return null;
-        }
+            var connection = transaction.Connection!;
+            var last = await connection.ExecuteScalarAsync<string?>(
+                $"SELECT MAX(key_id) FROM (SELECT key_id FROM key_use_hours WHERE hour = @hour AND key_id > @after ORDER BY key_id LIMIT "
+                    + $"{BatchRows}) AS batch",
+                new { hour, after },
+                transaction
+            );
+            if (last is null)
+            {
+                await connection.ExecuteAsync(
+                    $"INSERT INTO counters (name, value) VALUES ('{Done}', @hour) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    new { hour },
+                    transaction
+                );
+                return null;
+            }
 
-        await connection.ExecuteAsync(
-            """
-            DELETE FROM key_use_hours WHERE hour = @hour AND key_id > @after AND key_id <= @last
-                AND EXISTS (SELECT 1 FROM key_use_hours AS newer WHERE newer.key_id = key_use_hours.key_id AND newer.hour > key_use_hours.hour)
-            """, new { hour, after, last }, transaction);
-        return last;
-    });
+            await connection.ExecuteAsync(
+                """
+                DELETE FROM key_use_hours WHERE hour = @hour AND key_id > @after AND key_id <= @last
+                    AND EXISTS (SELECT 1 FROM key_use_hours AS newer WHERE newer.key_id = key_use_hours.key_id AND newer.hour > key_use_hours.hour)
+                """,
+                new
+                {
+                    hour,
+                    after,
+                    last,
+                },
+                transaction
+            );
+            return last;
+        });
 }

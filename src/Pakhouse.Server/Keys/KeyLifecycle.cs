@@ -52,7 +52,8 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     /// <returns>False: the id was used before.</returns>
     internal async Task<bool> CreateAsync(DbTransaction transaction, Actor actor, NewKeyRow key, KeyRow? facts = null)
     {
-        if (!await InsertAsync(transaction, key)) return false;
+        if (!await InsertAsync(transaction, key))
+            return false;
         await announcements.WriteAsync(transaction, actor, KeyCause.Created, KeySet.Of(key.Id), facts ?? KeyRow.None);
         return true;
     }
@@ -60,17 +61,38 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     /// <summary>Puts a successor in the place of a key, which works on for the overlap.</summary>
     /// <returns>False: the successor's id was used before.</returns>
     internal async Task<bool> ReplaceAsync(
-        DbTransaction transaction, Actor actor, string keyId, NewKeyRow successor, DateTimeOffset overlapEndsAt)
+        DbTransaction transaction,
+        Actor actor,
+        string keyId,
+        NewKeyRow successor,
+        DateTimeOffset overlapEndsAt
+    )
     {
-        if (!await InsertAsync(transaction, successor)) return false;
+        if (!await InsertAsync(transaction, successor))
+            return false;
         var keys = KeySet.Of(keyId);
         await transaction.Connection!.ExecuteAsync(
             $"""
             UPDATE access_keys AS k SET successor_id = @Id, family_id = @FamilyId, overlap_ends_at = @overlapEndsAt
             WHERE {keys.Where} AND k.deleted_at IS NULL
-            """, keys.With(new { successor.Id, successor.FamilyId, overlapEndsAt }), transaction);
-        await announcements.WriteAsync(transaction, actor, KeyCause.Rotated, keys,
-            new() { Detail = successor.Id, Data = [("successorId", successor.Id), ("overlapEndsAt", overlapEndsAt)] });
+            """,
+            keys.With(
+                new
+                {
+                    successor.Id,
+                    successor.FamilyId,
+                    overlapEndsAt,
+                }
+            ),
+            transaction
+        );
+        await announcements.WriteAsync(
+            transaction,
+            actor,
+            KeyCause.Rotated,
+            keys,
+            new() { Detail = successor.Id, Data = [("successorId", successor.Id), ("overlapEndsAt", overlapEndsAt)] }
+        );
         if (overlapEndsAt <= clock.GetUtcNow())
             await EndAsync(transaction, actor, successor.Kind == KeyKind.Personal ? KeyCause.OverlapEnded : KeyCause.Replaced, keys);
         return true;
@@ -82,15 +104,24 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     {
         TransactionNotes.Of(transaction).IsUrgent = true;
         // A replaced key stays in its holder's list after its overlap, and is not deleted.
-        var (end, also) = cause == KeyCause.OverlapEnded
-            ? ("overlap_ends_at = CASE WHEN k.overlap_ends_at > @now THEN @now ELSE k.overlap_ends_at END",
-                $"AND k.successor_id IS NOT NULL AND k.status <> {KeyStatus.Invalid}")
-            : ("deleted_at = @now", "");
-        return await ChangeAsync(transaction, actor, cause, keys, facts,
+        var (end, also) =
+            cause == KeyCause.OverlapEnded
+                ? (
+                    "overlap_ends_at = CASE WHEN k.overlap_ends_at > @now THEN @now ELSE k.overlap_ends_at END",
+                    $"AND k.successor_id IS NOT NULL AND k.status <> {KeyStatus.Invalid}"
+                )
+                : ("deleted_at = @now", "");
+        return await ChangeAsync(
+            transaction,
+            actor,
+            cause,
+            keys,
+            facts,
             $"""
             UPDATE access_keys AS k SET {end}, status = {KeyStatus.Invalid}, status_version = @version
             WHERE {keys.Where} AND k.deleted_at IS NULL {also}
-            """);
+            """
+        );
     }
 
     /// <summary>Suspends keys until they are resumed.</summary>
@@ -98,25 +129,44 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     internal Task<int> SuspendAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyRow? facts = null)
     {
         TransactionNotes.Of(transaction).IsUrgent = true;
-        return ChangeAsync(transaction, actor, cause, keys, facts,
+        return ChangeAsync(
+            transaction,
+            actor,
+            cause,
+            keys,
+            facts,
             $"""
             UPDATE access_keys AS k SET suspended_at = @now, frozen_at = {(cause == KeyCause.Frozen ? "@now" : "k.frozen_at")},
                 status = CASE k.status WHEN {KeyStatus.Valid} THEN {KeyStatus.Suspended} ELSE k.status END, status_version = @version
             WHERE {keys.Where} AND k.deleted_at IS NULL AND k.suspended_at IS NULL
-            """);
+            """
+        );
     }
 
     /// <summary>Resumes keys that were suspended or frozen. Whose user or organization is disabled stays suspended with it.</summary>
     /// <returns>How many were suspended.</returns>
     internal Task<int> ResumeAsync(DbTransaction transaction, Actor actor, KeySet keys, KeyRow? facts = null) =>
-        ChangeAsync(transaction, actor, KeyCause.ResumedByManager, keys, facts,
-            Follow(keys, "suspended_at = NULL, frozen_at = NULL, ", "", "AND k.suspended_at IS NOT NULL", ""));
+        ChangeAsync(
+            transaction,
+            actor,
+            KeyCause.ResumedByManager,
+            keys,
+            facts,
+            Follow(keys, "suspended_at = NULL, frozen_at = NULL, ", "", "AND k.suspended_at IS NOT NULL", "")
+        );
 
     /// <summary>Lets the keys of a user or an organization follow it: it was disabled or enabled in this transaction.</summary>
     internal Task<int> FollowAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys)
     {
         TransactionNotes.Of(transaction).IsUrgent = true;
-        return ChangeAsync(transaction, actor, cause, keys, null, Follow(keys, "", "k.suspended_at, ", "", "AND actual.status <> changed.status"));
+        return ChangeAsync(
+            transaction,
+            actor,
+            cause,
+            keys,
+            null,
+            Follow(keys, "", "k.suspended_at, ", "", "AND actual.status <> changed.status")
+        );
     }
 
     /// <summary>Tells that a key has expired. It is refused since that instant, and no token of it lives on: its entry needs no
@@ -129,7 +179,10 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     {
         var keys = KeySet.OfUser(userId);
         return transaction.Connection!.ExecuteAsync(
-            $"UPDATE access_keys AS k SET name = @name WHERE {keys.Where} AND k.deleted_at IS NULL", keys.With(new { name }), transaction);
+            $"UPDATE access_keys AS k SET name = @name WHERE {keys.Where} AND k.deleted_at IS NULL",
+            keys.With(new { name }),
+            transaction
+        );
     }
 
     /// <summary>Remembers that the owners were told of the expiry of API keys.</summary>
@@ -137,7 +190,10 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     {
         var keys = KeySet.Of(keyIds);
         return transaction.Connection!.ExecuteAsync(
-            $"UPDATE access_keys AS k SET told_at = @now WHERE {keys.Where}", keys.With(new { now = clock.GetUtcNow() }), transaction);
+            $"UPDATE access_keys AS k SET told_at = @now WHERE {keys.Where}",
+            keys.With(new { now = clock.GetUtcNow() }),
+            transaction
+        );
     }
 
     /// <summary>Deletes keys that ended long ago, and what is known of their use. Their entries are given to nobody else.</summary>
@@ -146,7 +202,10 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
         var keys = KeySet.Of(keyIds);
         foreach (var table in (string[])["key_use_hours", "key_networks", "key_late_uses", "key_expiry_notices"])
             await transaction.Connection!.ExecuteAsync(
-                $"DELETE FROM {table} WHERE key_id IN (SELECT k.id FROM access_keys k WHERE {keys.Where})", keys.With(new { }), transaction);
+                $"DELETE FROM {table} WHERE key_id IN (SELECT k.id FROM access_keys k WHERE {keys.Where})",
+                keys.With(new { }),
+                transaction
+            );
         await transaction.Connection!.ExecuteAsync($"DELETE FROM access_keys AS k WHERE {keys.Where}", keys.With(new { }), transaction);
     }
 
@@ -156,19 +215,32 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
             """
             INSERT INTO counters (name, value) VALUES ('access_keys.status_index', 0)
             ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value
-            """, transaction: transaction);
-        return await transaction.Connection!.ExecuteAsync(
-            """
-            INSERT INTO access_keys
-                (id, kind, membership_id, name, hash, scopes, created_at, expires_at, created_by, family_id, status_index)
-            VALUES (@Id, @kind, @MembershipId, @Name, @Hash, @Scopes, @now, @ExpiresAt, @CreatedBy, @FamilyId, @statusIndex)
-            ON CONFLICT (id) DO NOTHING
             """,
-            new
-            {
-                key.Id, kind = key.Kind == KeyKind.Personal ? "pak" : "oak", key.MembershipId, key.Name, key.Hash, key.Scopes,
-                now = clock.GetUtcNow(), key.ExpiresAt, key.CreatedBy, key.FamilyId, statusIndex,
-            }, transaction) > 0;
+            transaction: transaction
+        );
+        return await transaction.Connection!.ExecuteAsync(
+                """
+                INSERT INTO access_keys
+                    (id, kind, membership_id, name, hash, scopes, created_at, expires_at, created_by, family_id, status_index)
+                VALUES (@Id, @kind, @MembershipId, @Name, @Hash, @Scopes, @now, @ExpiresAt, @CreatedBy, @FamilyId, @statusIndex)
+                ON CONFLICT (id) DO NOTHING
+                """,
+                new
+                {
+                    key.Id,
+                    kind = key.Kind == KeyKind.Personal ? "pak" : "oak",
+                    key.MembershipId,
+                    key.Name,
+                    key.Hash,
+                    key.Scopes,
+                    now = clock.GetUtcNow(),
+                    key.ExpiresAt,
+                    key.CreatedBy,
+                    key.FamilyId,
+                    statusIndex,
+                },
+                transaction
+            ) > 0;
     }
 
     /// <param name="update">Gives each key that it changes the number <c>@version</c>, by which the duties find them.</param>
@@ -181,9 +253,13 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
             """
             INSERT INTO counters (name, value) VALUES ('access_keys.status_version', @now)
             ON CONFLICT (name) DO UPDATE SET value = CASE WHEN counters.value < @now THEN @now ELSE counters.value + 1 END RETURNING value
-            """, new { now }, transaction);
+            """,
+            new { now },
+            transaction
+        );
         var count = await transaction.Connection!.ExecuteAsync(update, keys.With(new { now, version }), transaction);
-        if (count == 0) return 0;
+        if (count == 0)
+            return 0;
         await announcements.WriteAsync(transaction, actor, cause, KeySet.ChangedBy(version), facts ?? KeyRow.None);
         // What ends with a key that has ended, in the same transaction.
         await SentInvitations.WithdrawAsync(transaction, clock, actor, KeySet.ChangedBy(version));
@@ -195,39 +271,42 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     /// memberships.</summary>
     private async Task EndApiKeysAsync(DbTransaction transaction, Actor actor, long version, DateTimeOffset now)
     {
-        const string ended =
-            """
+        const string ended = """
             FROM access_keys k JOIN memberships s ON s.id = k.membership_id
             WHERE k.status_version > 0 AND k.status_version = @version
               AND k.kind = 'oak' AND k.successor_id IS NULL AND k.deleted_at IS NOT NULL
             """;
-        if (await transaction.Connection!.ExecuteScalarAsync<long?>($"SELECT 1 {ended} LIMIT 1", new { version }, transaction) is null) return;
+        if (await transaction.Connection!.ExecuteScalarAsync<long?>($"SELECT 1 {ended} LIMIT 1", new { version }, transaction) is null)
+            return;
         await EndAsync(transaction, actor, KeyCause.ApiKeyEnded, KeySet.SecretsBeside(version));
         await transaction.Connection!.ExecuteAsync(
             $"""
             UPDATE memberships SET ended_at = @now WHERE ended_at IS NULL AND user_id IN (SELECT s.user_id {ended});
             UPDATE users SET deleted_at = @now WHERE deleted_at IS NULL AND kind = 'service' AND id IN (SELECT s.user_id {ended});
-            """, new { version, now }, transaction);
+            """,
+            new { version, now },
+            transaction
+        );
     }
 
     /// <summary>An update of keys to the status that follows from all that they hang on.</summary>
     /// <param name="set">Columns that it sets besides.</param>
     /// <param name="own">The key's own suspension, where that counts.</param>
     private static string Follow(KeySet keys, string set, string own, string which, string only) =>
-        // A key whose overlap is over keeps its entry: OverlapEndJob sets it.
-        $"""
-        UPDATE access_keys AS changed SET {set}status = actual.status, status_version = @version
-        FROM (
-            SELECT k.id, CASE
-                WHEN k.overlap_ends_at <= @now THEN k.status
-                WHEN COALESCE({own}u.disabled_at, o.disabled_at, r.disabled_at) IS NOT NULL THEN {KeyStatus.Suspended}
-                ELSE {KeyStatus.Valid} END AS status
-            FROM access_keys k
-            JOIN memberships m ON m.id = k.membership_id
-            JOIN users u ON u.id = m.user_id
-            JOIN organizations o ON o.id = m.organization_id
-            LEFT JOIN organizations r ON r.id = o.root_id
-            WHERE {keys.Where} AND k.deleted_at IS NULL {which}) AS actual
-        WHERE actual.id = changed.id {only}
-        """;
+            // A key whose overlap is over keeps its entry: OverlapEndJob sets it.
+            $"""
+            UPDATE access_keys AS changed SET {set}status = actual.status, status_version = @version
+            FROM (
+                SELECT k.id, CASE
+                    WHEN k.overlap_ends_at <= @now THEN k.status
+                    WHEN COALESCE({own}u.disabled_at, o.disabled_at, r.disabled_at) IS NOT NULL THEN {KeyStatus.Suspended}
+                    ELSE {KeyStatus.Valid} END AS status
+                FROM access_keys k
+                JOIN memberships m ON m.id = k.membership_id
+                JOIN users u ON u.id = m.user_id
+                JOIN organizations o ON o.id = m.organization_id
+                LEFT JOIN organizations r ON r.id = o.root_id
+                WHERE {keys.Where} AND k.deleted_at IS NULL {which}) AS actual
+            WHERE actual.id = changed.id {only}
+            """;
 }

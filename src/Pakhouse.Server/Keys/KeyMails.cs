@@ -13,32 +13,36 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
 
     /// <param name="keys">All of one person.</param>
     /// <returns>Null: there is nothing to say.</returns>
-    public MailContent? ToHolder(IReadOnlyList<MailedKey> keys) => Cause switch
-    {
-        KeyCause.Leaked => Leaked(keys),
-        KeyCause.Frozen => Frozen(keys),
-        KeyCause.Expired => keys[0].ExpiresAt - keys[0].CreatedAt < shortLife ? null : Expired(keys[0]),
-        // Keys that had stopped by themselves are missed by nobody.
-        KeyCause.MembershipEnded => MembershipEnded([.. keys.Where(key => !(key.ExpiresAt <= Now) && !(key.OverlapEndsAt <= Now))]),
-        _ => Changed(keys),
-    };
+    public MailContent? ToHolder(IReadOnlyList<MailedKey> keys) =>
+        Cause switch
+        {
+            KeyCause.Leaked => Leaked(keys),
+            KeyCause.Frozen => Frozen(keys),
+            KeyCause.Expired => keys[0].ExpiresAt - keys[0].CreatedAt < shortLife ? null : Expired(keys[0]),
+            // Keys that had stopped by themselves are missed by nobody.
+            KeyCause.MembershipEnded => MembershipEnded([.. keys.Where(key => !(key.ExpiresAt <= Now) && !(key.OverlapEndsAt <= Now))]),
+            _ => Changed(keys),
+        };
 
     /// <param name="keys">API keys of one organization.</param>
-    public MailContent? ToOwners(IReadOnlyList<MailedKey> keys) => Cause switch
-    {
-        KeyCause.Leaked => Leaked(keys),
-        KeyCause.Expired => new($"API key “{keys[0].Name}” of {keys[0].OrganizationName} has expired",
-            $"""
-            The API key “{keys[0].Name}” ({keys[0].Id}) of {keys[0].OrganizationName} expired on {keys[0].ExpiresAt!.Value}.
-            {LastUse(keys[0])}
+    public MailContent? ToOwners(IReadOnlyList<MailedKey> keys) =>
+        Cause switch
+        {
+            KeyCause.Leaked => Leaked(keys),
+            KeyCause.Expired => new(
+                $"API key “{keys[0].Name}” of {keys[0].OrganizationName} has expired",
+                $"""
+                The API key “{keys[0].Name}” ({keys[0].Id}) of {keys[0].OrganizationName} expired on {keys[0].ExpiresAt!.Value}.
+                {LastUse(keys[0])}
 
-            The services that hold it get no tokens any more. If they are needed, create a new API key:
-            {MailText.Link(Address, Links.Security(keys[0].OrganizationId))}
+                The services that hold it get no tokens any more. If they are needed, create a new API key:
+                {MailText.Link(Address, Links.Security(keys[0].OrganizationId))}
 
-            You get this message because you are an owner of {keys[0].OrganizationName}.
-            """),
-        _ => Changed(keys),
-    };
+                You get this message because you are an owner of {keys[0].OrganizationName}.
+                """
+            ),
+            _ => Changed(keys),
+        };
 
     private MailContent Changed(IReadOnlyList<MailedKey> keys)
     {
@@ -48,63 +52,87 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
         {
             KeyCause.DeletedByManager => ("deleted", manager, MailText.Of($"{Gone}")),
             KeyCause.DeletedByOperator => ("deleted", MailText.Of($"The operator of this server"), MailText.Of($"{Gone}")),
-            KeyCause.RevokedWithSecret => ("deleted", MailText.Of($"Somebody who holds the secret"), MailText.Of(
-                $"""
-                If that was you or a program of yours, there is nothing to do. If not, somebody else had the secret: look at what it was used for.
+            KeyCause.RevokedWithSecret => (
+                "deleted",
+                MailText.Of($"Somebody who holds the secret"),
+                MailText.Of(
+                    $"""
+                    If that was you or a program of yours, there is nothing to do. If not, somebody else had the secret: look at what it was used for.
 
-                {Gone}
-                """)),
+                    {Gone}
+                    """
+                )
+            ),
             KeyCause.SuspendedByManager => ("suspended", manager, MailText.Of($"They get no tokens until they are resumed.")),
             KeyCause.ResumedByManager => ("resumed", manager, MailText.Of($"They work again.")),
             _ => throw new UnreachableException($"{Cause} sends no such mail."),
         };
         var whose = keys[0].IsPersonal ? ("key", "personal access keys of yours", " of yours") : ("API key", $"API keys of {place}", "");
-        return new($"{place}: {TimeText.Count(keys.Count, whose.Item1)}{whose.Item3} {(keys.Count == 1 ? "was" : "were")} {what}",
+        return new(
+            $"{place}: {TimeText.Count(keys.Count, whose.Item1)}{whose.Item3} {(keys.Count == 1 ? "was" : "were")} {what}",
             $"""
             {by} {what} {whose.Item2} on {Now}:
 
             {List(keys)}
             {then}
 
-            {MailText.Link(Address, keys.Count == 1 && keys[0].IsPersonal ? Links.Key(keys[0].OrganizationId, keys[0].Id) : Links.Security(keys[0].OrganizationId))}
-            """);
+            {MailText.Link(
+                Address,
+                keys.Count == 1 && keys[0].IsPersonal
+                    ? Links.Key(keys[0].OrganizationId, keys[0].Id)
+                    : Links.Security(keys[0].OrganizationId)
+            )}
+            """
+        );
     }
 
-    private const string Gone = "They get no tokens any more, and this cannot be undone. Generate new ones where your programs still need them.";
+    private const string Gone =
+        "They get no tokens any more, and this cannot be undone. Generate new ones where your programs still need them.";
 
-    private static MailContent? MembershipEnded(IReadOnlyList<MailedKey> keys) => keys.Count == 0 ? null : new(
-        $"{keys[0].OrganizationName}: your membership and {TimeText.Count(keys.Count, "key")} of yours ended",
-        $"""
-        Hello {keys[0].UserName},
+    private static MailContent? MembershipEnded(IReadOnlyList<MailedKey> keys) =>
+        keys.Count == 0
+            ? null
+            : new(
+                $"{keys[0].OrganizationName}: your membership and {TimeText.Count(keys.Count, "key")} of yours ended",
+                $"""
+                Hello {keys[0].UserName},
 
-        your membership of {keys[0].OrganizationName} has ended, and with it your keys there:
+                your membership of {keys[0].OrganizationName} has ended, and with it your keys there:
 
-        {List(keys)}
-        Programs that hold them get no tokens any more, and this cannot be undone, not even by a new membership.
-        """);
+                {List(keys)}
+                Programs that hold them get no tokens any more, and this cannot be undone, not even by a new membership.
+                """
+            );
 
-    private MailContent Expired(MailedKey key) => new($"Your key “{key.Name}” has expired",
-        $"""
-        Hello {key.UserName},
-
-        your key “{key.Name}” ({key.Id}) in {key.OrganizationName} expired on {key.ExpiresAt!.Value}.
-        {LastUse(key)}
-
-        Programs that still hold it get no tokens any more. If they are needed, generate a new key:
-
-        {MailText.Link(Address, Links.Security(key.OrganizationId))}
-        """);
-
-    private MailContent? Frozen(IReadOnlyList<MailedKey> family)
-    {
-        if (family.FirstOrDefault(one => one.Id == Facts.UsedKeyId) is not { OverlapEndsAt: { } ended } key) return null;
-        var from = Facts.Data.FirstOrDefault(item => item.Name == "address").Value?.ToString() ?? "an unknown address";
-        // Not the user agent: it is the words of somebody unknown.
-        return new($"Your key “{key.Name}” is frozen: an old copy of it was used",
+    private MailContent Expired(MailedKey key) =>
+        new(
+            $"Your key “{key.Name}” has expired",
             $"""
             Hello {key.UserName},
 
-            your key “{key.Name}” ({key.Id}) in {key.OrganizationName} was rotated, and stopped on {ended}. It was used after that, with its secret: on {Now}, from {MailText.Network(from)}.
+            your key “{key.Name}” ({key.Id}) in {key.OrganizationName} expired on {key.ExpiresAt!.Value}.
+            {LastUse(key)}
+
+            Programs that still hold it get no tokens any more. If they are needed, generate a new key:
+
+            {MailText.Link(Address, Links.Security(key.OrganizationId))}
+            """
+        );
+
+    private MailContent? Frozen(IReadOnlyList<MailedKey> family)
+    {
+        if (family.FirstOrDefault(one => one.Id == Facts.UsedKeyId) is not { OverlapEndsAt: { } ended } key)
+            return null;
+        var from = Facts.Data.FirstOrDefault(item => item.Name == "address").Value?.ToString() ?? "an unknown address";
+        // Not the user agent: it is the words of somebody unknown.
+        return new(
+            $"Your key “{key.Name}” is frozen: an old copy of it was used",
+            $"""
+            Hello {key.UserName},
+
+            your key “{key.Name}” ({key.Id}) in {key.OrganizationName} was rotated, and stopped on {ended}. It was used after that, with its secret: on {Now}, from {MailText.Network(
+                from
+            )}.
 
             That is a program that still has the old key, or somebody who should not have it. Until you know which, the key and the one that replaced it are frozen: they get no tokens, and tokens got with them are revoked.
 
@@ -112,21 +140,26 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
             If you do not: delete both keys, generate a new one, and look at what the old one was used for:
 
             {MailText.Link(Address, Links.Key(key.OrganizationId, key.Id))}
-            """);
+            """
+        );
     }
 
     private MailContent Leaked(IReadOnlyList<MailedKey> keys)
     {
-        var each = keys.Select(key => MailText.Of(
-            $"""
-            {key.Name} ({key.Id})
-              Organization: {key.OrganizationName}
-              Found at:     {Facts.FoundAt.GetValueOrDefault(key.Id) ?? "not told"}
-              What it did:  {MailText.Link(Address, Links.KeyChanges(key.OrganizationId, key.Id))}
-              {MailText.Link(Address, Links.Security(key.OrganizationId))}
-            """));
+        var each = keys.Select(key =>
+            MailText.Of(
+                $"""
+                {key.Name} ({key.Id})
+                  Organization: {key.OrganizationName}
+                  Found at:     {Facts.FoundAt.GetValueOrDefault(key.Id) ?? "not told"}
+                  What it did:  {MailText.Link(Address, Links.KeyChanges(key.OrganizationId, key.Id))}
+                  {MailText.Link(Address, Links.Security(key.OrganizationId))}
+                """
+            )
+        );
         var what = keys.Count == 1 ? "A key" : $"{keys.Count} keys";
-        return new($"{what} leaked and {(keys.Count == 1 ? "was" : "were")} deleted",
+        return new(
+            $"{what} leaked and {(keys.Count == 1 ? "was" : "were")} deleted",
             $"""
             {what} that you answer for got into other hands. Reported by: {Facts.Reporter}.
             Whoever reported it had it whole, so it was deleted at once: it gets no token any more, and the programs that use it stop.
@@ -134,7 +167,8 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
             {MailText.Join("\n\n", each)}
 
             What to do: generate another key, put it where this one was needed and nowhere else, and look at what this one was used for. Invitations that it sent are withdrawn; the page above takes back what else it gave.
-            """);
+            """
+        );
     }
 
     private static MailText List(IReadOnlyList<MailedKey> keys)
@@ -147,7 +181,10 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
 
     public static MailText LastUse(DateTimeOffset? at, string? address)
     {
-        if (at is not { } time) return MailText.Of($"It was never used.");
-        return address is { Length: > 0 } ? MailText.Of($"It was last used on {time} from {MailText.Network(address)}.") : MailText.Of($"It was last used on {time}.");
+        if (at is not { } time)
+            return MailText.Of($"It was never used.");
+        return address is { Length: > 0 }
+            ? MailText.Of($"It was last used on {time} from {MailText.Network(address)}.")
+            : MailText.Of($"It was last used on {time}.");
     }
 }

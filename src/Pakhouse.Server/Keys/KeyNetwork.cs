@@ -19,9 +19,12 @@ internal readonly record struct KeyNetwork
     public static KeyNetwork Of(IPAddress? address)
     {
         Span<byte> bytes = stackalloc byte[16];
-        if (address is null || !address.TryWriteBytes(bytes, out var length)) return default;
-        if (length == 4) return V4(bytes);
-        if (address.IsIPv4MappedToIPv6) return V4(bytes[12..]);
+        if (address is null || !address.TryWriteBytes(bytes, out var length))
+            return default;
+        if (length == 4)
+            return V4(bytes);
+        if (address.IsIPv4MappedToIPv6)
+            return V4(bytes[12..]);
         return new(AddressFamily.InterNetworkV6, BinaryPrimitives.ReadUInt128BigEndian(bytes) >> 80 << 80);
     }
 
@@ -30,11 +33,13 @@ internal readonly record struct KeyNetwork
     /// <summary>As <c>198.51.100.0/24</c> or <c>2001:db8:7::/48</c>.</summary>
     public override string ToString()
     {
-        if (!IsKnown) return "";
+        if (!IsKnown)
+            return "";
         Span<byte> bytes = stackalloc byte[16];
         BinaryPrimitives.WriteUInt128BigEndian(bytes, bits);
         return family == AddressFamily.InterNetwork ? $"{new IPAddress(bytes[12..])}/24" : $"{new IPAddress(bytes)}/48";
     }
 
-    private static KeyNetwork V4(ReadOnlySpan<byte> bytes) => new(AddressFamily.InterNetwork, BinaryPrimitives.ReadUInt32BigEndian(bytes) & 0xFFFF_FF00u);
+    private static KeyNetwork V4(ReadOnlySpan<byte> bytes) =>
+        new(AddressFamily.InterNetwork, BinaryPrimitives.ReadUInt32BigEndian(bytes) & 0xFFFF_FF00u);
 }

@@ -20,17 +20,30 @@ public sealed record KeySnapshot
     /// <summary>A person's key, not an organization's.</summary>
     public bool IsPerson => !Facts.IsApiKey;
 
-    /// <summary>What an exchange like its last one would get; of a key that was never used, one for its own organization from anywhere.</summary>
+    /// <summary>
+    /// What an exchange like its last one would get; of a key that was never used, one for its own organization from anywhere.
+    /// </summary>
     internal Outcome<TokenGrant> Evaluate(KeyExchange exchange, ExchangeRow facts, DateTimeOffset at, List<ExchangeStep>? steps = null) =>
-        exchange.Evaluate(Id, facts, Target, ScopeRequest.Everything, IPAddress.TryParse(LastUsedAddress, out var address) ? address : null, at, steps);
+        exchange.Evaluate(
+            Id,
+            facts,
+            Target,
+            ScopeRequest.Everything,
+            IPAddress.TryParse(LastUsedAddress, out var address) ? address : null,
+            at,
+            steps
+        );
 }
 
-/// <summary>Many keys at once, with the facts of their exchange: for previews of a policy and for the inventory. It reads, and decides nothing.</summary>
+/// <summary>
+/// Many keys at once, with the facts of their exchange: for previews of a policy and for the inventory. It reads, and decides nothing.
+/// </summary>
 internal static class KeySnapshots
 {
-    /// <summary>Those that a policy of <c>@organizationId</c> can touch: its own, its sub-organizations', and its root's that were used for it last.</summary>
-    public const string OfPolicy =
-        """
+    /// <summary>
+    /// Those that a policy of <c>@organizationId</c> can touch: its own, its sub-organizations', and its root's that were used for it last.
+    /// </summary>
+    public const string OfPolicy = """
         SELECT k.id FROM organizations o
         JOIN memberships m ON m.organization_id = o.id AND m.ended_at IS NULL
         JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL
@@ -43,10 +56,14 @@ internal static class KeySnapshots
         """;
 
     /// <param name="which">A SELECT of ids.</param>
-    public static async IAsyncEnumerable<KeySnapshot> ReadAsync(DbConnection connection, DbTransaction? transaction, string which, object parameters)
+    public static async IAsyncEnumerable<KeySnapshot> ReadAsync(
+        DbConnection connection,
+        DbTransaction? transaction,
+        string which,
+        object parameters
+    )
     {
-        var sql =
-            $"""
+        var sql = $"""
             SELECT {ExchangeRead.Columns}, k.id, k.name, o.name, s.last_used_at, s.address, CASE WHEN t.id IS NULL THEN NULL ELSE s.organization_id END
             FROM ({which}) AS page
             JOIN access_keys k ON k.id = page.id

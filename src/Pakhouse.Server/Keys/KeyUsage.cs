@@ -9,11 +9,16 @@ namespace Pakhouse.Server;
 /// <summary>
 /// When, from where and how often keys are used, also after their end. Counted in memory, written in batches: an exchange writes nothing
 /// before it answers. A crash loses at most the last <see cref="PakhouseOptions.UsageFlush"/>; an orderly stop loses nothing.
-/// <para>Of each key a flush writes one row (two at the turn of an hour), and one more where a network is new to it, or is seen for the first time in a day.</para>
+/// <para>Of each key a flush writes one row (two at the turn of an hour), and one more where a network is new to it, or is seen for the
+/// first time in a day.</para>
 /// </summary>
-public sealed partial class KeyUsage(Database database, PakhouseOptions options, TimeProvider clock, ILogger<KeyUsage> log) : BackgroundService
+public sealed partial class KeyUsage(Database database, PakhouseOptions options, TimeProvider clock, ILogger<KeyUsage> log)
+    : BackgroundService
 {
-    /// <summary>Uses kept until the next flush. While it cannot write, of each key, hour and network one stays; beyond the bound, uses are not counted.</summary>
+    /// <summary>
+    /// Uses kept until the next flush. While it cannot write, of each key, hour and network one stays; beyond the bound, uses are not
+    /// counted.
+    /// </summary>
     private const int PendingMax = 1_000_000;
 
     /// <summary>Keys used after their end that one flush tells of. Their holders are few, or one who wants them to be many.</summary>
@@ -36,12 +41,25 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     private DateTime seenOn;
     private int pendingCount;
 
-    private readonly record struct Use(string KeyId, string OrganizationId, long Count, DateTimeOffset FirstAt, DateTimeOffset At, IPAddress? Address, string? UserAgent)
+    private readonly record struct Use(
+        string KeyId,
+        string OrganizationId,
+        long Count,
+        DateTimeOffset FirstAt,
+        DateTimeOffset At,
+        IPAddress? Address,
+        string? UserAgent
+    )
     {
         public long Hour => At.ToUnixTimeSeconds() / 3600;
 
         /// <summary>Both, in whatever order they came: the later one has the word on the last use.</summary>
-        public Use With(Use other) => (other.At >= At ? other : this) with { Count = Count + other.Count, FirstAt = other.FirstAt < FirstAt ? other.FirstAt : FirstAt };
+        public Use With(Use other) =>
+            (other.At >= At ? other : this) with
+            {
+                Count = Count + other.Count,
+                FirstAt = other.FirstAt < FirstAt ? other.FirstAt : FirstAt,
+            };
     }
 
     private sealed record AfterEnd(long Count, DateTimeOffset FirstAt, DateTimeOffset At, IPAddress? Address, string? UserAgent);
@@ -49,7 +67,8 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     /// <summary>Counts one exchange. No I/O, no lock that an exchange could wait for.</summary>
     public void Record(string keyId, string organizationId, DateTimeOffset at, IPAddress? address, string? userAgent)
     {
-        if (Volatile.Read(ref pendingCount) < PendingMax) Enqueue(new(keyId, organizationId, 1, at, at, address, Bounded(userAgent)));
+        if (Volatile.Read(ref pendingCount) < PendingMax)
+            Enqueue(new(keyId, organizationId, 1, at, at, address, Bounded(userAgent)));
     }
 
     private void Enqueue(Use use)
@@ -61,8 +80,14 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     /// <summary>Counts a use of a key after its end, by somebody who proved its secret.</summary>
     public void RecordLate(string keyId, DateTimeOffset at, IPAddress? address, string? userAgent)
     {
-        if (late.Count >= LateMax) return; // it takes the dictionary's locks; only refused exchanges come here
-        late.AddOrUpdate(keyId, static (_, use) => use, static (_, before, use) => use with { Count = before.Count + 1, FirstAt = before.FirstAt }, new AfterEnd(1, at, at, address, Bounded(userAgent)));
+        if (late.Count >= LateMax)
+            return; // it takes the dictionary's locks; only refused exchanges come here
+        late.AddOrUpdate(
+            keyId,
+            static (_, use) => use,
+            static (_, before, use) => use with { Count = before.Count + 1, FirstAt = before.FirstAt },
+            new AfterEnd(1, at, at, address, Bounded(userAgent))
+        );
     }
 
     /// <summary>Until it is written: a header can be as long as all headers together, and nobody shall fill the memory with them.</summary>
@@ -77,26 +102,36 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
             while (merged.Count < PendingMax && pending.TryDequeue(out var use))
             {
                 Interlocked.Decrement(ref pendingCount);
-                ref var kept = ref CollectionsMarshal.GetValueRefOrAddDefault(merged, (use.KeyId, use.Hour, KeyNetwork.Of(use.Address)), out var isThere);
+                ref var kept = ref CollectionsMarshal.GetValueRefOrAddDefault(
+                    merged,
+                    (use.KeyId, use.Hour, KeyNetwork.Of(use.Address)),
+                    out var isThere
+                );
                 kept = isThere ? kept.With(use) : use;
             }
 
             // In the order of the tables: rows that are neighbours there share pages, and a page is written once in a batch.
             var uses = merged.Values.ToArray();
             merged.Clear();
-            Array.Sort(uses, static (a, b) => string.CompareOrdinal(a.KeyId, b.KeyId) is var order and not 0 ? order : a.Hour.CompareTo(b.Hour));
+            Array.Sort(
+                uses,
+                static (a, b) => string.CompareOrdinal(a.KeyId, b.KeyId) is var order and not 0 ? order : a.Hour.CompareTo(b.Hour)
+            );
             var written = 0;
             try
             {
-                for (; written < uses.Length; written += BatchEntries) await WriteAsync(uses.AsMemory(written, Math.Min(BatchEntries, uses.Length - written)));
+                for (; written < uses.Length; written += BatchEntries)
+                    await WriteAsync(uses.AsMemory(written, Math.Min(BatchEntries, uses.Length - written)));
             }
             catch
             {
-                foreach (var use in uses.AsSpan(written)) Enqueue(use);
+                foreach (var use in uses.AsSpan(written))
+                    Enqueue(use);
                 throw;
             }
 
-            foreach (var batch in late.Keys.Order(StringComparer.Ordinal).Chunk(BatchEntries)) await FlushLateAsync(batch);
+            foreach (var batch in late.Keys.Order(StringComparer.Ordinal).Chunk(BatchEntries))
+                await FlushLateAsync(batch);
         }
         finally
         {
@@ -107,7 +142,8 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     private async Task WriteAsync(ReadOnlyMemory<Use> uses)
     {
         var today = clock.GetUtcNow().Date;
-        if (seenOn != today || seen.Count > PendingMax) seen.Clear();
+        if (seenOn != today || seen.Count > PendingMax)
+            seen.Clear();
         seenOn = today;
         var (hours, unseen) = Rows(uses.Span);
         try
@@ -121,7 +157,8 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         }
         catch
         {
-            foreach (var one in unseen) seen.Remove((one.KeyId, one.Network));
+            foreach (var one in unseen)
+                seen.Remove((one.KeyId, one.Network));
             throw;
         }
     }
@@ -141,7 +178,15 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
                 all = all.With(uses[next]);
             }
 
-            hours.Add([all.KeyId, all.Hour, all.Count, all.At.ToUnixTimeMilliseconds(), all.Address?.ToString() ?? "", UserAgent(all.UserAgent), all.OrganizationId]);
+            hours.Add([
+                all.KeyId,
+                all.Hour,
+                all.Count,
+                all.At.ToUnixTimeMilliseconds(),
+                all.Address?.ToString() ?? "",
+                UserAgent(all.UserAgent),
+                all.OrganizationId,
+            ]);
         }
 
         return (hours, unseen);
@@ -149,7 +194,8 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         void NoteNetwork(Use use)
         {
             var network = KeyNetwork.Of(use.Address);
-            if (network.IsKnown && seen.Add((use.KeyId, network))) unseen.Add(new(use.KeyId, network, use.FirstAt, use.At));
+            if (network.IsKnown && seen.Add((use.KeyId, network)))
+                unseen.Add(new(use.KeyId, network, use.FirstAt, use.At));
         }
     }
 
@@ -157,19 +203,38 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     {
         var taken = new Dictionary<string, AfterEnd>(StringComparer.Ordinal);
         foreach (var keyId in batch)
-            if (late.TryRemove(keyId, out var use)) taken.Add(keyId, use);
+            if (late.TryRemove(keyId, out var use))
+                taken.Add(keyId, use);
         try
         {
-            await database.WriteExclusiveAsync(transaction => transaction.Connection!.ExecuteAsync(
-                """
-                INSERT INTO key_late_uses (key_id, count, first_at, last_at, address, user_agent) VALUES (@KeyId, @Count, @FirstAt, @At, @Address, @UserAgent)
-                ON CONFLICT (key_id) DO UPDATE SET count = key_late_uses.count + excluded.count, last_at = excluded.last_at, address = excluded.address, user_agent = excluded.user_agent
-                """, taken.Select(entry => new { KeyId = entry.Key, entry.Value.Count, entry.Value.FirstAt, entry.Value.At, Address = entry.Value.Address?.ToString() ?? "", UserAgent = UserAgent(entry.Value.UserAgent) }), transaction));
+            await database.WriteExclusiveAsync(transaction =>
+                transaction.Connection!.ExecuteAsync(
+                    """
+                    INSERT INTO key_late_uses (key_id, count, first_at, last_at, address, user_agent) VALUES (@KeyId, @Count, @FirstAt, @At, @Address, @UserAgent)
+                    ON CONFLICT (key_id) DO UPDATE SET count = key_late_uses.count + excluded.count, last_at = excluded.last_at, address = excluded.address, user_agent = excluded.user_agent
+                    """,
+                    taken.Select(entry => new
+                    {
+                        KeyId = entry.Key,
+                        entry.Value.Count,
+                        entry.Value.FirstAt,
+                        entry.Value.At,
+                        Address = entry.Value.Address?.ToString() ?? "",
+                        UserAgent = UserAgent(entry.Value.UserAgent),
+                    }),
+                    transaction
+                )
+            );
         }
         catch
         {
             foreach (var (keyId, use) in taken)
-                late.AddOrUpdate(keyId, static (_, mine) => mine, static (_, newer, mine) => newer with { Count = newer.Count + mine.Count, FirstAt = mine.FirstAt }, use);
+                late.AddOrUpdate(
+                    keyId,
+                    static (_, mine) => mine,
+                    static (_, newer, mine) => newer with { Count = newer.Count + mine.Count, FirstAt = mine.FirstAt },
+                    use
+                );
             throw;
         }
     }
@@ -201,7 +266,9 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         try
         {
             // A thread of its own: SQLite blocks while it writes, and on one core the pool has one thread, which serves the exchanges.
-            await Task.Factory.StartNew(FlushAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
+            await Task
+                .Factory.StartNew(FlushAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)
+                .Unwrap();
         }
         catch (UnfitException)
         {
@@ -210,16 +277,24 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         catch (Exception e) when (e is not OperationCanceledException)
         {
             // Whatever it is: a count is no reason to stop the server.
-            if (!OutageLog.IsTold(e)) LogNotWritten(e, pendingCount);
+            if (!OutageLog.IsTold(e))
+                LogNotWritten(e, pendingCount);
         }
     }
 
     // Of two processes the one that writes last has the word on the last use; they are a flush apart at most.
-    private static readonly BatchUpsert hoursUpsert = new("key_use_hours", ["key_id", "hour", "count", "last_used_at", "address", "user_agent", "organization_id"],
-        "(key_id, hour) DO UPDATE SET count = key_use_hours.count + excluded.count, last_used_at = excluded.last_used_at, address = excluded.address, user_agent = excluded.user_agent, organization_id = excluded.organization_id");
+    private static readonly BatchUpsert hoursUpsert = new(
+        "key_use_hours",
+        ["key_id", "hour", "count", "last_used_at", "address", "user_agent", "organization_id"],
+        "(key_id, hour) DO UPDATE SET count = key_use_hours.count + excluded.count, last_used_at = excluded.last_used_at, address = "
+            + "excluded.address, user_agent = excluded.user_agent, organization_id = excluded.organization_id"
+    );
 
-    private static readonly BatchUpsert networksUpsert = new("key_networks", ["key_id", "network", "first_used_at", "last_used_at"],
-        "(key_id, network) DO UPDATE SET last_used_at = excluded.last_used_at");
+    private static readonly BatchUpsert networksUpsert = new(
+        "key_networks",
+        ["key_id", "network", "first_used_at", "last_used_at"],
+        "(key_id, network) DO UPDATE SET last_used_at = excluded.last_used_at"
+    );
 
     private sealed record Sighting(string KeyId, KeyNetwork Network, DateTimeOffset FirstAt, DateTimeOffset LastAt);
 
@@ -227,24 +302,42 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     private async Task<int> WriteNetworksAsync(DbTransaction transaction, List<Sighting> sightings)
     {
         var connection = transaction.Connection!;
-        var hasSubscribers = sightings.Count > 0 && await Events.HasSubscribersAsync(transaction); // of a million keys used for the first time, not one by one
+        // of a million keys used for the first time, not one by one
+        var hasSubscribers = sightings.Count > 0 && await Events.HasSubscribersAsync(transaction);
         var rows = new List<object[]>(sightings.Count);
         foreach (var chunk in sightings.Chunk(20))
         {
-            var known = chunk.Select(one => one.KeyId).Distinct().ToDictionary(keyId => keyId, _ => new HashSet<string>(StringComparer.Ordinal), StringComparer.Ordinal);
+            var known = chunk
+                .Select(one => one.KeyId)
+                .Distinct()
+                .ToDictionary(keyId => keyId, _ => new HashSet<string>(StringComparer.Ordinal), StringComparer.Ordinal);
             // One parameter a key: the mapper would pass a list to PostgreSQL as an array, which SQLite does not know.
             var ids = new DynamicParameters(known.Keys.Select((keyId, i) => KeyValuePair.Create($"p{i}", (object)keyId)));
             var written = await connection.QueryAsync<(string KeyId, string Network)>(
-                $"SELECT key_id, network FROM key_networks WHERE key_id IN ({string.Join(", ", Enumerable.Range(0, known.Count).Select(i => $"@p{i}"))})", ids, transaction);
-            foreach (var (keyId, network) in written) known[keyId].Add(network);
+                $"SELECT key_id, network FROM key_networks WHERE key_id IN "
+                    + $"({string.Join(", ", Enumerable.Range(0, known.Count).Select(i => $"@p{i}"))})",
+                ids,
+                transaction
+            );
+            foreach (var (keyId, network) in written)
+                known[keyId].Add(network);
             foreach (var one in chunk)
             {
                 var (networks, network) = (known[one.KeyId], one.Network.ToString());
                 var isNews = !networks.Contains(network);
-                if (isNews && networks.Count == NetworksMax) continue;
+                if (isNews && networks.Count == NetworksMax)
+                    continue;
                 networks.Add(network);
                 rows.Add([one.KeyId, network, one.FirstAt.ToUnixTimeMilliseconds(), one.LastAt.ToUnixTimeMilliseconds()]);
-                if (isNews && hasSubscribers) await Events.OfKeyAsync(transaction, clock, EventTypes.KeyUsedFirstFromNetwork, one.KeyId, ("network", network), ("firstUsedAt", one.FirstAt));
+                if (isNews && hasSubscribers)
+                    await Events.OfKeyAsync(
+                        transaction,
+                        clock,
+                        EventTypes.KeyUsedFirstFromNetwork,
+                        one.KeyId,
+                        ("network", network),
+                        ("firstUsedAt", one.FirstAt)
+                    );
             }
         }
 
@@ -255,10 +348,14 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     /// <summary>The caller's own words: cut, without control characters, and never a key that was put in the wrong header.</summary>
     internal static string UserAgent(string? text)
     {
-        if (string.IsNullOrEmpty(text)) return "";
-        if (Checks.MightContainSecret(text)) return "(withheld: it held a key)";
+        if (string.IsNullOrEmpty(text))
+            return "";
+        if (Checks.MightContainSecret(text))
+            return "(withheld: it held a key)";
         var cut = text.Length <= UserAgentLengthMax ? text : text[..UserAgentLengthMax];
-        return cut.AsSpan().ContainsAnyExceptInRange(' ', '~') ? new string([.. cut.Where(c => !char.IsControl(c) && !char.IsSurrogate(c))]) : cut;
+        return cut.AsSpan().ContainsAnyExceptInRange(' ', '~')
+            ? new string([.. cut.Where(c => !char.IsControl(c) && !char.IsSurrogate(c))])
+            : cut;
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Counts of key use could not be written; {Entries} entries wait for the next try")]

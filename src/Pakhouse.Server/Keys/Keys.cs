@@ -22,69 +22,105 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
     public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(3653);
 
     /// <summary>The same form, sent again: no second key was made.</summary>
-    internal static readonly Refusal DuplicateId = new(RefusalCode.Conflict, "This key was generated already, and a key is shown only once: generate another.", "key id used before");
+    internal static readonly Refusal DuplicateId = new(
+        RefusalCode.Conflict,
+        "This key was generated already, and a key is shown only once: generate another.",
+        "key id used before"
+    );
 
-    internal static readonly Refusal NoSuchKey = new(RefusalCode.NotFound, "You have no such key in this organization; it may have been deleted already.", "no such key of the caller");
+    internal static readonly Refusal NoSuchKey = new(
+        RefusalCode.NotFound,
+        "You have no such key in this organization; it may have been deleted already.",
+        "no such key of the caller"
+    );
 
     /// <summary>
     /// Makes a key for the caller's own membership (R2, R7). The only answer that ever carries the secret.
     /// </summary>
     /// <returns>The key; <see cref="RefusalCode.Conflict"/> when the id was used before: the same form, sent again.</returns>
-    public Task<Outcome<PersonalAccessKey>> GenerateAsync(Actor actor, Guid organizationId, NewKey wanted) => database.ChangeAsync<PersonalAccessKey>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.GenerateOwnKey, organizationId);
-        if (access.Refusal is { } refused) return refused;
-
-        var now = clock.GetUtcNow();
-        if (Checks.Name(wanted.Name, "name", NameLengthMax, out var name) is { } refusal) return refusal;
-        if (!KeyFormat.IsId(wanted.Id)) return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
-        if (wanted.ExpiresAt <= now || wanted.ExpiresAt > now + LifetimeMax)
-            return new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most ten years ahead, or no expiry.", "expiry out of bounds");
-        if (wanted.Scopes is { IsAll: false, Count: 0 }) return KeyEndpoints.NoScopes;
-        if (!wanted.Scopes.IsAll && !wanted.Scopes.IsSubsetOf(options.Scopes))
-            return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
-        var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
-        if (policy.Forbids(wanted.ExpiresAt, wanted.Scopes, now, access.Value.Roles) is { } forbidden) return forbidden;
-
-        var connection = transaction.Connection!;
-        var membershipId = access.Value.MembershipId!.Value;
-        var key = PersonalAccessKey.Generate(options.Brand, wanted.Id);
-        var row = new NewKeyRow(key.Id, KeyKind.Personal, membershipId, name, key.Hash(), wanted.Scopes, wanted.ExpiresAt);
-        if (!await lifecycle.CreateAsync(transaction, actor, row))
+    public Task<Outcome<PersonalAccessKey>> GenerateAsync(Actor actor, Guid organizationId, NewKey wanted) =>
+        database.ChangeAsync<PersonalAccessKey>(async transaction =>
         {
-            key.Dispose();
-            return DuplicateId;
-        }
+            var access = await Guard.AuthorizeAsync(transaction, actor, Permission.GenerateOwnKey, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
 
-        // Counted with the new one in: the form of the last key allowed, sent again, is told what it is and not that there are too many.
-        if (await connection.ExecuteScalarAsync<long>(
-                "SELECT COUNT(*) FROM access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL AND successor_id IS NULL AND (expires_at IS NULL OR expires_at > @now)",
-                new { membershipId, now }, transaction) > policy.KeysOf(options))
+            var now = clock.GetUtcNow();
+            if (Checks.Name(wanted.Name, "name", NameLengthMax, out var name) is { } refusal)
+                return refusal;
+            if (!KeyFormat.IsId(wanted.Id))
+                return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
+            if (wanted.ExpiresAt <= now || wanted.ExpiresAt > now + LifetimeMax)
+                return new Refusal(
+                    RefusalCode.InvalidRequest,
+                    "expiry: choose a time in the future, at most ten years ahead, or no expiry.",
+                    "expiry out of bounds"
+                );
+            if (wanted.Scopes is { IsAll: false, Count: 0 })
+                return KeyEndpoints.NoScopes;
+            if (!wanted.Scopes.IsAll && !wanted.Scopes.IsSubsetOf(options.Scopes))
+                return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
+            var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
+            if (policy.Forbids(wanted.ExpiresAt, wanted.Scopes, now, access.Value.Roles) is { } forbidden)
+                return forbidden;
+
+            var connection = transaction.Connection!;
+            var membershipId = access.Value.MembershipId!.Value;
+            var key = PersonalAccessKey.Generate(options.Brand, wanted.Id);
+            var row = new NewKeyRow(key.Id, KeyKind.Personal, membershipId, name, key.Hash(), wanted.Scopes, wanted.ExpiresAt);
+            if (!await lifecycle.CreateAsync(transaction, actor, row))
+            {
+                key.Dispose();
+                return DuplicateId;
+            }
+
+            // Counted with the new one in: the form of the last key allowed, sent again, is told what it is and not that there are too
+            // many.
+            if (
+                await connection.ExecuteScalarAsync<long>(
+                    "SELECT COUNT(*) FROM access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL AND successor_id IS NULL "
+                        + "AND (expires_at IS NULL OR expires_at > @now)",
+                    new { membershipId, now },
+                    transaction
+                ) > policy.KeysOf(options)
+            )
+            {
+                key.Dispose();
+                return new Refusal(
+                    RefusalCode.Conflict,
+                    $"You hold {TimeText.Count(policy.KeysOf(options), "key")} in this organization, which is the most: delete one that "
+                        + $"is no longer used.",
+                    "KeysPerMemberMax"
+                );
+            }
+
+            return key;
+        });
+
+    /// <summary>
+    /// The caller's own keys in an organization, newest first; those that have ended by themselves for <see cref="ListedAfterEnd"/> more.
+    /// </summary>
+    public Task<Outcome<IReadOnlyList<KeyEntry>>> ListAsync(Actor actor, Guid organizationId) =>
+        database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
         {
-            key.Dispose();
-            return new Refusal(RefusalCode.Conflict, $"You hold {TimeText.Count(policy.KeysOf(options), "key")} in this organization, which is the most: delete one that is no longer used.", "KeysPerMemberMax");
-        }
-
-        return key;
-    });
-
-    /// <summary>The caller's own keys in an organization, newest first; those that have ended by themselves for <see cref="ListedAfterEnd"/> more.</summary>
-    public Task<Outcome<IReadOnlyList<KeyEntry>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
-    {
-        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        return (await connection.QueryAsync<KeyEntry>(
-            $"""
-            {EntrySql}
-            WHERE k.membership_id = @MembershipId AND k.deleted_at IS NULL
-              AND (k.expires_at IS NULL OR k.expires_at > @listedFrom) AND (k.overlap_ends_at IS NULL OR k.overlap_ends_at > @listedFrom)
-            ORDER BY k.created_at DESC, k.id
-            """, new { access.Value.MembershipId, listedFrom = clock.GetUtcNow() - ListedAfterEnd })).AsList();
-    });
+            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            return (
+                await connection.QueryAsync<KeyEntry>(
+                    $"""
+                    {EntrySql}
+                    WHERE k.membership_id = @MembershipId AND k.deleted_at IS NULL
+                      AND (k.expires_at IS NULL OR k.expires_at > @listedFrom) AND (k.overlap_ends_at IS NULL OR k.overlap_ends_at > @listedFrom)
+                    ORDER BY k.created_at DESC, k.id
+                    """,
+                    new { access.Value.MembershipId, listedFrom = clock.GetUtcNow() - ListedAfterEnd }
+                )
+            ).AsList();
+        });
 
     /// <summary>Columns of <see cref="KeyEntry"/>; <c>k</c> is the key.</summary>
-    internal const string EntrySql =
-        """
+    internal const string EntrySql = """
         SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, k.suspended_at, k.frozen_at, k.successor_id, k.overlap_ends_at,
                s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent, l.last_at AS used_late_at,
                (SELECT MIN(first_used_at) FROM key_networks WHERE key_id = k.id) AS first_network_at,
@@ -95,25 +131,30 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         """;
 
     /// <summary>Ends one of the caller's own keys. When this has returned, no exchange that begins afterwards succeeds (R5).</summary>
-    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) => database.ChangeAsync<bool>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.DeleteOwnKey, organizationId);
-        if (access.Refusal is { } refused) return refused;
+    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            var access = await Guard.AuthorizeAsync(transaction, actor, Permission.DeleteOwnKey, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
 
-        // Somebody else's key and no key at all are one answer: ids of others cannot be found out here.
-        if (access.Value.MembershipId is not { } membershipId) return NoSuchKey; // an inherited member holds none here (R2)
-        var own = KeySet.OfMembership(keyId, membershipId);
-        return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByHolder, own) == 0 ? NoSuchKey : true;
-    });
+            // Somebody else's key and no key at all are one answer: ids of others cannot be found out here.
+            if (access.Value.MembershipId is not { } membershipId)
+                return NoSuchKey; // an inherited member holds none here (R2)
+            var own = KeySet.OfMembership(keyId, membershipId);
+            return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByHolder, own) == 0 ? NoSuchKey : true;
+        });
 
     /// <summary>Ends a key whoever holds it: for an owner who cannot sign in, and after a restored back-up.</summary>
-    public Task<Outcome<bool>> DeleteByOperatorAsync(Actor actor, string keyId) => database.ChangeAsync<bool>(async transaction =>
-    {
-        if (Guard.Demand(actor, Permission.DeleteAnyKey) is { } refused) return refused;
-        return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByOperator, KeySet.Of(keyId)) == 0
-            ? new Refusal(RefusalCode.NotFound, "There is no such key; it may have been deleted already.", "no such key")
-            : true;
-    });
+    public Task<Outcome<bool>> DeleteByOperatorAsync(Actor actor, string keyId) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            if (Guard.Demand(actor, Permission.DeleteAnyKey) is { } refused)
+                return refused;
+            return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByOperator, KeySet.Of(keyId)) == 0
+                ? new Refusal(RefusalCode.NotFound, "There is no such key; it may have been deleted already.", "no such key")
+                : true;
+        });
 
     /// <summary>
     /// Ends a key, of either kind, for whoever proves its secret. No right is asked for: also the holder of a suspended key may end it.
@@ -128,12 +169,23 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
                 """
                 SELECT k.hash, k.kind, k.deleted_at, m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id
                 WHERE k.id = @keyId
-                """, new { keyId }, transaction);
+                """,
+                new { keyId },
+                transaction
+            );
             var isVerified = CryptographicOperations.FixedTimeEquals(hash, found?.Hash ?? noHash);
-            if (found is null || !isVerified || found.DeletedAt is not null) return false;
+            if (found is null || !isVerified || found.DeletedAt is not null)
+                return false;
 
-            var actor = new Actor(found.Kind == "oak" ? Credential.ApiKey : Credential.Key, found.UserId, NameSet.Empty, keyId, Address: address);
-            if (Guard.Demand(actor, Permission.RevokeItself) is not null) return false;
+            var actor = new Actor(
+                found.Kind == "oak" ? Credential.ApiKey : Credential.Key,
+                found.UserId,
+                NameSet.Empty,
+                keyId,
+                Address: address
+            );
+            if (Guard.Demand(actor, Permission.RevokeItself) is not null)
+                return false;
             await lifecycle.EndAsync(transaction, actor, KeyCause.RevokedWithSecret, KeySet.Of(keyId));
             return true;
         });
@@ -154,7 +206,8 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
     public static string SuggestName(IReadOnlyList<KeyEntry> keys)
     {
         var number = 1;
-        while (keys.Any(key => key.Name == $"Key {number}")) number++;
+        while (keys.Any(key => key.Name == $"Key {number}"))
+            number++;
         return $"Key {number}";
     }
 }

@@ -16,7 +16,8 @@ public sealed class PersonalAccessKey : IDisposable
     /// <summary>The public id: what logs, the dashboard and support use.</summary>
     public string Id { get; }
 
-    internal static PersonalAccessKey Generate(string brand, string id, KeyKind kind = KeyKind.Personal) => new(id, KeyFormat.Create(brand, id, kind));
+    internal static PersonalAccessKey Generate(string brand, string id, KeyKind kind = KeyKind.Personal) =>
+        new(id, KeyFormat.Create(brand, id, kind));
 
     /// <summary>SHA-256 of the whole key: what is stored. No slow hash: 256 random bits cannot be searched.</summary>
     public byte[] Hash() => SHA256.HashData(key ?? throw new ObjectDisposedException(nameof(PersonalAccessKey)));
@@ -32,7 +33,8 @@ public sealed class PersonalAccessKey : IDisposable
 
     public void Dispose()
     {
-        if (key is not null) CryptographicOperations.ZeroMemory(key);
+        if (key is not null)
+            CryptographicOperations.ZeroMemory(key);
         key = null;
     }
 

@@ -6,21 +6,39 @@ namespace Pakhouse.Server;
 /// <summary>Invitations that were sent with a key: they end with it.</summary>
 internal static class SentInvitations
 {
-    /// <summary>Ends what was sent with keys that have ended: nobody could accept it any more (<c>Senders</c>), and nobody shall wait for it.</summary>
+    /// <summary>
+    /// Ends what was sent with keys that have ended: nobody could accept it any more (<c>Senders</c>), and nobody shall wait for it.
+    /// </summary>
     /// <param name="keys">Those that ended in this transaction.</param>
     public static async Task WithdrawAsync(DbTransaction transaction, TimeProvider clock, Actor actor, KeySet keys)
     {
-        var ended = (await transaction.Connection!.QueryAsync<Part>(
-            $"""
-            DELETE FROM invitation_parts WHERE key_id IN (SELECT k.id FROM access_keys k WHERE {keys.Where} AND k.status = {KeyStatus.Invalid})
-            RETURNING invitation_id AS id, organization_id, roles, key_id
-            """, keys.With(new { }), transaction)).AsList();
+        var ended = (
+            await transaction.Connection!.QueryAsync<Part>(
+                $"""
+                DELETE FROM invitation_parts WHERE key_id IN (SELECT k.id FROM access_keys k WHERE {keys.Where} AND k.status = {KeyStatus.Invalid})
+                RETURNING invitation_id AS id, organization_id, roles, key_id
+                """,
+                keys.With(new { }),
+                transaction
+            )
+        ).AsList();
         foreach (var part in ended)
         {
             await transaction.Connection!.ExecuteAsync(
-                "DELETE FROM invitations WHERE id = @Id AND NOT EXISTS (SELECT 1 FROM invitation_parts WHERE invitation_id = @Id)", new { part.Id }, transaction);
-            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.InviteDelete, part.OrganizationId, part.Id.ToString(), null,
-                $"{part.Roles.Text}; key {part.KeyId} ended");
+                "DELETE FROM invitations WHERE id = @Id AND NOT EXISTS (SELECT 1 FROM invitation_parts WHERE invitation_id = @Id)",
+                new { part.Id },
+                transaction
+            );
+            await ActivityLog.WriteAsync(
+                transaction,
+                clock,
+                actor,
+                AuditAction.InviteDelete,
+                part.OrganizationId,
+                part.Id.ToString(),
+                null,
+                $"{part.Roles.Text}; key {part.KeyId} ended"
+            );
         }
     }
 

@@ -5,12 +5,13 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The public keys with which GitHub signs what its secret scanning found, from the address or the file in the settings. They are fetched when a message
-/// names one that is not known, at most once a minute, and after an hour again.
+/// The public keys with which GitHub signs what its secret scanning found, from the address or the file in the settings. They are fetched
+/// when a message names one that is not known, at most once a minute, and after an hour again.
 /// </summary>
 internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : IDisposable
 {
-    private static readonly TimeSpan freshFor = TimeSpan.FromHours(1), notBefore = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan freshFor = TimeSpan.FromHours(1),
+        notBefore = TimeSpan.FromMinutes(1);
 
     private readonly HttpClient http = new(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false })
     {
@@ -20,7 +21,8 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
     };
     private readonly SemaphoreSlim gate = new(1);
     private FrozenDictionary<string, string> keys = FrozenDictionary<string, string>.Empty;
-    private DateTimeOffset fetchedAt = DateTimeOffset.MinValue, triedAt = DateTimeOffset.MinValue;
+    private DateTimeOffset fetchedAt = DateTimeOffset.MinValue,
+        triedAt = DateTimeOffset.MinValue;
 
     public bool IsOn => options.LeakGitHubKeys is not null;
 
@@ -28,15 +30,19 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
     /// <exception cref="IOException">GitHub's keys cannot be had now.</exception>
     public async Task<bool> VerifyAsync(SecretBody body, string keyIdentifier, string signature)
     {
-        if (keyIdentifier.Length is 0 or > 200 || signature.Length is 0 or > 400) return false;
+        if (keyIdentifier.Length is 0 or > 200 || signature.Length is 0 or > 400)
+            return false;
         var der = new byte[300];
-        if (!Convert.TryFromBase64String(signature, der, out var length)) return false;
-        if (await FindAsync(keyIdentifier) is not { } pem) return false;
+        if (!Convert.TryFromBase64String(signature, der, out var length))
+            return false;
+        if (await FindAsync(keyIdentifier) is not { } pem)
+            return false;
         using var key = ECDsa.Create();
         try
         {
             key.ImportFromPem(pem);
-            return key.KeySize == 256 && key.VerifyData(body.Bytes, der.AsSpan(0, length), HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
+            return key.KeySize == 256
+                && key.VerifyData(body.Bytes, der.AsSpan(0, length), HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
         }
         catch (Exception e) when (e is ArgumentException or CryptographicException)
         {
@@ -57,7 +63,8 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
         {
             var now = clock.GetUtcNow();
             var isFresh = now - fetchedAt < freshFor;
-            if (isFresh && keys.TryGetValue(keyIdentifier, out var known)) return known;
+            if (isFresh && keys.TryGetValue(keyIdentifier, out var known))
+                return known;
             if (now - triedAt >= notBefore)
             {
                 triedAt = now;
@@ -81,7 +88,9 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
     {
         try
         {
-            return options.LeakGitHubKeys!.IsFile ? await File.ReadAllBytesAsync(options.LeakGitHubKeys.LocalPath) : await http.GetByteArrayAsync(options.LeakGitHubKeys);
+            return options.LeakGitHubKeys!.IsFile
+                ? await File.ReadAllBytesAsync(options.LeakGitHubKeys.LocalPath)
+                : await http.GetByteArrayAsync(options.LeakGitHubKeys);
         }
         catch (Exception e) when (e is HttpRequestException or TaskCanceledException or UnauthorizedAccessException)
         {
@@ -94,8 +103,14 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
         try
         {
             using var document = JsonDocument.Parse(json);
-            return document.RootElement.GetProperty("public_keys").EnumerateArray()
-                .ToFrozenDictionary(key => key.GetProperty("key_identifier").GetString()!, key => key.GetProperty("key").GetString()!, StringComparer.Ordinal);
+            return document
+                .RootElement.GetProperty("public_keys")
+                .EnumerateArray()
+                .ToFrozenDictionary(
+                    key => key.GetProperty("key_identifier").GetString()!,
+                    key => key.GetProperty("key").GetString()!,
+                    StringComparer.Ordinal
+                );
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or ArgumentException)
         {

@@ -1,12 +1,15 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Finds keys of whatever brand inside bytes, by the part that all have in common, the grammar and the check digits. Where a key stands alone is not
-/// asked: the check digits tell a key behind <c>%22</c> or <c>TOKEN_</c> from chance, which an expression with word boundaries misses.
+/// Finds keys of whatever brand inside bytes, by the part that all have in common, the grammar and the check digits. Where a key stands
+/// alone is not asked: the check digits tell a key behind <c>%22</c> or <c>TOKEN_</c> from chance, which an expression with word boundaries
+/// misses.
 /// </summary>
 internal static class KeyFinder
 {
-    /// <summary>Of a key: bytes from the mark that is searched for (<c>ak1_</c>) back to the underscore behind the brand, and from there to the end.</summary>
+    /// <summary>
+    /// Of a key: bytes from the mark that is searched for (<c>ak1_</c>) back to the underscore behind the brand, and from there to the end.
+    /// </summary>
     private const int MarkOffset = 2, TailLength = KeyFormat.LengthMax - KeyFormat.BrandLengthMax;
 
     /// <summary>The next key that begins at or behind <paramref name="from"/>; its end is the place to go on from.</summary>

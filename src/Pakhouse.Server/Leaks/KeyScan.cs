@@ -7,12 +7,13 @@ namespace Pakhouse.Server;
 /// <param name="Line">From 1; 0: in the name of the file.</param>
 internal sealed record Finding(string Place, long Line, string Brand, KeyKind Kind, string Id)
 {
-    public static Finding Of(string place, long line, ReadOnlySpan<byte> key, KeyKind kind, string id) => new(place, line, Encoding.ASCII.GetString(key[..key.IndexOf((byte)'_')]), kind, id);
+    public static Finding Of(string place, long line, ReadOnlySpan<byte> key, KeyKind kind, string id) =>
+        new(place, line, Encoding.ASCII.GetString(key[..key.IndexOf((byte)'_')]), kind, id);
 }
 
 /// <summary>
-/// Searches a stream of bytes for keys, in one buffer that is used again and again. One search for the mark of all keys, which is vectorised, and one
-/// count of the lines: nothing else is done for bytes without a key.
+/// Searches a stream of bytes for keys, in one buffer that is used again and again. One search for the mark of all keys, which is
+/// vectorised, and one count of the lines: nothing else is done for bytes without a key.
 /// </summary>
 internal sealed class KeyScan(Action<ReadOnlyMemory<byte>>? keep = null) : IDisposable
 {

@@ -5,14 +5,23 @@ using System.Text;
 
 namespace Pakhouse.Server;
 
-/// <summary>Calls of <c>POST /leaks/revoke</c>, whatever they held: if only those without a real key counted, the limit would tell one from the other.</summary>
+/// <summary>
+/// Calls of <c>POST /leaks/revoke</c>, whatever they held: if only those without a real key counted, the limit would tell one from the
+/// other.
+/// </summary>
 internal sealed class LeakLimit(PakhouseOptions options, TimeProvider clock) : FailureLimit(options.FailuresPerMinuteMax, clock);
 
 /// <summary>
 /// Where leaked keys are reported: by anybody, by GitHub's secret scanning and by GitLab's. docs/protocol.md, "Leaks", is the contract.
 /// <para>Invariant: to somebody who proved nothing the answer is the same, and as late, whether keys were real or not.</para>
 /// </summary>
-internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHubKeys gitHubKeys, PakhouseOptions options, ILogger<LeakEndpoints> log)
+internal sealed partial class LeakEndpoints(
+    Leaks leaks,
+    LeakLimit limit,
+    GitHubKeys gitHubKeys,
+    PakhouseOptions options,
+    ILogger<LeakEndpoints> log
+)
 {
     public const int KeysPerCallMax = 1000;
 
@@ -40,7 +49,15 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
         var from = context.Connection.RemoteIpAddress;
         if (limit.Check(from) is { } slowDown)
         {
-            await RefusalWriter.WriteAsync(context, slowDown with { Description = $"Too many reports from this address. Wait as long as Retry-After says; a report takes up to {KeysPerCallMax} keys." });
+            await RefusalWriter.WriteAsync(
+                context,
+                slowDown with
+                {
+                    Description =
+                        $"Too many reports from this address. Wait as long as Retry-After says; a report takes up to {KeysPerCallMax} "
+                            + $"keys.",
+                }
+            );
             return;
         }
 
@@ -53,20 +70,31 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
         }
 
         List<LeakMatch>? matches;
-        using (var body = read.Value) matches = LeakReport.ReadKeys(body.Bytes, KeysPerCallMax);
+        using (var body = read.Value)
+            matches = LeakReport.ReadKeys(body.Bytes, KeysPerCallMax);
         if (matches is null)
         {
-            await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.InvalidRequest, $"keys: send JSON such as {{\"keys\":[\"…\"]}}, with at most {KeysPerCallMax} keys.", "no list of keys"));
+            await RefusalWriter.WriteAsync(
+                context,
+                new Refusal(
+                    RefusalCode.InvalidRequest,
+                    $"keys: send JSON such as {{\"keys\":[\"…\"]}}, with at most {KeysPerCallMax} keys.",
+                    "no list of keys"
+                )
+            );
             return;
         }
 
         await leaks.RevokeAsync([.. matches.Select(match => match.Key).OfType<ReportedKey>()], "anonymous report", from);
 
         // By the wall clock: it is what somebody outside can measure.
-        if (answerAfter - Stopwatch.GetElapsedTime(began) is { Ticks: > 0 } rest) await Task.Delay(rest, TimeProvider.System);
+        if (answerAfter - Stopwatch.GetElapsedTime(began) is { Ticks: > 0 } rest)
+            await Task.Delay(rest, TimeProvider.System);
         context.Response.StatusCode = StatusCodes.Status202Accepted;
         context.Response.Headers.CacheControl = "no-store";
-        await context.Response.WriteAsJsonAsync(new { message = "Thank you. Those of the keys that are real get no tokens any more, and their owners are told." });
+        await context.Response.WriteAsJsonAsync(
+            new { message = "Thank you. Those of the keys that are real get no tokens any more, and their owners are told." }
+        );
     }
 
     /// <summary>GitHub's partner message. Its answer labels each match, for GitHub's own statistics.</summary>
@@ -78,24 +106,46 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
             return;
         }
 
-        if (await ReadAsync(context) is not { } body) return;
+        if (await ReadAsync(context) is not { } body)
+            return;
         using var secret = body;
         bool isSigned;
         try
         {
-            isSigned = await gitHubKeys.VerifyAsync(body, context.Request.Headers["Github-Public-Key-Identifier"].ToString(), context.Request.Headers["Github-Public-Key-Signature"].ToString());
+            isSigned = await gitHubKeys.VerifyAsync(
+                body,
+                context.Request.Headers["Github-Public-Key-Identifier"].ToString(),
+                context.Request.Headers["Github-Public-Key-Signature"].ToString()
+            );
         }
         catch (IOException e)
         {
             LogNoKeys(e);
-            await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.TemporarilyUnavailable, "GitHub's public keys cannot be had at the moment. Try again as Retry-After says.", "no GitHub keys") { RetryAfterSeconds = 60 });
+            await RefusalWriter.WriteAsync(
+                context,
+                new Refusal(
+                    RefusalCode.TemporarilyUnavailable,
+                    "GitHub's public keys cannot be had at the moment. Try again as Retry-After says.",
+                    "no GitHub keys"
+                )
+                {
+                    RetryAfterSeconds = 60,
+                }
+            );
             return;
         }
 
         if (!isSigned)
         {
             limit.Count(context.Connection.RemoteIpAddress);
-            await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.InvalidClient, "Github-Public-Key-Signature: it does not fit this body and a key of GitHub's secret scanning.", "GitHub signature"));
+            await RefusalWriter.WriteAsync(
+                context,
+                new Refusal(
+                    RefusalCode.InvalidClient,
+                    "Github-Public-Key-Signature: it does not fit this body and a key of GitHub's secret scanning.",
+                    "GitHub signature"
+                )
+            );
             return;
         }
 
@@ -106,12 +156,17 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
         }
 
         var isReal = await RevokeAsync(matches, "GitHub secret scanning", context.Connection.RemoteIpAddress);
-        await context.Response.WriteAsJsonAsync(matches.Select((match, i) => new
-        {
-            token_hash = Convert.ToHexStringLower(match.TextHash),
-            token_type = match.Type,
-            label = isReal[i] ? "true_positive" : "false_positive",
-        }));
+        await context.Response.WriteAsJsonAsync(
+            matches.Select(
+                (match, i) =>
+                    new
+                    {
+                        token_hash = Convert.ToHexStringLower(match.TextHash),
+                        token_type = match.Type,
+                        label = isReal[i] ? "true_positive" : "false_positive",
+                    }
+            )
+        );
     }
 
     private async Task GitLabTypesAsync(HttpContext context)
@@ -154,9 +209,16 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
 
         var from = context.Connection.RemoteIpAddress;
         var given = context.Request.Headers.Authorization.ToString(); // GitLab sends the token alone
-        if (given.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase)) given = given[7..];
+        if (given.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase))
+            given = given[7..];
         // Of hashes: the length of a secret is nobody's business either.
-        if (CryptographicOperations.FixedTimeEquals(SHA256.HashData(Encoding.UTF8.GetBytes(given)), SHA256.HashData(Encoding.UTF8.GetBytes(expected)))) return true;
+        if (
+            CryptographicOperations.FixedTimeEquals(
+                SHA256.HashData(Encoding.UTF8.GetBytes(given)),
+                SHA256.HashData(Encoding.UTF8.GetBytes(expected))
+            )
+        )
+            return true;
         if (limit.Check(from) is { } slowDown)
         {
             await RefusalWriter.WriteAsync(context, slowDown);
@@ -164,7 +226,10 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
         }
 
         limit.Count(from);
-        await RefusalWriter.WriteAsync(context, new Refusal(RefusalCode.InvalidClient, "Authorization: send the token that was agreed on.", "GitLab token"));
+        await RefusalWriter.WriteAsync(
+            context,
+            new Refusal(RefusalCode.InvalidClient, "Authorization: send the token that was agreed on.", "GitLab token")
+        );
         return false;
     }
 
@@ -184,7 +249,11 @@ internal sealed partial class LeakEndpoints(Leaks leaks, LeakLimit limit, GitHub
     }
 
     private static readonly Refusal notHere = new(RefusalCode.NotFound, "There is nothing at this address.", "not set up");
-    private static readonly Refusal noMatches = new(RefusalCode.InvalidRequest, "The body must be a JSON array of objects with token and type.", "no list of matches");
+    private static readonly Refusal noMatches = new(
+        RefusalCode.InvalidRequest,
+        "The body must be a JSON array of objects with token and type.",
+        "no list of matches"
+    );
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "GitHub's public keys could not be read; its report is answered 503")]
     private partial void LogNoKeys(Exception exception);

@@ -57,14 +57,17 @@ internal static class LeakReport
         }
     }
 
-    /// <summary><c>[{"token":"…","type":"…","url":"…"}]</c>: GitHub's message; GitLab calls the last one <c>location</c>. Null: it is not that.</summary>
+    /// <summary>
+    /// <c>[{"token":"…","type":"…","url":"…"}]</c>: GitHub's message; GitLab calls the last one <c>location</c>. Null: it is not that.
+    /// </summary>
     public static List<LeakMatch>? ReadMatches(ReadOnlySpan<byte> json)
     {
         using var scratch = new Scratch();
         try
         {
             var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = 8 });
-            if (!reader.Read() || reader.TokenType != JsonTokenType.StartArray) return null;
+            if (!reader.Read() || reader.TokenType != JsonTokenType.StartArray)
+                return null;
             var matches = new List<LeakMatch>();
             while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
             {
@@ -78,16 +81,27 @@ internal static class LeakReport
                 LeakMatch? match = null;
                 while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
                 {
-                    var name = reader.ValueTextEquals("token"u8) ? 't' : reader.ValueTextEquals("type"u8) ? 'y' : reader.ValueTextEquals("url"u8) || reader.ValueTextEquals("location"u8) ? 'p' : ' ';
-                    if (!reader.Read()) return null;
-                    if (reader.TokenType != JsonTokenType.String) reader.Skip();
-                    else if (name == 't') match = Match(scratch.Text(ref reader), "", null);
-                    else if (name == 'y') type = Printable(scratch.Text(ref reader), TypeLengthMax) ?? "";
-                    else if (name == 'p') place = Printable(scratch.Text(ref reader), PlaceLengthMax);
+                    var name =
+                        reader.ValueTextEquals("token"u8) ? 't'
+                        : reader.ValueTextEquals("type"u8) ? 'y'
+                        : reader.ValueTextEquals("url"u8) || reader.ValueTextEquals("location"u8) ? 'p'
+                        : ' ';
+                    if (!reader.Read())
+                        return null;
+                    if (reader.TokenType != JsonTokenType.String)
+                        reader.Skip();
+                    else if (name == 't')
+                        match = Match(scratch.Text(ref reader), "", null);
+                    else if (name == 'y')
+                        type = Printable(scratch.Text(ref reader), TypeLengthMax) ?? "";
+                    else if (name == 'p')
+                        place = Printable(scratch.Text(ref reader), PlaceLengthMax);
                 }
 
-                if (reader.TokenType != JsonTokenType.EndObject) return null;
-                if (match is not null) matches.Add(match with { Type = type, Key = match.Key is null ? null : match.Key with { FoundAt = place } });
+                if (reader.TokenType != JsonTokenType.EndObject)
+                    return null;
+                if (match is not null)
+                    matches.Add(match with { Type = type, Key = match.Key is null ? null : match.Key with { FoundAt = place } });
             }
 
             return reader.TokenType == JsonTokenType.EndArray && !reader.Read() ? matches : null;
@@ -100,7 +114,9 @@ internal static class LeakReport
 
     private static LeakMatch Match(ReadOnlySpan<byte> text, string type, string? place)
     {
-        var key = KeyFinder.TryFind(text, 0, out var range, out _, out var id) ? new ReportedKey(id, SHA256.HashData(text[range]), place) : null;
+        var key = KeyFinder.TryFind(text, 0, out var range, out _, out var id)
+            ? new ReportedKey(id, SHA256.HashData(text[range]), place)
+            : null;
         return new LeakMatch(SHA256.HashData(text), type, key);
     }
 
@@ -114,7 +130,8 @@ internal static class LeakReport
     /// <summary>Where texts are unescaped, wiped at the end.</summary>
     private sealed class Scratch : IDisposable
     {
-        private readonly byte[] buffer = GC.AllocateUninitializedArray<byte>(TextLengthMax * 6, pinned: true); // as \u005f it is six times as long
+        // as \u005f it is six times as long
+        private readonly byte[] buffer = GC.AllocateUninitializedArray<byte>(TextLengthMax * 6, pinned: true);
 
         public ReadOnlySpan<byte> Text(ref Utf8JsonReader reader) =>
             reader.ValueSpan.Length > buffer.Length ? [] : buffer.AsSpan(0, reader.CopyString(buffer));

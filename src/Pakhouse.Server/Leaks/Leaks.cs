@@ -5,14 +5,16 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>A key that somebody found where it does not belong. The hash of the whole key is the proof; the key itself is gone already.</summary>
+/// <summary>
+/// A key that somebody found where it does not belong. The hash of the whole key is the proof; the key itself is gone already.
+/// </summary>
 /// <param name="FoundAt">Where, in the reporter's words; null: not told.</param>
 internal sealed record ReportedKey(string Id, byte[] Hash, string? FoundAt = null);
 
 /// <summary>
 /// Leaked keys: whoever shows one whole ends it, and its owner hears of it. It never holds a key, only what identifies and proves one.
-/// <para>Invariant: without the secret an id ends nothing and tells nothing; when <see cref="RevokeAsync"/> has returned, no exchange with a key that
-/// was reported succeeds (R5).</para>
+/// <para>Invariant: without the secret an id ends nothing and tells nothing; when <see cref="RevokeAsync"/> has returned, no exchange with
+/// a key that was reported succeeds (R5).</para>
 /// </summary>
 internal sealed class Leaks(Database database, KeyLifecycle lifecycle)
 {

@@ -10,17 +10,20 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The command <c>scan</c>: finds keys of whatever brand in files, folders, standard input and the history of a git repository, by grammar and check digits,
-/// offline. It says where a key is and never what it is.
+/// The command <c>scan</c>: finds keys of whatever brand in files, folders, standard input and the history of a git repository, by grammar
+/// and check digits, offline. It says where a key is and never what it is.
 /// </summary>
 internal sealed class Scan
 {
-    public const int FoundNothing = 0, FoundKeys = 1, Failed = 2;
+    public const int FoundNothing = 0,
+        FoundKeys = 1,
+        Failed = 2;
 
     private readonly TextWriter errors;
     private readonly ConcurrentBag<Finding> findings = [];
     private readonly ConcurrentDictionary<string, byte[]>? keys;
-    private int files, unreadable;
+    private int files,
+        unreadable;
     private long bytes;
 
     private Scan(TextWriter errors, bool isReporting) => (this.errors, keys) = (errors, isReporting ? new(StringComparer.Ordinal) : null);
@@ -34,31 +37,49 @@ internal sealed class Scan
         var scan = new Scan(errors, server is not null);
         foreach (var path in paths)
         {
-            if (isHistory) scan.History(path);
-            else if (path == "-") scan.Input();
-            else if (Directory.Exists(path)) scan.Files(scan.Below(path));
-            else if (System.IO.File.Exists(path)) scan.Files([new FileInfo(path)]);
-            else scan.Unreadable(path);
+            if (isHistory)
+                scan.History(path);
+            else if (path == "-")
+                scan.Input();
+            else if (Directory.Exists(path))
+                scan.Files(scan.Below(path));
+            else if (System.IO.File.Exists(path))
+                scan.Files([new FileInfo(path)]);
+            else
+                scan.Unreadable(path);
         }
 
         foreach (var finding in scan.findings.OrderBy(finding => finding.Place, StringComparer.Ordinal).ThenBy(finding => finding.Line))
-            await output.WriteLineAsync($"{Printable(finding.Place)}:{finding.Line}: {(finding.Kind == KeyKind.Personal ? "personal access key" : "API key")} {finding.Id} (brand {finding.Brand})");
+            await output.WriteLineAsync(
+                $"{Printable(finding.Place)}:{finding.Line}: {(finding.Kind == KeyKind.Personal ? "personal access key" : "API key")} "
+                    + $"{finding.Id} (brand {finding.Brand})"
+            );
         var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
         var found = scan.findings.Select(finding => finding.Id).Distinct(StringComparer.Ordinal).Count();
-        await errors.WriteLineAsync($"{TimeText.Count(found, "key")} in {TimeText.Count(scan.findings.Count, "place")}; searched {TimeText.Count(scan.files, isHistory ? "object" : "file")}, {scan.bytes / 1e6:0.0} MB in {seconds:0.00} s{(scan.unreadable > 0 ? $"; {scan.unreadable} could not be read" : "")}.");
-        if (server is not null && found > 0 && !await scan.ReportAsync(server)) return Failed;
-        return found > 0 ? FoundKeys : scan.unreadable > 0 ? Failed : FoundNothing;
+        await errors.WriteLineAsync(
+            $"{TimeText.Count(found, "key")} in {TimeText.Count(scan.findings.Count, "place")}; searched "
+                + $"{TimeText.Count(scan.files, isHistory ? "object" : "file")}, {scan.bytes / 1e6:0.0} MB in {seconds:0.00} "
+                + $"s{(scan.unreadable > 0 ? $"; {scan.unreadable} could not be read" : "")}."
+        );
+        if (server is not null && found > 0 && !await scan.ReportAsync(server))
+            return Failed;
+        return found > 0 ? FoundKeys
+            : scan.unreadable > 0 ? Failed
+            : FoundNothing;
     }
 
     /// <summary>A name is somebody else's text: it can hold a key, and what a terminal takes for a command.</summary>
     internal static string Printable(string place)
     {
         var text = Encoding.UTF8.GetBytes(new string([.. place.Select(c => char.IsControl(c) ? '?' : c)]));
-        for (var at = 0; KeyFinder.TryFind(text, at, out var key, out _, out var id); at = key.End.Value) text.AsSpan()[key][(id.Length + 6)..].Fill((byte)'*');
+        for (var at = 0; KeyFinder.TryFind(text, at, out var key, out _, out var id); at = key.End.Value)
+            text.AsSpan()[key][(id.Length + 6)..].Fill((byte)'*');
         return Encoding.UTF8.GetString(text);
     }
 
-    /// <summary>Those below a folder, one folder after the other: what cannot be read is counted, and the rest searched all the same.</summary>
+    /// <summary>
+    /// Those below a folder, one folder after the other: what cannot be read is counted, and the rest searched all the same.
+    /// </summary>
     private IEnumerable<FileInfo> Below(string path)
     {
         var folders = new Stack<DirectoryInfo>([new DirectoryInfo(path)]);
@@ -77,33 +98,47 @@ internal sealed class Scan
 
             foreach (var entry in entries.Where(entry => entry.LinkTarget is null)) // a link can lead in a circle
             {
-                if (entry is DirectoryInfo below) folders.Push(below);
-                else if (entry is FileInfo file) yield return file;
+                if (entry is DirectoryInfo below)
+                    folders.Push(below);
+                else if (entry is FileInfo file)
+                    yield return file;
             }
         }
     }
 
-    private void Files(IEnumerable<FileInfo> all) => Parallel.ForEach(all, () => new KeyScan(Keep), (file, _, scan) =>
-    {
-        File(scan, file);
-        return scan;
-    }, Done);
+    private void Files(IEnumerable<FileInfo> all) =>
+        Parallel.ForEach(
+            all,
+            () => new KeyScan(Keep),
+            (file, _, scan) =>
+            {
+                File(scan, file);
+                return scan;
+            },
+            Done
+        );
 
     private void File(KeyScan scan, FileInfo file)
     {
         try
         {
             var name = Encoding.UTF8.GetBytes(file.Name);
-            if (KeyFinder.TryFind(name, 0, out var key, out var kind, out var id)) findings.Add(Finding.Of(file.FullName, 0, name.AsSpan()[key], kind, id));
-            if (file.Length == 0) return; // empty, or a pipe or a device, which might never end
+            if (KeyFinder.TryFind(name, 0, out var key, out var kind, out var id))
+                findings.Add(Finding.Of(file.FullName, 0, name.AsSpan()[key], kind, id));
+            if (file.Length == 0)
+                return; // empty, or a pipe or a device, which might never end
             using var handle = System.IO.File.OpenHandle(file.FullName, options: FileOptions.SequentialScan);
             var offset = 0L;
-            scan.Run(file.FullName, buffer =>
-            {
-                var count = RandomAccess.Read(handle, buffer.Span, offset);
-                offset += count;
-                return count;
-            }, findings.Add);
+            scan.Run(
+                file.FullName,
+                buffer =>
+                {
+                    var count = RandomAccess.Read(handle, buffer.Span, offset);
+                    offset += count;
+                    return count;
+                },
+                findings.Add
+            );
             Interlocked.Increment(ref files);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -115,7 +150,8 @@ internal sealed class Scan
     private void Unreadable(string path)
     {
         Interlocked.Increment(ref unreadable);
-        lock (errors) errors.WriteLine($"pakhouse: {Printable(path)} cannot be read");
+        lock (errors)
+            errors.WriteLine($"pakhouse: {Printable(path)} cannot be read");
     }
 
     private void Input()
@@ -127,7 +163,9 @@ internal sealed class Scan
         bytes += scan.Searched;
     }
 
-    /// <summary>Every object that the repository has, those that no branch reaches any more included: files, messages of commits, notes.</summary>
+    /// <summary>
+    /// Every object that the repository has, those that no branch reaches any more included: files, messages of commits, notes.
+    /// </summary>
     private void History(string path)
     {
         using var git = Git(path, "cat-file", "--batch-all-objects", "--unordered", "--buffer", "--batch");
@@ -143,21 +181,38 @@ internal sealed class Scan
 
         git.WaitForExit();
         bytes += scan.Searched;
-        if (git.ExitCode != 0) Unreadable(path);
+        if (git.ExitCode != 0)
+            Unreadable(path);
 
         foreach (var group in found.GroupBy(finding => finding.Place, StringComparer.Ordinal))
         {
             var place = Locate(path, group.Key);
-            foreach (var finding in group) findings.Add(finding with { Place = place });
+            foreach (var finding in group)
+                findings.Add(finding with { Place = place });
         }
     }
 
     /// <summary>For people: the commit that brought the file, and its path then.</summary>
     private static string Locate(string path, string header)
     {
-        var (id, type) = (header[..header.IndexOf(' ', StringComparison.Ordinal)], header[(header.IndexOf(' ', StringComparison.Ordinal) + 1)..]);
-        if (type != "blob") return $"{type} {id[..12]}";
-        using var git = Git(path, "log", "--all", "--reverse", "-m", "--first-parent", "--format=%h", $"--find-object={id}", "--name-only", "-z");
+        var (id, type) = (
+            header[..header.IndexOf(' ', StringComparison.Ordinal)],
+            header[(header.IndexOf(' ', StringComparison.Ordinal) + 1)..]
+        );
+        if (type != "blob")
+            return $"{type} {id[..12]}";
+        using var git = Git(
+            path,
+            "log",
+            "--all",
+            "--reverse",
+            "-m",
+            "--first-parent",
+            "--format=%h",
+            $"--find-object={id}",
+            "--name-only",
+            "-z"
+        );
         var words = git.StandardOutput.ReadToEnd().Split(['\0', '\n'], StringSplitOptions.RemoveEmptyEntries);
         git.WaitForExit();
         return words.Length >= 2 ? $"{words[0]}:{words[1]}" : $"blob {id[..12]}";
@@ -165,8 +220,14 @@ internal sealed class Scan
 
     private static Process Git(string path, params string[] arguments)
     {
-        var start = new ProcessStartInfo("git") { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (var argument in (string[])["-C", path, .. arguments]) start.ArgumentList.Add(argument);
+        var start = new ProcessStartInfo("git")
+        {
+            UseShellExecute = false,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        foreach (var argument in (string[])["-C", path, .. arguments])
+            start.ArgumentList.Add(argument);
         try
         {
             var git = Process.Start(start)!;
@@ -198,12 +259,16 @@ internal sealed class Scan
             {
                 json.WriteStartObject();
                 json.WriteStartArray("keys"u8);
-                foreach (var key in batch) json.WriteStringValue(key);
+                foreach (var key in batch)
+                    json.WriteStringValue(key);
                 json.WriteEndArray();
                 json.WriteEndObject();
             }
 
-            using var content = new ReadOnlyMemoryContent(body.WrittenMemory) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
+            using var content = new ReadOnlyMemoryContent(body.WrittenMemory)
+            {
+                Headers = { ContentType = new MediaTypeHeaderValue("application/json") },
+            };
             try
             {
                 using var response = await http.PostAsync(new Uri(server, "/leaks/revoke"), content);
@@ -228,7 +293,9 @@ internal sealed class Scan
         return true;
     }
 
-    /// <summary>Takes the output of <c>git cat-file --batch</c> apart: a line that says what and how long, the content, a line break.</summary>
+    /// <summary>
+    /// Takes the output of <c>git cat-file --batch</c> apart: a line that says what and how long, the content, a line break.
+    /// </summary>
     private sealed class GitObjects(BufferedStream stream)
     {
         private long left = -1;
@@ -236,18 +303,22 @@ internal sealed class Scan
         /// <summary>"ID TYPE" of the next; null: the end.</summary>
         public string? Next()
         {
-            if (left >= 0) stream.ReadByte(); // the line break behind the content
+            if (left >= 0)
+                stream.ReadByte(); // the line break behind the content
             var line = new StringBuilder(64);
             for (int c; (c = stream.ReadByte()) != '\n'; line.Append((char)c))
-                if (c < 0) return null;
+                if (c < 0)
+                    return null;
             var words = line.ToString().Split(' ');
-            if (words.Length != 3 || !long.TryParse(words[2], out left)) return null;
+            if (words.Length != 3 || !long.TryParse(words[2], out left))
+                return null;
             return $"{words[0]} {words[1]}";
         }
 
         public int Read(Memory<byte> buffer)
         {
-            if (left == 0) return 0;
+            if (left == 0)
+                return 0;
             var count = stream.Read(buffer.Span[..(int)Math.Min(buffer.Length, left)]);
             left -= count;
             return count;

@@ -6,7 +6,8 @@ internal static class ScanRules
     public static readonly string[] Scanners = ["gitleaks", "github", "git-secrets"];
 
     /// <summary>The brand of today first, then the earlier ones: their keys still work.</summary>
-    public static IEnumerable<string> Brands(PakhouseOptions options) => options.EarlierBrands.Prepend(options.Brand).Distinct(StringComparer.Ordinal);
+    public static IEnumerable<string> Brands(PakhouseOptions options) =>
+        options.EarlierBrands.Prepend(options.Brand).Distinct(StringComparer.Ordinal);
 
     /// <summary>Letters, digits and underscores only: GitLab makes a type of it, and changes everything else.</summary>
     private static string RuleId(string brand) => $"pakhouse_{brand}_access_key";
@@ -14,33 +15,34 @@ internal static class ScanRules
     /// <summary>How GitLab calls a finding of our gitleaks rule when it asks for its end.</summary>
     public static string GitLabType(string brand) => $"gitleaks_rule_id_{RuleId(brand)}";
 
-    /// <summary>Both kinds of keys. No word boundaries: each form says in its own way what may stand around it, git-secrets by grep -w.</summary>
-    private static string Expression(string brand) => $"{brand}_[op]ak1_[0-9A-Za-z]{{{KeyFormat.IdLength}}}_[0-9A-Za-z]{{{KeyFormat.SecretLength + KeyFormat.CheckLength}}}";
+    /// <summary>
+    /// Both kinds of keys. No word boundaries: each form says in its own way what may stand around it, git-secrets by grep -w.
+    /// </summary>
+    private static string Expression(string brand) =>
+        $"{brand}_[op]ak1_[0-9A-Za-z]{{{KeyFormat.IdLength}}}_[0-9A-Za-z]{{{KeyFormat.SecretLength + KeyFormat.CheckLength}}}";
 
-    public static string For(string scanner, string brand) => scanner switch
-    {
-        "gitleaks" =>
-            $"""
-            # gitleaks: in .gitleaks.toml, or in the file that --config names; GitLab: in the ruleset of secret detection.
-            [[rules]]
-            id = "{RuleId(brand)}"
-            description = "Access key of Pakhouse ({brand})"
-            regex = '''\b({Expression(brand)})\b'''
-            keywords = ["{brand}_pak1_", "{brand}_oak1_"]
-            """,
-        "github" =>
-            $"""
-            # GitHub: Settings, Advanced Security, Custom patterns, New pattern.
-            Pattern name: Pakhouse access key ({brand})
-            Secret format: {Expression(brand)}
-            Before secret: \A|[^0-9A-Za-z_]
-            After secret: \z|[^0-9A-Za-z_]
-            """,
-        "git-secrets" =>
-            $"""
-            # git-secrets: run in each repository, or with --global once.
-            git secrets --add '{Expression(brand)}'
-            """,
-        _ => throw new ArgumentOutOfRangeException(nameof(scanner)),
-    };
+    public static string For(string scanner, string brand) =>
+        scanner switch
+        {
+            "gitleaks" => $"""
+                # gitleaks: in .gitleaks.toml, or in the file that --config names; GitLab: in the ruleset of secret detection.
+                [[rules]]
+                id = "{RuleId(brand)}"
+                description = "Access key of Pakhouse ({brand})"
+                regex = '''\b({Expression(brand)})\b'''
+                keywords = ["{brand}_pak1_", "{brand}_oak1_"]
+                """,
+            "github" => $"""
+                # GitHub: Settings, Advanced Security, Custom patterns, New pattern.
+                Pattern name: Pakhouse access key ({brand})
+                Secret format: {Expression(brand)}
+                Before secret: \A|[^0-9A-Za-z_]
+                After secret: \z|[^0-9A-Za-z_]
+                """,
+            "git-secrets" => $"""
+                # git-secrets: run in each repository, or with --global once.
+                git secrets --add '{Expression(brand)}'
+                """,
+            _ => throw new ArgumentOutOfRangeException(nameof(scanner)),
+        };
 }

@@ -3,45 +3,85 @@ using System.Data.Common;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The one place that decides which roles a caller may give and take. Invitations, when they are sent, sent again, changed and accepted, and
-/// memberships, when they are added, changed and removed, all ask here, after <see cref="Guard"/>.
-/// <para>Invariant: by what a key gives, nobody has authority that outlives the key (R7), unless the policy says so. An owner alone gives and
-/// takes <c>owner</c> (R8).</para>
+/// The one place that decides which roles a caller may give and take. Invitations, when they are sent, sent again, changed and accepted,
+/// and memberships, when they are added, changed and removed, all ask here, after <see cref="Guard"/>.
+/// <para>Invariant: by what a key gives, nobody has authority that outlives the key (R7), unless the policy says so. An owner alone gives
+/// and takes <c>owner</c> (R8).</para>
 /// </summary>
 public static class Grants
 {
-    private static readonly Refusal ownerOnly = new(RefusalCode.AccessDenied,
-        "Only an owner can grant or remove the role owner: ask one of the organization's owners.", "owner granted or removed by no owner (R8)");
+    private static readonly Refusal ownerOnly = new(
+        RefusalCode.AccessDenied,
+        "Only an owner can grant or remove the role owner: ask one of the organization's owners.",
+        "owner granted or removed by no owner (R8)"
+    );
 
-    private static readonly Refusal notWithKey = new(RefusalCode.AccessDenied,
-        $"roles: a key cannot grant or remove {string.Join(", ", BuiltInRoles.All)}, or remove a member who holds one: sign in to the dashboard. "
-        + "An owner can change this in the policy (keysMayGrant).",
-        "authority granted or removed with a key (R7)");
+    private static readonly Refusal notWithKey = new(
+        RefusalCode.AccessDenied,
+        $"roles: a key cannot grant or remove {string.Join(", ", BuiltInRoles.All)}, or remove a member who holds one: sign in to the "
+        + $"dashboard. "
+            + "An owner can change this in the policy (keysMayGrant).",
+        "authority granted or removed with a key (R7)"
+    );
 
-    private static readonly Refusal nothingWithKey = new(RefusalCode.AccessDenied,
-        "By policy, keys grant nothing in this organization: sign in to the dashboard. An owner can change this in the policy (keysMayGrant).",
-        "granted with a key (keysMayGrant = none)");
+    private static readonly Refusal nothingWithKey = new(
+        RefusalCode.AccessDenied,
+        "By policy, keys grant nothing in this organization: sign in to the dashboard. An owner can change this in the policy "
+            + "(keysMayGrant).",
+        "granted with a key (keysMayGrant = none)"
+    );
 
     /// <summary>What stands against a new membership or an invitation to one.</summary>
     public static Task<Refusal?> ToNewAsync(
-        DbConnection connection, DbTransaction? transaction, Actor actor, OrganizationAccess access, NameSet roles, DateTimeOffset now) =>
-        CheckAsync(connection, transaction, actor, access, roles, isGift: true, now);
+        DbConnection connection,
+        DbTransaction? transaction,
+        Actor actor,
+        OrganizationAccess access,
+        NameSet roles,
+        DateTimeOffset now
+    ) => CheckAsync(connection, transaction, actor, access, roles, isGift: true, now);
 
     /// <summary>What stands against other roles for somebody who is a member.</summary>
     public static Task<Refusal?> ToChangeAsync(
-        DbTransaction transaction, Actor actor, OrganizationAccess access, NameSet held, NameSet wanted, DateTimeOffset now) =>
-        CheckAsync(transaction.Connection!, transaction, actor, access,
-            NameSet.Of(held.Except(wanted).Concat(wanted.Except(held))), !wanted.IsSubsetOf(held), now);
+        DbTransaction transaction,
+        Actor actor,
+        OrganizationAccess access,
+        NameSet held,
+        NameSet wanted,
+        DateTimeOffset now
+    ) =>
+        CheckAsync(
+            transaction.Connection!,
+            transaction,
+            actor,
+            access,
+            NameSet.Of(held.Except(wanted).Concat(wanted.Except(held))),
+            !wanted.IsSubsetOf(held),
+            now
+        );
 
     /// <summary>What stands against the end of a membership.</summary>
     /// <param name="inherited">Roles that the member holds in the root: a key does not remove who holds authority there.</param>
     public static async Task<Refusal?> ToRemoveAsync(
-        DbTransaction transaction, Actor actor, OrganizationAccess access, NameSet held, NameSet inherited, DateTimeOffset now) =>
-        OwnerNeeded(access, held) ?? await CheckKeyAsync(transaction.Connection!, transaction, actor, access, held.Union(inherited), isGift: false, now);
+        DbTransaction transaction,
+        Actor actor,
+        OrganizationAccess access,
+        NameSet held,
+        NameSet inherited,
+        DateTimeOffset now
+    ) =>
+        OwnerNeeded(access, held)
+        ?? await CheckKeyAsync(transaction.Connection!, transaction, actor, access, held.Union(inherited), isGift: false, now);
 
     private static async Task<Refusal?> CheckAsync(
-        DbConnection connection, DbTransaction? transaction, Actor actor, OrganizationAccess access, NameSet changed, bool isGift, DateTimeOffset now) =>
-        OwnerNeeded(access, changed) ?? await CheckKeyAsync(connection, transaction, actor, access, changed, isGift, now);
+        DbConnection connection,
+        DbTransaction? transaction,
+        Actor actor,
+        OrganizationAccess access,
+        NameSet changed,
+        bool isGift,
+        DateTimeOffset now
+    ) => OwnerNeeded(access, changed) ?? await CheckKeyAsync(connection, transaction, actor, access, changed, isGift, now);
 
     private static Refusal? OwnerNeeded(OrganizationAccess access, NameSet changed) =>
         changed.Contains(BuiltInRoles.Owner) && !Permissions.MayGrantOwner(access) ? ownerOnly : null;
@@ -49,12 +89,23 @@ public static class Grants
     /// <param name="changed">Roles that somebody gets or loses.</param>
     /// <param name="isGift">Somebody has more than before.</param>
     private static async Task<Refusal?> CheckKeyAsync(
-        DbConnection connection, DbTransaction? transaction, Actor actor, OrganizationAccess access, NameSet changed, bool isGift, DateTimeOffset now)
+        DbConnection connection,
+        DbTransaction? transaction,
+        Actor actor,
+        OrganizationAccess access,
+        NameSet changed,
+        bool isGift,
+        DateTimeOffset now
+    )
     {
-        if (actor.Credential is Credential.Session or Credential.Operator) return null;
+        if (actor.Credential is Credential.Session or Credential.Operator)
+            return null;
         var isAuthority = changed.Any(Permissions.IsAuthority);
-        if (!isAuthority && !isGift) return null;
-        var rule = (await StoredPolicy.TimelineAsync(connection, transaction, access.OrganizationId)).At(now).KeysMayGrant ?? KeysMayGrant.PlatformRoles;
+        if (!isAuthority && !isGift)
+            return null;
+        var rule =
+            (await StoredPolicy.TimelineAsync(connection, transaction, access.OrganizationId)).At(now).KeysMayGrant
+            ?? KeysMayGrant.PlatformRoles;
         return rule switch
         {
             KeysMayGrant.All => null,

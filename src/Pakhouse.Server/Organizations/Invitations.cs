@@ -9,11 +9,17 @@ namespace Pakhouse.Server;
 /// <summary>
 /// Invitations as those see them who send them: an address that may become a member of one root and its sub-organizations, with roles given
 /// beforehand. What the invited do with one is <see cref="InvitationAnswers"/>' business.
-/// <para>Invariant: nothing here tells whether an address has an account. Whoever sends a part of an invitation may give what stands in it (R8),
-/// and prolongs no other part.</para>
+/// <para>Invariant: nothing here tells whether an address has an account. Whoever sends a part of an invitation may give what stands in it
+/// (R8), and prolongs no other part.</para>
 /// </summary>
 public sealed class Invitations(
-    Database database, KeyNotices notices, InvitationMessages messages, ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
+    Database database,
+    KeyNotices notices,
+    InvitationMessages messages,
+    ILookupNormalizer normalizer,
+    PakhouseOptions options,
+    TimeProvider clock
+)
 {
     /// <summary>Of one invitation.</summary>
     public const int OrganizationsMax = 100;
@@ -21,113 +27,243 @@ public sealed class Invitations(
     /// <summary>What has expired is shown for this long, and then forgotten with the next invitation.</summary>
     private static readonly TimeSpan kept = TimeSpan.FromDays(30);
 
-    /// <summary>Invites an address. One that is invited already gets a new message, with what is given here in place of what stood there for the same organizations.</summary>
-    /// <param name="organizationId">Where it is done: a root, for itself and its sub-organizations, or a sub-organization for itself.</param>
-    public Task<Outcome<Invitation>> InviteAsync(Actor actor, Guid organizationId, string email, IReadOnlyList<OrganizationRoles> organizationsAndRoles) => database.ChangeAsync<Invitation>(async transaction =>
-    {
-        var demanded = await AuthorizeAsync(transaction, actor, organizationId, organizationsAndRoles);
-        if (demanded.Refusal is { } refused) return refused;
-        if (!EmailAddress.TryParse(email, out email)) return new Refusal(RefusalCode.InvalidRequest, "userEmail: enter an address such as ada@example.com.", "no e-mail address");
-
-        // Who is a member of these, the caller sees anyway; nothing else about the address is asked.
-        var (rootId, normalized, now) = (demanded.Value.RootId ?? organizationId, normalizer.NormalizeEmail(email), clock.GetUtcNow());
-        foreach (var (id, _) in organizationsAndRoles)
+    /// <summary>
+    /// Invites an address. One that is invited already gets a new message, with what is given here in place of what stood there for the
+    /// same organizations.
+    /// </summary>
+    /// <param name="organizationId">Where it is done: a root, for itself and its sub-organizations, or a sub-organization for
+    /// itself.</param>
+    public Task<Outcome<Invitation>> InviteAsync(
+        Actor actor,
+        Guid organizationId,
+        string email,
+        IReadOnlyList<OrganizationRoles> organizationsAndRoles
+    ) =>
+        database.ChangeAsync<Invitation>(async transaction =>
         {
-            if (await transaction.Connection!.ExecuteScalarAsync<long>(
+            var demanded = await AuthorizeAsync(transaction, actor, organizationId, organizationsAndRoles);
+            if (demanded.Refusal is { } refused)
+                return refused;
+            if (!EmailAddress.TryParse(email, out email))
+                return new Refusal(RefusalCode.InvalidRequest, "userEmail: enter an address such as ada@example.com.", "no e-mail address");
+
+            // Who is a member of these, the caller sees anyway; nothing else about the address is asked.
+            var (rootId, normalized, now) = (demanded.Value.RootId ?? organizationId, normalizer.NormalizeEmail(email), clock.GetUtcNow());
+            foreach (var (id, _) in organizationsAndRoles)
+            {
+                if (
+                    await transaction.Connection!.ExecuteScalarAsync<long>(
+                        """
+                        SELECT COUNT(*) FROM users u JOIN memberships m ON m.user_id = u.id AND m.organization_id = @id AND m.ended_at IS NULL
+                        WHERE u.email_normalized = @normalized AND u.kind = 'person' AND u.deleted_at IS NULL
+                        """,
+                        new { normalized, id },
+                        transaction
+                    ) > 0
+                )
+                    return new Refusal(
+                        RefusalCode.Conflict,
+                        "userEmail: this person is a member already: change the roles instead.",
+                        "already a direct member"
+                    );
+            }
+
+            await transaction.Connection!.ExecuteAsync(
                 """
-                SELECT COUNT(*) FROM users u JOIN memberships m ON m.user_id = u.id AND m.organization_id = @id AND m.ended_at IS NULL
-                WHERE u.email_normalized = @normalized AND u.kind = 'person' AND u.deleted_at IS NULL
-                """, new { normalized, id }, transaction) > 0)
-                return new Refusal(RefusalCode.Conflict, "userEmail: this person is a member already: change the roles instead.", "already a direct member");
-        }
+                DELETE FROM invitation_parts WHERE expires_at < @since AND invitation_id IN (SELECT id FROM invitations WHERE root_id = @rootId);
+                DELETE FROM invitations WHERE root_id = @rootId AND NOT EXISTS (SELECT 1 FROM invitation_parts p WHERE p.invitation_id = invitations.id);
+                """,
+                new { rootId, since = now - kept },
+                transaction
+            );
 
-        await transaction.Connection!.ExecuteAsync(
-            """
-            DELETE FROM invitation_parts WHERE expires_at < @since AND invitation_id IN (SELECT id FROM invitations WHERE root_id = @rootId);
-            DELETE FROM invitations WHERE root_id = @rootId AND NOT EXISTS (SELECT 1 FROM invitation_parts p WHERE p.invitation_id = invitations.id);
-            """, new { rootId, since = now - kept }, transaction);
-
-        var invitation = await transaction.Connection!.QuerySingleAsync<Guid>(
-            """
-            INSERT INTO invitations (id, root_id, email, email_normalized, code_hash, created_at, sent_at) VALUES (@id, @rootId, @email, @normalized, @hash, @now, @now)
-            ON CONFLICT (root_id, email_normalized) DO UPDATE SET sent_at = excluded.sent_at RETURNING id
-            """, new { id = Ids.New(clock), rootId, email, normalized, hash = RandomNumberGenerator.GetBytes(32), now }, transaction);
-        await WriteAsync(transaction, actor, invitation, email, organizationsAndRoles, AuditAction.InviteCreate);
-        return await messages.SendAsync(transaction, actor, rootId, invitation) is { } refusal ? refusal : await ReadAsync(transaction, demanded.Value, invitation);
-    });
+            var invitation = await transaction.Connection!.QuerySingleAsync<Guid>(
+                """
+                INSERT INTO invitations (id, root_id, email, email_normalized, code_hash, created_at, sent_at) VALUES (@id, @rootId, @email, @normalized, @hash, @now, @now)
+                ON CONFLICT (root_id, email_normalized) DO UPDATE SET sent_at = excluded.sent_at RETURNING id
+                """,
+                new
+                {
+                    id = Ids.New(clock),
+                    rootId,
+                    email,
+                    normalized,
+                    hash = RandomNumberGenerator.GetBytes(32),
+                    now,
+                },
+                transaction
+            );
+            await WriteAsync(transaction, actor, invitation, email, organizationsAndRoles, AuditAction.InviteCreate);
+            return await messages.SendAsync(transaction, actor, rootId, invitation) is { } refusal
+                ? refusal
+                : await ReadAsync(transaction, demanded.Value, invitation);
+        });
 
     /// <summary>Those that wait or have expired: of a root those of its sub-organizations too. By address.</summary>
-    public Task<Outcome<IReadOnlyList<Invitation>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<Invitation>>>(async connection =>
-    {
-        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeInvitations, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        return (await InvitationRows.SelectAsync(connection, null, access.Value.RootId is null ? "i.root_id = @organizationId" : "p.organization_id = @organizationId", new { organizationId })).AsList();
-    });
+    public Task<Outcome<IReadOnlyList<Invitation>>> ListAsync(Actor actor, Guid organizationId) =>
+        database.ReadAsync<Outcome<IReadOnlyList<Invitation>>>(async connection =>
+        {
+            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeInvitations, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            return (
+                await InvitationRows.SelectAsync(
+                    connection,
+                    null,
+                    access.Value.RootId is null ? "i.root_id = @organizationId" : "p.organization_id = @organizationId",
+                    new { organizationId }
+                )
+            ).AsList();
+        });
 
     /// <summary>Sends a new message. The link of the one before works no more, and the time begins anew.</summary>
-    public Task<Outcome<Invitation>> SendAgainAsync(Actor actor, Guid organizationId, string email) => database.ChangeAsync<Invitation>(async transaction =>
-    {
-        var found = await FindAsync(transaction, actor, organizationId, email);
-        if (found.Refusal is { } refused) return refused;
-        var demanded = await AuthorizeAsync(transaction, actor, organizationId, found.Value.OrganizationsAndRoles);
-        if (demanded.Refusal is { } refusal) return refusal;
-        await WriteAsync(transaction, actor, found.Value.Id, found.Value.Email, found.Value.OrganizationsAndRoles, AuditAction.InviteAgain);
-        return await messages.SendAsync(transaction, actor, found.Value.RootId, found.Value.Id) is { } tooMany ? tooMany : await ReadAsync(transaction, demanded.Value, found.Value.Id);
-    });
-
-    /// <summary>Gives what stands here in place of what stood there for the same organizations. No message goes out, and the time does not begin anew.</summary>
-    public Task<Outcome<Invitation>> SetRolesAsync(Actor actor, Guid organizationId, string email, IReadOnlyList<OrganizationRoles> organizationsAndRoles) => database.ChangeAsync<Invitation>(async transaction =>
-    {
-        var found = await FindAsync(transaction, actor, organizationId, email);
-        if (found.Refusal is { } refused) return refused;
-        var demanded = await AuthorizeAsync(transaction, actor, organizationId, organizationsAndRoles);
-        if (demanded.Refusal is { } refusal) return refusal;
-        foreach (var (id, roles) in organizationsAndRoles)
+    public Task<Outcome<Invitation>> SendAgainAsync(Actor actor, Guid organizationId, string email) =>
+        database.ChangeAsync<Invitation>(async transaction =>
         {
-            if (found.Value.OrganizationsAndRoles.FirstOrDefault(one => one.OrganizationId == id) is not { } before)
-                return new Refusal(RefusalCode.NotFound, "organizationsAndRoles: the invitation is not for one of these organizations; invite the address there.", "a part that is not there");
-            await transaction.Connection!.ExecuteAsync(
-                "UPDATE invitation_parts SET roles = @roles, invited_by = @UserId, key_id = @KeyId WHERE invitation_id = @invitation AND organization_id = @id",
-                new { invitation = found.Value.Id, id, roles, actor.UserId, actor.KeyId }, transaction);
-            await notices.WriteAsync(transaction, actor.KeyId,
-                new KeyChange(id, KeyChange.InvitationChanged, found.Value.Email, null, found.Value.Id, before.Roles, roles));
-            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.InviteUpdate, id, found.Value.Id.ToString(), null, $"{before.Roles.Text} → {roles.Text}");
-        }
+            var found = await FindAsync(transaction, actor, organizationId, email);
+            if (found.Refusal is { } refused)
+                return refused;
+            var demanded = await AuthorizeAsync(transaction, actor, organizationId, found.Value.OrganizationsAndRoles);
+            if (demanded.Refusal is { } refusal)
+                return refusal;
+            await WriteAsync(
+                transaction,
+                actor,
+                found.Value.Id,
+                found.Value.Email,
+                found.Value.OrganizationsAndRoles,
+                AuditAction.InviteAgain
+            );
+            return await messages.SendAsync(transaction, actor, found.Value.RootId, found.Value.Id) is { } tooMany
+                ? tooMany
+                : await ReadAsync(transaction, demanded.Value, found.Value.Id);
+        });
 
-        return await ReadAsync(transaction, demanded.Value, found.Value.Id);
-    });
+    /// <summary>
+    /// Gives what stands here in place of what stood there for the same organizations. No message goes out, and the time does not begin
+    /// anew.
+    /// </summary>
+    public Task<Outcome<Invitation>> SetRolesAsync(
+        Actor actor,
+        Guid organizationId,
+        string email,
+        IReadOnlyList<OrganizationRoles> organizationsAndRoles
+    ) =>
+        database.ChangeAsync<Invitation>(async transaction =>
+        {
+            var found = await FindAsync(transaction, actor, organizationId, email);
+            if (found.Refusal is { } refused)
+                return refused;
+            var demanded = await AuthorizeAsync(transaction, actor, organizationId, organizationsAndRoles);
+            if (demanded.Refusal is { } refusal)
+                return refusal;
+            foreach (var (id, roles) in organizationsAndRoles)
+            {
+                if (found.Value.OrganizationsAndRoles.FirstOrDefault(one => one.OrganizationId == id) is not { } before)
+                    return new Refusal(
+                        RefusalCode.NotFound,
+                        "organizationsAndRoles: the invitation is not for one of these organizations; invite the address there.",
+                        "a part that is not there"
+                    );
+                await transaction.Connection!.ExecuteAsync(
+                    "UPDATE invitation_parts SET roles = @roles, invited_by = @UserId, key_id = @KeyId WHERE invitation_id = @invitation "
+                        + "AND organization_id = @id",
+                    new
+                    {
+                        invitation = found.Value.Id,
+                        id,
+                        roles,
+                        actor.UserId,
+                        actor.KeyId,
+                    },
+                    transaction
+                );
+                await notices.WriteAsync(
+                    transaction,
+                    actor.KeyId,
+                    new KeyChange(id, KeyChange.InvitationChanged, found.Value.Email, null, found.Value.Id, before.Roles, roles)
+                );
+                await ActivityLog.WriteAsync(
+                    transaction,
+                    clock,
+                    actor,
+                    AuditAction.InviteUpdate,
+                    id,
+                    found.Value.Id.ToString(),
+                    null,
+                    $"{before.Roles.Text} → {roles.Text}"
+                );
+            }
+
+            return await ReadAsync(transaction, demanded.Value, found.Value.Id);
+        });
 
     /// <summary>Ends it: from a root altogether, from a sub-organization as far as it is for that.</summary>
-    public Task<Outcome<bool>> WithdrawAsync(Actor actor, Guid organizationId, string email) => database.ChangeAsync<bool>(async transaction =>
-    {
-        var found = await FindAsync(transaction, actor, organizationId, email);
-        if (found.Refusal is { } refused) return refused;
-        foreach (var (id, roles) in found.Value.OrganizationsAndRoles)
+    public Task<Outcome<bool>> WithdrawAsync(Actor actor, Guid organizationId, string email) =>
+        database.ChangeAsync<bool>(async transaction =>
         {
-            await InvitationRows.EndAsync(transaction, found.Value.Id, id);
-            await notices.WriteAsync(transaction, actor.KeyId,
-                new KeyChange(id, KeyChange.InvitationWithdrawn, found.Value.Email, null, found.Value.Id, roles, NameSet.Empty));
-            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.InviteDelete, id, found.Value.Id.ToString(), null, roles.Text);
-        }
+            var found = await FindAsync(transaction, actor, organizationId, email);
+            if (found.Refusal is { } refused)
+                return refused;
+            foreach (var (id, roles) in found.Value.OrganizationsAndRoles)
+            {
+                await InvitationRows.EndAsync(transaction, found.Value.Id, id);
+                await notices.WriteAsync(
+                    transaction,
+                    actor.KeyId,
+                    new KeyChange(id, KeyChange.InvitationWithdrawn, found.Value.Email, null, found.Value.Id, roles, NameSet.Empty)
+                );
+                await ActivityLog.WriteAsync(
+                    transaction,
+                    clock,
+                    actor,
+                    AuditAction.InviteDelete,
+                    id,
+                    found.Value.Id.ToString(),
+                    null,
+                    roles.Text
+                );
+            }
 
-        return true;
-    });
+            return true;
+        });
 
-    /// <summary>Whether the caller may give these roles in each of these organizations, all of which are the one named or below it.</summary>
-    private async Task<Outcome<OrganizationAccess>> AuthorizeAsync(DbTransaction transaction, Actor actor, Guid organizationId, IReadOnlyList<OrganizationRoles> organizationsAndRoles)
+    /// <summary>
+    /// Whether the caller may give these roles in each of these organizations, all of which are the one named or below it.
+    /// </summary>
+    private async Task<Outcome<OrganizationAccess>> AuthorizeAsync(
+        DbTransaction transaction,
+        Actor actor,
+        Guid organizationId,
+        IReadOnlyList<OrganizationRoles> organizationsAndRoles
+    )
     {
         var here = await Guard.AuthorizeAsync(transaction, actor, Permission.InviteMember, organizationId);
-        if (here.IsRefused) return here;
-        if (organizationsAndRoles.Count is 0 or > OrganizationsMax || organizationsAndRoles.DistinctBy(one => one.OrganizationId).Count() < organizationsAndRoles.Count)
-            return new Refusal(RefusalCode.InvalidRequest, $"organizationsAndRoles: give 1 to {OrganizationsMax} organizations, each once.", "no organization, too many, or one twice");
+        if (here.IsRefused)
+            return here;
+        if (
+            organizationsAndRoles.Count is 0 or > OrganizationsMax
+            || organizationsAndRoles.DistinctBy(one => one.OrganizationId).Count() < organizationsAndRoles.Count
+        )
+            return new Refusal(
+                RefusalCode.InvalidRequest,
+                $"organizationsAndRoles: give 1 to {OrganizationsMax} organizations, each once.",
+                "no organization, too many, or one twice"
+            );
 
         foreach (var (id, roles) in organizationsAndRoles)
         {
             var there = await Guard.AuthorizeAsync(transaction, actor, Permission.InviteMember, id);
-            if (there.IsRefused) return there;
-            if (id != organizationId && there.Value.RootId != organizationId) return Guard.NotFound;
-            if (options.Roles.Check(roles, NameSet.Empty) is { } refusal) return refusal;
-            if (await Grants.ToNewAsync(transaction.Connection!, transaction, actor, there.Value, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
+            if (there.IsRefused)
+                return there;
+            if (id != organizationId && there.Value.RootId != organizationId)
+                return Guard.NotFound;
+            if (options.Roles.Check(roles, NameSet.Empty) is { } refusal)
+                return refusal;
+            if (
+                await Grants.ToNewAsync(transaction.Connection!, transaction, actor, there.Value, roles, clock.GetUtcNow()) is { } notTheirs
+            )
+                return notTheirs;
         }
 
         return here;
@@ -137,18 +273,44 @@ public sealed class Invitations(
     private async Task<Outcome<Invitation>> FindAsync(DbTransaction transaction, Actor actor, Guid organizationId, string email)
     {
         var access = await Guard.AuthorizeAsync(transaction, actor, Permission.InviteMember, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        var found = await InvitationRows.SelectAsync(transaction.Connection!, transaction, $"i.email_normalized = @normalized AND i.root_id = @rootId AND {Seen(access.Value)}",
-            new { normalized = normalizer.NormalizeEmail(email.Trim().Replace((char)0, (char)0xFFFD)), rootId = access.Value.RootId ?? organizationId, organizationId }); // PostgreSQL holds no NUL; nobody has this address
-        return found is [var invitation, ..] ? invitation : new Refusal(RefusalCode.NotFound, "userEmail: there is no invitation to this address here.", "no such invitation");
+        if (access.Refusal is { } refused)
+            return refused;
+        var found = await InvitationRows.SelectAsync(
+            transaction.Connection!,
+            transaction,
+            $"i.email_normalized = @normalized AND i.root_id = @rootId AND {Seen(access.Value)}",
+            new
+            {
+                normalized = normalizer.NormalizeEmail(email.Trim().Replace((char)0, (char)0xFFFD)),
+                rootId = access.Value.RootId ?? organizationId,
+                organizationId,
+            }
+        ); // PostgreSQL holds no NUL; nobody has this address
+        return found is [var invitation, ..]
+            ? invitation
+            : new Refusal(RefusalCode.NotFound, "userEmail: there is no invitation to this address here.", "no such invitation");
     }
 
     private static async Task<Invitation> ReadAsync(DbTransaction transaction, OrganizationAccess access, Guid id) =>
-        (await InvitationRows.SelectAsync(transaction.Connection!, transaction, $"i.id = @id AND {Seen(access)}", new { id, organizationId = access.OrganizationId })).Single();
+        (
+            await InvitationRows.SelectAsync(
+                transaction.Connection!,
+                transaction,
+                $"i.id = @id AND {Seen(access)}",
+                new { id, organizationId = access.OrganizationId }
+            )
+        ).Single();
 
     private static string Seen(OrganizationAccess access) => access.RootId is null ? "1 = 1" : "p.organization_id = @organizationId";
 
-    private async Task WriteAsync(DbTransaction transaction, Actor actor, Guid invitation, string email, IReadOnlyList<OrganizationRoles> parts, string did)
+    private async Task WriteAsync(
+        DbTransaction transaction,
+        Actor actor,
+        Guid invitation,
+        string email,
+        IReadOnlyList<OrganizationRoles> parts,
+        string did
+    )
     {
         foreach (var (id, roles) in parts)
         {
@@ -158,11 +320,35 @@ public sealed class Invitations(
                 VALUES (@invitation, @id, @roles, @UserId, @KeyId, @expiresAt)
                 ON CONFLICT (invitation_id, organization_id)
                 DO UPDATE SET roles = excluded.roles, invited_by = excluded.invited_by, key_id = excluded.key_id, expires_at = excluded.expires_at
-                """, new { invitation, id, roles, actor.UserId, actor.KeyId, expiresAt = clock.GetUtcNow() + options.InvitationLifetime }, transaction);
+                """,
+                new
+                {
+                    invitation,
+                    id,
+                    roles,
+                    actor.UserId,
+                    actor.KeyId,
+                    expiresAt = clock.GetUtcNow() + options.InvitationLifetime,
+                },
+                transaction
+            );
             await ActivityLog.WriteAsync(transaction, clock, actor, did, id, invitation.ToString(), null, roles.Text);
         }
 
-        await notices.WriteAsync(transaction, actor.KeyId,
-            [.. parts.Select(part => new KeyChange(part.OrganizationId, KeyChange.Invited, email, null, invitation, NameSet.Empty, part.Roles))]);
+        await notices.WriteAsync(
+            transaction,
+            actor.KeyId,
+            [
+                .. parts.Select(part => new KeyChange(
+                    part.OrganizationId,
+                    KeyChange.Invited,
+                    email,
+                    null,
+                    invitation,
+                    NameSet.Empty,
+                    part.Roles
+                )),
+            ]
+        );
     }
 }

@@ -5,8 +5,9 @@ using Microsoft.AspNetCore.Identity;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What a message that was given up leaves behind. Of an invitation: a row of the record in each organization, a mark on the invitation, and a mail to who
-/// sent it (the owners, where no person did). Of every other message to a person: a row of the record, which the organizations of that person see.
+/// What a message that was given up leaves behind. Of an invitation: a row of the record in each organization, a mark on the invitation,
+/// and a mail to who sent it (the owners, where no person did). Of every other message to a person: a row of the record, which the
+/// organizations of that person see.
 /// </summary>
 public sealed class LostMails(Mails mails, PublicAddress address, ILookupNormalizer normalizer, TimeProvider clock) : IMailLoss
 {
@@ -20,33 +21,66 @@ public sealed class LostMails(Mails mails, PublicAddress address, ILookupNormali
 
         var user = await transaction.Connection!.ExecuteScalarAsync<string>(
             "SELECT id FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL",
-            new { normalized = normalizer.NormalizeEmail(lost.Recipient) }, transaction);
-        if (user is null) return;
-        await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, AuditAction.MailUndelivered, null, user, Guid.Parse(user), lost.Why);
+            new { normalized = normalizer.NormalizeEmail(lost.Recipient) },
+            transaction
+        );
+        if (user is null)
+            return;
+        await ActivityLog.WriteAsync(
+            transaction,
+            clock,
+            Actor.Operator,
+            AuditAction.MailUndelivered,
+            null,
+            user,
+            Guid.Parse(user),
+            lost.Why
+        );
     }
 
     private async Task OfInvitationAsync(DbTransaction transaction, LostMail lost, Guid id)
     {
         // Withdrawn or accepted since, or sent once more: nobody waits for this message.
         var found = await InvitationRows.SelectAsync(transaction.Connection!, transaction, "i.id = @id", new { id });
-        if (found is not [var invitation, ..] || invitation.SentAt > lost.SentAt) return;
-        await transaction.Connection!.ExecuteAsync("UPDATE invitations SET undelivered_at = @now WHERE id = @id", new { id, now = clock.GetUtcNow() }, transaction);
+        if (found is not [var invitation, ..] || invitation.SentAt > lost.SentAt)
+            return;
+        await transaction.Connection!.ExecuteAsync(
+            "UPDATE invitations SET undelivered_at = @now WHERE id = @id",
+            new { id, now = clock.GetUtcNow() },
+            transaction
+        );
         var told = new HashSet<string>(StringComparer.Ordinal);
         foreach (var part in invitation.OrganizationsAndRoles)
         {
-            await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, AuditAction.InviteUndelivered, part.OrganizationId, id.ToString(), null, lost.Why);
+            await ActivityLog.WriteAsync(
+                transaction,
+                clock,
+                Actor.Operator,
+                AuditAction.InviteUndelivered,
+                part.OrganizationId,
+                id.ToString(),
+                null,
+                lost.Why
+            );
             var sender = await transaction.Connection!.ExecuteScalarAsync<string>(
-                "SELECT email FROM users WHERE id = @InvitedBy AND kind = 'person' AND disabled_at IS NULL AND deleted_at IS NULL", new { part.InvitedBy }, transaction);
+                "SELECT email FROM users WHERE id = @InvitedBy AND kind = 'person' AND disabled_at IS NULL AND deleted_at IS NULL",
+                new { part.InvitedBy },
+                transaction
+            );
             foreach (var reader in sender is null ? await Owners.EmailsAsync(transaction, part.OrganizationId) : [sender])
-                if (told.Add(reader)) await mails.EnqueueAsync(transaction, reader, Mail(invitation, part, lost));
+                if (told.Add(reader))
+                    await mails.EnqueueAsync(transaction, reader, Mail(invitation, part, lost));
         }
     }
 
-    private MailContent Mail(Invitation invitation, OrganizationRoles part, LostMail lost) => new($"An invitation to {part.OrganizationName} was not delivered",
-        $"""
-        The invitation of {invitation.Email} to {part.OrganizationName}, sent on {invitation.SentAt}, did not arrive: {lost.Why}.
+    private MailContent Mail(Invitation invitation, OrganizationRoles part, LostMail lost) =>
+        new(
+            $"An invitation to {part.OrganizationName} was not delivered",
+            $"""
+            The invitation of {invitation.Email} to {part.OrganizationName}, sent on {invitation.SentAt}, did not arrive: {lost.Why}.
 
-        Look whether the address is right. Withdraw the invitation and invite the right address, or send it again:
-        {MailText.Link(address, $"/organizations/{part.OrganizationId}/team")}
-        """);
+            Look whether the address is right. Withdraw the invitation and invite the right address, or send it again:
+            {MailText.Link(address, $"/organizations/{part.OrganizationId}/team")}
+            """
+        );
 }

@@ -1,6 +1,8 @@
 namespace Pakhouse.Server;
 
-/// <summary>What people are written when somebody else changed where they belong, what they may do, or whether they can sign in at all.</summary>
+/// <summary>
+/// What people are written when somebody else changed where they belong, what they may do, or whether they can sign in at all.
+/// </summary>
 internal static class MemberMails
 {
     public static MailContent Removed(MailText by, string place, DateTimeOffset at) => new($"You are no member of {place} any more",
@@ -10,17 +12,19 @@ internal static class MemberMails
         If you think that this is a mistake, ask an owner of {place}.
         """);
 
-    public static MailContent RolesChanged(MailText by, string place, NameSet before, NameSet after, DateTimeOffset at, MailText link) => new(
-        $"Your roles in {place} were changed",
-        $"""
-        {by} changed your roles in {place} on {at}.
+    public static MailContent RolesChanged(MailText by, string place, NameSet before, NameSet after, DateTimeOffset at, MailText link) =>
+        new(
+            $"Your roles in {place} were changed",
+            $"""
+            {by} changed your roles in {place} on {at}.
 
-          Before: {KeyChange.Roles(before)}
-          Now:    {KeyChange.Roles(after)}
+              Before: {KeyChange.Roles(before)}
+              Now:    {KeyChange.Roles(after)}
 
-        Your keys there can do what your roles allow, from now on:
-        {link}
-        """);
+            Your keys there can do what your roles allow, from now on:
+            {link}
+            """
+        );
 
     public static MailContent Disabled(MailText by, DateTimeOffset at, MailText server) => new($"Your account was disabled",
         $"""

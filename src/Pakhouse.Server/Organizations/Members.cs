@@ -9,130 +9,246 @@ namespace Pakhouse.Server;
 /// always has an owner who can sign in (R8); its sub-organizations have that owner too (R1).</para>
 /// </summary>
 public sealed class Members(
-    Database database, PakhouseOptions options, KeyLifecycle lifecycle, KeyNotices notices, WebhookMakers makers, Mails mails, PublicAddress address,
-    TimeProvider clock)
+    Database database,
+    PakhouseOptions options,
+    KeyLifecycle lifecycle,
+    KeyNotices notices,
+    WebhookMakers makers,
+    Mails mails,
+    PublicAddress address,
+    TimeProvider clock
+)
 {
     public const int PageSize = 50;
     public const int SearchLengthMax = 254;
 
-    /// <summary>Makes somebody a direct member who is in the root or, seen from a root, in one of its sub-organizations; whoever is not is invited. <see cref="NameSet.Empty"/> is "None": just the inherited roles (R1).</summary>
+    /// <summary>
+    /// Makes somebody a direct member who is in the root or, seen from a root, in one of its sub-organizations; whoever is not is invited.
+    /// <see cref="NameSet.Empty"/> is "None": just the inherited roles (R1).
+    /// </summary>
     /// <returns>The id of the membership.</returns>
-    public Task<Outcome<Guid>> AddAsync(Actor actor, Guid organizationId, Guid userId, NameSet roles) => database.ChangeAsync<Guid>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.AddMember, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        if (options.Roles.Check(roles, NameSet.Empty) is { } refusal) return refusal;
-        if (await Grants.ToNewAsync(transaction.Connection!, transaction, actor, access.Value, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
-        // Nobody is made a member without having been asked, and an id opens no way to find out who has an account.
-        if (await MemberRows.FindAsync(transaction.Connection!, transaction, access.Value, userId, anybody: actor.Credential == Credential.Operator) is not { } found)
-            return new Refusal(RefusalCode.NotFound, "This person is in none of the organizations here: send an invitation.", "nobody, or somebody from elsewhere");
-        if (found.MembershipId is not null)
-            return new Refusal(RefusalCode.Conflict, "This person is a member of the organization already: change the roles instead.", "already a direct member");
+    public Task<Outcome<Guid>> AddAsync(Actor actor, Guid organizationId, Guid userId, NameSet roles) =>
+        database.ChangeAsync<Guid>(async transaction =>
+        {
+            var access = await Guard.AuthorizeAsync(transaction, actor, Permission.AddMember, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            if (options.Roles.Check(roles, NameSet.Empty) is { } refusal)
+                return refusal;
+            if (
+                await Grants.ToNewAsync(transaction.Connection!, transaction, actor, access.Value, roles, clock.GetUtcNow()) is
+                { } notTheirs
+            )
+                return notTheirs;
+            // Nobody is made a member without having been asked, and an id opens no way to find out who has an account.
+            if (
+                await MemberRows.FindAsync(
+                    transaction.Connection!,
+                    transaction,
+                    access.Value,
+                    userId,
+                    anybody: actor.Credential == Credential.Operator
+                )
+                is not { } found
+            )
+                return new Refusal(
+                    RefusalCode.NotFound,
+                    "This person is in none of the organizations here: send an invitation.",
+                    "nobody, or somebody from elsewhere"
+                );
+            if (found.MembershipId is not null)
+                return new Refusal(
+                    RefusalCode.Conflict,
+                    "This person is a member of the organization already: change the roles instead.",
+                    "already a direct member"
+                );
 
-        await NotifyAsync(transaction, actor, access.Value, KeyChange.Added, userId, NameSet.Empty, roles);
-        return await InsertAsync(transaction, clock, actor, organizationId, userId, roles);
-    });
+            await NotifyAsync(transaction, actor, access.Value, KeyChange.Added, userId, NameSet.Empty, roles);
+            return await InsertAsync(transaction, clock, actor, organizationId, userId, roles);
+        });
 
     /// <summary>Ends a direct membership, and every key under it, for good.</summary>
-    public Task<Outcome<bool>> RemoveAsync(Actor actor, Guid organizationId, Guid userId) => database.ChangeAsync<bool>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.RemoveMember, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
-        if (await Grants.ToRemoveAsync(transaction, actor, access.Value, current.Roles, current.RootRoles ?? NameSet.Empty, clock.GetUtcNow()) is { } notTheirs)
-            return notTheirs;
-        await NotifyAsync(transaction, actor, access.Value, KeyChange.Removed, userId, current.Roles, NameSet.Empty);
-        return await EndAsync(transaction, actor, current) is { } refusal ? refusal : true;
-    });
+    public Task<Outcome<bool>> RemoveAsync(Actor actor, Guid organizationId, Guid userId) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            var access = await Guard.AuthorizeAsync(transaction, actor, Permission.RemoveMember, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            if (await CurrentAsync(transaction, organizationId, userId) is not { } current)
+                return notAMember;
+            if (
+                await Grants.ToRemoveAsync(
+                    transaction,
+                    actor,
+                    access.Value,
+                    current.Roles,
+                    current.RootRoles ?? NameSet.Empty,
+                    clock.GetUtcNow()
+                ) is
+                { } notTheirs
+            )
+                return notTheirs;
+            await NotifyAsync(transaction, actor, access.Value, KeyChange.Removed, userId, current.Roles, NameSet.Empty);
+            return await EndAsync(transaction, actor, current) is { } refusal ? refusal : true;
+        });
 
     /// <summary>Ends the caller's own direct membership, and every key under it, for good.</summary>
-    public Task<Outcome<bool>> LeaveAsync(Actor actor, Guid organizationId) => database.ChangeAsync<bool>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.Leave, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        var current = (await CurrentAsync(transaction, organizationId, actor.UserId!.Value))!;
-        return await EndAsync(transaction, actor, current, AuditAction.MemberLeave) is { } refusal ? refusal : true;
-    });
+    public Task<Outcome<bool>> LeaveAsync(Actor actor, Guid organizationId) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            var access = await Guard.AuthorizeAsync(transaction, actor, Permission.Leave, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            var current = (await CurrentAsync(transaction, organizationId, actor.UserId!.Value))!;
+            return await EndAsync(transaction, actor, current, AuditAction.MemberLeave) is { } refusal ? refusal : true;
+        });
 
     /// <summary>Replaces the roles that a direct member holds in this organization.</summary>
-    public Task<Outcome<bool>> SetRolesAsync(Actor actor, Guid organizationId, Guid userId, NameSet roles) => database.ChangeAsync<bool>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.ChangeRoles, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        if (await CurrentAsync(transaction, organizationId, userId) is not { } current) return notAMember;
-        if (options.Roles.Check(roles, current.Roles) is { } refusal) return refusal;
-        if (await Grants.ToChangeAsync(transaction, actor, access.Value, current.Roles, roles, clock.GetUtcNow()) is { } notTheirs) return notTheirs;
-        if (!roles.Contains(BuiltInRoles.Owner) && await IsLastOwnerAsync(transaction, current)) return lastOwner;
+    public Task<Outcome<bool>> SetRolesAsync(Actor actor, Guid organizationId, Guid userId, NameSet roles) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            var access = await Guard.AuthorizeAsync(transaction, actor, Permission.ChangeRoles, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            if (await CurrentAsync(transaction, organizationId, userId) is not { } current)
+                return notAMember;
+            if (options.Roles.Check(roles, current.Roles) is { } refusal)
+                return refusal;
+            if (await Grants.ToChangeAsync(transaction, actor, access.Value, current.Roles, roles, clock.GetUtcNow()) is { } notTheirs)
+                return notTheirs;
+            if (!roles.Contains(BuiltInRoles.Owner) && await IsLastOwnerAsync(transaction, current))
+                return lastOwner;
 
-        await transaction.Connection!.ExecuteAsync("UPDATE memberships SET roles = @roles WHERE id = @Id", new { roles, current.Id }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.MemberRoleUpdate, organizationId, userId.ToString(), userId, $"{current.Roles.Text} → {roles.Text}");
-        if (!roles.Equals(current.Roles)) await NotifyAsync(transaction, actor, access.Value, KeyChange.RolesChanged, userId, current.Roles, roles);
-        return true;
-    });
+            await transaction.Connection!.ExecuteAsync(
+                "UPDATE memberships SET roles = @roles WHERE id = @Id",
+                new { roles, current.Id },
+                transaction
+            );
+            await ActivityLog.WriteAsync(
+                transaction,
+                clock,
+                actor,
+                AuditAction.MemberRoleUpdate,
+                organizationId,
+                userId.ToString(),
+                userId,
+                $"{current.Roles.Text} → {roles.Text}"
+            );
+            if (!roles.Equals(current.Roles))
+                await NotifyAsync(transaction, actor, access.Value, KeyChange.RolesChanged, userId, current.Roles, roles);
+            return true;
+        });
 
     /// <summary>Everybody who is effectively a member: direct members, and in a sub-organization those of its root. By name.</summary>
     /// <param name="below">Of a root: also people who are only in one of its sub-organizations.</param>
-    public Task<Outcome<IReadOnlyList<Member>>> ListAsync(Actor actor, Guid organizationId, bool below = false) => database.ReadAsync<Outcome<IReadOnlyList<Member>>>(async connection =>
-    {
-        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeMembers, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        return (await MemberRows.SelectAsync(connection, access.Value, "", null, int.MaxValue, below)).AsList();
-    });
+    public Task<Outcome<IReadOnlyList<Member>>> ListAsync(Actor actor, Guid organizationId, bool below = false) =>
+        database.ReadAsync<Outcome<IReadOnlyList<Member>>>(async connection =>
+        {
+            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeMembers, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            return (await MemberRows.SelectAsync(connection, access.Value, "", null, int.MaxValue, below)).AsList();
+        });
 
     /// <summary>As <see cref="ListAsync"/>, at most <see cref="PageSize"/> at once.</summary>
-    /// <param name="search">Words that each stand somewhere in the name or the address; one with an @ is the beginning of the address. Empty: everybody.</param>
+    /// <param name="search">Words that each stand somewhere in the name or the address; one with an @ is the beginning of the address.
+    /// Empty: everybody.</param>
     /// <param name="after">The <see cref="MemberPage.Next"/> of the page before; null: the first.</param>
-    public Task<Outcome<MemberPage>> PageAsync(Actor actor, Guid organizationId, string search = "", Guid? after = null) => database.ReadAsync<Outcome<MemberPage>>(async connection =>
-    {
-        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeMembers, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        if (search.Length > SearchLengthMax) return new Refusal(RefusalCode.InvalidRequest, $"search: enter at most {SearchLengthMax} characters.", "search too long");
-        var found = (await MemberRows.SelectAsync(connection, access.Value, search, after, PageSize + 1, below: false)).AsList();
-        return found.Count <= PageSize ? new MemberPage(found, null) : new MemberPage(found[..PageSize], found[PageSize - 1].UserId);
-    });
+    public Task<Outcome<MemberPage>> PageAsync(Actor actor, Guid organizationId, string search = "", Guid? after = null) =>
+        database.ReadAsync<Outcome<MemberPage>>(async connection =>
+        {
+            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeMembers, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            if (search.Length > SearchLengthMax)
+                return new Refusal(RefusalCode.InvalidRequest, $"search: enter at most {SearchLengthMax} characters.", "search too long");
+            var found = (await MemberRows.SelectAsync(connection, access.Value, search, after, PageSize + 1, below: false)).AsList();
+            return found.Count <= PageSize ? new MemberPage(found, null) : new MemberPage(found[..PageSize], found[PageSize - 1].UserId);
+        });
 
     /// <summary>One person, wherever <see cref="ListAsync"/> shows them.</summary>
     /// <param name="permission">Of the change that is about to be made, or was made and is now shown.</param>
-    public Task<Outcome<Member>> FindAsync(Actor actor, Guid organizationId, Guid userId, Permission permission = Permission.SeeMembers) => database.ReadAsync<Outcome<Member>>(async connection =>
-    {
-        var access = await Guard.AuthorizeAsync(connection, null, actor, permission, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        return await MemberRows.FindAsync(connection, null, access.Value, userId, anybody: false) is { } found ? found : notAMember;
-    });
+    public Task<Outcome<Member>> FindAsync(Actor actor, Guid organizationId, Guid userId, Permission permission = Permission.SeeMembers) =>
+        database.ReadAsync<Outcome<Member>>(async connection =>
+        {
+            var access = await Guard.AuthorizeAsync(connection, null, actor, permission, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            return await MemberRows.FindAsync(connection, null, access.Value, userId, anybody: false) is { } found ? found : notAMember;
+        });
 
     /// <summary>The keys of a direct member here: what ends with the membership.</summary>
-    public Task<Outcome<IReadOnlyList<KeyEntry>>> KeysOfAsync(Actor actor, Guid organizationId, Guid userId) => database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
-    {
-        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        return (await connection.QueryAsync<KeyEntry>(
-            """
-            SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent
-            FROM memberships m
-            JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL
-            LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
-            WHERE m.organization_id = @organizationId AND m.user_id = @userId AND m.ended_at IS NULL
-            ORDER BY k.created_at, k.id
-            """, new { organizationId, userId })).AsList();
-    });
+    public Task<Outcome<IReadOnlyList<KeyEntry>>> KeysOfAsync(Actor actor, Guid organizationId, Guid userId) =>
+        database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
+        {
+            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            return (
+                await connection.QueryAsync<KeyEntry>(
+                    """
+                    SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent
+                    FROM memberships m
+                    JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL
+                    LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
+                    WHERE m.organization_id = @organizationId AND m.user_id = @userId AND m.ended_at IS NULL
+                    ORDER BY k.created_at, k.id
+                    """,
+                    new { organizationId, userId }
+                )
+            ).AsList();
+        });
 
-    internal static async Task<Guid> InsertAsync(DbTransaction transaction, TimeProvider clock, Actor actor, Guid organizationId, Guid userId, NameSet roles)
+    internal static async Task<Guid> InsertAsync(
+        DbTransaction transaction,
+        TimeProvider clock,
+        Actor actor,
+        Guid organizationId,
+        Guid userId,
+        NameSet roles
+    )
     {
         var id = await Memberships.InsertAsync(transaction, clock, organizationId, userId, roles);
-        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.MemberAssign, organizationId, userId.ToString(), userId, roles.Text);
+        await ActivityLog.WriteAsync(
+            transaction,
+            clock,
+            actor,
+            AuditAction.MemberAssign,
+            organizationId,
+            userId.ToString(),
+            userId,
+            roles.Text
+        );
         return id;
     }
 
     /// <summary>Ends one membership with its keys, unless it is the last owner's.</summary>
     internal async Task<Refusal?> EndAsync(
-        DbTransaction transaction, Actor actor, Membership membership,
-        string did = AuditAction.MemberRemove, KeyCause cause = KeyCause.MembershipEnded)
+        DbTransaction transaction,
+        Actor actor,
+        Membership membership,
+        string did = AuditAction.MemberRemove,
+        KeyCause cause = KeyCause.MembershipEnded
+    )
     {
-        if (await IsLastOwnerAsync(transaction, membership)) return lastOwner;
+        if (await IsLastOwnerAsync(transaction, membership))
+            return lastOwner;
         await lifecycle.EndAsync(transaction, actor, cause, KeySet.OfMembership(membership.Id));
         await transaction.Connection!.ExecuteAsync(
-            "UPDATE memberships SET ended_at = @at WHERE id = @Id", new { membership.Id, at = clock.GetUtcNow() }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, did, membership.OrganizationId, membership.UserId.ToString(), membership.UserId, membership.Roles.Text);
+            "UPDATE memberships SET ended_at = @at WHERE id = @Id",
+            new { membership.Id, at = clock.GetUtcNow() },
+            transaction
+        );
+        await ActivityLog.WriteAsync(
+            transaction,
+            clock,
+            actor,
+            did,
+            membership.OrganizationId,
+            membership.UserId.ToString(),
+            membership.UserId,
+            membership.Roles.Text
+        );
         await makers.NotifyAsync(transaction, actor, membership.UserId, membership.OrganizationId);
         return null;
     }
@@ -148,26 +264,54 @@ public sealed class Members(
         public NameSet? RootRoles { get; init; }
     }
 
-    private static readonly Refusal lastOwner = new(RefusalCode.Conflict, "This is the organization's last owner: make somebody else an owner first.", "last owner (R8)");
-    private static readonly Refusal notAMember = new(RefusalCode.NotFound, "This person is not a direct member of the organization.", "no current membership");
+    private static readonly Refusal lastOwner = new(
+        RefusalCode.Conflict,
+        "This is the organization's last owner: make somebody else an owner first.",
+        "last owner (R8)"
+    );
+    private static readonly Refusal notAMember = new(
+        RefusalCode.NotFound,
+        "This person is not a direct member of the organization.",
+        "no current membership"
+    );
 
     /// <summary>Owners learn what a key did; a member learns what somebody else did to them.</summary>
-    private async Task NotifyAsync(DbTransaction transaction, Actor actor, OrganizationAccess organization, string change, Guid userId, NameSet before, NameSet after)
+    private async Task NotifyAsync(
+        DbTransaction transaction,
+        Actor actor,
+        OrganizationAccess organization,
+        string change,
+        Guid userId,
+        NameSet before,
+        NameSet after
+    )
     {
         var id = organization.OrganizationId;
         var (name, email) = await transaction.Connection!.QuerySingleAsync<(string, string)>(
-            "SELECT name, CASE WHEN disabled_at IS NULL AND deleted_at IS NULL THEN email ELSE '' END FROM users WHERE id = @userId", new { userId }, transaction);
-        if (actor.KeyId is not null) await notices.WriteAsync(transaction, actor.KeyId, new KeyChange(id, change, name, userId, null, before, after));
-        if (email.Length == 0 || (userId == actor.UserId && actor.KeyId is null)) return;
+            "SELECT name, CASE WHEN disabled_at IS NULL AND deleted_at IS NULL THEN email ELSE '' END FROM users WHERE id = @userId",
+            new { userId },
+            transaction
+        );
+        if (actor.KeyId is not null)
+            await notices.WriteAsync(transaction, actor.KeyId, new KeyChange(id, change, name, userId, null, before, after));
+        if (email.Length == 0 || (userId == actor.UserId && actor.KeyId is null))
+            return;
         var (by, now) = (await Doer.NameAsync(transaction, actor), clock.GetUtcNow());
         var content = change switch
         {
             KeyChange.Removed => MemberMails.Removed(by, organization.OrganizationName, now),
             KeyChange.RolesChanged => MemberMails.RolesChanged(
-                by, organization.OrganizationName, before, after, now, MailText.Link(address, Links.Security(id))),
+                by,
+                organization.OrganizationName,
+                before,
+                after,
+                now,
+                MailText.Link(address, Links.Security(id))
+            ),
             _ => null,
         };
-        if (content is not null) await mails.EnqueueAsync(transaction, email, content);
+        if (content is not null)
+            await mails.EnqueueAsync(transaction, email, content);
     }
 
     private static Task<Membership?> CurrentAsync(DbTransaction transaction, Guid organizationId, Guid userId) =>
@@ -179,16 +323,27 @@ public sealed class Members(
             LEFT JOIN memberships rm ON rm.organization_id = o.root_id AND rm.user_id = m.user_id AND rm.ended_at IS NULL
             WHERE m.organization_id = @organizationId AND m.user_id = @userId AND m.ended_at IS NULL
             """,
-            new { organizationId, userId }, transaction);
+            new { organizationId, userId },
+            transaction
+        );
 
     /// <summary>Of a root only: a sub-organization has the owners of its root. A disabled owner cannot act, and does not count.</summary>
     private static async Task<bool> IsLastOwnerAsync(DbTransaction transaction, Membership membership) =>
-        membership.Roles.Contains(BuiltInRoles.Owner) && await transaction.Connection!.ExecuteScalarAsync<long>(
+        membership.Roles.Contains(BuiltInRoles.Owner)
+        && await transaction.Connection!.ExecuteScalarAsync<long>(
             """
             SELECT COUNT(*) FROM organizations o
             WHERE o.id = @OrganizationId AND o.root_id IS NULL AND NOT EXISTS (
                 SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                 WHERE m.organization_id = o.id AND m.ended_at IS NULL AND m.user_id <> @UserId
                   AND u.kind = 'person' AND u.disabled_at IS NULL AND u.deleted_at IS NULL AND (' ' || m.roles || ' ') <> REPLACE(' ' || m.roles || ' ', @owner, ''))
-            """, new { membership.OrganizationId, membership.UserId, owner = $" {BuiltInRoles.Owner} " }, transaction) > 0;
+            """,
+            new
+            {
+                membership.OrganizationId,
+                membership.UserId,
+                owner = $" {BuiltInRoles.Owner} ",
+            },
+            transaction
+        ) > 0;
 }

@@ -3,8 +3,8 @@ using System.Text.Json.Serialization;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Organizations over HTTP, at the addresses and in the shapes that the field's clients know (docs/protocol.md, "Identity API"), and our own calls
-/// beside them.
+/// Organizations over HTTP, at the addresses and in the shapes that the field's clients know (docs/protocol.md, "Identity API"), and our
+/// own calls beside them.
 /// </summary>
 public static class OrganizationEndpoints
 {
@@ -18,10 +18,12 @@ public static class OrganizationEndpoints
         public required string GivenId { get; init; }
 
         /// <summary>Absent in a root: clients test for its presence.</summary>
-        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Guid? RootOrganizationId { get; init; }
+        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+        public Guid? RootOrganizationId { get; init; }
 
         /// <summary>Absent in a root.</summary>
-        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? RootOrganizationName { get; init; }
+        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+        public string? RootOrganizationName { get; init; }
 
         public required bool SsoEnabled { get; init; }
 
@@ -65,12 +67,22 @@ public static class OrganizationEndpoints
     {
         var group = routes.MapApi("/identity/v1/organizations").WithTags("Organizations");
         group.MapGet("", ListAsync).Describe<ShownOrganizations>("listOrganizations", "The organizations that the caller sees");
-        group.MapPost("", CreateAsync).Describe<ShownOrganization>("createOrganization", "Makes a root organization whose owner is the caller (with a session only)");
+        group
+            .MapPost("", CreateAsync)
+            .Describe<ShownOrganization>("createOrganization", "Makes a root organization whose owner is the caller (with a session only)");
         group.MapGet("/{organizationId:guid}", FindAsync).Describe<ShownOrganization>("getOrganization", "One organization");
-        group.MapPatch("/{organizationId:guid}", ChangeAsync).DescribeEmpty("changeOrganization", "Renames an organization, disables it or enables it again");
-        group.MapDelete("/{organizationId:guid}", EndAsync).DescribeEmpty("endInOrganization", "Removes a member, leaves the organization or deletes it, as action says");
-        group.MapPost("/{organizationId:guid}/sub-organizations", CreateSubAsync).Describe<ShownOrganization>("createSubOrganization", "Makes a sub-organization of a root");
-        group.MapPost("/current/sub-organizations", CreateSubOfCurrentAsync).Describe<ShownOrganization>("createSubOrganizationOfCurrent", "Makes a sub-organization of the root that the token is for");
+        group
+            .MapPatch("/{organizationId:guid}", ChangeAsync)
+            .DescribeEmpty("changeOrganization", "Renames an organization, disables it or enables it again");
+        group
+            .MapDelete("/{organizationId:guid}", EndAsync)
+            .DescribeEmpty("endInOrganization", "Removes a member, leaves the organization or deletes it, as action says");
+        group
+            .MapPost("/{organizationId:guid}/sub-organizations", CreateSubAsync)
+            .Describe<ShownOrganization>("createSubOrganization", "Makes a sub-organization of a root");
+        group
+            .MapPost("/current/sub-organizations", CreateSubOfCurrentAsync)
+            .Describe<ShownOrganization>("createSubOrganizationOfCurrent", "Makes a sub-organization of the root that the token is for");
     }
 
     private static async Task<IResult> ListAsync(HttpContext context, Organizations organizations) =>
@@ -83,45 +95,91 @@ public static class OrganizationEndpoints
 
     private static async Task<IResult> CreateAsync(Body<NewOrganization> body, HttpContext context, Organizations organizations)
     {
-        if (body.Refusal is { } unreadable) return unreadable.ToResult();
+        if (body.Refusal is { } unreadable)
+            return unreadable.ToResult();
         var created = await organizations.CreateRootAsync(context.Caller(), body.Value.Name ?? "");
         return created.Refusal is { } refusal ? refusal.ToResult() : await FindAsync(created.Value, context, organizations);
     }
 
-    private static Task<IResult> CreateSubOfCurrentAsync(Body<NewOrganization> body, HttpContext context, Organizations organizations, TimeProvider clock) =>
-        context.Caller().BoundTo is { } current ? CreateSubAsync(current, body, context, organizations, clock) : Task.FromResult(noCurrent.ToResult());
+    private static Task<IResult> CreateSubOfCurrentAsync(
+        Body<NewOrganization> body,
+        HttpContext context,
+        Organizations organizations,
+        TimeProvider clock
+    ) =>
+        context.Caller().BoundTo is { } current
+            ? CreateSubAsync(current, body, context, organizations, clock)
+            : Task.FromResult(noCurrent.ToResult());
 
-    private static async Task<IResult> CreateSubAsync(Guid organizationId, Body<NewOrganization> body, HttpContext context, Organizations organizations, TimeProvider clock)
+    private static async Task<IResult> CreateSubAsync(
+        Guid organizationId,
+        Body<NewOrganization> body,
+        HttpContext context,
+        Organizations organizations,
+        TimeProvider clock
+    )
     {
-        if (body.Refusal is { } unreadable) return unreadable.ToResult();
+        if (body.Refusal is { } unreadable)
+            return unreadable.ToResult();
         var root = await organizations.AccessAsync(context.Caller(), organizationId, Permission.CreateSubOrganization);
-        if (root.Refusal is { } refusal) return refusal.ToResult();
+        if (root.Refusal is { } refusal)
+            return refusal.ToResult();
         var name = body.Value.Name ?? "";
         // Shown from what was written: an API key makes what it does not see afterwards.
         return (await organizations.CreateSubAsync(context.Caller(), organizationId, name)).ToResult(id =>
-            Show(new Organization { Id = id, RootId = organizationId, RootName = root.Value.OrganizationName, Name = Checks.Normalize(name).Trim(), CreatedAt = clock.GetUtcNow(), MemberCount = 0 }));
+            Show(
+                new Organization
+                {
+                    Id = id,
+                    RootId = organizationId,
+                    RootName = root.Value.OrganizationName,
+                    Name = Checks.Normalize(name).Trim(),
+                    CreatedAt = clock.GetUtcNow(),
+                    MemberCount = 0,
+                }
+            )
+        );
     }
 
-    private static async Task<IResult> ChangeAsync(Guid organizationId, Body<ChangedOrganization> body, HttpContext context, Organizations organizations)
+    private static async Task<IResult> ChangeAsync(
+        Guid organizationId,
+        Body<ChangedOrganization> body,
+        HttpContext context,
+        Organizations organizations
+    )
     {
-        if (body.Refusal is { } unreadable) return unreadable.ToResult();
+        if (body.Refusal is { } unreadable)
+            return unreadable.ToResult();
         return body.Value switch
         {
             { Name: { } name, Disabled: null } => (await organizations.RenameAsync(context.Caller(), organizationId, name)).ToEmpty(),
-            { Name: null, Disabled: { } disabled } => (await organizations.SetDisabledAsync(context.Caller(), organizationId, disabled)).ToEmpty(),
+            { Name: null, Disabled: { } disabled } => (
+                await organizations.SetDisabledAsync(context.Caller(), organizationId, disabled)
+            ).ToEmpty(),
             _ => oneChange.ToResult(),
         };
     }
 
     /// <summary>Without an action nothing ends: a client that forgets the query must not delete an organization.</summary>
-    private static async Task<IResult> EndAsync(Guid organizationId, string? action, string? userId, Body<TypedName> body, HttpContext context, Organizations organizations, Members members)
+    private static async Task<IResult> EndAsync(
+        Guid organizationId,
+        string? action,
+        string? userId,
+        Body<TypedName> body,
+        HttpContext context,
+        Organizations organizations,
+        Members members
+    )
     {
-        if (body.Refusal is { } unreadable) return unreadable.ToResult();
+        if (body.Refusal is { } unreadable)
+            return unreadable.ToResult();
         switch (action)
         {
             case "remove":
                 var user = Api.ReadId(userId, "userId");
-                return user.Refusal is { } refusal ? refusal.ToResult() : (await members.RemoveAsync(context.Caller(), organizationId, user.Value)).ToEmpty();
+                return user.Refusal is { } refusal
+                    ? refusal.ToResult()
+                    : (await members.RemoveAsync(context.Caller(), organizationId, user.Value)).ToEmpty();
             case "leave":
                 return (await members.LeaveAsync(context.Caller(), organizationId)).ToEmpty();
             case "delete":
@@ -131,21 +189,26 @@ public static class OrganizationEndpoints
         }
     }
 
-    private static ShownOrganization Show(Organization organization) => new()
-    {
-        Id = organization.Id,
-        Name = organization.Name,
-        GivenId = organization.Id.ToString(),
-        RootOrganizationId = organization.RootId,
-        RootOrganizationName = organization.RootName,
-        SsoEnabled = false,
-        Disabled = organization.DisabledAt is not null,
-        MemberCount = organization.MemberCount ?? 0,
-        CreatedDate = organization.CreatedAt,
-        LogoUrl = null,
-    };
+    private static ShownOrganization Show(Organization organization) =>
+        new()
+        {
+            Id = organization.Id,
+            Name = organization.Name,
+            GivenId = organization.Id.ToString(),
+            RootOrganizationId = organization.RootId,
+            RootOrganizationName = organization.RootName,
+            SsoEnabled = false,
+            Disabled = organization.DisabledAt is not null,
+            MemberCount = organization.MemberCount ?? 0,
+            CreatedDate = organization.CreatedAt,
+            LogoUrl = null,
+        };
 
-    private static readonly Refusal noCurrent = new(RefusalCode.InvalidRequest, "A session is for no organization: name the root, as in /identity/v1/organizations/ID/sub-organizations.", "current of a session");
+    private static readonly Refusal noCurrent = new(
+        RefusalCode.InvalidRequest,
+        "A session is for no organization: name the root, as in /identity/v1/organizations/ID/sub-organizations.",
+        "current of a session"
+    );
     private static readonly Refusal oneChange = new(RefusalCode.InvalidRequest, "Give either name or disabled.", "no change, or two");
     private static readonly Refusal noAction = new(RefusalCode.InvalidRequest, "action: say remove, leave or delete.", "no action");
 }

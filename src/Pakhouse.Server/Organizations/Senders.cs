@@ -3,8 +3,8 @@ using System.Data.Common;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Who sent each part of an invitation, and whether they could still send it: authority ends with its giver. A person who was removed, demoted
-/// or disabled, a key that ended, expired, was suspended or narrowed: what they sent is worth nothing from that instant.
+/// Who sent each part of an invitation, and whether they could still send it: authority ends with its giver. A person who was removed,
+/// demoted or disabled, a key that ended, expired, was suspended or narrowed: what they sent is worth nothing from that instant.
 /// </summary>
 public sealed class Senders(KeyExchange exchange, TimeProvider clock)
 {
@@ -28,16 +28,24 @@ public sealed class Senders(KeyExchange exchange, TimeProvider clock)
     /// <summary>The caller who sent it, as they would come today; null: they cannot come any more.</summary>
     private async Task<Actor?> FindAsync(DbConnection connection, DbTransaction? transaction, OrganizationRoles part)
     {
-        if (part.InvitedBy is not { } userId) return part.KeyId is null ? Actor.Operator : null;
-        if (part.KeyId is not { } keyId) return Actor.Session(userId);
+        if (part.InvitedBy is not { } userId)
+            return part.KeyId is null ? Actor.Operator : null;
+        if (part.KeyId is not { } keyId)
+            return Actor.Session(userId);
         KeySnapshot? found = null;
-        await foreach (var key in KeySnapshots.ReadAsync(connection, transaction, "SELECT id FROM access_keys WHERE id = @keyId", new { keyId })) found = key;
+        await foreach (
+            var key in KeySnapshots.ReadAsync(connection, transaction, "SELECT id FROM access_keys WHERE id = @keyId", new { keyId })
+        )
+            found = key;
         // Asked as an exchange would be, from anywhere: networks are asked when a key is used, and it is not used now.
-        if (found is null) return null;
+        if (found is null)
+            return null;
         var granted = exchange.Evaluate(keyId, found.Facts, null, ScopeRequest.Everything, address: null, clock.GetUtcNow());
-        if (granted.IsRefused) return null;
+        if (granted.IsRefused)
+            return null;
         var boundTo = Guid.Parse(found.Facts.OrganizationId);
         return found.Facts.UserId != userId.ToString() ? null
-            : found.IsPerson ? Actor.Key(userId, keyId, granted.Value.Scopes, boundTo) : Actor.ApiKey(userId, keyId, granted.Value.Scopes, boundTo);
+            : found.IsPerson ? Actor.Key(userId, keyId, granted.Value.Scopes, boundTo)
+            : Actor.ApiKey(userId, keyId, granted.Value.Scopes, boundTo);
     }
 }

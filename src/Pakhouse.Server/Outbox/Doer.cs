@@ -8,8 +8,13 @@ internal static class Doer
 {
     public static async Task<MailText> NameAsync(DbTransaction transaction, Actor actor)
     {
-        if (actor.UserId is null) return MailText.Of($"The operator of this server");
-        var name = await transaction.Connection!.ExecuteScalarAsync<string>("SELECT name FROM users WHERE id = @UserId", new { actor.UserId }, transaction);
+        if (actor.UserId is null)
+            return MailText.Of($"The operator of this server");
+        var name = await transaction.Connection!.ExecuteScalarAsync<string>(
+            "SELECT name FROM users WHERE id = @UserId",
+            new { actor.UserId },
+            transaction
+        );
         return actor switch
         {
             { Credential: Credential.ApiKey } => MailText.Of($"The API key “{name}”"),

@@ -9,14 +9,20 @@ using MimeKit;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Sends what <see cref="Mails"/> holds: by SMTP, or, where no server is set, into files. At least once: a process that dies between a message
-/// and its deletion sends it again, with the same Message-ID, by which mail programs know it.
-/// <para>Invariant: a message waits in the table until a server took it, and no longer than <see cref="GivenUpAfter"/>. No log line holds a recipient, a
-/// subject or a word of a message; a server's own words could, so of them only the status is kept.</para>
+/// Sends what <see cref="Mails"/> holds: by SMTP, or, where no server is set, into files. At least once: a process that dies between a
+/// message and its deletion sends it again, with the same Message-ID, by which mail programs know it.
+/// <para>Invariant: a message waits in the table until a server took it, and no longer than <see cref="GivenUpAfter"/>. No log line holds a
+/// recipient, a subject or a word of a message; a server's own words could, so of them only the status is kept.</para>
 /// </summary>
 public sealed partial class MailSender(
-    Database database, Mails mails, IMailLoss loss, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock, ILogger<MailSender> log)
-    : PeriodicJob(TimeSpan.FromSeconds(2), clock, log)
+    Database database,
+    Mails mails,
+    IMailLoss loss,
+    PakhouseOptions options,
+    PublicAddress publicAddress,
+    TimeProvider clock,
+    ILogger<MailSender> log
+) : PeriodicJob(TimeSpan.FromSeconds(2), clock, log)
 {
     public static readonly TimeSpan GivenUpAfter = TimeSpan.FromDays(3);
 
@@ -25,8 +31,12 @@ public sealed partial class MailSender(
 
     private const int SmtpTimeoutMilliseconds = 20_000;
 
-    /// <summary>Connections of this process at once, and what of them the recipients of one domain can hold, and messages that failed before.</summary>
-    internal const int ConnectionsMax = 8, PerDomainMax = 2, RetriesMax = 4;
+    /// <summary>
+    /// Connections of this process at once, and what of them the recipients of one domain can hold, and messages that failed before.
+    /// </summary>
+    internal const int ConnectionsMax = 8,
+        PerDomainMax = 2,
+        RetriesMax = 4;
 
     /// <summary>Messages that are looked at for the next free connections.</summary>
     private const int CandidatesMax = 500;
@@ -43,8 +53,10 @@ public sealed partial class MailSender(
         {
             while (true)
             {
-                foreach (var due in await ClaimAsync([.. underWay.Select(one => one.Of)])) underWay.Add((DeliverAsync(connections, due), Candidate.Of(due)));
-                if (underWay.Count == 0) break;
+                foreach (var due in await ClaimAsync([.. underWay.Select(one => one.Of)]))
+                    underWay.Add((DeliverAsync(connections, due), Candidate.Of(due)));
+                if (underWay.Count == 0)
+                    break;
                 // Or after a while, because something else may have become due.
                 using var done = new CancellationTokenSource();
                 await Task.WhenAny([.. underWay.Select(one => one.Delivery), Task.Delay(TimeSpan.FromSeconds(2), Clock, done.Token)]);
@@ -76,43 +88,68 @@ public sealed partial class MailSender(
     {
         var now = Clock.GetUtcNow();
         // Asked first: most of the time there is nothing, and this takes no lock.
-        var candidates = await database.ReadAsync(connection => connection.QueryAsync<Candidate>(
-            "SELECT id, recipient, attempts FROM mails WHERE due_at <= @now ORDER BY attempts, due_at, id LIMIT @CandidatesMax", new { now, CandidatesMax }));
+        var candidates = await database.ReadAsync(connection =>
+            connection.QueryAsync<Candidate>(
+                "SELECT id, recipient, attempts FROM mails WHERE due_at <= @now ORDER BY attempts, due_at, id LIMIT @CandidatesMax",
+                new { now, CandidatesMax }
+            )
+        );
         List<Candidate> chosen = [.. underWay];
         foreach (var one in candidates)
-            if (chosen.Count < ConnectionsMax && chosen.Count(other => other.Domain == one.Domain) < PerDomainMax
-                && (one.Attempts == 0 || chosen.Count(other => other.Attempts > 0) < RetriesMax)) chosen.Add(one);
+            if (
+                chosen.Count < ConnectionsMax
+                && chosen.Count(other => other.Domain == one.Domain) < PerDomainMax
+                && (one.Attempts == 0 || chosen.Count(other => other.Attempts > 0) < RetriesMax)
+            )
+                chosen.Add(one);
         var ids = chosen.Skip(underWay.Count).Select(one => one.Id.ToString()).ToList();
-        if (ids.Count == 0) return [];
+        if (ids.Count == 0)
+            return [];
         // Written out: lists are passed differently on the two databases.
         var parameters = new DynamicParameters(new { now, until = now + claim });
-        for (var i = 0; i < ids.Count; i++) parameters.Add($"@id{i}", ids[i]);
-        return [.. (await database.WriteExclusiveAsync(transaction => transaction.Connection!.QueryAsync<Due>(
-            $"""
-            UPDATE mails SET due_at = @until, attempts = attempts + 1
-            WHERE id IN ({string.Join(", ", Enumerable.Range(0, ids.Count).Select(i => $"@id{i}"))}) AND due_at <= @now
-            RETURNING id, recipient, content, created_at, attempts, invitation_id
-            """, parameters, transaction))).OrderBy(due => due.Id)];
+        for (var i = 0; i < ids.Count; i++)
+            parameters.Add($"@id{i}", ids[i]);
+        return
+        [
+            .. (
+                await database.WriteExclusiveAsync(transaction =>
+                    transaction.Connection!.QueryAsync<Due>(
+                        $"""
+                        UPDATE mails SET due_at = @until, attempts = attempts + 1
+                        WHERE id IN ({string.Join(", ", Enumerable.Range(0, ids.Count).Select(i => $"@id{i}"))}) AND due_at <= @now
+                        RETURNING id, recipient, content, created_at, attempts, invitation_id
+                        """,
+                        parameters,
+                        transaction
+                    )
+                )
+            ).OrderBy(due => due.Id),
+        ];
     }
 
-    private Task DeliverAsync(SmtpConnections connections, Due due) => options.SmtpHost is null ? WriteFileAsync(due) : SendAsync(connections, due);
+    private Task DeliverAsync(SmtpConnections connections, Due due) =>
+        options.SmtpHost is null ? WriteFileAsync(due) : SendAsync(connections, due);
 
     private async Task WriteFileAsync(Due due)
     {
         DataFolder.Create(options.MailFolder);
-        if (await MakeAsync(due) is not { } message) return;
+        if (await MakeAsync(due) is not { } message)
+            return;
         var path = Path.Combine(options.MailFolder, $"{due.CreatedAt:yyyyMMdd-HHmmss}-{due.Id}.eml");
         var file = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
-        if (!OperatingSystem.IsWindows()) file.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        if (!OperatingSystem.IsWindows())
+            file.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         // Under another name until it is whole: whoever looks into the folder finds no halves.
-        await using (var stream = new FileStream($"{path}.part", file)) await message.WriteToAsync(stream);
+        await using (var stream = new FileStream($"{path}.part", file))
+            await message.WriteToAsync(stream);
         File.Move($"{path}.part", path, overwrite: true);
         await ForgetAsync(due);
     }
 
     private async Task SendAsync(SmtpConnections connections, Due due)
     {
-        if (await MakeAsync(due) is not { } message) return;
+        if (await MakeAsync(due) is not { } message)
+            return;
         var connection = connections.Take();
         try
         {
@@ -126,8 +163,20 @@ public sealed partial class MailSender(
             await GiveUpAsync(due, "the server of the recipient takes nothing for this address");
             LogRefused(due.Id, (int)e.StatusCode);
         }
-        catch (Exception e) when (e is CommandException or ProtocolException or ServiceNotConnectedException or ServiceNotAuthenticatedException or AuthenticationException or SslHandshakeException
-                                      or IOException or SocketException or TimeoutException or NotSupportedException or OperationCanceledException)
+        catch (Exception e)
+            when (e
+                    is CommandException
+                        or ProtocolException
+                        or ServiceNotConnectedException
+                        or ServiceNotAuthenticatedException
+                        or AuthenticationException
+                        or SslHandshakeException
+                        or IOException
+                        or SocketException
+                        or TimeoutException
+                        or NotSupportedException
+                        or OperationCanceledException
+            )
         {
             // A connection in an unknown state is no use to the next message.
             connection.Dispose();
@@ -136,29 +185,35 @@ public sealed partial class MailSender(
     }
 
     /// <summary>
-    /// Whether the server said that this recipient gets nothing, for good. Everything else can be our own wrong login, sender or relay, which the operator
-    /// can put right. RFC 3463: 5.1.0 and 5.1.7 to 5.1.9 speak of the sender, 5.7 of what is allowed. Servers that give no such code mean the recipient
-    /// by 550, 551 and 553 (RFC 5321 §4.2.3).
+    /// Whether the server said that this recipient gets nothing, for good. Everything else can be our own wrong login, sender or relay,
+    /// which the operator can put right. RFC 3463: 5.1.0 and 5.1.7 to 5.1.9 speak of the sender, 5.7 of what is allowed. Servers that give
+    /// no such code mean the recipient by 550, 551 and 553 (RFC 5321 §4.2.3).
     /// </summary>
     internal static bool IsFinal(SmtpCommandException e)
     {
-        if (e.ErrorCode != SmtpErrorCode.RecipientNotAccepted || (int)e.StatusCode < 500) return false;
+        if (e.ErrorCode != SmtpErrorCode.RecipientNotAccepted || (int)e.StatusCode < 500)
+            return false;
         return EnhancedStatus().Match(e.Message) is { Success: true } status
-            ? status.Groups["subject"].Value == "2" || (status.Groups["subject"].Value == "1" && status.Groups["detail"].Value is "1" or "2" or "3" or "4" or "5" or "6" or "10")
+            ? status.Groups["subject"].Value == "2"
+                || (
+                    status.Groups["subject"].Value == "1" && status.Groups["detail"].Value is "1" or "2" or "3" or "4" or "5" or "6" or "10"
+                )
             : (int)e.StatusCode is 550 or 551 or 553;
     }
 
     /// <summary>What went wrong, for the operator: never the server's own words, which can name the recipient.</summary>
-    private static string Describe(Exception e, string? tlsFault) => e switch
-    {
-        SmtpCommandException { ErrorCode: SmtpErrorCode.RecipientNotAccepted } command when (int)command.StatusCode >= 500 =>
-            $"status {(int)command.StatusCode}, which refuses this server's login, sender or address and not the recipient: see SmtpUser, MailFrom and the relay's rules",
-        SmtpCommandException command => $"status {(int)command.StatusCode}",
-        SslHandshakeException => $"TLS: {tlsFault ?? TlsFault.Protocol}",
-        AuthenticationException => "the server does not accept SmtpUser and SmtpPassword",
-        TimeoutException or OperationCanceledException => "no answer in time",
-        _ => e.GetType().Name,
-    };
+    private static string Describe(Exception e, string? tlsFault) =>
+        e switch
+        {
+            SmtpCommandException { ErrorCode: SmtpErrorCode.RecipientNotAccepted } command when (int)command.StatusCode >= 500 =>
+                $"status {(int)command.StatusCode}, which refuses this server's login, sender or address and not the recipient: see "
+                    + $"SmtpUser, MailFrom and the relay's rules",
+            SmtpCommandException command => $"status {(int)command.StatusCode}",
+            SslHandshakeException => $"TLS: {tlsFault ?? TlsFault.Protocol}",
+            AuthenticationException => "the server does not accept SmtpUser and SmtpPassword",
+            TimeoutException or OperationCanceledException => "no answer in time",
+            _ => e.GetType().Name,
+        };
 
     [GeneratedRegex(@"^5\.(?<subject>\d)\.(?<detail>\d{1,3})\b", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex EnhancedStatus();
@@ -190,14 +245,19 @@ public sealed partial class MailSender(
     }
 
     /// <summary>It is gone, and whoever has to know of it is told, in one transaction.</summary>
-    private Task<bool> GiveUpAsync(Due due, string why) => database.WriteAsync(async transaction =>
-    {
-        if (await transaction.Connection!.ExecuteAsync("DELETE FROM mails WHERE id = @Id", new { due.Id }, transaction) == 0) return false;
-        await loss.NotifyAsync(transaction, new LostMail(due.Recipient, due.InvitationId, due.CreatedAt, why));
-        return true;
-    });
+    private Task<bool> GiveUpAsync(Due due, string why) =>
+        database.WriteAsync(async transaction =>
+        {
+            if (await transaction.Connection!.ExecuteAsync("DELETE FROM mails WHERE id = @Id", new { due.Id }, transaction) == 0)
+                return false;
+            await loss.NotifyAsync(transaction, new LostMail(due.Recipient, due.InvitationId, due.CreatedAt, why));
+            return true;
+        });
 
-    private Task<int> ForgetAsync(Due due) => database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync("DELETE FROM mails WHERE id = @Id", new { due.Id }, transaction));
+    private Task<int> ForgetAsync(Due due) =>
+        database.WriteAsync(transaction =>
+            transaction.Connection!.ExecuteAsync("DELETE FROM mails WHERE id = @Id", new { due.Id }, transaction)
+        );
 
     /// <summary>Tries again after a minute, two, four, up to an hour, until it is too old.</summary>
     private async Task PutOffAsync(Due due, string why)
@@ -211,7 +271,9 @@ public sealed partial class MailSender(
         }
 
         var dueAt = now + TimeSpan.FromMinutes(Math.Min(60, Math.Pow(2, due.Attempts - 1)));
-        await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync("UPDATE mails SET due_at = @dueAt WHERE id = @Id", new { due.Id, dueAt }, transaction));
+        await database.WriteAsync(transaction =>
+            transaction.Connection!.ExecuteAsync("UPDATE mails SET due_at = @dueAt WHERE id = @Id", new { due.Id, dueAt }, transaction)
+        );
         LogPutOff(due.Id, due.Attempts, why, dueAt);
     }
 
@@ -223,7 +285,13 @@ public sealed partial class MailSender(
 
         public string Domain => Recipient[(Recipient.LastIndexOf('@') + 1)..].ToLowerInvariant();
 
-        public static Candidate Of(Due due) => new() { Id = due.Id, Recipient = due.Recipient, Attempts = due.Attempts - 1 };
+        public static Candidate Of(Due due) =>
+            new()
+            {
+                Id = due.Id,
+                Recipient = due.Recipient,
+                Attempts = due.Attempts - 1,
+            };
     }
 
     private sealed record Due
@@ -236,13 +304,19 @@ public sealed partial class MailSender(
         public Guid? InvitationId { get; init; }
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Message {MailId} was not sent at attempt {Attempts} ({Why}); the next is at {DueAt:u}")]
+    [LoggerMessage(
+        Level = LogLevel.Warning,
+        Message = "Message {MailId} was not sent at attempt {Attempts} ({Why}); the next is at {DueAt:u}"
+    )]
     private partial void LogPutOff(Guid mailId, long attempts, string why, DateTimeOffset dueAt);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "Message {MailId} is given up after {Attempts} attempts ({Why})")]
     private partial void LogGivenUp(Guid mailId, long attempts, string why);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Message {MailId} is given up: the server takes nothing for its recipient (status {Status})")]
+    [LoggerMessage(
+        Level = LogLevel.Warning,
+        Message = "Message {MailId} is given up: the server takes nothing for its recipient (status {Status})"
+    )]
     private partial void LogRefused(Guid mailId, int status);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "Message {MailId} is given up: it cannot be read or addressed ({Why})")]

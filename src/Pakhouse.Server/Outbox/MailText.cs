@@ -21,9 +21,9 @@ public sealed record MailContent
 }
 
 /// <summary>
-/// Text of a message, written as an interpolated string. The literal words are ours. A text in a hole is somebody else's: what a mail program would make a
-/// link of is broken apart, and it stays on its line and in its direction. Only what has a type of our own goes in as it is: times, numbers, ids, network
-/// addresses, <see cref="Link"/>, and other text of this type.
+/// Text of a message, written as an interpolated string. The literal words are ours. A text in a hole is somebody else's: what a mail
+/// program would make a link of is broken apart, and it stays on its line and in its direction. Only what has a type of our own goes in as
+/// it is: times, numbers, ids, network addresses, <see cref="Link"/>, and other text of this type.
 /// <para>Invariant: a message links to this server and to nothing else, whatever people, keys and organizations are called.</para>
 /// </summary>
 [InterpolatedStringHandler]
@@ -94,7 +94,9 @@ public sealed partial class MailText(int literalLength, int formattedCount)
 
     public override string ToString() => text.ToString();
 
-    /// <summary>In one line, without characters that turn or hide what stands beside them, and with a space behind each joint of an address.</summary>
+    /// <summary>
+    /// In one line, without characters that turn or hide what stands beside them, and with a space behind each joint of an address.
+    /// </summary>
     private static string Unlinked(string foreign)
     {
         var line = new StringBuilder(foreign.Length);
@@ -109,8 +111,15 @@ public sealed partial class MailText(int literalLength, int formattedCount)
 
     private static bool IsJoint(char c) => Joint().IsMatch($"{c}x");
 
-    /// <summary>Of <c>https://</c>, <c>www.</c>, <c>evil.example</c>, <c>ada@evil.example</c>, <c>//evil</c>, with the forms of these signs that a domain may have (UTS #46) too.</summary>
-    [GeneratedRegex(@"[.:/@\\\u2024\u3002\uFE52\uFF0E\uFF61\uFF1A\uFE55\uFF0F\uFF20\uFE6B](?=\S)", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
+    /// <summary>
+    /// Of <c>https://</c>, <c>www.</c>, <c>evil.example</c>, <c>ada@evil.example</c>, <c>//evil</c>, with the forms of these signs that a
+    /// domain may have (UTS #46) too.
+    /// </summary>
+    [GeneratedRegex(
+        @"[.:/@\\\u2024\u3002\uFE52\uFF0E\uFF61\uFF1A\uFE55\uFF0F\uFF20\uFE6B](?=\S)",
+        RegexOptions.None,
+        matchTimeoutMilliseconds: 1000
+    )]
     private static partial Regex Joint();
 
     private readonly record struct Own(string Text);

@@ -6,8 +6,9 @@ using Microsoft.AspNetCore.DataProtection;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What Pakhouse writes to people. A change that wants a message sent writes it here in its own transaction, so that there is no message without
-/// the change and no change without the message; it is sent afterwards. What stands in the table is encrypted: a link in a message can open something.
+/// What Pakhouse writes to people. A change that wants a message sent writes it here in its own transaction, so that there is no message
+/// without the change and no change without the message; it is sent afterwards. What stands in the table is encrypted: a link in a message
+/// can open something.
 /// </summary>
 public sealed class Mails(IDataProtectionProvider protection, TimeProvider clock)
 {
@@ -25,7 +26,16 @@ public sealed class Mails(IDataProtectionProvider protection, TimeProvider clock
             INSERT INTO mails (id, recipient, content, created_at, due_at, attempts, invitation_id)
             VALUES (@id, @recipient, @content, @now, @now, 0, @invitationId)
             """,
-            new { id = Ids.New(clock), recipient, content = protector.Protect(JsonSerializer.SerializeToUtf8Bytes(content)), now, invitationId }, transaction);
+            new
+            {
+                id = Ids.New(clock),
+                recipient,
+                content = protector.Protect(JsonSerializer.SerializeToUtf8Bytes(content)),
+                now,
+                invitationId,
+            },
+            transaction
+        );
     }
 
     internal MailContent Open(byte[] content) => JsonSerializer.Deserialize<MailContent>(protector.Unprotect(content))!;

@@ -4,8 +4,8 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Where who made a webhook has left: the webhook works on, because it is the organization's, and its owners learn of it, because that person may still
-/// hold its address and its secret.
+/// Where who made a webhook has left: the webhook works on, because it is the organization's, and its owners learn of it, because that
+/// person may still hold its address and its secret.
 /// </summary>
 public sealed class WebhookMakers(Mails mails, PublicAddress address, TimeProvider clock)
 {
@@ -22,10 +22,21 @@ public sealed class WebhookMakers(Mails mails, PublicAddress address, TimeProvid
                 WHERE m.user_id = @userId AND m.ended_at IS NULL AND m.organization_id IN (o.id, o.root_id)
                   AND u.disabled_at IS NULL AND u.deleted_at IS NULL)
             ORDER BY w.id
-            """, new { userId, left }, transaction);
+            """,
+            new { userId, left },
+            transaction
+        );
         foreach (var webhook in made)
         {
-            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookMakerLeft, webhook.OrganizationId, webhook.Id.ToString(), userId);
+            await ActivityLog.WriteAsync(
+                transaction,
+                clock,
+                actor,
+                AuditAction.WebhookMakerLeft,
+                webhook.OrganizationId,
+                webhook.Id.ToString(),
+                userId
+            );
             foreach (var owner in await Owners.EmailsAsync(transaction, webhook.OrganizationId))
                 await mails.EnqueueAsync(transaction, owner, Mail(webhook));
         }

@@ -54,14 +54,21 @@ internal sealed class WebhookPost(WebhookTarget target, WebhookSecrets secrets, 
         {
             var now = clock.GetUtcNow();
             var webhook = message.Webhook;
-            byte[][] keys = webhook.OldSecretUntil > now
-                ? [secrets.Unprotect(webhook.Secret), secrets.Unprotect(webhook.OldSecret!)]
-                : [secrets.Unprotect(webhook.Secret)];
-            using var request = new HttpRequestMessage(HttpMethod.Post, webhook.Url) { Content = new ByteArrayContent(Encoding.UTF8.GetBytes(message.Body)) };
+            byte[][] keys =
+                webhook.OldSecretUntil > now
+                    ? [secrets.Unprotect(webhook.Secret), secrets.Unprotect(webhook.OldSecret!)]
+                    : [secrets.Unprotect(webhook.Secret)];
+            using var request = new HttpRequestMessage(HttpMethod.Post, webhook.Url)
+            {
+                Content = new ByteArrayContent(Encoding.UTF8.GetBytes(message.Body)),
+            };
             request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
             request.Headers.Add("webhook-id", message.Id);
             request.Headers.Add("webhook-timestamp", now.ToUnixTimeSeconds().ToString());
-            request.Headers.TryAddWithoutValidation("webhook-signature", WebhookSignature.Of(keys, message.Id, now.ToUnixTimeSeconds(), message.Body));
+            request.Headers.TryAddWithoutValidation(
+                "webhook-signature",
+                WebhookSignature.Of(keys, message.Id, now.ToUnixTimeSeconds(), message.Body)
+            );
             // What else the receiver says is not read: nothing can be found out through it.
             using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
             var error = (int)response.StatusCode switch
@@ -87,15 +94,21 @@ internal sealed class WebhookPost(WebhookTarget target, WebhookSecrets secrets, 
         return asked > TimeSpan.Zero ? asked : null;
     }
 
-    /// <summary>Our words: those of an exception can say what only somebody inside the network should know, such as which ports are open.</summary>
-    private static string Describe(Exception e) => e switch
-    {
-        TaskCanceledException => "No answer within 10 seconds.",
-        CryptographicException => "Its secret cannot be read here any more; make a new one.",
-        { InnerException: WebhookTarget.TargetNotAllowedException } => "The name resolves to no public address, so it is not called.",
-        { InnerException: TlsFault.TlsFaultException fault } => $"It was not called: {fault.Message}.",
-        HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError } or { InnerException: AuthenticationException } => $"{TlsFault.Protocol}.",
-        { InnerException: SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData or SocketError.TryAgain } } => "The name does not resolve.",
-        _ => "No connection.",
-    };
+    /// <summary>
+    /// Our words: those of an exception can say what only somebody inside the network should know, such as which ports are open.
+    /// </summary>
+    private static string Describe(Exception e) =>
+        e switch
+        {
+            TaskCanceledException => "No answer within 10 seconds.",
+            CryptographicException => "Its secret cannot be read here any more; make a new one.",
+            { InnerException: WebhookTarget.TargetNotAllowedException } => "The name resolves to no public address, so it is not called.",
+            { InnerException: TlsFault.TlsFaultException fault } => $"It was not called: {fault.Message}.",
+            HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError }
+            or { InnerException: AuthenticationException } => $"{TlsFault.Protocol}.",
+            {
+                InnerException: SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData or SocketError.TryAgain }
+            } => "The name does not resolve.",
+            _ => "No connection.",
+        };
 }

@@ -7,17 +7,31 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Delivers what <see cref="Events"/> wrote, at least once: a message is claimed for a while before it is sent, so that of several processes one sends it,
-/// and after that while again when the claimant has died. The order in which messages arrive is not promised.
+/// Delivers what <see cref="Events"/> wrote, at least once: a message is claimed for a while before it is sent, so that of several
+/// processes one sends it, and after that while again when the claimant has died. The order in which messages arrive is not promised.
 /// <para>No message waits for another to end: as soon as a place of <see cref="WebhookSlots"/> is free, the next is claimed.</para>
 /// </summary>
 public sealed partial class WebhookSender(
-    Database database, WebhookSecrets secrets, WebhookTarget target, Mails mails, PublicAddress address, TimeProvider clock, ILogger<WebhookSender> log)
-    : PeriodicJob(TimeSpan.FromSeconds(2), clock, log)
+    Database database,
+    WebhookSecrets secrets,
+    WebhookTarget target,
+    Mails mails,
+    PublicAddress address,
+    TimeProvider clock,
+    ILogger<WebhookSender> log
+) : PeriodicJob(TimeSpan.FromSeconds(2), clock, log)
 {
     /// <summary>After the first attempt, the second, … as Standard Webhooks suggests. After the last the message is given up.</summary>
     internal static readonly TimeSpan[] Pauses =
-        [TimeSpan.FromSeconds(5), TimeSpan.FromMinutes(5), TimeSpan.FromMinutes(30), TimeSpan.FromHours(2), TimeSpan.FromHours(5), TimeSpan.FromHours(10), TimeSpan.FromHours(10)];
+    [
+        TimeSpan.FromSeconds(5),
+        TimeSpan.FromMinutes(5),
+        TimeSpan.FromMinutes(30),
+        TimeSpan.FromHours(2),
+        TimeSpan.FromHours(5),
+        TimeSpan.FromHours(10),
+        TimeSpan.FromHours(10),
+    ];
 
     /// <summary>A webhook that has failed for so long is disabled. Time in which this server was off does not count.</summary>
     internal static readonly TimeSpan PatienceMax = TimeSpan.FromDays(5);
@@ -73,8 +87,10 @@ public sealed partial class WebhookSender(
                 // Before claiming: what ends while we claim has freed a place that was not offered, so the wait below must see it.
                 underWay.RemoveAll(delivery => delivery.IsCompleted);
                 underWay.AddRange((await RecordAndClaimAsync(only)).Select(DeliverAsync));
-                if (underWay.Count == 0 && finished.IsEmpty) return;
-                if (underWay.Count == 0) continue;
+                if (underWay.Count == 0 && finished.IsEmpty)
+                    return;
+                if (underWay.Count == 0)
+                    continue;
                 // Or after a while, because something else may have become due.
                 using var done = new CancellationTokenSource();
                 await Task.WhenAny([.. underWay, Task.Delay(TimeSpan.FromSeconds(2), Clock, done.Token)]);
@@ -94,37 +110,48 @@ public sealed partial class WebhookSender(
         finished.Enqueue((message, result));
     }
 
-    /// <summary>Records what has ended and claims what is next, together: one transaction for each message would be in the others' way.</summary>
+    /// <summary>
+    /// Records what has ended and claims what is next, together: one transaction for each message would be in the others' way.
+    /// </summary>
     private async Task<IReadOnlyList<ClaimedMessage>> RecordAndClaimAsync(Guid? only)
     {
-        var places = stopping.IsCancellationRequested ? [] : slots.Take(await database.ReadAsync(connection => WebhookQueue.DueAsync(connection, Clock.GetUtcNow(), only)));
+        var places = stopping.IsCancellationRequested
+            ? []
+            : slots.Take(await database.ReadAsync(connection => WebhookQueue.DueAsync(connection, Clock.GetUtcNow(), only)));
         List<(ClaimedMessage Message, WebhookResult Result)> results = [];
-        while (finished.TryDequeue(out var result)) results.Add(result);
-        if (places.Count == 0 && results.Count == 0) return [];
+        while (finished.TryDequeue(out var result))
+            results.Add(result);
+        if (places.Count == 0 && results.Count == 0)
+            return [];
         List<ClaimedMessage> claimed = [];
         try
         {
             claimed = await database.WriteExclusiveAsync(async transaction =>
             {
-                foreach (var (message, result) in results) await RecordAsync(transaction, message, result);
+                foreach (var (message, result) in results)
+                    await RecordAsync(transaction, message, result);
                 List<ClaimedMessage> rows = [];
-                foreach (var (webhook, count) in places) rows.AddRange(await WebhookQueue.ClaimAsync(transaction, Clock, webhook.Id, count));
+                foreach (var (webhook, count) in places)
+                    rows.AddRange(await WebhookQueue.ClaimAsync(transaction, Clock, webhook.Id, count));
                 return rows;
             });
         }
         catch
         {
-            foreach (var result in results) finished.Enqueue(result); // recorded at the next turn
+            foreach (var result in results)
+                finished.Enqueue(result); // recorded at the next turn
             throw;
         }
         finally
         {
             foreach (var (webhook, count) in places)
-                if (count - claimed.Count(message => message.WebhookId == webhook.Id) is var unused and > 0) slots.Return(webhook.Id, unused);
+                if (count - claimed.Count(message => message.WebhookId == webhook.Id) is var unused and > 0)
+                    slots.Return(webhook.Id, unused);
         }
 
         foreach (var (message, result) in results)
-            if (!result.IsDelivered) LogFailed(message.WebhookId, message.Id, message.Attempts + 1, result.Error);
+            if (!result.IsDelivered)
+                LogFailed(message.WebhookId, message.Id, message.Attempts + 1, result.Error);
         return claimed;
     }
 
@@ -139,99 +166,176 @@ public sealed partial class WebhookSender(
             """
             UPDATE webhook_messages SET due_at = CASE WHEN due_at IS NULL THEN due_at ELSE @next END, lease = NULL, attempts = @number
             WHERE webhook_id = @WebhookId AND id = @Id AND lease = @Lease
-            """, new { next, message.WebhookId, message.Id, message.Lease, number }, transaction);
-        if (recorded == 0) return; // deleted meanwhile, too
+            """,
+            new
+            {
+                next,
+                message.WebhookId,
+                message.Id,
+                message.Lease,
+                number,
+            },
+            transaction
+        );
+        if (recorded == 0)
+            return; // deleted meanwhile, too
         await transaction.Connection!.ExecuteAsync(
             """
             INSERT INTO webhook_attempts (webhook_id, message_id, number, at, milliseconds, status, error)
             VALUES (@WebhookId, @Id, @number, @now, @Milliseconds, @Status, @Error)
-            """, new { message.WebhookId, message.Id, number, now, result.Milliseconds, Status = (long?)result.Status, result.Error }, transaction);
+            """,
+            new
+            {
+                message.WebhookId,
+                message.Id,
+                number,
+                now,
+                result.Milliseconds,
+                Status = (long?)result.Status,
+                result.Error,
+            },
+            transaction
+        );
         if (result.IsDelivered)
         {
             await transaction.Connection!.ExecuteAsync(
-                "UPDATE webhooks SET failing_since = NULL, paused_until = NULL WHERE id = @WebhookId AND (failing_since IS NOT NULL OR paused_until IS NOT NULL)",
-                new { message.WebhookId }, transaction);
+                "UPDATE webhooks SET failing_since = NULL, paused_until = NULL WHERE id = @WebhookId AND (failing_since IS NOT NULL OR "
+                    + "paused_until IS NOT NULL)",
+                new { message.WebhookId },
+                transaction
+            );
             return;
         }
 
         if (asked is not null)
             await transaction.Connection!.ExecuteAsync(
-                "UPDATE webhooks SET paused_until = @until WHERE id = @WebhookId", new { message.WebhookId, until = now + asked }, transaction);
+                "UPDATE webhooks SET paused_until = @until WHERE id = @WebhookId",
+                new { message.WebhookId, until = now + asked },
+                transaction
+            );
         var since = await transaction.Connection!.ExecuteScalarAsync<long?>(
-            "UPDATE webhooks SET failing_since = COALESCE(failing_since, @now) WHERE id = @WebhookId AND disabled_at IS NULL RETURNING failing_since",
-            new { message.WebhookId, now }, transaction);
+            "UPDATE webhooks SET failing_since = COALESCE(failing_since, @now) WHERE id = @WebhookId AND disabled_at IS NULL RETURNING "
+                + "failing_since",
+            new { message.WebhookId, now },
+            transaction
+        );
         if (since is { } began && (isGone || DateTimeOffset.FromUnixTimeMilliseconds(began) + PatienceMax <= now))
             await DisableAsync(transaction, message, result.Error, now);
     }
 
-    /// <summary>Up to a tenth longer, so that what failed together does not come back together; never sooner than the receiver asked.</summary>
+    /// <summary>
+    /// Up to a tenth longer, so that what failed together does not come back together; never sooner than the receiver asked.
+    /// </summary>
     private static TimeSpan PauseAfter(long number, TimeSpan? asked)
     {
-        var pause = Pauses[number - 1] + TimeSpan.FromMilliseconds(RandomNumberGenerator.GetInt32(1 + (int)(Pauses[number - 1].TotalMilliseconds / 10)));
+        var pause =
+            Pauses[number - 1]
+            + TimeSpan.FromMilliseconds(RandomNumberGenerator.GetInt32(1 + (int)(Pauses[number - 1].TotalMilliseconds / 10)));
         return asked > pause ? asked.Value : pause;
     }
 
     private async Task DisableAsync(DbTransaction transaction, ClaimedMessage message, string error, DateTimeOffset now)
     {
         await transaction.Connection!.ExecuteAsync(
-            "UPDATE webhooks SET disabled_at = @now WHERE id = @WebhookId", new { message.WebhookId, now }, transaction);
+            "UPDATE webhooks SET disabled_at = @now WHERE id = @WebhookId",
+            new { message.WebhookId, now },
+            transaction
+        );
         await StopAsync(transaction, message.WebhookId);
         var organizationId = message.Webhook.OrganizationId;
         await ActivityLog.WriteAsync(
-            transaction, Clock, Actor.Operator, AuditAction.WebhookUpdate, organizationId, message.WebhookId.ToString(), detail: "disabled after failures");
+            transaction,
+            Clock,
+            Actor.Operator,
+            AuditAction.WebhookUpdate,
+            organizationId,
+            message.WebhookId.ToString(),
+            detail: "disabled after failures"
+        );
         foreach (var owner in await Owners.EmailsAsync(transaction, organizationId))
-            await mails.EnqueueAsync(transaction, owner, new MailContent($"A webhook was disabled",
-                $"""
-                The webhook to {new Uri(message.Webhook.Url).Host} could not be delivered to for a long time, so it was disabled. The last attempt: {error}
+            await mails.EnqueueAsync(
+                transaction,
+                owner,
+                new MailContent(
+                    $"A webhook was disabled",
+                    $"""
+                    The webhook to {new Uri(
+                        message.Webhook.Url
+                    ).Host} could not be delivered to for a long time, so it was disabled. The last attempt: {error}
 
-                When the receiver works again, enable it here. What was not delivered, and what happens while it is off, stays in the list
-                for {(long)Kept.TotalDays} days and can be sent again:
-                {MailText.Link(address, $"/organizations/{organizationId}/webhooks/{message.WebhookId}")}
-                """));
+                    When the receiver works again, enable it here. What was not delivered, and what happens while it is off, stays in the list
+                    for {(long)Kept.TotalDays} days and can be sent again:
+                    {MailText.Link(address, $"/organizations/{organizationId}/webhooks/{message.WebhookId}")}
+                    """
+                )
+            );
     }
 
     /// <summary>Nothing that waits is sent any more.</summary>
     internal static Task StopAsync(DbTransaction transaction, Guid id) =>
-        transaction.Connection!.ExecuteAsync("UPDATE webhook_messages SET due_at = NULL WHERE webhook_id = @id AND due_at IS NOT NULL", new { id }, transaction);
+        transaction.Connection!.ExecuteAsync(
+            "UPDATE webhook_messages SET due_at = NULL WHERE webhook_id = @id AND due_at IS NOT NULL",
+            new { id },
+            transaction
+        );
 
     /// <summary>Once a minute: notes that somebody sends, and makes good the time in which nobody did. Once an hour: tidies.</summary>
     private async Task KeepTimeAsync()
     {
         var now = Clock.GetUtcNow();
-        if (now - beatAt < beat) return;
+        if (now - beatAt < beat)
+            return;
         await database.WriteExclusiveAsync(async transaction =>
         {
             const string name = "webhooks.beat";
-            var last = await transaction.Connection!.ExecuteScalarAsync<long?>("SELECT value FROM counters WHERE name = @name", new { name }, transaction);
+            var last = await transaction.Connection!.ExecuteScalarAsync<long?>(
+                "SELECT value FROM counters WHERE name = @name",
+                new { name },
+                transaction
+            );
             await transaction.Connection!.ExecuteAsync(
-                "INSERT INTO counters (name, value) VALUES (@name, @now) ON CONFLICT (name) DO UPDATE SET value = @now", new { name, now }, transaction);
-            if (last is not { } at || now - DateTimeOffset.FromUnixTimeMilliseconds(at) is var off && off < OffAfter) return 0;
+                "INSERT INTO counters (name, value) VALUES (@name, @now) ON CONFLICT (name) DO UPDATE SET value = @now",
+                new { name, now },
+                transaction
+            );
+            if (last is not { } at || now - DateTimeOffset.FromUnixTimeMilliseconds(at) is var off && off < OffAfter)
+                return 0;
             // Nobody tried, so no receiver failed.
             return await transaction.Connection!.ExecuteAsync(
                 """
                 UPDATE webhooks SET failing_since = CASE WHEN failing_since + @off > @now THEN @now ELSE failing_since + @off END
                 WHERE failing_since IS NOT NULL
-                """, new { now, off = (long)off.TotalMilliseconds }, transaction);
+                """,
+                new { now, off = (long)off.TotalMilliseconds },
+                transaction
+            );
         });
         beatAt = now;
-        if (now - tidiedAt < TimeSpan.FromHours(1)) return;
+        if (now - tidiedAt < TimeSpan.FromHours(1))
+            return;
         tidiedAt = now;
-        while (await TidyAsync(now - Kept) == TidyMessages)
-        {
-        }
+        while (await TidyAsync(now - Kept) == TidyMessages) { }
     }
 
-    private Task<int> TidyAsync(DateTimeOffset before) => database.WriteExclusiveAsync(async transaction =>
-    {
-        const string old =
-            """
-            SELECT webhook_id, id FROM webhook_messages WHERE created_at < @before AND due_at IS NULL
-            ORDER BY created_at, webhook_id, id LIMIT @TidyMessages
-            """;
-        var parameters = new { before, TidyMessages };
-        await transaction.Connection!.ExecuteAsync($"DELETE FROM webhook_attempts WHERE (webhook_id, message_id) IN ({old})", parameters, transaction);
-        return await transaction.Connection!.ExecuteAsync($"DELETE FROM webhook_messages WHERE (webhook_id, id) IN ({old})", parameters, transaction);
-    });
+    private Task<int> TidyAsync(DateTimeOffset before) =>
+        database.WriteExclusiveAsync(async transaction =>
+        {
+            const string old = """
+                SELECT webhook_id, id FROM webhook_messages WHERE created_at < @before AND due_at IS NULL
+                ORDER BY created_at, webhook_id, id LIMIT @TidyMessages
+                """;
+            var parameters = new { before, TidyMessages };
+            await transaction.Connection!.ExecuteAsync(
+                $"DELETE FROM webhook_attempts WHERE (webhook_id, message_id) IN ({old})",
+                parameters,
+                transaction
+            );
+            return await transaction.Connection!.ExecuteAsync(
+                $"DELETE FROM webhook_messages WHERE (webhook_id, id) IN ({old})",
+                parameters,
+                transaction
+            );
+        });
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Webhook {Webhook}: message {Id} was not delivered, attempt {Number}: {Error}")]
     private partial void LogFailed(Guid webhook, string id, long number, string error);

@@ -14,7 +14,9 @@ internal static class WebhookSignature
     /// <summary>As receivers are given it.</summary>
     public static string Text(byte[] secret) => $"whsec_{Convert.ToBase64String(secret)}";
 
-    /// <summary>The value of <c>webhook-signature</c>: one for each secret that holds at the moment, so that a receiver can change it when it likes.</summary>
+    /// <summary>
+    /// The value of <c>webhook-signature</c>: one for each secret that holds at the moment, so that a receiver can change it when it likes.
+    /// </summary>
     public static string Of(IEnumerable<byte[]> secrets, string id, long timestamp, string body)
     {
         var content = Encoding.UTF8.GetBytes($"{id}.{timestamp}.{body}");

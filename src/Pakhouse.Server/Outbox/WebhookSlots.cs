@@ -18,21 +18,33 @@ internal sealed record DueWebhook
 }
 
 /// <summary>
-/// The deliveries that this process runs at once, and who gets the free places. An organization that has few under way comes first, and in it the
-/// webhook that has few. A webhook begins with one at a time and earns more by quick answers, as a TCP connection does: one that hangs never holds
-/// more than one place. Three lanes keep places free: quick webhooks can use all; unknown ones, and slow or failing ones, only a part.
+/// The deliveries that this process runs at once, and who gets the free places. An organization that has few under way comes first, and in
+/// it the webhook that has few. A webhook begins with one at a time and earns more by quick answers, as a TCP connection does: one that
+/// hangs never holds more than one place. Three lanes keep places free: quick webhooks can use all; unknown ones, and slow or failing ones,
+/// only a part.
 /// <para>Invariant: no bound below is ever exceeded, so somebody else's slow receivers delay a quick webhook by nothing.</para>
 /// </summary>
 internal sealed class WebhookSlots
 {
-    public const int Max = 64, UnknownMax = 32, SlowMax = 16, PerOrganizationMax = 16, PerHostMax = 24, PerWebhookMax = 8;
+    public const int Max = 64,
+        UnknownMax = 32,
+        SlowMax = 16,
+        PerOrganizationMax = 16,
+        PerHostMax = 24,
+        PerWebhookMax = 8;
 
     /// <summary>An answer that takes longer is slow.</summary>
     private const long QuickMilliseconds = 2_000;
 
-    private const int Slow = 1, KnownMax = 10_000;
+    private const int Slow = 1,
+        KnownMax = 10_000;
 
-    private enum Lane { Quick, Unknown, Slow }
+    private enum Lane
+    {
+        Quick,
+        Unknown,
+        Slow,
+    }
 
     private readonly Lock gate = new();
 
@@ -52,7 +64,11 @@ internal sealed class WebhookSlots
             {
                 waiting.RemoveAll(webhook => !HasPlace(webhook, taken.GetValueOrDefault(webhook.Id).Count));
                 // The first of equals: MinBy keeps the order of age.
-                if (waiting.MinBy(webhook => (Running(one => one.OrganizationId == webhook.OrganizationId), RunningOf(webhook))) is not { } next) break;
+                if (
+                    waiting.MinBy(webhook => (Running(one => one.OrganizationId == webhook.OrganizationId), RunningOf(webhook)))
+                    is not { } next
+                )
+                    break;
                 taken[next.Id] = (next, taken.GetValueOrDefault(next.Id).Count + 1);
                 running[next.Id] = (next, LaneOf(next), RunningOf(next) + 1);
             }
@@ -64,7 +80,8 @@ internal sealed class WebhookSlots
     /// <summary>Places that were not needed.</summary>
     public void Return(Guid webhookId, int count)
     {
-        lock (gate) Free(webhookId, count);
+        lock (gate)
+            Free(webhookId, count);
     }
 
     public void Finished(Guid webhookId, bool isDelivered, long milliseconds)
@@ -72,8 +89,12 @@ internal sealed class WebhookSlots
         lock (gate)
         {
             Free(webhookId, 1);
-            if (earned.Count >= KnownMax) earned.Clear(); // they are learned again
-            earned[webhookId] = isDelivered && milliseconds <= QuickMilliseconds ? Math.Min(PerWebhookMax, 2 * earned.GetValueOrDefault(webhookId, 1)) : Slow;
+            if (earned.Count >= KnownMax)
+                earned.Clear(); // they are learned again
+            earned[webhookId] =
+                isDelivered && milliseconds <= QuickMilliseconds
+                    ? Math.Min(PerWebhookMax, 2 * earned.GetValueOrDefault(webhookId, 1))
+                    : Slow;
         }
     }
 
@@ -81,15 +102,25 @@ internal sealed class WebhookSlots
     {
         var lane = LaneOf(webhook);
         var ownMax = lane == Lane.Quick ? earned[webhook.Id] : 1;
-        var laneMax = lane switch { Lane.Quick => Max, Lane.Unknown => UnknownMax, Lane.Slow => SlowMax };
-        return taken < webhook.Messages && RunningOf(webhook) < ownMax && running.Values.Sum(one => one.Count) < Max
+        var laneMax = lane switch
+        {
+            Lane.Quick => Max,
+            Lane.Unknown => UnknownMax,
+            Lane.Slow => SlowMax,
+        };
+        return taken < webhook.Messages
+            && RunningOf(webhook) < ownMax
+            && running.Values.Sum(one => one.Count) < Max
             && running.Values.Where(one => one.Lane == lane).Sum(one => one.Count) < laneMax
             && Running(one => one.OrganizationId == webhook.OrganizationId) < PerOrganizationMax
             && Running(one => one.Host == webhook.Host) < PerHostMax;
     }
 
     private Lane LaneOf(DueWebhook webhook) =>
-        webhook.FailingSince is not null ? Lane.Slow : !earned.TryGetValue(webhook.Id, out var count) ? Lane.Unknown : count == Slow ? Lane.Slow : Lane.Quick;
+        webhook.FailingSince is not null ? Lane.Slow
+        : !earned.TryGetValue(webhook.Id, out var count) ? Lane.Unknown
+        : count == Slow ? Lane.Slow
+        : Lane.Quick;
 
     private int Running(Func<DueWebhook, bool> which) => running.Values.Where(one => which(one.Webhook)).Sum(one => one.Count);
 
@@ -98,7 +129,9 @@ internal sealed class WebhookSlots
     private void Free(Guid webhookId, int count)
     {
         var one = running[webhookId];
-        if (one.Count == count) running.Remove(webhookId);
-        else running[webhookId] = one with { Count = one.Count - count };
+        if (one.Count == count)
+            running.Remove(webhookId);
+        else
+            running[webhookId] = one with { Count = one.Count - count };
     }
 }

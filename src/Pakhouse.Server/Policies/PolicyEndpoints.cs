@@ -10,7 +10,11 @@ public static class PolicyEndpoints
     private const int PreviewKeysMax = 1_000;
 
     /// <summary>A policy as it is set; see <see cref="PolicyPlan"/>.</summary>
-    private sealed record ShownPlan(Policy Policy, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Policy? Next, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] DateTimeOffset? EnforcedFrom);
+    private sealed record ShownPlan(
+        Policy Policy,
+        [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Policy? Next,
+        [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] DateTimeOffset? EnforcedFrom
+    );
 
     private sealed record Announced(DateTimeOffset EnforcedFrom, Policy Policy);
 
@@ -30,7 +34,8 @@ public static class PolicyEndpoints
         public required ShownPlan Own { get; init; }
 
         /// <summary>Absent of a root.</summary>
-        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public ShownPlan? Inherited { get; init; }
+        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+        public ShownPlan? Inherited { get; init; }
 
         /// <summary>What a change has to name.</summary>
         public required string Version { get; init; }
@@ -52,89 +57,163 @@ public static class PolicyEndpoints
     public static void Map(IEndpointRouteBuilder routes)
     {
         var group = routes.MapApi("/identity/v1/organizations/{organizationId:guid}");
-        group.MapGet("/policy", async (HttpContext context, Policies policies, Guid organizationId) => Show(await policies.ViewAsync(context.Caller(), organizationId)))
-            .WithName("viewPolicy").WithSummary("What an organization asks of its keys, and where it comes from").WithTags("Policy");
-        group.MapPost("/policy/preview", async (HttpContext context, Policies policies, Guid organizationId) =>
-            {
-                var wanted = await ReadAsync(context);
-                return wanted.Refusal is { } refused ? refused.ToResult() : (await policies.PreviewAsync(context.Caller(), organizationId, wanted.Value, PreviewKeysMax)).ToResult(Show);
-            })
-            .WithName("previewPolicy").WithSummary("What a change of policy would do, key by key, without doing it").WithTags("Policy");
-        group.MapPut("/policy", async (HttpContext context, Policies policies, Guid organizationId) =>
-            {
-                var wanted = await ReadAsync(context);
-                if (wanted.Refusal is { } refused) return refused.ToResult();
-                var changed = await policies.ChangeAsync(context.Caller(), organizationId, wanted.Value);
-                return changed.Refusal is { } refusal ? refusal.ToResult() : Show(await policies.ViewAsync(context.Caller(), organizationId));
-            })
-            .WithName("changePolicy").WithSummary("Changes the policy, at once or from a date on").WithTags("Policy");
-        group.MapGet("/personal-access-keys/{keyId}/explain", ExplainAsync)
-            .WithName("explainKey").WithSummary("Step by step, what a key would get for an organization, and why (with a session only)").WithTags("Personal access keys");
+        group
+            .MapGet(
+                "/policy",
+                async (HttpContext context, Policies policies, Guid organizationId) =>
+                    Show(await policies.ViewAsync(context.Caller(), organizationId))
+            )
+            .WithName("viewPolicy")
+            .WithSummary("What an organization asks of its keys, and where it comes from")
+            .WithTags("Policy");
+        group
+            .MapPost(
+                "/policy/preview",
+                async (HttpContext context, Policies policies, Guid organizationId) =>
+                {
+                    var wanted = await ReadAsync(context);
+                    return wanted.Refusal is { } refused
+                        ? refused.ToResult()
+                        : (await policies.PreviewAsync(context.Caller(), organizationId, wanted.Value, PreviewKeysMax)).ToResult(Show);
+                }
+            )
+            .WithName("previewPolicy")
+            .WithSummary("What a change of policy would do, key by key, without doing it")
+            .WithTags("Policy");
+        group
+            .MapPut(
+                "/policy",
+                async (HttpContext context, Policies policies, Guid organizationId) =>
+                {
+                    var wanted = await ReadAsync(context);
+                    if (wanted.Refusal is { } refused)
+                        return refused.ToResult();
+                    var changed = await policies.ChangeAsync(context.Caller(), organizationId, wanted.Value);
+                    return changed.Refusal is { } refusal
+                        ? refusal.ToResult()
+                        : Show(await policies.ViewAsync(context.Caller(), organizationId));
+                }
+            )
+            .WithName("changePolicy")
+            .WithSummary("Changes the policy, at once or from a date on")
+            .WithTags("Policy");
+        group
+            .MapGet("/personal-access-keys/{keyId}/explain", ExplainAsync)
+            .WithName("explainKey")
+            .WithSummary("Step by step, what a key would get for an organization, and why (with a session only)")
+            .WithTags("Personal access keys");
     }
 
-    private static async Task<IResult> ExplainAsync(HttpContext context, Explanations explanations, Guid organizationId, string keyId, string? organization, string? scope, string? address)
+    private static async Task<IResult> ExplainAsync(
+        HttpContext context,
+        Explanations explanations,
+        Guid organizationId,
+        string keyId,
+        string? organization,
+        string? scope,
+        string? address
+    )
     {
         Guid? target = null;
         if (!string.IsNullOrEmpty(organization))
         {
-            if (!Guid.TryParse(organization, out var id)) return new Refusal(RefusalCode.InvalidRequest, "organization: give a UUID such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.", "target is no UUID").ToResult();
+            if (!Guid.TryParse(organization, out var id))
+                return new Refusal(
+                    RefusalCode.InvalidRequest,
+                    "organization: give a UUID such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.",
+                    "target is no UUID"
+                ).ToResult();
             target = id;
         }
 
         IPAddress? from = null;
-        if (!string.IsNullOrEmpty(address) && !IPAddress.TryParse(address, out from)) return new Refusal(RefusalCode.InvalidRequest, "address: give an IPv4 or IPv6 address.", "no address").ToResult();
-        if (scope?.Length > 2048) return new Refusal(RefusalCode.InvalidRequest, "scope: this is too long.", "scope too long").ToResult();
-        return (await explanations.ExplainAsync(context.Caller(), organizationId, keyId, target, ScopeRequest.Of(NameSet.Parse(scope ?? "")), from)).ToResult(explained => new
+        if (!string.IsNullOrEmpty(address) && !IPAddress.TryParse(address, out from))
+            return new Refusal(RefusalCode.InvalidRequest, "address: give an IPv4 or IPv6 address.", "no address").ToResult();
+        if (scope?.Length > 2048)
+            return new Refusal(RefusalCode.InvalidRequest, "scope: this is too long.", "scope too long").ToResult();
+        return (
+            await explanations.ExplainAsync(
+                context.Caller(),
+                organizationId,
+                keyId,
+                target,
+                ScopeRequest.Of(NameSet.Parse(scope ?? "")),
+                from
+            )
+        ).ToResult(explained => new
         {
             explained.KeyId,
             OrganizationId = explained.Target,
             Granted = !explained.Outcome.IsRefused,
             explained.Outcome.Refusal?.Error,
             Message = explained.Outcome.Refusal?.Description,
-            Steps = explained.Steps.Select(step => new { Step = Api.Name(step.Step), Passed = step.IsPassed, step.Text }),
-            Roles = explained.Outcome.IsRefused ? null : new { Granted = explained.Outcome.Value.Roles, OfMembership = explained.OwnRoles, Besides = explained.OtherRoles },
+            Steps = explained.Steps.Select(step => new
+            {
+                Step = Api.Name(step.Step),
+                Passed = step.IsPassed,
+                step.Text,
+            }),
+            Roles = explained.Outcome.IsRefused
+                ? null
+                : new
+                {
+                    Granted = explained.Outcome.Value.Roles,
+                    OfMembership = explained.OwnRoles,
+                    Besides = explained.OtherRoles,
+                },
             Scopes = explained.Outcome.IsRefused ? null : explained.Outcome.Value.Scopes,
         });
     }
 
-    private static IResult Show(Outcome<PolicyView> outcome) => outcome.Refusal is { } refusal ? refusal.ToResult() : Json(Shape(outcome.Value));
+    private static IResult Show(Outcome<PolicyView> outcome) =>
+        outcome.Refusal is { } refusal ? refusal.ToResult() : Json(Shape(outcome.Value));
 
-    private static ShownPolicy Shape(PolicyView view) => new()
-    {
-        OrganizationId = view.OrganizationAccess.OrganizationId,
-        InForce = view.InForce,
-        Announced = view.Announced.Select(step => new Announced(step.From, step.Policy)),
-        Origins = Origins(view),
-        Own = new(view.Own.Current, view.Own.Next, view.Own.EnforcedFrom),
-        Inherited = view.OrganizationAccess.RootId is null ? null : new(view.Root.Current, view.Root.Next, view.Root.EnforcedFrom),
-        Version = view.Version,
-    };
-
-    private static Dictionary<string, Guid[]> Origins(PolicyView view) => PolicyText.Lines(view.InForce).Where(line => line.Value is not null)
-        .ToDictionary(line => line.Member, line => view.OriginsOf(line.Member).ToArray(), StringComparer.Ordinal);
-
-    private static object Show(PolicyPreview preview) => new
-    {
-        preview.At,
-        preview.Checked,
-        preview.Affected,
-        preview.UsedInLastDay,
-        Rules = preview.Counts.Select(count => new { Rule = Api.Name(count.Rule), Effect = Api.Name(count.Effect), count.Keys, count.UsedInLastDay, count.UsedInLast30Days }),
-        Keys = preview.Keys.Select(key => new
+    private static ShownPolicy Shape(PolicyView view) =>
+        new()
         {
-            key.Key.Id,
-            key.Key.Name,
-            UserId = key.Key.IsPerson ? key.Key.Facts.UserId : null,
-            UserName = key.Key.IsPerson ? key.Key.Facts.UserName : null,
-            OrganizationId = key.Key.Facts.OrganizationId,
-            Rule = Api.Name(key.Rule),
-            Effect = Api.Name(key.Effect),
-            EndsDate = key.EndsAt,
-            LastUsedDate = key.Key.LastUsedAt,
-        }),
-    };
+            OrganizationId = view.OrganizationAccess.OrganizationId,
+            InForce = view.InForce,
+            Announced = view.Announced.Select(step => new Announced(step.From, step.Policy)),
+            Origins = Origins(view),
+            Own = new(view.Own.Current, view.Own.Next, view.Own.EnforcedFrom),
+            Inherited = view.OrganizationAccess.RootId is null ? null : new(view.Root.Current, view.Root.Next, view.Root.EnforcedFrom),
+            Version = view.Version,
+        };
 
+    private static Dictionary<string, Guid[]> Origins(PolicyView view) =>
+        PolicyText
+            .Lines(view.InForce)
+            .Where(line => line.Value is not null)
+            .ToDictionary(line => line.Member, line => view.OriginsOf(line.Member).ToArray(), StringComparer.Ordinal);
 
+    private static object Show(PolicyPreview preview) =>
+        new
+        {
+            preview.At,
+            preview.Checked,
+            preview.Affected,
+            preview.UsedInLastDay,
+            Rules = preview.Counts.Select(count => new
+            {
+                Rule = Api.Name(count.Rule),
+                Effect = Api.Name(count.Effect),
+                count.Keys,
+                count.UsedInLastDay,
+                count.UsedInLast30Days,
+            }),
+            Keys = preview.Keys.Select(key => new
+            {
+                key.Key.Id,
+                key.Key.Name,
+                UserId = key.Key.IsPerson ? key.Key.Facts.UserId : null,
+                UserName = key.Key.IsPerson ? key.Key.Facts.UserName : null,
+                OrganizationId = key.Key.Facts.OrganizationId,
+                Rule = Api.Name(key.Rule),
+                Effect = Api.Name(key.Effect),
+                EndsDate = key.EndsAt,
+                LastUsedDate = key.Key.LastUsedAt,
+            }),
+        };
 
     private static IResult Json(object value) => Results.Json(value, Policy.Json);
 
@@ -157,10 +236,19 @@ public static class PolicyEndpoints
         catch (JsonException e)
         {
             // Of the path, only a name of ours is passed on: the rest is the caller's own text.
-            var member = PolicyText.Lines(Policy.None).Select(line => line.Member).Concat(["enforcedFrom", "warn", "version"]).FirstOrDefault(name => e.Path?.Split('.', '[').Contains(name) == true);
-            return new Refusal(RefusalCode.InvalidRequest, member is null
-                ? "policy: the body is not of the form that was expected; a member may be unknown or stand in it twice."
-                : $"{member}: this is not of the form that was expected: names of 1 to 64 characters, networks such as 10.0.0.0/8, numbers, dates such as 2027-01-31T00:00:00Z.", "policy out of form");
+            var member = PolicyText
+                .Lines(Policy.None)
+                .Select(line => line.Member)
+                .Concat(["enforcedFrom", "warn", "version"])
+                .FirstOrDefault(name => e.Path?.Split('.', '[').Contains(name) == true);
+            return new Refusal(
+                RefusalCode.InvalidRequest,
+                member is null
+                    ? "policy: the body is not of the form that was expected; a member may be unknown or stand in it twice."
+                    : $"{member}: this is not of the form that was expected: names of 1 to 64 characters, networks such as 10.0.0.0/8, "
+                        + $"numbers, dates such as 2027-01-31T00:00:00Z.",
+                "policy out of form"
+            );
         }
     }
 }

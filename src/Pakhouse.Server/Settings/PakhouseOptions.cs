@@ -26,10 +26,15 @@ public sealed class PakhouseOptions
     /// <summary>Folder of the database and of the Data Protection keys. Absolute; made with mode 0700 where it is missing.</summary>
     public required string DataFolder { get; init; }
 
-    /// <summary>PostgreSQL instead of SQLite; null: SQLite. Completed by <see cref="PostgresConnection.Parse"/>. Holds a password.</summary>
+    /// <summary>
+    /// PostgreSQL instead of SQLite; null: SQLite. Completed by <see cref="PostgresConnection.Parse"/>. Holds a password.
+    /// </summary>
     public required Npgsql.NpgsqlConnectionStringBuilder? Postgres { get; init; }
 
-    /// <summary>Whether statements are prepared on PostgreSQL. Off behind a pooler that gives a connection away between transactions and does not know prepared statements (PgBouncer before 1.21).</summary>
+    /// <summary>
+    /// Whether statements are prepared on PostgreSQL. Off behind a pooler that gives a connection away between transactions and does not
+    /// know prepared statements (PgBouncer before 1.21).
+    /// </summary>
     public required bool PostgresPrepare { get; init; }
 
     /// <summary>First part of every key: 2 to 16 of <c>[a-z0-9]</c>, a letter first. Keys of an earlier brand go on working.</summary>
@@ -43,7 +48,9 @@ public sealed class PakhouseOptions
 
     public required TimeSpan TokenLifetime { get; init; }
 
-    /// <summary>How long a verifier may go on with a status list before it must ask again: a deleted key's tokens are refused within it.</summary>
+    /// <summary>
+    /// How long a verifier may go on with a status list before it must ask again: a deleted key's tokens are refused within it.
+    /// </summary>
     public required TimeSpan StatusTtl { get; init; }
 
     /// <summary>APIs and gateways that may introspect tokens and keys.</summary>
@@ -58,7 +65,9 @@ public sealed class PakhouseOptions
     /// <summary>How long a new signing key stands in the JWKS before it signs.</summary>
     public required TimeSpan SigningKeyPublication { get; init; }
 
-    /// <summary>Encrypts the Data Protection keys, and so the signing keys, at rest. Null: the mode of the data folder protects them.</summary>
+    /// <summary>
+    /// Encrypts the Data Protection keys, and so the signing keys, at rest. Null: the mode of the data folder protects them.
+    /// </summary>
     public required X509Certificate2? DataProtectionCertificate { get; init; }
 
     /// <summary>Proxies whose <c>X-Forwarded-For</c> is believed. Empty: nobody's.</summary>
@@ -105,7 +114,9 @@ public sealed class PakhouseOptions
 
     public required MailKit.Security.SecureSocketOptions SmtpTls { get; init; }
 
-    /// <summary>Authorities that the certificate of <see cref="SmtpHost"/> may come from, beside those of the system. Empty: only those.</summary>
+    /// <summary>
+    /// Authorities that the certificate of <see cref="SmtpHost"/> may come from, beside those of the system. Empty: only those.
+    /// </summary>
     public required X509Certificate2Collection SmtpAuthorities { get; init; }
 
     public required MimeKit.MailboxAddress MailFrom { get; init; }
@@ -138,7 +149,9 @@ public sealed class PakhouseOptions
 
     public required string? OidcClientSecret { get; init; }
 
-    /// <summary>Proves this server to the provider instead of <see cref="OidcClientSecret"/> (<c>private_key_jwt</c>): RSA, or EC on P-256.</summary>
+    /// <summary>
+    /// Proves this server to the provider instead of <see cref="OidcClientSecret"/> (<c>private_key_jwt</c>): RSA, or EC on P-256.
+    /// </summary>
     public required SecurityKey? OidcClientKey { get; init; }
 
     /// <summary>The <c>aud</c> of that proof: the provider's token endpoint instead of its issuer.</summary>
@@ -147,7 +160,9 @@ public sealed class PakhouseOptions
     /// <summary>What people call the provider; stands on the button.</summary>
     public required string OidcName { get; init; }
 
-    /// <summary>Issuers whose addresses of mail are believed although they do not say <c>email_verified</c>. A <c>false</c> is never overruled.</summary>
+    /// <summary>
+    /// Issuers whose addresses of mail are believed although they do not say <c>email_verified</c>. A <c>false</c> is never overruled.
+    /// </summary>
     public required IReadOnlyList<string> OidcEmailIssuers { get; init; }
 
     /// <summary>The provider is the only way to sign in: passwords, passkeys and resets are off.</summary>
@@ -192,8 +207,21 @@ public sealed class PakhouseOptions
             Postgres = read.Postgres("PostgresConnection"),
             PostgresPrepare = read.Flag("PostgresPrepare", true),
             Brand = read.Text("Brand", "ph", "2 to 16 characters of [a-z0-9], the first a letter", text => KeyFormat.IsBrand(text))!,
-            EarlierBrands = [.. read.List("EarlierBrands", "brands of 2 to 16 characters of [a-z0-9], the first a letter", text => KeyFormat.IsBrand(text)).Distinct(StringComparer.Ordinal)],
-            Audience = read.Text("Audience", null, "at most 256 characters without spaces", text => text.Length <= 256 && !text.Any(char.IsWhiteSpace)),
+            EarlierBrands =
+            [
+                .. read.List(
+                        "EarlierBrands",
+                        "brands of 2 to 16 characters of [a-z0-9], the first a letter",
+                        text => KeyFormat.IsBrand(text)
+                    )
+                    .Distinct(StringComparer.Ordinal),
+            ],
+            Audience = read.Text(
+                "Audience",
+                null,
+                "at most 256 characters without spaces",
+                text => text.Length <= 256 && !text.Any(char.IsWhiteSpace)
+            ),
             TokenLifetime = read.Seconds("TokenLifetimeSeconds", 3600, 60, (int)TokenLifetimeMax.TotalSeconds),
             StatusTtl = read.Seconds("StatusTtlSeconds", 5, 1, 300),
             ResourceServers = read.ResourceServers("ResourceServers"),
@@ -201,8 +229,17 @@ public sealed class PakhouseOptions
             SigningKeyRotation = TimeSpan.FromDays(read.Number("SigningKeyRotationDays", 90, 1, 3650)),
             SigningKeyPublication = TimeSpan.FromMinutes(read.Number("SigningKeyPublicationMinutes", 60, 5, 10080)),
             DataProtectionCertificate = read.Certificate("DataProtectionCertificateFile", "DataProtectionCertificatePassword"),
-            TrustedProxies = [.. read.List("TrustedProxies", "addresses or networks such as 10.0.0.7 or 10.0.0.0/8", text => Network(text) is not null).Select(text => Network(text)!.Value)],
-            Scopes = NameSet.Of(ScopeCatalogue.Standard.Concat(scopes).Select(scope => scope.Name).Concat(read.List("Scopes", "names of 1 to 64 characters of [A-Za-z0-9._:-]", NameSet.IsName))),
+            TrustedProxies =
+            [
+                .. read.List("TrustedProxies", "addresses or networks such as 10.0.0.7 or 10.0.0.0/8", text => Network(text) is not null)
+                    .Select(text => Network(text)!.Value),
+            ],
+            Scopes = NameSet.Of(
+                ScopeCatalogue
+                    .Standard.Concat(scopes)
+                    .Select(scope => scope.Name)
+                    .Concat(read.List("Scopes", "names of 1 to 64 characters of [A-Za-z0-9._:-]", NameSet.IsName))
+            ),
             ScopeEntries = scopes,
             Roles = read.Roles("RolesFile"),
             KeysPerMemberMax = read.Number("KeysPerMemberMax", 50, 1, 10000),
@@ -212,13 +249,25 @@ public sealed class PakhouseOptions
             InvitationLifetime = TimeSpan.FromDays(read.Number("InvitationLifetimeDays", 7, 1, 90)),
             InvitationsPerDayMax = read.Number("InvitationsPerDayMax", 250, 1, 100000),
             FailuresPerMinuteMax = read.Number("FailuresPerMinuteMax", 30, 1, 100000),
-            SmtpHost = read.Text("SmtpHost", null, "the name or address of a host", text => Uri.CheckHostName(text) != UriHostNameType.Unknown),
+            SmtpHost = read.Text(
+                "SmtpHost",
+                null,
+                "the name or address of a host",
+                text => Uri.CheckHostName(text) != UriHostNameType.Unknown
+            ),
             SmtpPort = read.Number("SmtpPort", 587, 1, 65535),
             SmtpUser = read.Text("SmtpUser", null, "at most 256 characters", text => text.Length <= 256),
             SmtpPassword = read.Text("SmtpPassword", null, "", _ => true), // whatever it is: what is at fault is shown
             SmtpTls = read.SmtpTls("SmtpTls", "SmtpHost", "SmtpPort"),
             SmtpAuthorities = read.Authorities("SmtpCaFile"),
-            MailFrom = MimeKit.MailboxAddress.Parse(read.Text("MailFrom", "Pakhouse <pakhouse@localhost>", "an address of mail, such as Pakhouse <keys@example.com>", text => MimeKit.MailboxAddress.TryParse(text, out _))!),
+            MailFrom = MimeKit.MailboxAddress.Parse(
+                read.Text(
+                    "MailFrom",
+                    "Pakhouse <pakhouse@localhost>",
+                    "an address of mail, such as Pakhouse <keys@example.com>",
+                    text => MimeKit.MailboxAddress.TryParse(text, out _)
+                )!
+            ),
             SignInAttemptsMax = read.Number("SignInAttemptsMax", 5, 1, 100),
             SignInLockout = TimeSpan.FromMinutes(read.Number("SignInLockoutMinutes", 15, 1, 1440)),
             SessionIdle = TimeSpan.FromMinutes(read.Number("SessionIdleMinutes", 480, 5, 43200)),
@@ -228,53 +277,99 @@ public sealed class PakhouseOptions
             OidcClientId = read.Text("OidcClientId", null, "at most 256 characters", text => text.Length <= 256),
             OidcClientSecret = read.Secret("OidcClientSecret"),
             OidcClientKey = read.PrivateKey("OidcClientKeyFile"),
-            OidcClientKeyForTokenEndpoint = read.Text("OidcClientKeyAudience", "issuer", "issuer or token-endpoint",
-                text => text is "issuer" or "token-endpoint") == "token-endpoint",
-            OidcName = read.Text("OidcName", "single sign-on", "1 to 40 characters", text => text.Length <= 40 && !text.Any(char.IsControl))!,
-            OidcEmailIssuers = read.List("OidcEmailIssuers", "issuers as their tokens have them, such as https://login.microsoftonline.com/TENANT/v2.0",
-                text => Uri.TryCreate(text, UriKind.Absolute, out var issuer) && issuer is { Query: "", Fragment: "", UserInfo: "" }
-                    && (issuer.Scheme == Uri.UriSchemeHttps || issuer is { IsLoopback: true, Scheme: "http" })),
+            OidcClientKeyForTokenEndpoint =
+                read.Text("OidcClientKeyAudience", "issuer", "issuer or token-endpoint", text => text is "issuer" or "token-endpoint")
+                == "token-endpoint",
+            OidcName = read.Text(
+                "OidcName",
+                "single sign-on",
+                "1 to 40 characters",
+                text => text.Length <= 40 && !text.Any(char.IsControl)
+            )!,
+            OidcEmailIssuers = read.List(
+                "OidcEmailIssuers",
+                "issuers as their tokens have them, such as https://login.microsoftonline.com/TENANT/v2.0",
+                text =>
+                    Uri.TryCreate(text, UriKind.Absolute, out var issuer)
+                    && issuer is { Query: "", Fragment: "", UserInfo: "" }
+                    && (issuer.Scheme == Uri.UriSchemeHttps || issuer is { IsLoopback: true, Scheme: "http" })
+            ),
             OidcOnly = read.Flag("OidcOnly", false),
             ActivityRetention = read.Retention("ActivityRetentionDays", 400),
             EndedKeyRetention = read.Retention("EndedKeyRetentionDays", 400),
             UsageFlush = read.Seconds("UsageFlushSeconds", 5, 1, 60),
             LeakGitHubKeys = read.Source("LeakGitHubKeys"),
             LeakGitLabToken = read.Secret("LeakGitLabToken", 32),
-            WebhookNetworksAllowed = [.. read.List("WebhookNetworksAllowed", "addresses or networks such as 10.0.0.7 or 10.0.0.0/8", text => Network(text) is not null).Select(text => Network(text)!.Value)],
+            WebhookNetworksAllowed =
+            [
+                .. read.List(
+                        "WebhookNetworksAllowed",
+                        "addresses or networks such as 10.0.0.7 or 10.0.0.0/8",
+                        text => Network(text) is not null
+                    )
+                    .Select(text => Network(text)!.Value),
+            ],
             ShutdownDelay = read.Seconds("ShutdownDelaySeconds", (publicAddress ?? listen).IsLoopback ? 0 : 5, 0, 25),
         };
 
         // Keys and passwords would travel in clear. Loopback is the exception because nothing leaves the machine.
         var seen = publicAddress ?? listen;
         if (seen.Scheme != Uri.UriSchemeHttps && !seen.IsLoopback)
-            read.Fault("PublicAddress", "an https address unless the host is loopback: set it to the address that users and machines come by, and let a proxy end TLS", seen.ToString());
+            read.Fault(
+                "PublicAddress",
+                "an https address unless the host is loopback: set it to the address that users and machines come by, and let a proxy end "
+                    + "TLS",
+                seen.ToString()
+            );
 
-        if ((options.SmtpUser is null) != (options.SmtpPassword is null)) read.Fault("SmtpUser", "set together with SmtpPassword, or neither", options.SmtpUser ?? "");
+        if ((options.SmtpUser is null) != (options.SmtpPassword is null))
+            read.Fault("SmtpUser", "set together with SmtpPassword, or neither", options.SmtpUser ?? "");
         if (options is { SmtpHost: not null, MailFrom.Address: "pakhouse@localhost" })
             read.Fault("MailFrom", "set together with SmtpHost: an address that the server may send from", "");
-        if (options is { SmtpPassword: not null, SmtpTls: MailKit.Security.SecureSocketOptions.None } && !SettingReader.IsThisMachine(options.SmtpHost))
+        if (
+            options is { SmtpPassword: not null, SmtpTls: MailKit.Security.SecureSocketOptions.None }
+            && !SettingReader.IsThisMachine(options.SmtpHost)
+        )
             read.Fault("SmtpTls", "starttls or implicit: without it the password would travel in clear", "none");
-        if (options.OidcAuthority is null != options.OidcClientId is null) read.Fault("OidcAuthority", "set together with OidcClientId, or neither", options.OidcAuthority?.ToString() ?? "");
-        if (options.OidcAuthority is { IsLoopback: false } authority && authority.Scheme != Uri.UriSchemeHttps) read.Fault("OidcAuthority", "an https address unless the host is loopback", authority.ToString());
+        if (options.OidcAuthority is null != options.OidcClientId is null)
+            read.Fault("OidcAuthority", "set together with OidcClientId, or neither", options.OidcAuthority?.ToString() ?? "");
+        if (options.OidcAuthority is { IsLoopback: false } authority && authority.Scheme != Uri.UriSchemeHttps)
+            read.Fault("OidcAuthority", "an https address unless the host is loopback", authority.ToString());
         if (options is { OidcClientKey: not null, OidcClientSecret: not null })
             read.Fault("OidcClientKeyFile", "set instead of OidcClientSecret: the provider is shown one proof", "both");
-        if (options.OidcClientKey is not null && options.OidcAuthority is null) read.Fault("OidcClientKeyFile", "set together with OidcAuthority", "");
+        if (options.OidcClientKey is not null && options.OidcAuthority is null)
+            read.Fault("OidcClientKeyFile", "set together with OidcAuthority", "");
         // Its metadata names an issuer that is a template, so whoever has any tenant at all could come as anybody.
-        if (options.OidcAuthority is { } many && (many.AbsoluteUri.Contains("%7B", StringComparison.OrdinalIgnoreCase)
-            || many.Host.StartsWith("login.microsoftonline.", StringComparison.OrdinalIgnoreCase)
-            && many.Segments.Length > 1 && many.Segments[1].Trim('/').ToLowerInvariant() is "common" or "organizations" or "consumers"))
-            read.Fault("OidcAuthority", "the issuer of one tenant, such as https://login.microsoftonline.com/TENANT/v2.0: an address for many tenants is not taken",
-                many.ToString());
-        if (options.OidcOnly && options.OidcAuthority is null) read.Fault("OidcOnly", "false as long as OidcAuthority is not set: nobody could sign in", "true");
+        if (
+            options.OidcAuthority is { } many
+            && (
+                many.AbsoluteUri.Contains("%7B", StringComparison.OrdinalIgnoreCase)
+                || many.Host.StartsWith("login.microsoftonline.", StringComparison.OrdinalIgnoreCase)
+                    && many.Segments.Length > 1
+                    && many.Segments[1].Trim('/').ToLowerInvariant() is "common" or "organizations" or "consumers"
+            )
+        )
+            read.Fault(
+                "OidcAuthority",
+                "the issuer of one tenant, such as https://login.microsoftonline.com/TENANT/v2.0: an address for many tenants is not taken",
+                many.ToString()
+            );
+        if (options.OidcOnly && options.OidcAuthority is null)
+            read.Fault("OidcOnly", "false as long as OidcAuthority is not set: nobody could sign in", "true");
 
         read.ThrowIfFaulty();
         return options;
     }
 
-    /// <summary>Null where the user has no home: a temporary folder would be anybody's, and gone with the next start of the machine.</summary>
+    /// <summary>
+    /// Null where the user has no home: a temporary folder would be anybody's, and gone with the next start of the machine.
+    /// </summary>
     private static string? DefaultDataFolder =>
-        Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify) is { Length: > 0 } home && Path.IsPathFullyQualified(home)
-            ? Path.Combine(home, "pakhouse") : null;
+        Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify)
+            is { Length: > 0 } home
+        && Path.IsPathFullyQualified(home)
+            ? Path.Combine(home, "pakhouse")
+            : null;
 
     private static IPNetwork? Network(string text) =>
         IPNetwork.TryParse(text, out var network) ? network
@@ -296,8 +391,10 @@ internal sealed class SettingReader(IConfigurationSection section)
     public string? Text(string name, string? fallback, string expected, Func<string, bool> isValid)
     {
         var given = Given(name, fallback ?? "");
-        if (given is null) return fallback;
-        if (isValid(given)) return given;
+        if (given is null)
+            return fallback;
+        if (isValid(given))
+            return given;
         Fault(name, expected, given);
         return fallback;
     }
@@ -305,8 +402,10 @@ internal sealed class SettingReader(IConfigurationSection section)
     public int Number(string name, int fallback, int min, int max)
     {
         var given = Given(name, fallback.ToString());
-        if (given is null) return fallback;
-        if (int.TryParse(given, out var number) && number >= min && number <= max) return number;
+        if (given is null)
+            return fallback;
+        if (int.TryParse(given, out var number) && number >= min && number <= max)
+            return number;
         Fault(name, $"a whole number from {min} to {max}", given);
         return fallback;
     }
@@ -315,7 +414,8 @@ internal sealed class SettingReader(IConfigurationSection section)
     public TimeSpan? Retention(string name, int fallback)
     {
         var days = Number(name, fallback, 0, 36500);
-        if (days is > 0 and < 30) Fault(name, "0, which keeps for ever, or 30 and more", days.ToString());
+        if (days is > 0 and < 30)
+            Fault(name, "0, which keeps for ever, or 30 and more", days.ToString());
         return days == 0 ? null : TimeSpan.FromDays(days);
     }
 
@@ -326,22 +426,39 @@ internal sealed class SettingReader(IConfigurationSection section)
     {
         var given = Given(name, fallback ?? "");
         var fallbackAddress = fallback is null ? null : new Uri(fallback);
-        if (given is null) return fallbackAddress;
-        if (Uri.TryCreate(given, UriKind.Absolute, out var address)
+        if (given is null)
+            return fallbackAddress;
+        if (
+            Uri.TryCreate(given, UriKind.Absolute, out var address)
             && (address.Scheme == Uri.UriSchemeHttp || address.Scheme == Uri.UriSchemeHttps)
-            && address is { Query: "", Fragment: "", UserInfo: "" } && (pathAllowed || address.AbsolutePath == "/")) return address;
-        Fault(name, portRequired ? "an http or https address with a port and nothing behind it, such as http://127.0.0.1:8420" : "an http or https address with no path, such as https://keys.example.com", given);
+            && address is { Query: "", Fragment: "", UserInfo: "" }
+            && (pathAllowed || address.AbsolutePath == "/")
+        )
+            return address;
+        Fault(
+            name,
+            portRequired
+                ? "an http or https address with a port and nothing behind it, such as http://127.0.0.1:8420"
+                : "an http or https address with no path, such as https://keys.example.com",
+            given
+        );
         return fallbackAddress;
     }
 
     /// <summary>A list: one text separated by spaces or commas, or indexed entries (<c>Name:0</c>, <c>Name:1</c>).</summary>
     public IReadOnlyList<string> List(string name, string expected, Func<string, bool> isValid)
     {
-        var entries = section.GetSection(name).GetChildren().Select(child => child.Value ?? "").Concat([Given(name, "") ?? ""])
+        var entries = section
+            .GetSection(name)
+            .GetChildren()
+            .Select(child => child.Value ?? "")
+            .Concat([Given(name, "") ?? ""])
             .SelectMany(text => text.Split([' ', ','], StringSplitOptions.RemoveEmptyEntries));
         var (valid, faulty) = (new List<string>(), new List<string>());
-        foreach (var entry in entries) (isValid(entry) ? valid : faulty).Add(entry);
-        foreach (var entry in faulty) Fault(name, expected, entry);
+        foreach (var entry in entries)
+            (isValid(entry) ? valid : faulty).Add(entry);
+        foreach (var entry in faulty)
+            Fault(name, expected, entry);
         return valid;
     }
 
@@ -349,7 +466,8 @@ internal sealed class SettingReader(IConfigurationSection section)
     public string? Secret(string name)
     {
         var given = Given(name, "");
-        if (given is null or { Length: <= 1024 }) return given;
+        if (given is null or { Length: <= 1024 })
+            return given;
         faults.Add($"{Full(name)} must be at most 1024 characters; what was given is not shown");
         return null;
     }
@@ -357,8 +475,10 @@ internal sealed class SettingReader(IConfigurationSection section)
     public bool Flag(string name, bool fallback)
     {
         var given = Given(name, fallback ? "true" : "false");
-        if (given is null) return fallback;
-        if (bool.TryParse(given, out var flag)) return flag;
+        if (given is null)
+            return fallback;
+        if (bool.TryParse(given, out var flag))
+            return flag;
         Fault(name, "true or false", given);
         return fallback;
     }
@@ -367,7 +487,10 @@ internal sealed class SettingReader(IConfigurationSection section)
     public MailKit.Security.SecureSocketOptions SmtpTls(string name, string hostName, string portName)
     {
         var given = Text(name, null, "starttls, implicit or none", text => text is "starttls" or "implicit" or "none");
-        var byDefault = IsThisMachine(section[hostName]) ? "none" : section[portName] == "465" ? "implicit" : "starttls";
+        var byDefault =
+            IsThisMachine(section[hostName]) ? "none"
+            : section[portName] == "465" ? "implicit"
+            : "starttls";
         return (given ?? byDefault) switch
         {
             "implicit" => MailKit.Security.SecureSocketOptions.SslOnConnect,
@@ -380,7 +503,8 @@ internal sealed class SettingReader(IConfigurationSection section)
     public X509Certificate2Collection Authorities(string name)
     {
         X509Certificate2Collection authorities = [];
-        if (Given(name, "") is not { } file) return authorities;
+        if (Given(name, "") is not { } file)
+            return authorities;
         try
         {
             authorities.ImportFromPemFile(file);
@@ -390,17 +514,28 @@ internal sealed class SettingReader(IConfigurationSection section)
             authorities.Clear();
         }
 
-        if (authorities.Count == 0) Fault(name, "a readable file with certificates in PEM (-----BEGIN CERTIFICATE-----)", file);
+        if (authorities.Count == 0)
+            Fault(name, "a readable file with certificates in PEM (-----BEGIN CERTIFICATE-----)", file);
         return authorities;
     }
 
-    public static bool IsThisMachine(string? host) => host == "localhost" || (IPAddress.TryParse(host, out var address) && IPAddress.IsLoopback(address));
+    public static bool IsThisMachine(string? host) =>
+        host == "localhost" || (IPAddress.TryParse(host, out var address) && IPAddress.IsLoopback(address));
+
     /// <summary>An https address, or an absolute path of a file.</summary>
     public Uri? Source(string name)
     {
         var given = Given(name, "");
-        if (given is null) return null;
-        if (Uri.TryCreate(given, UriKind.Absolute, out var address) && (address.IsFile || address is { UserInfo: "" } && (address.Scheme == Uri.UriSchemeHttps || address is { IsLoopback: true, Scheme: "http" }))) return address;
+        if (given is null)
+            return null;
+        if (
+            Uri.TryCreate(given, UriKind.Absolute, out var address)
+            && (
+                address.IsFile
+                || address is { UserInfo: "" } && (address.Scheme == Uri.UriSchemeHttps || address is { IsLoopback: true, Scheme: "http" })
+            )
+        )
+            return address;
         Fault(name, "an https address or the absolute path of a file", given);
         return null;
     }
@@ -409,7 +544,8 @@ internal sealed class SettingReader(IConfigurationSection section)
     public string? Secret(string name, int lengthMin)
     {
         var given = Given(name, "");
-        if (given is null || given.Length >= lengthMin && given.All(char.IsAscii)) return given;
+        if (given is null || given.Length >= lengthMin && given.All(char.IsAscii))
+            return given;
         faults.Add($"{Full(name)} must be at least {lengthMin} characters of ASCII; what was given is not shown, because it is a secret");
         return null;
     }
@@ -417,7 +553,8 @@ internal sealed class SettingReader(IConfigurationSection section)
     public Npgsql.NpgsqlConnectionStringBuilder? Postgres(string name)
     {
         var given = Given(name, "");
-        if (given is null) return null;
+        if (given is null)
+            return null;
         try
         {
             return PostgresConnection.Parse(given);
@@ -425,7 +562,11 @@ internal sealed class SettingReader(IConfigurationSection section)
         catch (Exception e) when (e is ArgumentException or FormatException or InvalidCastException or OverflowException)
         {
             // Neither what was given nor the parser's words: both can hold the password.
-            faults.Add($"{Full(name)} must be a connection string of PostgreSQL that names host and database, such as Host=db.example.com;Database=pakhouse;Username=pakhouse;Password=…; what was given is not shown, because it can hold a password");
+            faults.Add(
+                $"{Full(name)} must be a connection string of PostgreSQL that names host and database, such as "
+                    + $"Host=db.example.com;Database=pakhouse;Username=pakhouse;Password=…; what was given is not shown, because it can "
+                    + $"hold a password"
+            );
             return null;
         }
     }
@@ -433,15 +574,18 @@ internal sealed class SettingReader(IConfigurationSection section)
     /// <summary>An absolute path: a relative one would depend on where the process was started, which of a service is anywhere.</summary>
     public string Folder(string name, string? fallback)
     {
-        if (GivenPath(name, fallback ?? "") is { } given) return given;
-        if (fallback is null && Given(name, "") is null) faults.Add($"{Full(name)} must be set, because this user has no home folder");
+        if (GivenPath(name, fallback ?? "") is { } given)
+            return given;
+        if (fallback is null && Given(name, "") is null)
+            faults.Add($"{Full(name)} must be set, because this user has no home folder");
         return fallback ?? "";
     }
 
     private string? GivenPath(string name, string fallback = "")
     {
         var given = Given(name, fallback);
-        if (given is null || (Path.IsPathFullyQualified(given) && given.Length <= 1024)) return given;
+        if (given is null || (Path.IsPathFullyQualified(given) && given.Length <= 1024))
+            return given;
         Fault(name, "an absolute path", given);
         return null;
     }
@@ -449,7 +593,8 @@ internal sealed class SettingReader(IConfigurationSection section)
     public IReadOnlyList<ScopeEntry> Scopes(string name)
     {
         var file = GivenPath(name);
-        if (file is null) return [];
+        if (file is null)
+            return [];
         try
         {
             return ScopeCatalogue.Parse(File.ReadAllBytes(file));
@@ -464,7 +609,8 @@ internal sealed class SettingReader(IConfigurationSection section)
     public RoleCatalogue Roles(string name)
     {
         var file = GivenPath(name);
-        if (file is null) return RoleCatalogue.Default;
+        if (file is null)
+            return RoleCatalogue.Default;
         try
         {
             return RoleCatalogue.Parse(File.ReadAllBytes(file));
@@ -486,10 +632,18 @@ internal sealed class SettingReader(IConfigurationSection section)
             foreach (var stray in entry.GetChildren().Where(child => !child.Key.Equals("SecretHash", StringComparison.OrdinalIgnoreCase)))
                 faults.Add($"{Full(name)}:{entry.Key}:{stray.Key} is not a setting. A resource server has SecretHash.");
             var hashes = (entry["SecretHash"] ?? "").Split([' ', ','], StringSplitOptions.RemoveEmptyEntries);
-            if (NameSet.IsName(entry.Key) && hashes.Length is 1 or 2 && hashes.All(hash => hash.Length == 64 && hash.All(char.IsAsciiHexDigit)))
+            if (
+                NameSet.IsName(entry.Key)
+                && hashes.Length is 1 or 2
+                && hashes.All(hash => hash.Length == 64 && hash.All(char.IsAsciiHexDigit))
+            )
                 servers[entry.Key] = [.. hashes.Select(Convert.FromHexString)];
             else
-                faults.Add($"{Full(name)}:{entry.Key}:SecretHash must be one or two SHA-256 hashes of 64 hexadecimal digits, under a name of 1 to 64 characters of [A-Za-z0-9._-]; the command resource-servers new NAME makes a secret and prints the setting. What was given is not shown, because it can be a secret");
+                faults.Add(
+                    $"{Full(name)}:{entry.Key}:SecretHash must be one or two SHA-256 hashes of 64 hexadecimal digits, under a name of 1 "
+                        + $"to 64 characters of [A-Za-z0-9._-]; the command resource-servers new NAME makes a secret and prints the "
+                        + $"setting. What was given is not shown, because it can be a secret"
+                );
         }
 
         return servers;
@@ -501,19 +655,22 @@ internal sealed class SettingReader(IConfigurationSection section)
         var password = Given(passwordName, "");
         if (file is null)
         {
-            if (password is not null && Given(name, "") is null) faults.Add($"{Full(passwordName)} is set, but {Full(name)} is not: a password without a certificate.");
+            if (password is not null && Given(name, "") is null)
+                faults.Add($"{Full(passwordName)} is set, but {Full(name)} is not: a password without a certificate.");
             return null;
         }
 
         try
         {
             var certificate = X509CertificateLoader.LoadPkcs12FromFile(file, password);
-            if (certificate.HasPrivateKey && certificate.GetRSAPrivateKey() is not null) return certificate;
+            if (certificate.HasPrivateKey && certificate.GetRSAPrivateKey() is not null)
+                return certificate;
             Fault(name, "a PKCS#12 file with an RSA certificate and its private key", file);
         }
         catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
         {
-            Fault(name, $"a readable PKCS#12 file (.pfx, .p12) that {Full(passwordName)} opens", file); // the password itself is never shown
+            // the password itself is never shown
+            Fault(name, $"a readable PKCS#12 file (.pfx, .p12) that {Full(passwordName)} opens", file);
         }
 
         return null;
@@ -521,9 +678,11 @@ internal sealed class SettingReader(IConfigurationSection section)
 
     public SecurityKey? PrivateKey(string name)
     {
-        if (GivenPath(name) is not { } file) return null;
+        if (GivenPath(name) is not { } file)
+            return null;
         var key = PrivateKeyFile.Read(file);
-        if (key is null) Fault(name, "a readable PEM file with one private key and no password: EC on P-256, or RSA of 2048 bits and more", file);
+        if (key is null)
+            Fault(name, "a readable PEM file with one private key and no password: EC on P-256, or RSA of 2048 bits and more", file);
         return key;
     }
 
@@ -534,7 +693,10 @@ internal sealed class SettingReader(IConfigurationSection section)
     {
         foreach (var child in section.GetChildren().Where(child => !defaults.ContainsKey(child.Key)))
             faults.Add($"{Full(child.Key)} is not a setting. The settings are {string.Join(", ", defaults.Keys)}.");
-        if (faults.Count > 0) throw new StartupException("The settings are not usable:" + string.Concat(faults.Select(fault => $"{Environment.NewLine}  - {fault}")));
+        if (faults.Count > 0)
+            throw new StartupException(
+                "The settings are not usable:" + string.Concat(faults.Select(fault => $"{Environment.NewLine}  - {fault}"))
+            );
     }
 
     /// <summary>What was given, or null. An empty value counts as not given: scripts and unit files pass empty variables.</summary>

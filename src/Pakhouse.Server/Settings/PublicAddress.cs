@@ -15,7 +15,9 @@ public sealed class PublicAddress(PakhouseOptions options, IServer server)
     /// <summary>In a command, where nothing listens: the address that the server is set to listen on.</summary>
     public string Value => value ?? (Known() is { } known ? value = known.TrimEnd('/') : options.Listen.GetLeftPart(UriPartial.Authority));
 
-    private string? Known() => options.PublicAddress?.GetLeftPart(UriPartial.Authority) ?? server.Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault();
+    private string? Known() =>
+        options.PublicAddress?.GetLeftPart(UriPartial.Authority)
+        ?? server.Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault();
 
     /// <summary>What stands in for the request's own words, so that no address made from a request leaves this server.</summary>
     public string Scheme => options.IsHttps ? Uri.UriSchemeHttps : Uri.UriSchemeHttp;

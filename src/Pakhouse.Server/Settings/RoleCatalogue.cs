@@ -32,14 +32,20 @@ public sealed record RoleEntry(string Key, string Name);
 
 /// <summary>
 /// The roles of the platform: our own three and whatever its modules have. Members hold only roles of the catalogue; a role that has
-/// left it is kept, shown as retired and put into no token. What a role is enough for here, <see cref="Permissions"/> says; for the rest the platform's APIs do.
+/// left it is kept, shown as retired and put into no token. What a role is enough for here, <see cref="Permissions"/> says; for the rest
+/// the platform's APIs do.
 /// </summary>
 public sealed class RoleCatalogue
 {
     /// <summary>Roles of one member in one organization.</summary>
     public const int RolesMax = 32;
 
-    private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web) { UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
+    private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web)
+    {
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+        ReadCommentHandling = JsonCommentHandling.Skip,
+        AllowTrailingCommas = true,
+    };
 
     private readonly FrozenDictionary<string, string> names;
 
@@ -66,11 +72,22 @@ public sealed class RoleCatalogue
     /// <param name="held">What the member holds already: a role that has left the catalogue may stay, and not come anew.</param>
     public Refusal? Check(NameSet roles, NameSet held)
     {
-        if (roles.Count > RolesMax) return new Refusal(RefusalCode.InvalidRequest, $"roles: give at most {RolesMax}.", "too many roles");
+        if (roles.Count > RolesMax)
+            return new Refusal(RefusalCode.InvalidRequest, $"roles: give at most {RolesMax}.", "too many roles");
         if (!roles.All(role => Contains(role) || held.Contains(role)))
-            return new Refusal(RefusalCode.InvalidRequest, "roles: one of them is not in the catalogue; GET /roles.json lists those that are.", "unknown role");
-        return Modules.FirstOrDefault(module => module.Multi == false && module.Roles.Count(role => roles.Contains(role.Key)) > 1) is { } module
-            ? new Refusal(RefusalCode.InvalidRequest, $"roles: of {module.Title}, give one role at most.", "two roles of a module that allows one")
+            return new Refusal(
+                RefusalCode.InvalidRequest,
+                "roles: one of them is not in the catalogue; GET /roles.json lists those that are.",
+                "unknown role"
+            );
+        return
+            Modules.FirstOrDefault(module => module.Multi == false && module.Roles.Count(role => roles.Contains(role.Key)) > 1)
+                is { } module
+            ? new Refusal(
+                RefusalCode.InvalidRequest,
+                $"roles: of {module.Title}, give one role at most.",
+                "two roles of a module that allows one"
+            )
             : null;
     }
 
@@ -92,14 +109,21 @@ public sealed class RoleCatalogue
         {
             foreach (var role in module.Roles)
             {
-                if (!NameSet.IsName(role.Key)) throw new FormatException($"module {module.Module}: a role's key is 1 to {NameSet.NameLengthMax} characters of [A-Za-z0-9._:-]");
-                if (!seen.Add(role.Key)) throw new FormatException($"role {role.Key} stands in it twice");
+                if (!NameSet.IsName(role.Key))
+                    throw new FormatException(
+                        $"module {module.Module}: a role's key is 1 to {NameSet.NameLengthMax} characters of [A-Za-z0-9._:-]"
+                    );
+                if (!seen.Add(role.Key))
+                    throw new FormatException($"role {role.Key} stands in it twice");
             }
 
-            if (module.DefaultRoles?.FirstOrDefault(role => module.Roles.All(entry => entry.Key != role)) is { } stray) throw new FormatException($"module {module.Module}: its default role {stray} is not one of its roles");
+            if (module.DefaultRoles?.FirstOrDefault(role => module.Roles.All(entry => entry.Key != role)) is { } stray)
+                throw new FormatException($"module {module.Module}: its default role {stray} is not one of its roles");
         }
 
-        return BuiltInRoles.All.FirstOrDefault(role => !seen.Contains(role)) is { } missing ? throw new FormatException($"the role {missing} is missing: Pakhouse's own permissions hang on it") : new RoleCatalogue(modules);
+        return BuiltInRoles.All.FirstOrDefault(role => !seen.Contains(role)) is { } missing
+            ? throw new FormatException($"the role {missing} is missing: Pakhouse's own permissions hang on it")
+            : new RoleCatalogue(modules);
     }
 
     private static byte[] ReadDefault()

@@ -5,21 +5,33 @@ namespace Pakhouse.Server;
 
 /// <param name="Name">What stands in requests and tokens.</param>
 /// <param name="Title">What people read.</param>
-public sealed record ScopeEntry(string Name, string Title, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Description = null);
+public sealed record ScopeEntry(
+    string Name,
+    string Title,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Description = null
+);
 
 /// <summary>
-/// The scopes of the platform with words for people, beside its roles: those that are always there, and its own. There are two kinds. Identity scopes
-/// (OpenID Connect Core §5.4) say which claims a token carries. All others are API scopes and say which calls it opens: two of them open this
-/// server's own API, and what the platform's mean, its APIs say.
+/// The scopes of the platform with words for people, beside its roles: those that are always there, and its own. There are two kinds.
+/// Identity scopes (OpenID Connect Core §5.4) say which claims a token carries. All others are API scopes and say which calls it opens: two
+/// of them open this server's own API, and what the platform's mean, its APIs say.
 /// </summary>
 public static class ScopeCatalogue
 {
     private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web)
     {
-        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+        ReadCommentHandling = JsonCommentHandling.Skip,
+        AllowTrailingCommas = true,
+        RespectNullableAnnotations = true,
+        RespectRequiredConstructorParameters = true,
     };
 
-    public const string OpenId = "openid", Profile = "profile", Email = "email", OrganizationRead = "organization:read", OrganizationWrite = "organization:write";
+    public const string OpenId = "openid",
+        Profile = "profile",
+        Email = "email",
+        OrganizationRead = "organization:read",
+        OrganizationWrite = "organization:write";
 
     /// <summary>What every server knows, the identity scopes first.</summary>
     public static IReadOnlyList<ScopeEntry> Standard { get; } =
@@ -47,9 +59,15 @@ public static class ScopeCatalogue
             throw new FormatException($"line {e.LineNumber + 1}, {e.Path}: not the form of a catalogue", e);
         }
 
-        if (entries is null || entries.Contains(null!)) throw new FormatException("an entry is empty");
-        if (entries.FirstOrDefault(entry => !NameSet.IsName(entry.Name)) is not null) throw new FormatException($"a scope's name is 1 to {NameSet.NameLengthMax} characters of [A-Za-z0-9._:-]");
-        if (entries.Concat(Standard).GroupBy(entry => entry.Name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } twice) throw new FormatException($"scope {twice.Key} stands in it twice, or is one of the built-in ones");
+        if (entries is null || entries.Contains(null!))
+            throw new FormatException("an entry is empty");
+        if (entries.FirstOrDefault(entry => !NameSet.IsName(entry.Name)) is not null)
+            throw new FormatException($"a scope's name is 1 to {NameSet.NameLengthMax} characters of [A-Za-z0-9._:-]");
+        if (
+            entries.Concat(Standard).GroupBy(entry => entry.Name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is
+            { } twice
+        )
+            throw new FormatException($"scope {twice.Key} stands in it twice, or is one of the built-in ones");
         return entries;
     }
 
@@ -57,6 +75,6 @@ public static class ScopeCatalogue
     public static IEnumerable<ScopeEntry> Of(PakhouseOptions options) =>
         options.Scopes.Select(name => Standard.Concat(options.ScopeEntries).FirstOrDefault(entry => entry.Name == name) ?? new(name, name));
 
-    public static string? DescriptionOf(PakhouseOptions options, string name) => Of(options).FirstOrDefault(entry => entry.Name == name)?.Description;
-
+    public static string? DescriptionOf(PakhouseOptions options, string name) =>
+        Of(options).FirstOrDefault(entry => entry.Name == name)?.Description;
 }

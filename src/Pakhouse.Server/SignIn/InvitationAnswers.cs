@@ -9,76 +9,132 @@ using Microsoft.AspNetCore.Identity;
 namespace Pakhouse.Server;
 
 /// <summary>An invitation as whoever holds its link sees it.</summary>
-/// <param name="HasAccount">Whether the invited address has an account here. Told to nobody but who got the message at that address.</param>
+/// <param name="HasAccount">Whether the invited address has an account here. Told to nobody but who got the message at that
+/// address.</param>
 public sealed record OpenInvitation(Invitation Invitation, string RootName, bool HasAccount);
 
 /// <summary>
-/// Invitations as the invited see them: the link in the message, and the two ways to accept, with the account that the address has or with a new one.
-/// <para>Invariant: a code is worth one acceptance, before its parts expire, while the organizations work, and for the address that it was sent
-/// to; and of its parts only those count which whoever sent them could still send (<see cref="Senders"/>). Of the code only its hash is stored; 256 bits need no limit on guesses.</para>
+/// Invitations as the invited see them: the link in the message, and the two ways to accept, with the account that the address has or with
+/// a new one.
+/// <para>Invariant: a code is worth one acceptance, before its parts expire, while the organizations work, and for the address that it was
+/// sent to; and of its parts only those count which whoever sent them could still send (<see cref="Senders"/>). Of the code only its hash
+/// is stored; 256 bits need no limit on guesses.</para>
 /// </summary>
-public sealed class InvitationAnswers(Database database, Users users, PasswordWork work, Senders senders, KeyNotices notices,
-    ILookupNormalizer normalizer, PakhouseOptions options, TimeProvider clock)
+public sealed class InvitationAnswers(
+    Database database,
+    Users users,
+    PasswordWork work,
+    Senders senders,
+    KeyNotices notices,
+    ILookupNormalizer normalizer,
+    PakhouseOptions options,
+    TimeProvider clock
+)
 {
     private const int CodeLengthMax = 64;
 
-    private static readonly Refusal codeRefused = new(RefusalCode.NotFound,
-        "This invitation does not work: it was accepted or withdrawn, it has expired, or a newer message has a newer link. Ask whoever invited you to send it again.", "invitation unknown, ended or expired");
+    private static readonly Refusal codeRefused = new(
+        RefusalCode.NotFound,
+        "This invitation does not work: it was accepted or withdrawn, it has expired, or a newer message has a newer link. Ask whoever "
+            + "invited you to send it again.",
+        "invitation unknown, ended or expired"
+    );
 
-    private static readonly Refusal senderRefused = new(RefusalCode.NotFound,
-        "This invitation does not work: whoever sent it may not invite you any more, or the key that sent it has ended. Ask an owner of the organization to invite you.",
-        "invitation whose sender may not send it now");
+    private static readonly Refusal senderRefused = new(
+        RefusalCode.NotFound,
+        "This invitation does not work: whoever sent it may not invite you any more, or the key that sent it has ended. Ask an owner of "
+            + "the organization to invite you.",
+        "invitation whose sender may not send it now"
+    );
 
-    private static readonly Refusal suspended = new(RefusalCode.Conflict, "The organization is disabled at present: try again when it works again.", "invitation to a disabled organization");
-
-
+    private static readonly Refusal suspended = new(
+        RefusalCode.Conflict,
+        "The organization is disabled at present: try again when it works again.",
+        "invitation to a disabled organization"
+    );
 
     /// <summary>Changes nothing: programs that look at links in messages before people do can open this too.</summary>
     public Task<Outcome<OpenInvitation>> OpenAsync(string code) => database.ReadAsync(connection => OpenAsync(connection, null, code));
 
     /// <summary>For somebody with an account: they are signed in, and have the invited address.</summary>
     /// <returns>An organization that they are a member of now.</returns>
-    public Task<Outcome<Guid>> AcceptAsync(Actor actor, string code) => database.ChangeAsync<Guid>(async transaction =>
-    {
-        if (await Guard.AuthorizeAsync(transaction, actor, Permission.AcceptInvitation) is { } refused) return refused;
-        var opened = await OpenAsync(transaction.Connection!, transaction, code);
-        if (opened.Refusal is { } refusal) return refusal;
-        var email = await transaction.Connection!.QuerySingleAsync<string>("SELECT email_normalized FROM users WHERE id = @UserId", new { actor.UserId }, transaction);
-        if (!string.Equals(email, normalizer.NormalizeEmail(opened.Value.Invitation.Email), StringComparison.Ordinal))
-            return new Refusal(RefusalCode.AccessDenied, "This invitation is for another address: sign in with the one that it was sent to.", "invitation of another address");
-        return await AcceptAsync(transaction, actor, opened.Value.Invitation);
-    });
+    public Task<Outcome<Guid>> AcceptAsync(Actor actor, string code) =>
+        database.ChangeAsync<Guid>(async transaction =>
+        {
+            if (await Guard.AuthorizeAsync(transaction, actor, Permission.AcceptInvitation) is { } refused)
+                return refused;
+            var opened = await OpenAsync(transaction.Connection!, transaction, code);
+            if (opened.Refusal is { } refusal)
+                return refusal;
+            var email = await transaction.Connection!.QuerySingleAsync<string>(
+                "SELECT email_normalized FROM users WHERE id = @UserId",
+                new { actor.UserId },
+                transaction
+            );
+            if (!string.Equals(email, normalizer.NormalizeEmail(opened.Value.Invitation.Email), StringComparison.Ordinal))
+                return new Refusal(
+                    RefusalCode.AccessDenied,
+                    "This invitation is for another address: sign in with the one that it was sent to.",
+                    "invitation of another address"
+                );
+            return await AcceptAsync(transaction, actor, opened.Value.Invitation);
+        });
 
     /// <summary>For somebody new: an account with the invited address, which whoever has the link has shown to be theirs.</summary>
     public async Task<Outcome<User>> SignUpAsync(string code, string name, string password, IPAddress? address)
     {
-        var made = await work.RunAsync(() => database.ChangeAsync<Guid>(async transaction =>
-        {
-            var opened = await OpenAsync(transaction.Connection!, transaction, code);
-            if (opened.Refusal is { } refused) return refused;
-            // Where the provider is the only way in, there is no password to choose: nobody learns this one.
-            var user = await users.CreateAsync(transaction, Actor.Operator with { Address = address }, opened.Value.Invitation.Email, name, options.OidcOnly ? InvitationCode.Create() : password);
-            if (user.IsRefused) return user;
-            var accepted = await AcceptAsync(transaction, Actor.Session(user.Value, address), opened.Value.Invitation);
-            return accepted.Refusal is { } refusal ? refusal : user;
-        }));
-        if (made.Refusal is { } refusal) return refusal;
+        var made = await work.RunAsync(() =>
+            database.ChangeAsync<Guid>(async transaction =>
+            {
+                var opened = await OpenAsync(transaction.Connection!, transaction, code);
+                if (opened.Refusal is { } refused)
+                    return refused;
+                // Where the provider is the only way in, there is no password to choose: nobody learns this one.
+                var user = await users.CreateAsync(
+                    transaction,
+                    Actor.Operator with
+                    {
+                        Address = address,
+                    },
+                    opened.Value.Invitation.Email,
+                    name,
+                    options.OidcOnly ? InvitationCode.Create() : password
+                );
+                if (user.IsRefused)
+                    return user;
+                var accepted = await AcceptAsync(transaction, Actor.Session(user.Value, address), opened.Value.Invitation);
+                return accepted.Refusal is { } refusal ? refusal : user;
+            })
+        );
+        if (made.Refusal is { } refusal)
+            return refusal;
         return (await users.FindAsync(made.Value))!;
     }
 
     private async Task<Outcome<OpenInvitation>> OpenAsync(DbConnection connection, DbTransaction? transaction, string code)
     {
-        if (code.Length > CodeLengthMax) return codeRefused;
-        var found = await InvitationRows.SelectAsync(connection, transaction, "i.code_hash = @hash AND p.expires_at > @now", new { hash = InvitationCode.Hash(code), now = clock.GetUtcNow() });
-        if (found is not [var sent, ..]) return codeRefused;
-        if (await senders.KeepValidAsync(connection, transaction, sent) is not { } invitation) return senderRefused;
+        if (code.Length > CodeLengthMax)
+            return codeRefused;
+        var found = await InvitationRows.SelectAsync(
+            connection,
+            transaction,
+            "i.code_hash = @hash AND p.expires_at > @now",
+            new { hash = InvitationCode.Hash(code), now = clock.GetUtcNow() }
+        );
+        if (found is not [var sent, ..])
+            return codeRefused;
+        if (await senders.KeepValidAsync(connection, transaction, sent) is not { } invitation)
+            return senderRefused;
         var root = await connection.QuerySingleAsync<Root>(
             """
             SELECT o.name, (SELECT COUNT(*) FROM users u WHERE u.email_normalized = i.email_normalized AND u.kind = 'person' AND u.deleted_at IS NULL) AS accounts,
                    (SELECT COUNT(*) FROM organizations d WHERE d.disabled_at IS NOT NULL AND d.id IN (
                        SELECT i.root_id UNION ALL SELECT organization_id FROM invitation_parts WHERE invitation_id = i.id)) AS disabled
             FROM invitations i JOIN organizations o ON o.id = i.root_id WHERE i.id = @Id
-            """, new { invitation.Id }, transaction);
+            """,
+            new { invitation.Id },
+            transaction
+        );
         return root.Disabled > 0 ? suspended : new OpenInvitation(invitation, root.Name, root.Accounts > 0);
     }
 
@@ -89,18 +145,40 @@ public sealed class InvitationAnswers(Database database, Users users, PasswordWo
             var (id, roles) = part;
             await InvitationRows.EndAsync(transaction, invitation.Id, id);
             // Who was added in the meantime keeps the roles that were given then.
-            if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM memberships WHERE organization_id = @id AND user_id = @UserId AND ended_at IS NULL", new { id, actor.UserId }, transaction) > 0) continue;
+            if (
+                await transaction.Connection!.ExecuteScalarAsync<long>(
+                    "SELECT COUNT(*) FROM memberships WHERE organization_id = @id AND user_id = @UserId AND ended_at IS NULL",
+                    new { id, actor.UserId },
+                    transaction
+                ) > 0
+            )
+                continue;
             // A role that has left the catalogue since does not come anew.
             var living = options.Roles.Active(roles);
-            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.InviteAccept, id, invitation.Id.ToString(), actor.UserId, living.Text);
+            await ActivityLog.WriteAsync(
+                transaction,
+                clock,
+                actor,
+                AuditAction.InviteAccept,
+                id,
+                invitation.Id.ToString(),
+                actor.UserId,
+                living.Text
+            );
             await Members.InsertAsync(transaction, clock, actor, id, actor.UserId!.Value, living);
-            await notices.WriteAsync(transaction, part.KeyId,
-                new KeyChange(id, KeyChange.Accepted, invitation.Email, actor.UserId, invitation.Id, NameSet.Empty, living));
+            await notices.WriteAsync(
+                transaction,
+                part.KeyId,
+                new KeyChange(id, KeyChange.Accepted, invitation.Email, actor.UserId, invitation.Id, NameSet.Empty, living)
+            );
         }
 
         // What had expired, or was sent by somebody who could not send it now, is over with it: the code is used.
         await transaction.Connection!.ExecuteAsync(
-            "DELETE FROM invitation_parts WHERE invitation_id = @Id; DELETE FROM invitations WHERE id = @Id", new { invitation.Id }, transaction);
+            "DELETE FROM invitation_parts WHERE invitation_id = @Id; DELETE FROM invitations WHERE id = @Id",
+            new { invitation.Id },
+            transaction
+        );
         return invitation.OrganizationsAndRoles[0].OrganizationId;
     }
 

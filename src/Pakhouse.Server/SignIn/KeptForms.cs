@@ -7,8 +7,8 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// The form that a person filled before they had to confirm a sign-in, until they come back to it.
-/// <para>Invariant: one form for a session, encrypted for that session alone, for <see cref="Lifetime"/>, read once. It ends with the session. Passwords,
-/// codes and what is good once are not kept.</para>
+/// <para>Invariant: one form for a session, encrypted for that session alone, for <see cref="Lifetime"/>, read once. It ends with the
+/// session. Passwords, codes and what is good once are not kept.</para>
 /// </summary>
 public sealed class KeptForms(Database database, IDataProtectionProvider protection, TimeProvider clock)
 {
@@ -23,20 +23,35 @@ public sealed class KeptForms(Database database, IDataProtectionProvider protect
 
     public Task KeepAsync(Guid sessionId, string path, IFormCollection fields)
     {
-        var kept = fields.Where(field => !IsSecret(field.Key)).ToDictionary(field => field.Key, field => field.Value.Select(value => value ?? "").ToArray(), StringComparer.Ordinal);
+        var kept = fields
+            .Where(field => !IsSecret(field.Key))
+            .ToDictionary(field => field.Key, field => field.Value.Select(value => value ?? "").ToArray(), StringComparer.Ordinal);
         var json = JsonSerializer.SerializeToUtf8Bytes(new Form(path, (clock.GetUtcNow() + Lifetime).ToUnixTimeMilliseconds(), kept));
         var form = json.Length > LengthMax ? null : Protector(sessionId).Protect(json);
-        return database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-            "UPDATE sessions SET kept_form = @form WHERE id = @sessionId AND ended_at IS NULL", new { form, sessionId }, transaction));
+        return database.WriteAsync(transaction =>
+            transaction.Connection!.ExecuteAsync(
+                "UPDATE sessions SET kept_form = @form WHERE id = @sessionId AND ended_at IS NULL",
+                new { form, sessionId },
+                transaction
+            )
+        );
     }
 
     /// <summary>What was kept for this page, and no more afterwards; null: nothing, or it was kept too long ago.</summary>
     public async Task<IReadOnlyDictionary<string, string[]>?> TakeAsync(Guid sessionId, string path)
     {
-        var kept = await database.ReadAsync(connection => connection.ExecuteScalarAsync<byte[]?>("SELECT kept_form FROM sessions WHERE id = @sessionId", new { sessionId }));
-        if (kept is null) return null;
-        await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-            "UPDATE sessions SET kept_form = NULL WHERE id = @sessionId", new { sessionId }, transaction));
+        var kept = await database.ReadAsync(connection =>
+            connection.ExecuteScalarAsync<byte[]?>("SELECT kept_form FROM sessions WHERE id = @sessionId", new { sessionId })
+        );
+        if (kept is null)
+            return null;
+        await database.WriteAsync(transaction =>
+            transaction.Connection!.ExecuteAsync(
+                "UPDATE sessions SET kept_form = NULL WHERE id = @sessionId",
+                new { sessionId },
+                transaction
+            )
+        );
         try
         {
             var form = JsonSerializer.Deserialize<Form>(Protector(sessionId).Unprotect(kept))!;
@@ -49,7 +64,9 @@ public sealed class KeptForms(Database database, IDataProtectionProvider protect
     }
 
     private static bool IsSecret(string name) =>
-        once.Contains(name, StringComparer.OrdinalIgnoreCase) || name.StartsWith("__", StringComparison.Ordinal) || name.Contains("password", StringComparison.OrdinalIgnoreCase);
+        once.Contains(name, StringComparer.OrdinalIgnoreCase)
+        || name.StartsWith("__", StringComparison.Ordinal)
+        || name.Contains("password", StringComparison.OrdinalIgnoreCase);
 
     private IDataProtector Protector(Guid sessionId) => protection.CreateProtector("Pakhouse.KeptForms.v1", sessionId.ToString());
 }

@@ -5,17 +5,21 @@ using Microsoft.Extensions.Options;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What browser and server say to each other about a passkey (WebAuthn). A challenge is drawn here, travels in the page, and comes back signed;
-/// what belongs to it waits in a cookie. It is good once.
-/// <para>Invariant: the person was verified by the device (PIN, finger, face), so a passkey counts as both factors. Host and origin are the public
-/// address', never the request's.</para>
+/// What browser and server say to each other about a passkey (WebAuthn). A challenge is drawn here, travels in the page, and comes back
+/// signed; what belongs to it waits in a cookie. It is good once.
+/// <para>Invariant: the person was verified by the device (PIN, finger, face), so a passkey counts as both factors. Host and origin are the
+/// public address', never the request's.</para>
 /// </summary>
 public sealed class PasskeyCeremony : IDisposable
 {
     /// <summary>Characters of what a browser sends.</summary>
     private const int CredentialLengthMax = 32 * 1024;
 
-    private static readonly Refusal refused = new(RefusalCode.InvalidRequest, "This passkey could not be used here. Load the page again and try once more; a passkey that was removed does not work.", "passkey refused");
+    private static readonly Refusal refused = new(
+        RefusalCode.InvalidRequest,
+        "This passkey could not be used here. Load the page again and try once more; a passkey that was removed does not work.",
+        "passkey refused"
+    );
 
     private readonly Passkeys passkeys;
     private readonly SignInStateCookies steps;
@@ -53,15 +57,30 @@ public sealed class PasskeyCeremony : IDisposable
     public async Task<Outcome<User>> CompleteAssertionAsync(HttpContext context, string? credential)
     {
         var address = context.Connection.RemoteIpAddress;
-        if (!passkeys.IsOn) return PasswordSignIn.ProviderOnly;
-        if (limit.Check(address) is { } slowDown) return slowDown;
+        if (!passkeys.IsOn)
+            return PasswordSignIn.ProviderOnly;
+        if (limit.Check(address) is { } slowDown)
+            return slowDown;
         limit.Count(address);
         var state = steps.Read(context, SignInStateCookies.Assertion);
         steps.Clear(context, SignInStateCookies.Assertion);
-        if (state is null || credential is null or { Length: > CredentialLengthMax } || !await steps.ConsumeAsync(state)) return refused;
+        if (state is null || credential is null or { Length: > CredentialLengthMax } || !await steps.ConsumeAsync(state))
+            return refused;
 
-        var result = await handler.PerformAssertionAsync(new PasskeyAssertionContext { HttpContext = context, CredentialJson = credential, AssertionState = state });
-        if (!result.Succeeded || result.User.DisabledAt is not null || !result.Passkey.IsUserVerified || !await passkeys.NoteUseAsync(result.Passkey))
+        var result = await handler.PerformAssertionAsync(
+            new PasskeyAssertionContext
+            {
+                HttpContext = context,
+                CredentialJson = credential,
+                AssertionState = state,
+            }
+        );
+        if (
+            !result.Succeeded
+            || result.User.DisabledAt is not null
+            || !result.Passkey.IsUserVerified
+            || !await passkeys.NoteUseAsync(result.Passkey)
+        )
         {
             await failures.RecordAsync(null, address, SignInMethod.Passkey);
             return refused with { Reason = result.Failure?.Message ?? "passkey of a disabled user, or a copy of one" };
@@ -74,7 +93,15 @@ public sealed class PasskeyCeremony : IDisposable
     /// <summary>What the page that adds a passkey hands to the browser.</summary>
     public async Task<string> BeginRegistrationAsync(HttpContext context, Session session)
     {
-        var offered = await handler.MakeCreationOptionsAsync(new PasskeyUserEntity { Id = session.UserId.ToString(), Name = session.Email, DisplayName = session.Name }, context);
+        var offered = await handler.MakeCreationOptionsAsync(
+            new PasskeyUserEntity
+            {
+                Id = session.UserId.ToString(),
+                Name = session.Email,
+                DisplayName = session.Name,
+            },
+            context
+        );
         steps.Set(context, SignInStateCookies.Attestation, offered.AttestationState!);
         return offered.CreationOptionsJson;
     }
@@ -82,15 +109,27 @@ public sealed class PasskeyCeremony : IDisposable
     /// <summary>Adds the passkey that the browser made.</summary>
     public async Task<Outcome<bool>> CompleteRegistrationAsync(HttpContext context, Session session, string name, string? credential)
     {
-        if (!passkeys.IsOn) return PasswordSignIn.ProviderOnly;
-        if (Checks.Name(name, "name", Passkeys.NameLengthMax, out name) is { } badName) return badName;
+        if (!passkeys.IsOn)
+            return PasswordSignIn.ProviderOnly;
+        if (Checks.Name(name, "name", Passkeys.NameLengthMax, out name) is { } badName)
+            return badName;
         var state = steps.Read(context, SignInStateCookies.Attestation);
         steps.Clear(context, SignInStateCookies.Attestation);
-        if (state is null || credential is null or { Length: > CredentialLengthMax } || !await steps.ConsumeAsync(state)) return refused;
-        var result = await handler.PerformAttestationAsync(new PasskeyAttestationContext { HttpContext = context, CredentialJson = credential, AttestationState = state });
-        if (!result.Succeeded || !result.Passkey.IsUserVerified) return refused with { Reason = result.Failure?.Message ?? "user not verified" };
+        if (state is null || credential is null or { Length: > CredentialLengthMax } || !await steps.ConsumeAsync(state))
+            return refused;
+        var result = await handler.PerformAttestationAsync(
+            new PasskeyAttestationContext
+            {
+                HttpContext = context,
+                CredentialJson = credential,
+                AttestationState = state,
+            }
+        );
+        if (!result.Succeeded || !result.Passkey.IsUserVerified)
+            return refused with { Reason = result.Failure?.Message ?? "user not verified" };
         // The challenge was drawn for one person; the session may be another's by now.
-        if (result.UserEntity.Id != session.UserId.ToString()) return refused with { Reason = "challenge of another person" };
+        if (result.UserEntity.Id != session.UserId.ToString())
+            return refused with { Reason = "challenge of another person" };
         return await passkeys.AddAsync(SessionCookie.Actor(context), name, result.Passkey);
     }
 

@@ -18,22 +18,43 @@ public sealed class PasswordRules : IDisposable
 
     public PasswordRules(IOptions<IdentityOptions> identity) =>
         // The validator takes its rules out of a UserManager and asks nothing else of it.
-        manager = new(new NoStore(), identity, null!, [], [], null!, new IdentityErrorDescriber(), null!, NullLogger<UserManager<User>>.Instance);
+        manager = new(
+            new NoStore(),
+            identity,
+            null!,
+            [],
+            [],
+            null!,
+            new IdentityErrorDescriber(),
+            null!,
+            NullLogger<UserManager<User>>.Instance
+        );
 
     public static void Configure(IdentityOptions identity, PakhouseOptions options)
     {
         identity.Password.RequiredLength = options.PasswordLengthMin;
         identity.Password.RequiredUniqueChars = 4;
-        identity.Password.RequireDigit = identity.Password.RequireLowercase = identity.Password.RequireUppercase = identity.Password.RequireNonAlphanumeric = false;
+        identity.Password.RequireDigit =
+            identity.Password.RequireLowercase =
+            identity.Password.RequireUppercase =
+            identity.Password.RequireNonAlphanumeric =
+                false;
         identity.Lockout.MaxFailedAccessAttempts = options.SignInAttemptsMax;
         identity.Lockout.DefaultLockoutTimeSpan = options.SignInLockout;
     }
 
     public async Task<Refusal?> CheckAsync(string password)
     {
-        if (password.Length > LengthMax) return new(RefusalCode.InvalidRequest, $"password: use at most {LengthMax} characters.", "password too long");
+        if (password.Length > LengthMax)
+            return new(RefusalCode.InvalidRequest, $"password: use at most {LengthMax} characters.", "password too long");
         var result = await validator.ValidateAsync(manager, new User(), password);
-        return result.Succeeded ? null : new(RefusalCode.InvalidRequest, $"password: {string.Join(' ', result.Errors.Select(error => error.Description))}", "password against the rules");
+        return result.Succeeded
+            ? null
+            : new(
+                RefusalCode.InvalidRequest,
+                $"password: {string.Join(' ', result.Errors.Select(error => error.Description))}",
+                "password against the rules"
+            );
     }
 
     public void Dispose() => manager.Dispose();
@@ -42,15 +63,28 @@ public sealed class PasswordRules : IDisposable
     private sealed class NoStore : IUserStore<User>
     {
         public Task<IdentityResult> CreateAsync(User user, CancellationToken cancellationToken) => throw new NotSupportedException();
+
         public Task<IdentityResult> DeleteAsync(User user, CancellationToken cancellationToken) => throw new NotSupportedException();
+
         public Task<IdentityResult> UpdateAsync(User user, CancellationToken cancellationToken) => throw new NotSupportedException();
+
         public Task<User?> FindByIdAsync(string userId, CancellationToken cancellationToken) => throw new NotSupportedException();
-        public Task<User?> FindByNameAsync(string normalizedUserName, CancellationToken cancellationToken) => throw new NotSupportedException();
-        public Task<string?> GetNormalizedUserNameAsync(User user, CancellationToken cancellationToken) => throw new NotSupportedException();
+
+        public Task<User?> FindByNameAsync(string normalizedUserName, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
+
+        public Task<string?> GetNormalizedUserNameAsync(User user, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
+
         public Task<string> GetUserIdAsync(User user, CancellationToken cancellationToken) => throw new NotSupportedException();
+
         public Task<string?> GetUserNameAsync(User user, CancellationToken cancellationToken) => throw new NotSupportedException();
-        public Task SetNormalizedUserNameAsync(User user, string? normalizedName, CancellationToken cancellationToken) => throw new NotSupportedException();
+
+        public Task SetNormalizedUserNameAsync(User user, string? normalizedName, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
+
         public Task SetUserNameAsync(User user, string? userName, CancellationToken cancellationToken) => throw new NotSupportedException();
+
         public void Dispose() { }
     }
 }

@@ -10,8 +10,17 @@ namespace Pakhouse.Server;
 /// words, in the steps taken and in what it writes, so that nobody finds out who has an account.
 /// <para>Invariant: an attempt is counted before the password is looked at (<see cref="SignInAttempts"/>).</para>
 /// </summary>
-public sealed class PasswordSignIn(Database database, Users users, IPasswordHasher<User> hasher, PasswordWork work,
-    ILookupNormalizer normalizer, SignInAttempts attempts, SignInFailures failures, SignInLimit limit, PakhouseOptions options)
+public sealed class PasswordSignIn(
+    Database database,
+    Users users,
+    IPasswordHasher<User> hasher,
+    PasswordWork work,
+    ILookupNormalizer normalizer,
+    SignInAttempts attempts,
+    SignInFailures failures,
+    SignInLimit limit,
+    PakhouseOptions options
+)
 {
     // Verified when there is nothing to verify: the answer takes as long. Made by the same hasher, so its work follows the settings.
     private readonly string decoy = hasher.HashPassword(new User(), RandomNumberGenerator.GetHexString(32));
@@ -19,14 +28,18 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
     /// <summary>The user, or one and the same refusal for every reason.</summary>
     public async Task<Outcome<User>> SignInAsync(string email, string password, IPAddress? address)
     {
-        if (options.OidcOnly) return ProviderOnly;
-        if (limit.Check(address) is { } slowDown) return slowDown;
+        if (options.OidcOnly)
+            return ProviderOnly;
+        if (limit.Check(address) is { } slowDown)
+            return slowDown;
         limit.Count(address); // before the work, so that a burst is limited too; taken back by a success
-        if (email.Length > Users.EmailLengthMax || password.Length > PasswordRules.LengthMax || email.Any(char.IsControl)) return Refused("out of bounds");
+        if (email.Length > Users.EmailLengthMax || password.Length > PasswordRules.LengthMax || email.Any(char.IsControl))
+            return Refused("out of bounds");
 
         var proved = await work.RunAsync(() => VerifyAsync(email, password, address));
         // Nobody's failure: a server that is busy locks nobody out.
-        if (!proved.IsRefused || proved.Refusal?.Code == RefusalCode.TemporarilyUnavailable) limit.TakeBack(address);
+        if (!proved.IsRefused || proved.Refusal?.Code == RefusalCode.TemporarilyUnavailable)
+            limit.TakeBack(address);
         return proved;
     }
 
@@ -40,22 +53,37 @@ public sealed class PasswordSignIn(Database database, Users users, IPasswordHash
         if (!isOpen || user?.PasswordHash is null || user.DisabledAt is not null || verdict == PasswordVerificationResult.Failed)
         {
             // A locked address adds nothing to the record, so nobody can fill it by asking on.
-            if (isOpen) await failures.RecordAsync(user, address, SignInMethod.Password);
-            return Refused(!isOpen ? "locked" : user is null ? "unknown address" : user.DisabledAt is not null ? "disabled" : "wrong password");
+            if (isOpen)
+                await failures.RecordAsync(user, address, SignInMethod.Password);
+            return Refused(
+                !isOpen ? "locked"
+                : user is null ? "unknown address"
+                : user.DisabledAt is not null ? "disabled"
+                : "wrong password"
+            );
         }
 
         await database.WriteAsync(async transaction =>
         {
             await SignInAttempts.ForgetAsync(transaction, normalized);
             if (verdict == PasswordVerificationResult.SuccessRehashNeeded)
-                await transaction.Connection!.ExecuteAsync("UPDATE users SET password_hash = @hash WHERE id = @Id", new { hash = hasher.HashPassword(user, password), user.Id }, transaction);
+                await transaction.Connection!.ExecuteAsync(
+                    "UPDATE users SET password_hash = @hash WHERE id = @Id",
+                    new { hash = hasher.HashPassword(user, password), user.Id },
+                    transaction
+                );
             return true;
         });
         return user;
     }
 
     /// <summary>The platform's own provider is the only way in; no page that would say otherwise is believed.</summary>
-    internal static readonly Refusal ProviderOnly = new(RefusalCode.NotFound, "On this server people sign in through the identity provider only.", "a way to sign in that is off");
+    internal static readonly Refusal ProviderOnly = new(
+        RefusalCode.NotFound,
+        "On this server people sign in through the identity provider only.",
+        "a way to sign in that is off"
+    );
 
-    private Refusal Refused(string reason) => new(RefusalCode.AccessDenied, $"This address and password do not match, or sign-in is {attempts.LockWords}", reason);
+    private Refusal Refused(string reason) =>
+        new(RefusalCode.AccessDenied, $"This address and password do not match, or sign-in is {attempts.LockWords}", reason);
 }

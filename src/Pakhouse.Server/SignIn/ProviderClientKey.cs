@@ -49,7 +49,9 @@ public sealed class ProviderClientKey(PakhouseOptions options, TimeProvider cloc
     {
         var shown = new Dictionary<string, string>(StringComparer.Ordinal)
         {
-            ["use"] = "sig", ["alg"] = Algorithm(key), ["kid"] = key.KeyId,
+            ["use"] = "sig",
+            ["alg"] = Algorithm(key),
+            ["kid"] = key.KeyId,
         };
         if (key is ECDsaSecurityKey { ECDsa: var ec })
         {

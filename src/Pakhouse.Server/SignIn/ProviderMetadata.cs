@@ -32,7 +32,8 @@ public sealed class ProviderMetadata : BaseConfigurationManager, IConfigurationM
     private readonly TimeProvider clock;
     private OpenIdConnectConfiguration? current;
     private Exception? failure;
-    private DateTimeOffset triedAt = DateTimeOffset.MinValue, readAt = DateTimeOffset.MinValue;
+    private DateTimeOffset triedAt = DateTimeOffset.MinValue,
+        readAt = DateTimeOffset.MinValue;
     private volatile bool isRequested;
 
     public ProviderMetadata(PakhouseOptions options, TimeProvider clock)
@@ -40,7 +41,9 @@ public sealed class ProviderMetadata : BaseConfigurationManager, IConfigurationM
         this.clock = clock;
         MetadataAddress = $"{options.OidcAuthority!.AbsoluteUri.TrimEnd('/')}/.well-known/openid-configuration";
         UseLastKnownGoodConfiguration = false;
-        Backchannel = new HttpClient(new SocketsHttpHandler { ConnectTimeout = Timeout, PooledConnectionLifetime = TimeSpan.FromMinutes(5) })
+        Backchannel = new HttpClient(
+            new SocketsHttpHandler { ConnectTimeout = Timeout, PooledConnectionLifetime = TimeSpan.FromMinutes(5) }
+        )
         {
             Timeout = Timeout, // of the whole answer, so one that trickles ends too
             MaxResponseContentBufferSize = 1024 * 1024,
@@ -52,16 +55,20 @@ public sealed class ProviderMetadata : BaseConfigurationManager, IConfigurationM
     /// <summary>For everything that this server asks the provider.</summary>
     public HttpClient Backchannel { get; }
 
-    /// <exception cref="InvalidOperationException">The provider cannot be reached, or answers something else, and was never reached before.</exception>
+    /// <exception cref="InvalidOperationException">The provider cannot be reached, or answers something else, and was never reached
+    /// before.</exception>
     public async Task<OpenIdConnectConfiguration> GetConfigurationAsync(CancellationToken cancel)
     {
-        if (IsGood) return current!;
+        if (IsGood)
+            return current!;
         await gate.WaitAsync(cancel);
         try
         {
-            if (IsGood) return current!;
+            if (IsGood)
+                return current!;
             var now = clock.GetUtcNow();
-            if (failure is null || now - triedAt >= failureLasts) await ReadAsync(now);
+            if (failure is null || now - triedAt >= failureLasts)
+                await ReadAsync(now);
             // A provider that is out of reach has not withdrawn its keys.
             return current ?? throw new InvalidOperationException("The provider's metadata could not be read.", failure);
         }
@@ -71,12 +78,14 @@ public sealed class ProviderMetadata : BaseConfigurationManager, IConfigurationM
         }
     }
 
-    public override async Task<BaseConfiguration> GetBaseConfigurationAsync(CancellationToken cancel) => await GetConfigurationAsync(cancel);
+    public override async Task<BaseConfiguration> GetBaseConfigurationAsync(CancellationToken cancel) =>
+        await GetConfigurationAsync(cancel);
 
     /// <summary>A token is signed with a key that is not known.</summary>
     public override void RequestRefresh()
     {
-        if (clock.GetUtcNow() - triedAt >= RequestedMin) isRequested = true;
+        if (clock.GetUtcNow() - triedAt >= RequestedMin)
+            isRequested = true;
     }
 
     public void Dispose()

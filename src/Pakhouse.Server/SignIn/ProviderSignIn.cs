@@ -22,15 +22,30 @@ public static partial class ProviderSignIn
 
     private const string Connect = "connect"; // the code of the link that asks for a connection
 
-    /// <summary>What the provider said, as its token and its word about the person have it; the handler's principal drops some of it.</summary>
-    private sealed record ProviderIdentity(string Issuer, string Subject, string? SessionId, string? AuthTime, string? Email, bool? IsVerified);
+    /// <summary>
+    /// What the provider said, as its token and its word about the person have it; the handler's principal drops some of it.
+    /// </summary>
+    private sealed record ProviderIdentity(
+        string Issuer,
+        string Subject,
+        string? SessionId,
+        string? AuthTime,
+        string? Email,
+        bool? IsVerified
+    );
 
     /// <summary>How far the clocks of two servers may differ.</summary>
     internal static readonly TimeSpan Skew = TimeSpan.FromMinutes(5);
 
     internal static readonly string[] Algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"];
 
-    public static void Configure(OpenIdConnectOptions oidc, PakhouseOptions options, ProviderMetadata metadata, ProviderClientKey clientKey, TimeProvider clock)
+    public static void Configure(
+        OpenIdConnectOptions oidc,
+        PakhouseOptions options,
+        ProviderMetadata metadata,
+        ProviderClientKey clientKey,
+        TimeProvider clock
+    )
     {
         var prefix = options.IsHttps ? "__Host-" : "";
         oidc.Authority = options.OidcAuthority!.AbsoluteUri;
@@ -41,12 +56,17 @@ public static partial class ProviderSignIn
         (oidc.CallbackPath, oidc.SignInScheme) = (CallbackPath, SessionCookie.Scheme);
         (oidc.MapInboundClaims, oidc.SaveTokens, oidc.GetClaimsFromUserInfoEndpoint, oidc.DisableTelemetry) = (false, false, true, true);
         oidc.Scope.Clear();
-        foreach (var scope in (string[])["openid", "profile", "email"]) oidc.Scope.Add(scope);
+        foreach (var scope in (string[])["openid", "profile", "email"])
+            oidc.Scope.Add(scope);
         oidc.TimeProvider = clock;
         oidc.RemoteAuthenticationTimeout = TimeSpan.FromMinutes(15);
         // The answer comes by a redirect, which Lax lets through.
         foreach (var cookie in (CookieBuilder[])[oidc.CorrelationCookie, oidc.NonceCookie])
-            (cookie.SameSite, cookie.SecurePolicy, cookie.Path) = (SameSiteMode.Lax, options.IsHttps ? CookieSecurePolicy.Always : CookieSecurePolicy.None, "/");
+            (cookie.SameSite, cookie.SecurePolicy, cookie.Path) = (
+                SameSiteMode.Lax,
+                options.IsHttps ? CookieSecurePolicy.Always : CookieSecurePolicy.None,
+                "/"
+            );
         (oidc.CorrelationCookie.Name, oidc.NonceCookie.Name) = ($"{prefix}pakhouse-provider.", $"{prefix}pakhouse-provider-nonce.");
         oidc.TokenValidationParameters = new TokenValidationParameters
         {
@@ -55,7 +75,8 @@ public static partial class ProviderSignIn
             ValidAudience = options.OidcClientId,
             ValidAlgorithms = Algorithms,
             NameClaimType = "name",
-            LifetimeValidator = (from, to, token, _) => IsInTime(from, to, (token as JsonWebToken)?.IssuedAt, clock.GetUtcNow().UtcDateTime),
+            LifetimeValidator = (from, to, token, _) =>
+                IsInTime(from, to, (token as JsonWebToken)?.IssuedAt, clock.GetUtcNow().UtcDateTime),
         };
         oidc.Events = new OpenIdConnectEvents
         {
@@ -68,16 +89,27 @@ public static partial class ProviderSignIn
             },
             OnTokenValidated = context =>
             {
-                // The handler takes a token without a signature where it came straight from the provider (OpenID Connect Core §3.1.3.7). Here both are asked for.
-                if (string.IsNullOrEmpty(context.SecurityToken.RawSignature)) context.Fail("no signature");
+                // The handler takes a token without a signature where it came straight from the provider (OpenID Connect Core §3.1.3.7).
+                // Here both are asked for.
+                if (string.IsNullOrEmpty(context.SecurityToken.RawSignature))
+                    context.Fail("no signature");
                 var token = context.Principal!;
-                context.HttpContext.Features.Set(new ProviderIdentity(token.FindFirstValue("iss") ?? "", token.FindFirstValue("sub") ?? "",
-                    token.FindFirstValue("sid"), token.FindFirstValue("auth_time"), token.FindFirstValue("email"), Verified(token.FindFirstValue("email_verified"))));
+                context.HttpContext.Features.Set(
+                    new ProviderIdentity(
+                        token.FindFirstValue("iss") ?? "",
+                        token.FindFirstValue("sub") ?? "",
+                        token.FindFirstValue("sid"),
+                        token.FindFirstValue("auth_time"),
+                        token.FindFirstValue("email"),
+                        Verified(token.FindFirstValue("email_verified"))
+                    )
+                );
                 return Task.CompletedTask;
             },
             OnUserInformationReceived = context =>
             {
-                // The address and the word that it is verified come from one place: of two that disagree, one could be the person's own entry.
+                // The address and the word that it is verified come from one place: of two that disagree, one could be the person's own
+                // entry.
                 var (identity, user) = (context.HttpContext.Features.Get<ProviderIdentity>()!, context.User.RootElement);
                 if (identity.Email is null && user.TryGetProperty("email", out var email) && email.ValueKind == JsonValueKind.String)
                 {
@@ -101,26 +133,35 @@ public static partial class ProviderSignIn
         };
     }
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet(Path, async (HttpContext context, string? from, bool? confirm, string? connect) =>
-    {
-        var properties = new OpenIdConnectChallengeProperties { RedirectUri = Safe(from) };
-        if (confirm == true && SessionCookie.Of(context) is { } session)
-        {
-            properties.Items[Confirm] = session.Id.ToString();
-            (properties.Prompt, properties.MaxAge) = ("login", TimeSpan.Zero);
-        }
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes
+            .MapGet(
+                Path,
+                async (HttpContext context, string? from, bool? confirm, string? connect) =>
+                {
+                    var properties = new OpenIdConnectChallengeProperties { RedirectUri = Safe(from) };
+                    if (confirm == true && SessionCookie.Of(context) is { } session)
+                    {
+                        properties.Items[Confirm] = session.Id.ToString();
+                        (properties.Prompt, properties.MaxAge) = ("login", TimeSpan.Zero);
+                    }
 
-        if (ProviderConnections.IsCode(connect)) properties.Items[Connect] = connect;
+                    if (ProviderConnections.IsCode(connect))
+                        properties.Items[Connect] = connect;
 
-        try
-        {
-            await context.ChallengeAsync(Scheme, properties); // reads the metadata, and pushes the request where the provider takes that (RFC 9126)
-        }
-        catch (Exception e) when (!context.Response.HasStarted && !Database.IsUnavailable(e) && !context.RequestAborted.IsCancellationRequested)
-        {
-            await FailAsync(context, e);
-        }
-    }).ExcludeFromDescription();
+                    try
+                    {
+                        // reads the metadata, and pushes the request where the provider takes that (RFC 9126)
+                        await context.ChallengeAsync(Scheme, properties);
+                    }
+                    catch (Exception e)
+                        when (!context.Response.HasStarted && !Database.IsUnavailable(e) && !context.RequestAborted.IsCancellationRequested)
+                    {
+                        await FailAsync(context, e);
+                    }
+                }
+            )
+            .ExcludeFromDescription();
 
     /// <summary>
     /// Whether a token is good now. A missing <c>nbf</c> and times at the ends of the calendar are no faults of ours: nothing is added to
@@ -137,14 +178,21 @@ public static partial class ProviderSignIn
         if (context.Properties!.Items.TryGetValue(Connect, out var code))
         {
             // Nothing is bound yet: the person sees both accounts first, and says yes.
-            var pending = new PendingConnection(code!, identity.Issuer, identity.Subject, identity.Email,
-                ProviderLogout.SessionHash(identity.Issuer, identity.SessionId));
-            http.RequestServices.GetRequiredService<SignInStateCookies>().Set(http, SignInStateCookies.Connection, ProviderConnections.Write(pending));
+            var pending = new PendingConnection(
+                code!,
+                identity.Issuer,
+                identity.Subject,
+                identity.Email,
+                ProviderLogout.SessionHash(identity.Issuer, identity.SessionId)
+            );
+            http.RequestServices.GetRequiredService<SignInStateCookies>()
+                .Set(http, SignInStateCookies.Connection, ProviderConnections.Write(pending));
             http.Response.Redirect(ProviderConnections.Path);
             return;
         }
 
-        var found = await http.RequestServices.GetRequiredService<ProviderSubjects>()
+        var found = await http
+            .RequestServices.GetRequiredService<ProviderSubjects>()
             .FindAsync(identity.Issuer, identity.Subject, identity.Email, identity.IsVerified, http.Connection.RemoteIpAddress);
         if (found.Refusal is { } refusal)
         {
@@ -152,12 +200,20 @@ public static partial class ProviderSignIn
             return;
         }
 
-        if (context.Properties.Items.TryGetValue(Confirm, out var sessionId)) await ConfirmAsync(http, identity, found.Value, sessionId!, context.ReturnUri);
+        if (context.Properties.Items.TryGetValue(Confirm, out var sessionId))
+            await ConfirmAsync(http, identity, found.Value, sessionId!, context.ReturnUri);
         else
         {
-            var begun = await SessionCookie.BeginAsync(http, found.Value, SignInMethod.Provider, ProviderLogout.SessionHash(identity.Issuer, identity.SessionId));
-            if (begun) http.Response.Redirect(Safe(context.ReturnUri));
-            else await RefusalWriter.WriteAsync(http, Over);
+            var begun = await SessionCookie.BeginAsync(
+                http,
+                found.Value,
+                SignInMethod.Provider,
+                ProviderLogout.SessionHash(identity.Issuer, identity.SessionId)
+            );
+            if (begun)
+                http.Response.Redirect(Safe(context.ReturnUri));
+            else
+                await RefusalWriter.WriteAsync(http, Over);
         }
     }
 
@@ -165,12 +221,20 @@ public static partial class ProviderSignIn
     {
         var now = http.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
         // OpenID Connect Core §3.1.2.1: who was asked for max_age says when the person signed in. Who does not say proves nothing new.
-        var age = long.TryParse(identity.AuthTime, out var at) ? now.ToUnixTimeSeconds() - (decimal)at : decimal.MaxValue; // any number fits
+        // any number fits
+        var age = long.TryParse(identity.AuthTime, out var at) ? now.ToUnixTimeSeconds() - (decimal)at : decimal.MaxValue;
         var isFresh = Math.Abs(age) < (decimal)Skew.TotalSeconds;
         var session = await SessionCookie.ReadAsync(http); // this request is answered before sessions are looked at
         if (!isFresh || session is null || session.Id.ToString() != sessionId || session.UserId != user.Id)
         {
-            await RefusalWriter.WriteAsync(http, new Refusal(RefusalCode.AccessDenied, "Your identity provider did not confirm just now that it is you. Try again.", "no fresh sign-in of the same person"));
+            await RefusalWriter.WriteAsync(
+                http,
+                new Refusal(
+                    RefusalCode.AccessDenied,
+                    "Your identity provider did not confirm just now that it is you. Try again.",
+                    "no fresh sign-in of the same person"
+                )
+            );
             return;
         }
 
@@ -182,32 +246,53 @@ public static partial class ProviderSignIn
     private static Task FailAsync(HttpContext http, Exception? failure)
     {
         var kinds = new List<string>();
-        for (var e = failure; e is not null; e = e.InnerException) kinds.Add(e.GetType().Name);
+        for (var e = failure; e is not null; e = e.InnerException)
+            kinds.Add(e.GetType().Name);
         var reason = kinds.Count == 0 ? "unknown" : string.Join(" < ", kinds);
         // Who could not be asked is out of reach; who answered something unusable is not.
-        var isAway = kinds.Exists(kind => kind is nameof(HttpRequestException) or nameof(TaskCanceledException)
-            or nameof(OperationCanceledException) or nameof(IOException) or nameof(TimeoutException));
+        var isAway = kinds.Exists(kind =>
+            kind
+                is nameof(HttpRequestException)
+                    or nameof(TaskCanceledException)
+                    or nameof(OperationCanceledException)
+                    or nameof(IOException)
+                    or nameof(TimeoutException)
+        );
         var log = http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.ProviderSignIn");
         LogFailed(log, http.TraceIdentifier, isAway ? "out of reach" : "not usable", reason);
         return RefusalWriter.WriteAsync(http, (isAway ? Away : failed) with { Reason = reason });
     }
 
-    private static readonly Refusal declined = new(RefusalCode.AccessDenied,
+    private static readonly Refusal declined = new(
+        RefusalCode.AccessDenied,
         "You were not signed in: your identity provider says that you, or it, declined. Start again from the sign-in page.",
-        "declined at the provider");
-    private static readonly Refusal failed = new(RefusalCode.AccessDenied,
-        "Signing in through your identity provider did not work. Start again from the sign-in page; if that does not help, tell the operator of this server.",
-        "provider's answer refused");
-    internal static readonly Refusal Over = new(RefusalCode.AccessDenied,
-        "You have signed out at your identity provider meanwhile. Start again from the sign-in page.", "session ended at the provider");
-    internal static readonly Refusal Away = new(RefusalCode.TemporarilyUnavailable,
+        "declined at the provider"
+    );
+    private static readonly Refusal failed = new(
+        RefusalCode.AccessDenied,
+        "Signing in through your identity provider did not work. Start again from the sign-in page; if that does not help, tell the "
+            + "operator of this server.",
+        "provider's answer refused"
+    );
+    internal static readonly Refusal Over = new(
+        RefusalCode.AccessDenied,
+        "You have signed out at your identity provider meanwhile. Start again from the sign-in page.",
+        "session ended at the provider"
+    );
+    internal static readonly Refusal Away = new(
+        RefusalCode.TemporarilyUnavailable,
         "This server cannot reach your identity provider now, or it does not answer in time. Try again in a minute; if that does not help, "
-        + "tell the operator of this server.", "provider out of reach")
+            + "tell the operator of this server.",
+        "provider out of reach"
+    )
     {
         RetryAfterSeconds = 60,
     };
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{RequestId}: sign-in through the provider failed: its answer was {What} ({Reason})")]
+    [LoggerMessage(
+        Level = LogLevel.Warning,
+        Message = "{RequestId}: sign-in through the provider failed: its answer was {What} ({Reason})"
+    )]
     private static partial void LogFailed(ILogger log, string requestId, string what, string reason);
 
     /// <summary>Null: the provider does not say. Anything but <c>true</c> is a no.</summary>
@@ -215,5 +300,10 @@ public static partial class ProviderSignIn
 
     /// <summary>An address inside this server, or its start.</summary>
     public static string Safe(string? from) =>
-        from is { Length: > 0 and < 2048 } && from[0] == '/' && (from.Length == 1 || from[1] is not ('/' or '\\')) && !from.Any(c => char.IsControl(c) || !char.IsAscii(c)) ? from : "/";
+        from is { Length: > 0 and < 2048 }
+        && from[0] == '/'
+        && (from.Length == 1 || from[1] is not ('/' or '\\'))
+        && !from.Any(c => char.IsControl(c) || !char.IsAscii(c))
+            ? from
+            : "/";
 }

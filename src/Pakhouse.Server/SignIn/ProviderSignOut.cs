@@ -5,11 +5,17 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Ending the session at the provider too, after the one here has ended (OpenID Connect RP-Initiated Logout 1.0). A link, not the answer to the form
-/// that signs out: a browser holds redirects after a form to <c>form-action</c>, which names this server alone.
+/// Ending the session at the provider too, after the one here has ended (OpenID Connect RP-Initiated Logout 1.0). A link, not the answer to
+/// the form that signs out: a browser holds redirects after a form to <c>form-action</c>, which names this server alone.
 /// </summary>
 /// <remarks>Decision 30 says why neither <c>id_token_hint</c> nor <c>logout_hint</c> is sent.</remarks>
-public sealed class ProviderSignOut(ProviderMetadata metadata, IDataProtectionProvider protection, PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
+public sealed class ProviderSignOut(
+    ProviderMetadata metadata,
+    IDataProtectionProvider protection,
+    PublicAddress publicAddress,
+    PakhouseOptions options,
+    TimeProvider clock
+)
 {
     public const string Path = "/sign-in/provider/sign-out";
     public const string ReturnPath = "/sign-in/provider/signed-out";
@@ -20,12 +26,19 @@ public sealed class ProviderSignOut(ProviderMetadata metadata, IDataProtectionPr
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet(Path, (HttpContext context) => context.RequestServices.GetRequiredService<ProviderSignOut>().LeaveAsync(context)).ExcludeFromDescription();
-        routes.MapGet(ReturnPath, (HttpContext context, string? state) =>
-        {
-            var isDone = context.RequestServices.GetRequiredService<ProviderSignOut>().IsState(state);
-            context.Response.Redirect(isDone ? "/sign-in?out=provider" : "/sign-in");
-        }).ExcludeFromDescription();
+        routes
+            .MapGet(Path, (HttpContext context) => context.RequestServices.GetRequiredService<ProviderSignOut>().LeaveAsync(context))
+            .ExcludeFromDescription();
+        routes
+            .MapGet(
+                ReturnPath,
+                (HttpContext context, string? state) =>
+                {
+                    var isDone = context.RequestServices.GetRequiredService<ProviderSignOut>().IsState(state);
+                    context.Response.Redirect(isDone ? "/sign-in?out=provider" : "/sign-in");
+                }
+            )
+            .ExcludeFromDescription();
     }
 
     private async Task LeaveAsync(HttpContext context)
@@ -41,7 +54,9 @@ public sealed class ProviderSignOut(ProviderMetadata metadata, IDataProtectionPr
             return;
         }
 
-        var isUsable = Uri.TryCreate(address, UriKind.Absolute, out var there) && (there.Scheme == Uri.UriSchemeHttps || there is { IsLoopback: true, Scheme: "http" });
+        var isUsable =
+            Uri.TryCreate(address, UriKind.Absolute, out var there)
+            && (there.Scheme == Uri.UriSchemeHttps || there is { IsLoopback: true, Scheme: "http" });
         if (!isUsable)
         {
             await RefusalWriter.WriteAsync(context, none);
@@ -49,11 +64,17 @@ public sealed class ProviderSignOut(ProviderMetadata metadata, IDataProtectionPr
         }
 
         context.Response.Headers.CacheControl = "no-store";
-        context.Response.Redirect(QueryHelpers.AddQueryString(address!, new Dictionary<string, string?>
-        {
-            ["client_id"] = options.OidcClientId, ["post_logout_redirect_uri"] = publicAddress.Value + ReturnPath,
-            ["state"] = protector.Protect($"{(clock.GetUtcNow() + lifetime).ToUnixTimeMilliseconds()}"),
-        }));
+        context.Response.Redirect(
+            QueryHelpers.AddQueryString(
+                address!,
+                new Dictionary<string, string?>
+                {
+                    ["client_id"] = options.OidcClientId,
+                    ["post_logout_redirect_uri"] = publicAddress.Value + ReturnPath,
+                    ["state"] = protector.Protect($"{(clock.GetUtcNow() + lifetime).ToUnixTimeMilliseconds()}"),
+                }
+            )
+        );
     }
 
     /// <summary>Whether this server sent somebody to the provider with it, a short time ago.</summary>
@@ -61,7 +82,8 @@ public sealed class ProviderSignOut(ProviderMetadata metadata, IDataProtectionPr
     {
         try
         {
-            return state is { Length: > 0 and < 1024 } && DateTimeOffset.FromUnixTimeMilliseconds(long.Parse(protector.Unprotect(state))) > clock.GetUtcNow();
+            return state is { Length: > 0 and < 1024 }
+                && DateTimeOffset.FromUnixTimeMilliseconds(long.Parse(protector.Unprotect(state))) > clock.GetUtcNow();
         }
         catch (CryptographicException)
         {
@@ -69,6 +91,9 @@ public sealed class ProviderSignOut(ProviderMetadata metadata, IDataProtectionPr
         }
     }
 
-    private static readonly Refusal none = new(RefusalCode.NotFound,
-        "Your identity provider does not say how to sign out there. You are signed out here; sign out on the provider's own pages.", "no end_session_endpoint");
+    private static readonly Refusal none = new(
+        RefusalCode.NotFound,
+        "Your identity provider does not say how to sign out there. You are signed out here; sign out on the provider's own pages.",
+        "no end_session_endpoint"
+    );
 }

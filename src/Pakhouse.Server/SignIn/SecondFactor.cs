@@ -13,11 +13,19 @@ public sealed record SecondFactorState(bool IsOn, DateTimeOffset AddedAt, int Re
 
 /// <summary>
 /// The second factor of a sign-in by password: codes of an authenticator app (RFC 6238), and recovery codes for the day it is lost.
-/// <para>Invariant: every code works once. The step of the last one taken is kept, and taking a code moves it on in the same statement that asks
-/// for it; a used recovery code is deleted. Attempts are counted before a code is looked at.</para>
+/// <para>Invariant: every code works once. The step of the last one taken is kept, and taking a code moves it on in the same statement that
+/// asks for it; a used recovery code is deleted. Attempts are counted before a code is looked at.</para>
 /// </summary>
-public sealed class SecondFactor(Database database, IDataProtectionProvider protection, SignInAttempts attempts, SignInFailures failures,
-    SignInLimit limit, Mails mails, PublicAddress publicAddress, TimeProvider clock)
+public sealed class SecondFactor(
+    Database database,
+    IDataProtectionProvider protection,
+    SignInAttempts attempts,
+    SignInFailures failures,
+    SignInLimit limit,
+    Mails mails,
+    PublicAddress publicAddress,
+    TimeProvider clock
+)
 {
     public const int RecoveryCodes = 10;
 
@@ -33,18 +41,35 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
     private readonly IDataProtector protector = protection.CreateProtector(Purpose);
     private readonly IDataProtector offers = protection.CreateProtector("Pakhouse.SecondFactor.Offer.v1");
 
-    private static readonly Refusal wrongCode = new(RefusalCode.InvalidRequest, "code: this is not the code that the app shows now. Check that the clock of its device is right, and enter the next one.", "code of an app refused");
-    private static readonly Refusal isOn = new(RefusalCode.Conflict, "You have an authenticator app already: remove it first.", "second factor is on already");
+    private static readonly Refusal wrongCode = new(
+        RefusalCode.InvalidRequest,
+        "code: this is not the code that the app shows now. Check that the clock of its device is right, and enter the next one.",
+        "code of an app refused"
+    );
+    private static readonly Refusal isOn = new(
+        RefusalCode.Conflict,
+        "You have an authenticator app already: remove it first.",
+        "second factor is on already"
+    );
     private static readonly Refusal isOff = new(RefusalCode.NotFound, "You have no authenticator app here.", "second factor is off");
 
-    public async Task<SecondFactorState> StateAsync(Guid userId) => await database.ReadAsync(async connection =>
-    {
-        var addedAt = await connection.QuerySingleOrDefaultAsync<DateTimeOffset?>("SELECT created_at FROM authenticators WHERE user_id = @userId", new { userId });
-        var left = addedAt is null ? 0 : await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM recovery_codes WHERE user_id = @userId", new { userId });
-        return new SecondFactorState(addedAt is not null, addedAt ?? default, (int)left);
-    });
+    public async Task<SecondFactorState> StateAsync(Guid userId) =>
+        await database.ReadAsync(async connection =>
+        {
+            var addedAt = await connection.QuerySingleOrDefaultAsync<DateTimeOffset?>(
+                "SELECT created_at FROM authenticators WHERE user_id = @userId",
+                new { userId }
+            );
+            var left = addedAt is null
+                ? 0
+                : await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM recovery_codes WHERE user_id = @userId", new { userId });
+            return new SecondFactorState(addedAt is not null, addedAt ?? default, (int)left);
+        });
 
-    /// <summary>A secret for the app to keep, and the same sealed for the form that confirms it. Nothing is stored before a code proves that the app has it.</summary>
+    /// <summary>
+    /// A secret for the app to keep, and the same sealed for the form that confirms it. Nothing is stored before a code proves that the app
+    /// has it.
+    /// </summary>
     public (string Secret, string Sealed) Offer(Guid userId)
     {
         var secret = Base32Encoding.ToString(RandomNumberGenerator.GetBytes(SecretBytes)).TrimEnd('=');
@@ -74,89 +99,180 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
     /// <summary>Turns it on for the caller, and returns the recovery codes, which nobody can read again.</summary>
     public Task<Outcome<string[]>> AddAsync(Actor actor, string secret, string code)
     {
-        if (Guard.Demand(actor, Permission.AddSecondFactor) is { } refused) return Task.FromResult<Outcome<string[]>>(refused);
+        if (Guard.Demand(actor, Permission.AddSecondFactor) is { } refused)
+            return Task.FromResult<Outcome<string[]>>(refused);
         var bytes = Base32Encoding.ToBytes(secret);
-        if (StepOf(bytes, Digits(code)) is not { } step) return Task.FromResult<Outcome<string[]>>(wrongCode);
+        if (StepOf(bytes, Digits(code)) is not { } step)
+            return Task.FromResult<Outcome<string[]>>(wrongCode);
         return database.ChangeAsync<string[]>(async transaction =>
         {
             var added = await transaction.Connection!.ExecuteAsync(
-                "INSERT INTO authenticators (user_id, secret, last_step, created_at) VALUES (@UserId, @secret, @step, @now) ON CONFLICT (user_id) DO NOTHING",
-                new { actor.UserId, secret = protector.Protect(bytes), step, now = clock.GetUtcNow() }, transaction);
-            if (added == 0) return isOn;
+                "INSERT INTO authenticators (user_id, secret, last_step, created_at) VALUES (@UserId, @secret, @step, @now) ON CONFLICT "
+                    + "(user_id) DO NOTHING",
+                new
+                {
+                    actor.UserId,
+                    secret = protector.Protect(bytes),
+                    step,
+                    now = clock.GetUtcNow(),
+                },
+                transaction
+            );
+            if (added == 0)
+                return isOn;
             var codes = await ReplaceCodesAsync(transaction, actor.UserId!.Value);
-            await NotifyAsync(transaction, actor, AuditAction.SecondFactorAdd, "An authenticator app was added", "From now on, signing in with your password asks for a code of that app.");
+            await NotifyAsync(
+                transaction,
+                actor,
+                AuditAction.SecondFactorAdd,
+                "An authenticator app was added",
+                "From now on, signing in with your password asks for a code of that app."
+            );
             return codes;
         });
     }
 
-    public Task<Outcome<bool>> RemoveAsync(Actor actor) => database.ChangeAsync<bool>(async transaction =>
-    {
-        if (Guard.Demand(actor, Permission.RemoveSecondFactor) is { } refused) return refused;
-        await transaction.Connection!.ExecuteAsync("DELETE FROM recovery_codes WHERE user_id = @UserId", new { actor.UserId }, transaction);
-        if (await transaction.Connection!.ExecuteAsync("DELETE FROM authenticators WHERE user_id = @UserId", new { actor.UserId }, transaction) == 0) return isOff;
-        await NotifyAsync(transaction, actor, AuditAction.SecondFactorRemove, "The authenticator app was removed", "From now on, signing in with your password asks for nothing else.");
-        return true;
-    });
+    public Task<Outcome<bool>> RemoveAsync(Actor actor) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            if (Guard.Demand(actor, Permission.RemoveSecondFactor) is { } refused)
+                return refused;
+            await transaction.Connection!.ExecuteAsync(
+                "DELETE FROM recovery_codes WHERE user_id = @UserId",
+                new { actor.UserId },
+                transaction
+            );
+            if (
+                await transaction.Connection!.ExecuteAsync(
+                    "DELETE FROM authenticators WHERE user_id = @UserId",
+                    new { actor.UserId },
+                    transaction
+                ) == 0
+            )
+                return isOff;
+            await NotifyAsync(
+                transaction,
+                actor,
+                AuditAction.SecondFactorRemove,
+                "The authenticator app was removed",
+                "From now on, signing in with your password asks for nothing else."
+            );
+            return true;
+        });
 
     /// <summary>New recovery codes; those from before work no more.</summary>
-    public Task<Outcome<string[]>> RenewCodesAsync(Actor actor) => database.ChangeAsync<string[]>(async transaction =>
-    {
-        if (Guard.Demand(actor, Permission.RenewRecoveryCodes) is { } refused) return refused;
-        if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM authenticators WHERE user_id = @UserId", new { actor.UserId }, transaction) == 0) return isOff;
-        var codes = await ReplaceCodesAsync(transaction, actor.UserId!.Value);
-        await NotifyAsync(transaction, actor, AuditAction.RecoveryCodes, "The recovery codes were renewed", "Recovery codes from before work no more.");
-        return codes;
-    });
+    public Task<Outcome<string[]>> RenewCodesAsync(Actor actor) =>
+        database.ChangeAsync<string[]>(async transaction =>
+        {
+            if (Guard.Demand(actor, Permission.RenewRecoveryCodes) is { } refused)
+                return refused;
+            if (
+                await transaction.Connection!.ExecuteScalarAsync<long>(
+                    "SELECT COUNT(*) FROM authenticators WHERE user_id = @UserId",
+                    new { actor.UserId },
+                    transaction
+                ) == 0
+            )
+                return isOff;
+            var codes = await ReplaceCodesAsync(transaction, actor.UserId!.Value);
+            await NotifyAsync(
+                transaction,
+                actor,
+                AuditAction.RecoveryCodes,
+                "The recovery codes were renewed",
+                "Recovery codes from before work no more."
+            );
+            return codes;
+        });
 
     /// <summary>The second step of a sign-in: takes the code, and says how the person signed in.</summary>
     public async Task<Outcome<string>> CheckAsync(User user, string code, IPAddress? address)
     {
-        if (limit.Check(address) is { } slowDown) return slowDown;
+        if (limit.Check(address) is { } slowDown)
+            return slowDown;
         limit.Count(address);
         // By itself, not with the passwords: who knows the password could otherwise forget the count of codes by signing in again.
         var what = $"code of {user.Id}";
-        if (!await attempts.TakeAsync(what)) return Refused("locked");
+        if (!await attempts.TakeAsync(what))
+            return Refused("locked");
 
         var method = await database.ChangeAsync<string>(async transaction =>
         {
             var taken = Digits(code) is { Length: CodeDigits } digits
-                ? await TakeCodeAsync(transaction, user.Id, digits) ? SignInMethod.PasswordAndCode : null
-                : await TakeRecoveryCodeAsync(transaction, user.Id, code) ? SignInMethod.PasswordAndRecoveryCode : null;
-            if (taken is null) return Refused("wrong code");
+                ? await TakeCodeAsync(transaction, user.Id, digits)
+                    ? SignInMethod.PasswordAndCode
+                    : null
+                : await TakeRecoveryCodeAsync(transaction, user.Id, code)
+                    ? SignInMethod.PasswordAndRecoveryCode
+                    : null;
+            if (taken is null)
+                return Refused("wrong code");
             await SignInAttempts.ForgetAsync(transaction, what);
             return taken;
         });
-        if (method.IsRefused) await failures.RecordAsync(user, address, SignInMethod.PasswordAndCode);
-        else limit.TakeBack(address);
+        if (method.IsRefused)
+            await failures.RecordAsync(user, address, SignInMethod.PasswordAndCode);
+        else
+            limit.TakeBack(address);
         return method;
     }
 
     private async Task<bool> TakeCodeAsync(DbTransaction transaction, Guid userId, string digits)
     {
-        var secret = await transaction.Connection!.ExecuteScalarAsync<byte[]?>("SELECT secret FROM authenticators WHERE user_id = @userId", new { userId }, transaction);
-        if (secret is null || StepOf(protector.Unprotect(secret), digits) is not { } step) return false;
-        return await transaction.Connection!.ExecuteAsync("UPDATE authenticators SET last_step = @step WHERE user_id = @userId AND last_step < @step", new { userId, step }, transaction) == 1;
+        var secret = await transaction.Connection!.ExecuteScalarAsync<byte[]?>(
+            "SELECT secret FROM authenticators WHERE user_id = @userId",
+            new { userId },
+            transaction
+        );
+        if (secret is null || StepOf(protector.Unprotect(secret), digits) is not { } step)
+            return false;
+        return await transaction.Connection!.ExecuteAsync(
+                "UPDATE authenticators SET last_step = @step WHERE user_id = @userId AND last_step < @step",
+                new { userId, step },
+                transaction
+            ) == 1;
     }
 
     private static async Task<bool> TakeRecoveryCodeAsync(DbTransaction transaction, Guid userId, string code) =>
-        code.Length <= 64 && await transaction.Connection!.ExecuteAsync("DELETE FROM recovery_codes WHERE user_id = @userId AND hash = @hash", new { userId, hash = HashOf(code) }, transaction) == 1;
+        code.Length <= 64
+        && await transaction.Connection!.ExecuteAsync(
+            "DELETE FROM recovery_codes WHERE user_id = @userId AND hash = @hash",
+            new { userId, hash = HashOf(code) },
+            transaction
+        ) == 1;
 
     /// <summary>The step that a code belongs to: this one, or a neighbour, for a clock that is half a minute off (RFC 6238 §5.2).</summary>
     private long? StepOf(byte[] secret, string digits) =>
-        new Totp(secret).VerifyTotp(clock.GetUtcNow().UtcDateTime, digits, out var step, new VerificationWindow(previous: 1, future: 1)) ? step : null;
+        new Totp(secret).VerifyTotp(clock.GetUtcNow().UtcDateTime, digits, out var step, new VerificationWindow(previous: 1, future: 1))
+            ? step
+            : null;
 
     private static async Task<string[]> ReplaceCodesAsync(DbTransaction transaction, Guid userId)
     {
         await transaction.Connection!.ExecuteAsync("DELETE FROM recovery_codes WHERE user_id = @userId", new { userId }, transaction);
-        var codes = Enumerable.Range(0, RecoveryCodes).Select(_ => RandomNumberGenerator.GetString("abcdefghijklmnopqrstuvwxyz234567", RecoveryCodeLength)).ToArray();
-        foreach (var code in codes) await transaction.Connection!.ExecuteAsync("INSERT INTO recovery_codes (user_id, hash) VALUES (@userId, @hash)", new { userId, hash = HashOf(code) }, transaction);
+        var codes = Enumerable
+            .Range(0, RecoveryCodes)
+            .Select(_ => RandomNumberGenerator.GetString("abcdefghijklmnopqrstuvwxyz234567", RecoveryCodeLength))
+            .ToArray();
+        foreach (var code in codes)
+            await transaction.Connection!.ExecuteAsync(
+                "INSERT INTO recovery_codes (user_id, hash) VALUES (@userId, @hash)",
+                new { userId, hash = HashOf(code) },
+                transaction
+            );
         return [.. codes.Select(code => string.Join('-', code.Chunk(4).Select(part => new string(part))))];
     }
 
     /// <summary>80 random bits need no slow hash. Hyphens, spaces and the case are not part of a code.</summary>
-    private static byte[] HashOf(string code) => SHA256.HashData(Encoding.UTF8.GetBytes(new string([.. code.Where(char.IsLetterOrDigit)]).ToLowerInvariant()));
+    private static byte[] HashOf(string code) =>
+        SHA256.HashData(Encoding.UTF8.GetBytes(new string([.. code.Where(char.IsLetterOrDigit)]).ToLowerInvariant()));
 
-    private static string Digits(string code) => code.Length <= 64 ? new string([.. code.Where(c => !char.IsWhiteSpace(c))]) is var text && text.All(char.IsAsciiDigit) ? text : "" : "";
+    private static string Digits(string code) =>
+        code.Length <= 64
+            ? new string([.. code.Where(c => !char.IsWhiteSpace(c))]) is var text && text.All(char.IsAsciiDigit)
+                ? text
+                : ""
+            : "";
 
     private async Task NotifyAsync(DbTransaction transaction, Actor actor, string action, string what, string then)
     {
@@ -164,5 +280,6 @@ public sealed class SecondFactor(Database database, IDataProtectionProvider prot
         await SignInMails.ChangedAsync(mails, transaction, actor, what, then, publicAddress, clock);
     }
 
-    private Refusal Refused(string reason) => new(RefusalCode.AccessDenied, $"This code does not work: it is wrong, was used before, or codes are {attempts.LockWords}", reason);
+    private Refusal Refused(string reason) =>
+        new(RefusalCode.AccessDenied, $"This code does not work: it is wrong, was used before, or codes are {attempts.LockWords}", reason);
 }

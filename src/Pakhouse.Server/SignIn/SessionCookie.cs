@@ -20,9 +20,21 @@ public static class SessionCookie
     {
         var table = Table(context);
         // The browser forgets the session it had; so that nobody else remembers it, it ends.
-        if (await ReadAsync(context) is { } before) await table.EndAsync(Server.Actor.Session(before.UserId, context.Connection.RemoteIpAddress), before.Id, AuditAction.SessionEnd);
-        var secret = await table.BeginAsync(user, method, context.Connection.RemoteIpAddress, context.Request.Headers.UserAgent, providerSession);
-        if (secret is null) return false;
+        if (await ReadAsync(context) is { } before)
+            await table.EndAsync(
+                Server.Actor.Session(before.UserId, context.Connection.RemoteIpAddress),
+                before.Id,
+                AuditAction.SessionEnd
+            );
+        var secret = await table.BeginAsync(
+            user,
+            method,
+            context.Connection.RemoteIpAddress,
+            context.Request.Headers.UserAgent,
+            providerSession
+        );
+        if (secret is null)
+            return false;
         await context.SignInAsync(Scheme, new ClaimsPrincipal(new ClaimsIdentity([new(Secret, secret)], Scheme)));
         return true;
     }
@@ -51,7 +63,10 @@ public static class SessionCookie
     public static Task NoteOrganizationAsync(HttpContext context, Guid organizationId) =>
         Of(context) is { } session ? Table(context).NoteOrganizationAsync(Actor(context), session, organizationId) : Task.CompletedTask;
 
-    /// <summary>A session that has ended, for whatever reason, is signed out with the next request, not later. The person's name and address are the row's of now.</summary>
+    /// <summary>
+    /// A session that has ended, for whatever reason, is signed out with the next request, not later. The person's name and address are the
+    /// row's of now.
+    /// </summary>
     public static async Task ValidateAsync(CookieValidatePrincipalContext context)
     {
         var http = context.HttpContext;
@@ -65,8 +80,19 @@ public static class SessionCookie
 
         await Table(http).TouchAsync(session, http.Connection.RemoteIpAddress, http.Request.Headers.UserAgent);
         http.Features.Set(session);
-        context.ReplacePrincipal(new ClaimsPrincipal(new ClaimsIdentity(
-            [new(ClaimTypes.NameIdentifier, session.UserId.ToString()), new(ClaimTypes.Name, session.Name), new(ClaimTypes.Email, session.Email), new(Secret, secret)], Scheme)));
+        context.ReplacePrincipal(
+            new ClaimsPrincipal(
+                new ClaimsIdentity(
+                    [
+                        new(ClaimTypes.NameIdentifier, session.UserId.ToString()),
+                        new(ClaimTypes.Name, session.Name),
+                        new(ClaimTypes.Email, session.Email),
+                        new(Secret, secret),
+                    ],
+                    Scheme
+                )
+            )
+        );
     }
 
     /// <summary>
@@ -80,13 +106,19 @@ public static class SessionCookie
     }
 
     public static Actor Actor(HttpContext context) =>
-        Server.Actor.Session(Guid.Parse(context.User.FindFirstValue(ClaimTypes.NameIdentifier)!), context.Connection.RemoteIpAddress) with { Freshness = FreshnessOf(context) };
+        Server.Actor.Session(Guid.Parse(context.User.FindFirstValue(ClaimTypes.NameIdentifier)!), context.Connection.RemoteIpAddress) with
+        {
+            Freshness = FreshnessOf(context),
+        };
 
     private static Freshness FreshnessOf(HttpContext context)
     {
-        if (Of(context) is not { } session) return Freshness.Any;
+        if (Of(context) is not { } session)
+            return Freshness.Any;
         var age = context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow() - session.ProvedAt;
-        return age < JustNow ? Freshness.JustNow : age < context.RequestServices.GetRequiredService<PakhouseOptions>().FreshSignIn ? Freshness.Recent : Freshness.Any;
+        return age < JustNow ? Freshness.JustNow
+            : age < context.RequestServices.GetRequiredService<PakhouseOptions>().FreshSignIn ? Freshness.Recent
+            : Freshness.Any;
     }
 
     private static SessionStore Table(HttpContext context) => context.RequestServices.GetRequiredService<SessionStore>();

@@ -36,14 +36,19 @@ public sealed record Session
 /// <summary>How a person signed in. Stored as it stands here: never renamed.</summary>
 public static class SignInMethod
 {
-    public const string Password = "password", PasswordAndCode = "password and code", PasswordAndRecoveryCode = "password and recovery code";
-    public const string Passkey = "passkey", Provider = "provider", SetUp = "set-up", Invitation = "invitation";
+    public const string Password = "password",
+        PasswordAndCode = "password and code",
+        PasswordAndRecoveryCode = "password and recovery code";
+    public const string Passkey = "passkey",
+        Provider = "provider",
+        SetUp = "set-up",
+        Invitation = "invitation";
 }
 
 /// <summary>
 /// Sessions of people: begun, found, listed and ended. Who may begin one is not asked here.
-/// <para>Invariant: a session is good only while its row says so. It ends with the user's stamp, with the user being disabled or deleted, and by
-/// itself; a copy of its cookie ends with it.</para>
+/// <para>Invariant: a session is good only while its row says so. It ends with the user's stamp, with the user being disabled or deleted,
+/// and by itself; a copy of its cookie ends with it.</para>
 /// </summary>
 public sealed class SessionStore(Database database, Mails mails, PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
 {
@@ -53,29 +58,50 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
     /// <summary>The last request of a session is written at most this often.</summary>
     public static readonly TimeSpan TouchInterval = TimeSpan.FromMinutes(1);
 
-    private static readonly Refusal notFound = new(RefusalCode.NotFound, "There is no such session, or it has ended.", "no such session of the caller");
+    private static readonly Refusal notFound = new(
+        RefusalCode.NotFound,
+        "There is no such session, or it has ended.",
+        "no such session of the caller"
+    );
 
-    private const string Good =
-        """
+    private const string Good = """
         s.ended_at IS NULL AND s.created_at > @oldest AND s.last_seen_at > @idle
         AND u.security_stamp = s.security_stamp AND u.disabled_at IS NULL AND u.deleted_at IS NULL AND u.kind = 'person'
         """;
 
-    private const string Columns = "s.id, s.user_id, u.name, u.email, s.method, s.created_at, s.proved_at, s.last_seen_at, s.address, s.user_agent, s.organization_id";
+    private const string Columns =
+        "s.id, s.user_id, u.name, u.email, s.method, s.created_at, s.proved_at, s.last_seen_at, s.address, s.user_agent, s.organization_id";
 
-    /// <summary>Begins a session and returns what its cookie holds; only the hash stays here. Null: the provider has ended its session meanwhile.</summary>
+    /// <summary>
+    /// Begins a session and returns what its cookie holds; only the hash stays here. Null: the provider has ended its session meanwhile.
+    /// </summary>
     public async Task<string?> BeginAsync(User user, string method, IPAddress? address, string? userAgent, byte[]? providerSession = null)
     {
         var secret = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32));
         var isBegun = await database.WriteAsync(async transaction =>
         {
             var now = clock.GetUtcNow();
-            var isOver = providerSession is not null && await transaction.Connection!.ExecuteScalarAsync<long>(
-                "SELECT COUNT(*) FROM provider_logouts WHERE provider_session = @providerSession", new { providerSession }, transaction) > 0;
-            if (isOver) return false;
-            await transaction.Connection!.ExecuteAsync("DELETE FROM sessions WHERE created_at <= @oldest", new { oldest = now - LifetimeMax }, transaction);
-            var places = (await transaction.Connection!.QueryAsync<string>(
-                "SELECT DISTINCT address FROM sessions WHERE user_id = @Id", new { user.Id }, transaction)).AsList();
+            var isOver =
+                providerSession is not null
+                && await transaction.Connection!.ExecuteScalarAsync<long>(
+                    "SELECT COUNT(*) FROM provider_logouts WHERE provider_session = @providerSession",
+                    new { providerSession },
+                    transaction
+                ) > 0;
+            if (isOver)
+                return false;
+            await transaction.Connection!.ExecuteAsync(
+                "DELETE FROM sessions WHERE created_at <= @oldest",
+                new { oldest = now - LifetimeMax },
+                transaction
+            );
+            var places = (
+                await transaction.Connection!.QueryAsync<string>(
+                    "SELECT DISTINCT address FROM sessions WHERE user_id = @Id",
+                    new { user.Id },
+                    transaction
+                )
+            ).AsList();
             if (places.Count > 0 && !places.Exists(place => IsSamePlace(place, address)))
                 await mails.EnqueueAsync(transaction, user.Email, SignInMails.NewPlace(method, address, now, publicAddress));
             await transaction.Connection!.ExecuteAsync(
@@ -85,80 +111,176 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
                 """,
                 new
                 {
-                    id = Ids.New(clock), hash = Hash(secret), userId = user.Id, user.SecurityStamp, method, now,
-                    address = address?.ToString() ?? "", userAgent = KeyUsage.UserAgent(userAgent), providerSession,
-                }, transaction);
-            await ActivityLog.WriteAsync(transaction, clock, Actor.Session(user.Id, address), AuditAction.Login, null, user.Id.ToString(), detail: method);
+                    id = Ids.New(clock),
+                    hash = Hash(secret),
+                    userId = user.Id,
+                    user.SecurityStamp,
+                    method,
+                    now,
+                    address = address?.ToString() ?? "",
+                    userAgent = KeyUsage.UserAgent(userAgent),
+                    providerSession,
+                },
+                transaction
+            );
+            await ActivityLog.WriteAsync(
+                transaction,
+                clock,
+                Actor.Session(user.Id, address),
+                AuditAction.Login,
+                null,
+                user.Id.ToString(),
+                detail: method
+            );
             return true;
         });
         return isBegun ? secret : null;
     }
 
     /// <summary>Null when what the cookie holds opens no session, whatever the reason.</summary>
-    public Task<Session?> FindAsync(string secret) => database.ReadAsync(connection => connection.QuerySingleOrDefaultAsync<Session>(
-        $"SELECT {Columns} FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.hash = @hash AND {Good}", new { hash = Hash(secret), oldest = Oldest, idle = Idle }));
+    public Task<Session?> FindAsync(string secret) =>
+        database.ReadAsync(connection =>
+            connection.QuerySingleOrDefaultAsync<Session>(
+                $"SELECT {Columns} FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.hash = @hash AND {Good}",
+                new
+                {
+                    hash = Hash(secret),
+                    oldest = Oldest,
+                    idle = Idle,
+                }
+            )
+        );
 
     /// <summary>The person's sessions, the last used first.</summary>
-    public async Task<IReadOnlyList<Session>> ListAsync(Guid userId) => (await database.ReadAsync(connection => connection.QueryAsync<Session>(
-        $"SELECT {Columns} FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.user_id = @userId AND {Good} ORDER BY s.last_seen_at DESC, s.id DESC", new { userId, oldest = Oldest, idle = Idle }))).AsList();
+    public async Task<IReadOnlyList<Session>> ListAsync(Guid userId) =>
+        (
+            await database.ReadAsync(connection =>
+                connection.QueryAsync<Session>(
+                    $"SELECT {Columns} FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.user_id = @userId AND {Good} ORDER BY "
+                        + $"s.last_seen_at DESC, s.id DESC",
+                    new
+                    {
+                        userId,
+                        oldest = Oldest,
+                        idle = Idle,
+                    }
+                )
+            )
+        ).AsList();
 
     /// <summary>Notes that the session was used, and from where.</summary>
     public async Task TouchAsync(Session session, IPAddress? address, string? userAgent)
     {
         var now = clock.GetUtcNow();
-        if (now - session.LastSeenAt < TouchInterval) return;
-        await UnlessDiskIsFullAsync(transaction => transaction.Connection!.ExecuteAsync(
-            "UPDATE sessions SET last_seen_at = @now, address = @address, user_agent = @userAgent WHERE id = @Id AND last_seen_at < @now AND ended_at IS NULL",
-            new { session.Id, now, address = address?.ToString() ?? "", userAgent = KeyUsage.UserAgent(userAgent) }, transaction));
+        if (now - session.LastSeenAt < TouchInterval)
+            return;
+        await UnlessDiskIsFullAsync(transaction =>
+            transaction.Connection!.ExecuteAsync(
+                "UPDATE sessions SET last_seen_at = @now, address = @address, user_agent = @userAgent WHERE id = @Id AND last_seen_at < "
+                    + "@now AND ended_at IS NULL",
+                new
+                {
+                    session.Id,
+                    now,
+                    address = address?.ToString() ?? "",
+                    userAgent = KeyUsage.UserAgent(userAgent),
+                },
+                transaction
+            )
+        );
     }
 
     /// <summary>The person behind the session has proved again who they are.</summary>
-    public Task ProveAsync(Guid id) => database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-        "UPDATE sessions SET proved_at = @now WHERE id = @id AND ended_at IS NULL", new { id, now = clock.GetUtcNow() }, transaction));
+    public Task ProveAsync(Guid id) =>
+        database.WriteAsync(transaction =>
+            transaction.Connection!.ExecuteAsync(
+                "UPDATE sessions SET proved_at = @now WHERE id = @id AND ended_at IS NULL",
+                new { id, now = clock.GetUtcNow() },
+                transaction
+            )
+        );
 
     /// <summary>Notes the organization that a page shows; moving on from another one is written into the record.</summary>
     public async Task NoteOrganizationAsync(Actor actor, Session session, Guid organizationId)
     {
-        if (session.OrganizationId == organizationId) return;
+        if (session.OrganizationId == organizationId)
+            return;
         await UnlessDiskIsFullAsync(async transaction =>
         {
             var changed = await transaction.Connection!.ExecuteAsync(
-                "UPDATE sessions SET organization_id = @organizationId WHERE id = @Id AND COALESCE(organization_id, '') <> @organizationId AND ended_at IS NULL", new { session.Id, organizationId }, transaction);
+                "UPDATE sessions SET organization_id = @organizationId WHERE id = @Id AND COALESCE(organization_id, '') <> "
+                    + "@organizationId AND ended_at IS NULL",
+                new { session.Id, organizationId },
+                transaction
+            );
             if (changed == 1 && session.OrganizationId is not null)
-                await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.SwitchOrganization, organizationId, organizationId.ToString());
+                await ActivityLog.WriteAsync(
+                    transaction,
+                    clock,
+                    actor,
+                    AuditAction.SwitchOrganization,
+                    organizationId,
+                    organizationId.ToString()
+                );
             return changed;
         });
     }
 
     /// <summary>Ends one of the caller's own sessions.</summary>
     /// <param name="action"><see cref="AuditAction.Logout"/> or <see cref="AuditAction.SessionEnd"/>.</param>
-    public Task<Outcome<bool>> EndAsync(Actor actor, Guid id, string action) => database.ChangeAsync<bool>(async transaction =>
-    {
-        if (Guard.Demand(actor, Permission.EndSession) is { } refused) return refused;
-        TransactionNotes.Of(transaction).IsUrgent = true;
-        var ended = await transaction.Connection!.ExecuteAsync(
-            "UPDATE sessions SET ended_at = @now WHERE id = @id AND user_id = @UserId AND ended_at IS NULL", new { id, actor.UserId, now = clock.GetUtcNow() }, transaction);
-        if (ended == 0) return notFound;
-        await ActivityLog.WriteAsync(transaction, clock, actor, action, null, id.ToString(), actor.UserId);
-        return true;
-    });
+    public Task<Outcome<bool>> EndAsync(Actor actor, Guid id, string action) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            if (Guard.Demand(actor, Permission.EndSession) is { } refused)
+                return refused;
+            TransactionNotes.Of(transaction).IsUrgent = true;
+            var ended = await transaction.Connection!.ExecuteAsync(
+                "UPDATE sessions SET ended_at = @now WHERE id = @id AND user_id = @UserId AND ended_at IS NULL",
+                new
+                {
+                    id,
+                    actor.UserId,
+                    now = clock.GetUtcNow(),
+                },
+                transaction
+            );
+            if (ended == 0)
+                return notFound;
+            await ActivityLog.WriteAsync(transaction, clock, actor, action, null, id.ToString(), actor.UserId);
+            return true;
+        });
 
     /// <summary>Ends every session of the caller but one, and returns how many.</summary>
-    public Task<Outcome<int>> EndOthersAsync(Actor actor, Guid kept) => database.ChangeAsync<int>(async transaction =>
-    {
-        if (Guard.Demand(actor, Permission.EndOtherSessions) is { } refused) return refused;
-        return await EndOthersAsync(transaction, clock, actor, kept);
-    });
+    public Task<Outcome<int>> EndOthersAsync(Actor actor, Guid kept) =>
+        database.ChangeAsync<int>(async transaction =>
+        {
+            if (Guard.Demand(actor, Permission.EndOtherSessions) is { } refused)
+                return refused;
+            return await EndOthersAsync(transaction, clock, actor, kept);
+        });
 
     public static async Task<int> EndOthersAsync(DbTransaction transaction, TimeProvider clock, Actor actor, Guid kept)
     {
-        var ended = (await transaction.Connection!.QueryAsync<Guid>(
-            "UPDATE sessions SET ended_at = @now WHERE user_id = @UserId AND id <> @kept AND ended_at IS NULL RETURNING id", new { actor.UserId, kept, now = clock.GetUtcNow() }, transaction)).AsList();
-        foreach (var id in ended) await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.SessionEnd, null, id.ToString(), actor.UserId);
+        var ended = (
+            await transaction.Connection!.QueryAsync<Guid>(
+                "UPDATE sessions SET ended_at = @now WHERE user_id = @UserId AND id <> @kept AND ended_at IS NULL RETURNING id",
+                new
+                {
+                    actor.UserId,
+                    kept,
+                    now = clock.GetUtcNow(),
+                },
+                transaction
+            )
+        ).AsList();
+        foreach (var id in ended)
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.SessionEnd, null, id.ToString(), actor.UserId);
         return ended.Count;
     }
 
-    /// <summary>What a session only notes about itself is no reason to refuse the request: whoever is signed in can end keys on a full disk.</summary>
+    /// <summary>
+    /// What a session only notes about itself is no reason to refuse the request: whoever is signed in can end keys on a full disk.
+    /// </summary>
     private async Task UnlessDiskIsFullAsync(Func<DbTransaction, Task<int>> note)
     {
         try
@@ -174,9 +296,12 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
     /// <summary>Whether two addresses are of one network (IPv4 /24, IPv6 /48): within it an address changes by itself.</summary>
     private static bool IsSamePlace(string place, IPAddress? address)
     {
-        if (address is { IsIPv4MappedToIPv6: true }) address = address.MapToIPv4();
-        if (!IPAddress.TryParse(place, out var known) || address is null) return place == (address?.ToString() ?? "");
-        if (known.IsIPv4MappedToIPv6) known = known.MapToIPv4();
+        if (address is { IsIPv4MappedToIPv6: true })
+            address = address.MapToIPv4();
+        if (!IPAddress.TryParse(place, out var known) || address is null)
+            return place == (address?.ToString() ?? "");
+        if (known.IsIPv4MappedToIPv6)
+            known = known.MapToIPv4();
         var (one, two) = (known.GetAddressBytes(), address.GetAddressBytes());
         var bytes = two.Length == 4 ? 3 : 6;
         return one.Length == two.Length && one.AsSpan(0, bytes).SequenceEqual(two.AsSpan(0, bytes));

@@ -7,7 +7,8 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// The first start: while there is no user, whoever has a code can make the first user and root organization, once. A start at a terminal
-/// prints one, and so does the command <c>set-up</c>. The code stands in the database as a hash, so it works on every process that shares the database.
+/// prints one, and so does the command <c>set-up</c>. The code stands in the database as a hash, so it works on every process that shares
+/// the database.
 /// </summary>
 public sealed class SetUp(Database database, Users users, Organizations organizations, TimeProvider clock)
 {
@@ -15,42 +16,63 @@ public sealed class SetUp(Database database, Users users, Organizations organiza
 
     private const int CodeLengthMax = 64;
 
-    internal static readonly Refusal CodeRefused = new(RefusalCode.NotFound,
-        "This set-up address does not work: it was used, it is older than a day, or it is mistyped. The command set-up prints a new one; once there is a user, sign in instead.", "set-up code unknown, expired or used");
+    internal static readonly Refusal CodeRefused = new(
+        RefusalCode.NotFound,
+        "This set-up address does not work: it was used, it is older than a day, or it is mistyped. The command set-up prints a new one; "
+            + "once there is a user, sign in instead.",
+        "set-up code unknown, expired or used"
+    );
 
     /// <summary>A new code, or null when there is a user already.</summary>
     public async Task<string?> NewCodeAsync()
     {
-        if (await users.AnyAsync()) return null;
+        if (await users.AnyAsync())
+            return null;
         var code = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32));
-        await database.WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-            "INSERT INTO setup_codes (hash, created_at) VALUES (@hash, @now)", new { hash = Hash(code), now = clock.GetUtcNow() }, transaction));
+        await database.WriteAsync(transaction =>
+            transaction.Connection!.ExecuteAsync(
+                "INSERT INTO setup_codes (hash, created_at) VALUES (@hash, @now)",
+                new { hash = Hash(code), now = clock.GetUtcNow() },
+                transaction
+            )
+        );
         return code;
     }
 
-    public Task<bool> IsValidAsync(string code) => database.ReadAsync(async connection =>
-        code.Length <= CodeLengthMax && await connection.ExecuteScalarAsync<long>(
-            "SELECT COUNT(*) FROM setup_codes WHERE hash = @hash AND created_at > @since AND NOT EXISTS (SELECT 1 FROM users)",
-            new { hash = Hash(code), since = clock.GetUtcNow() - CodeLifetime }) == 1);
+    public Task<bool> IsValidAsync(string code) =>
+        database.ReadAsync(async connection =>
+            code.Length <= CodeLengthMax
+            && await connection.ExecuteScalarAsync<long>(
+                "SELECT COUNT(*) FROM setup_codes WHERE hash = @hash AND created_at > @since AND NOT EXISTS (SELECT 1 FROM users)",
+                new { hash = Hash(code), since = clock.GetUtcNow() - CodeLifetime }
+            ) == 1
+        );
 
     /// <summary>Makes the first user and organization. A refused entry leaves the code as it was.</summary>
     public async Task<Outcome<User>> CompleteAsync(string code, string organizationName, string userName, string email, string password)
     {
-        if (!await IsValidAsync(code)) return CodeRefused;
+        if (!await IsValidAsync(code))
+            return CodeRefused;
         var made = await database.ChangeAsync<Guid>(async transaction =>
         {
             // Asked again inside the transaction: of two people with the address, one is first.
             var taken = await transaction.Connection!.ExecuteAsync(
-                "DELETE FROM setup_codes WHERE hash = @hash AND NOT EXISTS (SELECT 1 FROM users)", new { hash = Hash(code) }, transaction);
-            if (taken == 0) return CodeRefused;
+                "DELETE FROM setup_codes WHERE hash = @hash AND NOT EXISTS (SELECT 1 FROM users)",
+                new { hash = Hash(code) },
+                transaction
+            );
+            if (taken == 0)
+                return CodeRefused;
             await transaction.Connection!.ExecuteAsync("DELETE FROM setup_codes", transaction: transaction);
 
             var userId = await users.CreateAsync(transaction, Actor.Operator, email, userName, password);
-            if (userId.IsRefused) return userId;
+            if (userId.IsRefused)
+                return userId;
             var organizationId = await organizations.CreateRootAsync(transaction, Actor.Operator, organizationName, userId.Value);
             return organizationId.Refusal is { } refusal ? refusal : userId;
         });
-        if (made.Refusal is { } refused) return refused;
+        if (made.Refusal is { } refused)
+            return refused;
         return (await users.FindAsync(made.Value))!;
     }
 

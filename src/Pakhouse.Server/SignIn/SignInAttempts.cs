@@ -15,7 +15,8 @@ public sealed class SignInAttempts(Database database, IOptions<IdentityOptions> 
 {
     /// <summary>The lock in words, the same for every kind of attempt.</summary>
     public string LockWords { get; } =
-        $"locked after {identity.Value.Lockout.MaxFailedAccessAttempts} attempts that failed. A lock ends by itself {Minutes(identity.Value.Lockout.DefaultLockoutTimeSpan)} after the last of them.";
+        $"locked after {identity.Value.Lockout.MaxFailedAccessAttempts} attempts that failed. A lock ends by itself "
+            + $"{Minutes(identity.Value.Lockout.DefaultLockoutTimeSpan)} after the last of them.";
 
     /// <summary>Counts an attempt. False: locked for now, and the attempt does not prolong that.</summary>
     public Task<bool> TakeAsync(string what) => database.WriteAsync(transaction => TakeAsync(transaction, what));
@@ -24,7 +25,11 @@ public sealed class SignInAttempts(Database database, IOptions<IdentityOptions> 
     {
         var now = clock.GetUtcNow();
         // Silence for as long as a lock takes forgets what was counted; this also keeps the table small.
-        await transaction.Connection!.ExecuteAsync("DELETE FROM sign_in_attempts WHERE last_at <= @since", new { since = now - identity.Value.Lockout.DefaultLockoutTimeSpan }, transaction);
+        await transaction.Connection!.ExecuteAsync(
+            "DELETE FROM sign_in_attempts WHERE last_at <= @since",
+            new { since = now - identity.Value.Lockout.DefaultLockoutTimeSpan },
+            transaction
+        );
         return await transaction.Connection!.ExecuteAsync(
             """
             INSERT INTO sign_in_attempts (email_hash, failed, last_at) VALUES (@hash, 1, @now)
@@ -34,7 +39,11 @@ public sealed class SignInAttempts(Database database, IOptions<IdentityOptions> 
     }
 
     public static Task ForgetAsync(DbTransaction transaction, string what) =>
-        transaction.Connection!.ExecuteAsync("DELETE FROM sign_in_attempts WHERE email_hash = @hash", new { hash = Hash(what) }, transaction);
+        transaction.Connection!.ExecuteAsync(
+            "DELETE FROM sign_in_attempts WHERE email_hash = @hash",
+            new { hash = Hash(what) },
+            transaction
+        );
 
     private static byte[] Hash(string what) => SHA256.HashData(Encoding.UTF8.GetBytes(what));
 

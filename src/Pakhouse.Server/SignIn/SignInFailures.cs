@@ -20,28 +20,53 @@ public sealed class SignInFailures(Database database, TimeProvider clock)
     /// </summary>
     /// <param name="user">Null: a stranger.</param>
     /// <param name="method">One of <see cref="SignInMethod"/>.</param>
-    public Task RecordAsync(User? user, IPAddress? address, string method) => database.WriteAsync(async transaction =>
-    {
-        var now = clock.GetUtcNow();
-        var hour = now.ToUnixTimeSeconds() / 3600;
-        var network = address is null ? "" : FailureLimit.Network(address).ToString();
-        var connection = transaction.Connection!;
-        await connection.ExecuteAsync("DELETE FROM sign_in_failures WHERE hour <= @oldest", new { oldest = hour - (long)kept.TotalHours }, transaction);
-        var isKnown = await connection.ExecuteScalarAsync<long>(
-            "SELECT COUNT(*) FROM (SELECT 1 FROM sign_in_failures WHERE hour = @hour LIMIT @max) AS known",
-            new { hour, max = StrangersPerHourMax }, transaction) < StrangersPerHourMax;
-        var failed = await connection.ExecuteScalarAsync<long?>(
-            """
-            INSERT INTO sign_in_failures (hour, network, method, failed) VALUES (@hour, @network, @method, 1)
-            ON CONFLICT (hour, network, method) DO UPDATE SET failed = sign_in_failures.failed + 1
-            RETURNING failed
-            """, new { hour, network, method }, transaction);
-        if (user is not null || isKnown && failed == 1)
+    public Task RecordAsync(User? user, IPAddress? address, string method) =>
+        database.WriteAsync(async transaction =>
         {
-            var nobody = new Actor(Credential.Session, null, NameSet.Empty, Address: address);
-            await ActivityLog.WriteAsync(transaction, clock, nobody, AuditAction.LoginFailed, null, user?.Id.ToString() ?? "", user?.Id, method);
-        }
+            var now = clock.GetUtcNow();
+            var hour = now.ToUnixTimeSeconds() / 3600;
+            var network = address is null ? "" : FailureLimit.Network(address).ToString();
+            var connection = transaction.Connection!;
+            await connection.ExecuteAsync(
+                "DELETE FROM sign_in_failures WHERE hour <= @oldest",
+                new { oldest = hour - (long)kept.TotalHours },
+                transaction
+            );
+            var isKnown =
+                await connection.ExecuteScalarAsync<long>(
+                    "SELECT COUNT(*) FROM (SELECT 1 FROM sign_in_failures WHERE hour = @hour LIMIT @max) AS known",
+                    new { hour, max = StrangersPerHourMax },
+                    transaction
+                ) < StrangersPerHourMax;
+            var failed = await connection.ExecuteScalarAsync<long?>(
+                """
+                INSERT INTO sign_in_failures (hour, network, method, failed) VALUES (@hour, @network, @method, 1)
+                ON CONFLICT (hour, network, method) DO UPDATE SET failed = sign_in_failures.failed + 1
+                RETURNING failed
+                """,
+                new
+                {
+                    hour,
+                    network,
+                    method,
+                },
+                transaction
+            );
+            if (user is not null || isKnown && failed == 1)
+            {
+                var nobody = new Actor(Credential.Session, null, NameSet.Empty, Address: address);
+                await ActivityLog.WriteAsync(
+                    transaction,
+                    clock,
+                    nobody,
+                    AuditAction.LoginFailed,
+                    null,
+                    user?.Id.ToString() ?? "",
+                    user?.Id,
+                    method
+                );
+            }
 
-        return true;
-    });
+            return true;
+        });
 }

@@ -23,8 +23,17 @@ public sealed record User
 /// addresses are ASP.NET Core Identity's. Which organization a person belongs to is <see cref="Members"/>' business.
 /// </summary>
 public sealed class Users(
-    Database database, Members members, WebhookMakers makers, KeyLifecycle lifecycle, IPasswordHasher<User> hasher, PasswordRules rules,
-    ILookupNormalizer normalizer, Mails mails, PublicAddress address, TimeProvider clock)
+    Database database,
+    Members members,
+    WebhookMakers makers,
+    KeyLifecycle lifecycle,
+    IPasswordHasher<User> hasher,
+    PasswordRules rules,
+    ILookupNormalizer normalizer,
+    Mails mails,
+    PublicAddress address,
+    TimeProvider clock
+)
 {
     public const int EmailLengthMax = EmailAddress.LengthMax;
     public const int NameLengthMax = 100;
@@ -37,81 +46,165 @@ public sealed class Users(
 
     public async Task<Outcome<Guid>> CreateAsync(DbTransaction transaction, Actor actor, string email, string name, string password)
     {
-        if (Guard.Demand(actor, Permission.CreateUser) is { } refused) return refused;
-        if (!EmailAddress.TryParse(email, out email)) return new Refusal(RefusalCode.InvalidRequest, "email: enter an address such as ada@example.com.", "no e-mail address");
-        if (Checks.Name(name, "name", NameLengthMax, out name) is { } badName) return badName;
-        if (await rules.CheckAsync(password) is { } badPassword) return badPassword;
+        if (Guard.Demand(actor, Permission.CreateUser) is { } refused)
+            return refused;
+        if (!EmailAddress.TryParse(email, out email))
+            return new Refusal(RefusalCode.InvalidRequest, "email: enter an address such as ada@example.com.", "no e-mail address");
+        if (Checks.Name(name, "name", NameLengthMax, out name) is { } badName)
+            return badName;
+        if (await rules.CheckAsync(password) is { } badPassword)
+            return badPassword;
 
         var normalized = normalizer.NormalizeEmail(email);
-        if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL", new { normalized }, transaction) > 0)
+        if (
+            await transaction.Connection!.ExecuteScalarAsync<long>(
+                "SELECT COUNT(*) FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL",
+                new { normalized },
+                transaction
+            ) > 0
+        )
             return new Refusal(RefusalCode.Conflict, "email: somebody has this address already.", "e-mail address taken");
 
-        var user = new User { Id = Ids.New(clock), Email = email, Name = name, SecurityStamp = NewStamp() };
+        var user = new User
+        {
+            Id = Ids.New(clock),
+            Email = email,
+            Name = name,
+            SecurityStamp = NewStamp(),
+        };
         await transaction.Connection!.ExecuteAsync(
             """
             INSERT INTO users (id, email, email_normalized, name, password_hash, security_stamp, created_at)
             VALUES (@Id, @Email, @normalized, @Name, @hash, @SecurityStamp, @at)
-            """, new { user.Id, user.Email, normalized, user.Name, hash = hasher.HashPassword(user, password), user.SecurityStamp, at = clock.GetUtcNow() }, transaction);
+            """,
+            new
+            {
+                user.Id,
+                user.Email,
+                normalized,
+                user.Name,
+                hash = hasher.HashPassword(user, password),
+                user.SecurityStamp,
+                at = clock.GetUtcNow(),
+            },
+            transaction
+        );
         await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.UserCreate, null, user.Id.ToString());
         return user.Id;
     }
 
-    public Task<bool> AnyAsync() => database.ReadAsync(async connection => await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM (SELECT 1 FROM users LIMIT 1) AS one") > 0);
+    public Task<bool> AnyAsync() =>
+        database.ReadAsync(async connection =>
+            await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM (SELECT 1 FROM users LIMIT 1) AS one") > 0
+        );
 
     /// <summary>Null when there is no such user; a disabled one is found.</summary>
-    public Task<User?> FindAsync(Guid id) => database.ReadAsync(connection =>
-        connection.QuerySingleOrDefaultAsync<User>($"SELECT {Columns} FROM users WHERE id = @id AND kind = 'person' AND deleted_at IS NULL", new { id }));
+    public Task<User?> FindAsync(Guid id) =>
+        database.ReadAsync(connection =>
+            connection.QuerySingleOrDefaultAsync<User>(
+                $"SELECT {Columns} FROM users WHERE id = @id AND kind = 'person' AND deleted_at IS NULL",
+                new { id }
+            )
+        );
 
-    public Task<User?> FindByEmailAsync(string email) => database.ReadAsync(connection =>
-        connection.QuerySingleOrDefaultAsync<User>($"SELECT {Columns} FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL", new { normalized = normalizer.NormalizeEmail(email.Trim()) }));
+    public Task<User?> FindByEmailAsync(string email) =>
+        database.ReadAsync(connection =>
+            connection.QuerySingleOrDefaultAsync<User>(
+                $"SELECT {Columns} FROM users WHERE email_normalized = @normalized AND kind = 'person' AND deleted_at IS NULL",
+                new { normalized = normalizer.NormalizeEmail(email.Trim()) }
+            )
+        );
 
     /// <summary>Suspends a user: sessions end, keys stop (R5). Enabling lets the keys work again.</summary>
-    public Task<Outcome<bool>> SetDisabledAsync(Actor actor, Guid id, bool disabled) => database.ChangeAsync<bool>(async transaction =>
-    {
-        if (Guard.Demand(actor, Permission.DisableUser) is { } refused) return refused;
-        var before = await transaction.Connection!.QuerySingleOrDefaultAsync<User>(
-            $"SELECT {Columns} FROM users WHERE id = @id AND kind = 'person' AND deleted_at IS NULL", new { id }, transaction);
-        var changed = await transaction.Connection!.ExecuteAsync("UPDATE users SET disabled_at = @at, security_stamp = @stamp WHERE id = @id AND deleted_at IS NULL",
-            new { id, at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null, stamp = NewStamp() }, transaction);
-        if (changed == 0) return notFound;
-        await lifecycle.FollowAsync(transaction, actor, disabled ? KeyCause.UserDisabled : KeyCause.UserEnabled, KeySet.OfUser(id));
-        await ActivityLog.WriteAsync(transaction, clock, actor, disabled ? AuditAction.UserDisable : AuditAction.UserEnable, null, id.ToString());
-        if (disabled) await makers.NotifyAsync(transaction, actor, id);
-        if (before is not null && before.DisabledAt is not null != disabled)
+    public Task<Outcome<bool>> SetDisabledAsync(Actor actor, Guid id, bool disabled) =>
+        database.ChangeAsync<bool>(async transaction =>
         {
-            var (by, now) = (await Doer.NameAsync(transaction, actor), clock.GetUtcNow());
-            await mails.EnqueueAsync(transaction, before.Email, disabled
-                ? MemberMails.Disabled(by, now, MailText.Server(address))
-                : MemberMails.Enabled(by, now, MailText.Link(address, "/sign-in")));
-        }
+            if (Guard.Demand(actor, Permission.DisableUser) is { } refused)
+                return refused;
+            var before = await transaction.Connection!.QuerySingleOrDefaultAsync<User>(
+                $"SELECT {Columns} FROM users WHERE id = @id AND kind = 'person' AND deleted_at IS NULL",
+                new { id },
+                transaction
+            );
+            var changed = await transaction.Connection!.ExecuteAsync(
+                "UPDATE users SET disabled_at = @at, security_stamp = @stamp WHERE id = @id AND deleted_at IS NULL",
+                new
+                {
+                    id,
+                    at = disabled ? clock.GetUtcNow() : (DateTimeOffset?)null,
+                    stamp = NewStamp(),
+                },
+                transaction
+            );
+            if (changed == 0)
+                return notFound;
+            await lifecycle.FollowAsync(transaction, actor, disabled ? KeyCause.UserDisabled : KeyCause.UserEnabled, KeySet.OfUser(id));
+            await ActivityLog.WriteAsync(
+                transaction,
+                clock,
+                actor,
+                disabled ? AuditAction.UserDisable : AuditAction.UserEnable,
+                null,
+                id.ToString()
+            );
+            if (disabled)
+                await makers.NotifyAsync(transaction, actor, id);
+            if (before is not null && before.DisabledAt is not null != disabled)
+            {
+                var (by, now) = (await Doer.NameAsync(transaction, actor), clock.GetUtcNow());
+                await mails.EnqueueAsync(
+                    transaction,
+                    before.Email,
+                    disabled
+                        ? MemberMails.Disabled(by, now, MailText.Server(address))
+                        : MemberMails.Enabled(by, now, MailText.Link(address, "/sign-in"))
+                );
+            }
 
-        return true;
-    });
+            return true;
+        });
 
     public async Task<Outcome<bool>> SetDisabledAsync(Actor actor, string email, bool disabled) =>
         await FindByEmailAsync(email) is { } user ? await SetDisabledAsync(actor, user.Id, disabled) : notFound;
 
     /// <summary>Deletes a user for good: memberships and keys end, the row is emptied of the person and keeps its id.</summary>
-    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid id) => database.ChangeAsync<bool>(async transaction =>
-    {
-        if (Guard.Demand(actor, Permission.DeleteUser) is { } refused) return refused;
-        var memberships = await transaction.Connection!.QueryAsync<Members.Membership>(
-            "SELECT id, organization_id, user_id, roles FROM memberships WHERE user_id = @id AND ended_at IS NULL", new { id }, transaction);
-        foreach (var membership in memberships)
-            if (await members.EndAsync(transaction, actor, membership, cause: KeyCause.UserDeleted) is { } refusal) return refusal;
+    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid id) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            if (Guard.Demand(actor, Permission.DeleteUser) is { } refused)
+                return refused;
+            var memberships = await transaction.Connection!.QueryAsync<Members.Membership>(
+                "SELECT id, organization_id, user_id, roles FROM memberships WHERE user_id = @id AND ended_at IS NULL",
+                new { id },
+                transaction
+            );
+            foreach (var membership in memberships)
+                if (await members.EndAsync(transaction, actor, membership, cause: KeyCause.UserDeleted) is { } refusal)
+                    return refusal;
 
-        var changed = await transaction.Connection!.ExecuteAsync(
-            """
-            UPDATE users SET email = '', email_normalized = '', name = '', password_hash = NULL, security_stamp = @stamp, deleted_at = @at
-            WHERE id = @id AND deleted_at IS NULL
-            """, new { id, stamp = NewStamp(), at = clock.GetUtcNow() }, transaction);
-        if (changed == 0) return notFound;
-        // And what signed the person in: who is invited again one day comes as somebody new, with the same account of the provider.
-        foreach (var table in (string[])["sessions", "authenticators", "recovery_codes", "passkeys", "provider_subjects", "password_resets"])
-            await transaction.Connection!.ExecuteAsync($"DELETE FROM {table} WHERE user_id = @id", new { id }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.UserDelete, null, id.ToString());
-        return true;
-    });
+            var changed = await transaction.Connection!.ExecuteAsync(
+                """
+                UPDATE users SET email = '', email_normalized = '', name = '', password_hash = NULL, security_stamp = @stamp, deleted_at = @at
+                WHERE id = @id AND deleted_at IS NULL
+                """,
+                new
+                {
+                    id,
+                    stamp = NewStamp(),
+                    at = clock.GetUtcNow(),
+                },
+                transaction
+            );
+            if (changed == 0)
+                return notFound;
+            // And what signed the person in: who is invited again one day comes as somebody new, with the same account of the provider.
+            foreach (
+                var table in (string[])["sessions", "authenticators", "recovery_codes", "passkeys", "provider_subjects", "password_resets"]
+            )
+                await transaction.Connection!.ExecuteAsync($"DELETE FROM {table} WHERE user_id = @id", new { id }, transaction);
+            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.UserDelete, null, id.ToString());
+            return true;
+        });
 
     private static string NewStamp() => KeyFormat.NewId();
 

@@ -33,7 +33,9 @@ public sealed record SigningKey(PublicKey Public, SigningCredentials Credentials
 
     /// <summary>The first part of every token that it signs, as Base64url: always the same.</summary>
     internal byte[] TokenHeader { get; } =
-        Encoding.ASCII.GetBytes(Base64Url.EncodeToString(Encoding.ASCII.GetBytes($$"""{"alg":"{{Public.Algorithm}}","kid":"{{Public.Id}}","typ":"at+jwt"}""")));
+        Encoding.ASCII.GetBytes(
+            Base64Url.EncodeToString(Encoding.ASCII.GetBytes($$"""{"alg":"{{Public.Algorithm}}","kid":"{{Public.Id}}","typ":"at+jwt"}"""))
+        );
 }
 
 /// <summary>
@@ -42,9 +44,18 @@ public sealed record SigningKey(PublicKey Public, SigningCredentials Credentials
 /// <para>Invariant: the key that signs is the youngest whose time has come. It stood in the JWKS for
 /// <see cref="PakhouseOptions.SigningKeyPublication"/> before, so a verifier never meets a key it could not have fetched.</para>
 /// </summary>
-public sealed partial class SigningKeys(Database database, IDataProtectionProvider protection, ProtectionKeyRing protectionKeys, PakhouseOptions options, TimeProvider clock, ILogger<SigningKeys> log) : BackgroundService
+public sealed partial class SigningKeys(
+    Database database,
+    IDataProtectionProvider protection,
+    ProtectionKeyRing protectionKeys,
+    PakhouseOptions options,
+    TimeProvider clock,
+    ILogger<SigningKeys> log
+) : BackgroundService
 {
-    /// <summary>How often a process looks for keys that another has made. As soon must all processes sign with another key when one has leaked.</summary>
+    /// <summary>
+    /// How often a process looks for keys that another has made. As soon must all processes sign with another key when one has leaked.
+    /// </summary>
     public static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(5);
 
     /// <summary>Clocks of verifiers may lag; the usual allowance.</summary>
@@ -72,23 +83,30 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     /// <summary>Makes the successor of the current key. Refused while one is waiting already.</summary>
     public async Task<Outcome<SigningKey>> RotateAsync(Actor actor)
     {
-        if (Guard.Demand(actor, Permission.RotateSigningKeys) is { } refused) return refused;
+        if (Guard.Demand(actor, Permission.RotateSigningKeys) is { } refused)
+            return refused;
         var rotated = await database.ChangeAsync<string>(async transaction =>
         {
             var now = clock.GetUtcNow();
             var rows = await ReadRowsAsync(transaction.Connection!, transaction);
             return rows.FirstOrDefault(row => row.ActivatesAt > now) is { } waiting
-                ? new Refusal(RefusalCode.Conflict, $"Key {waiting.Id} is waiting already and will sign from {waiting.ActivatesAt:u}: verifiers need that time to fetch it. Nothing was changed. If it should never sign: signing-keys abandon {waiting.Id}", "a successor waits")
+                ? new Refusal(
+                    RefusalCode.Conflict,
+                    $"Key {waiting.Id} is waiting already and will sign from {waiting.ActivatesAt:u}: verifiers need that time to fetch "
+                        + $"it. Nothing was changed. If it should never sign: signing-keys abandon {waiting.Id}",
+                    "a successor waits"
+                )
                 : await InsertAsync(transaction, actor, now, isFirst: rows.Count == 0);
         });
-        if (rotated.Refusal is { } refusal) return refusal;
+        if (rotated.Refusal is { } refusal)
+            return refusal;
         await RefreshAsync();
         return ring.Single(key => key.Public.Id == rotated.Value);
     }
 
     /// <summary>
-    /// For a key that has leaked: a new key signs at once, and every other one is destroyed and leaves the JWKS. What they signed is refused by
-    /// whoever fetches the JWKS again.
+    /// For a key that has leaked: a new key signs at once, and every other one is destroyed and leaves the JWKS. What they signed is
+    /// refused by whoever fetches the JWKS again.
     /// </summary>
     public async Task<Outcome<SigningKey>> RotateNowAsync(Actor actor)
     {
@@ -102,7 +120,9 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     internal async Task<string> ReplaceAllAsync(DbTransaction transaction, Actor actor)
     {
         // No key is read: also those go that nothing can decrypt any more.
-        foreach (var id in await transaction.Connection!.QueryAsync<string>("SELECT id FROM signing_keys ORDER BY id", transaction: transaction))
+        foreach (
+            var id in await transaction.Connection!.QueryAsync<string>("SELECT id FROM signing_keys ORDER BY id", transaction: transaction)
+        )
             await DestroyAsync(transaction, actor, id, "replaced at once");
         return await InsertAsync(transaction, actor, clock.GetUtcNow(), isFirst: true);
     }
@@ -110,14 +130,23 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     /// <summary>Destroys a key that waits for its time. It has signed nothing.</summary>
     public async Task<Outcome<bool>> AbandonAsync(Actor actor, string id)
     {
-        if (Guard.Demand(actor, Permission.RotateSigningKeys) is { } refused) return refused;
+        if (Guard.Demand(actor, Permission.RotateSigningKeys) is { } refused)
+            return refused;
         return await database.ChangeAsync<bool>(async transaction =>
         {
             var rows = await ReadRowsAsync(transaction.Connection!, transaction);
             if (rows.FirstOrDefault(row => row.Id == id) is not { } row)
-                return new Refusal(RefusalCode.NotFound, "There is no such signing key; signing-keys list names those that are.", "no such signing key");
+                return new Refusal(
+                    RefusalCode.NotFound,
+                    "There is no such signing key; signing-keys list names those that are.",
+                    "no such signing key"
+                );
             if (row.ActivatesAt <= clock.GetUtcNow())
-                return new Refusal(RefusalCode.Conflict, "This key signs, or has signed, and its tokens are in use. If it has leaked: signing-keys rotate --now.", "the key does not wait");
+                return new Refusal(
+                    RefusalCode.Conflict,
+                    "This key signs, or has signed, and its tokens are in use. If it has leaked: signing-keys rotate --now.",
+                    "the key does not wait"
+                );
             await DestroyAsync(transaction, actor, id, "abandoned");
             return true;
         });
@@ -196,7 +225,7 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     }
 
     private bool IsSuccessorDue(IReadOnlyList<Row> rows, DateTimeOffset now) =>
-        rows.Count == 0 || rows[^1].CreatedAt + options.SigningKeyRotation <= now 
+        rows.Count == 0 || rows[^1].CreatedAt + options.SigningKeyRotation <= now
         // Not while one waits: two processes with different settings, as in a rolling change, would outbid each other without end.
         || (rows[^1].ActivatesAt <= now && rows[^1].Algorithm != options.SigningAlgorithm);
 
@@ -207,14 +236,25 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
 
     private async Task<string> InsertAsync(DbTransaction transaction, Actor actor, DateTimeOffset now, bool isFirst)
     {
-        using AsymmetricAlgorithm algorithm = options.SigningAlgorithm == "RS256" ? RSA.Create(2048) : ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using AsymmetricAlgorithm algorithm =
+            options.SigningAlgorithm == "RS256" ? RSA.Create(2048) : ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var id = Describe(algorithm).Id;
         var plain = algorithm.ExportPkcs8PrivateKey();
         try
         {
             await transaction.Connection!.ExecuteAsync(
-                "INSERT INTO signing_keys (id, algorithm, private_key, created_at, activates_at) VALUES (@id, @SigningAlgorithm, @sealed, @now, @activatesAt)",
-                new { id, options.SigningAlgorithm, @sealed = protector.Protect(plain), now, activatesAt = isFirst ? now : now + options.SigningKeyPublication }, transaction);
+                "INSERT INTO signing_keys (id, algorithm, private_key, created_at, activates_at) VALUES (@id, @SigningAlgorithm, @sealed, "
+                    + "@now, @activatesAt)",
+                new
+                {
+                    id,
+                    options.SigningAlgorithm,
+                    @sealed = protector.Protect(plain),
+                    now,
+                    activatesAt = isFirst ? now : now + options.SigningKeyPublication,
+                },
+                transaction
+            );
         }
         finally
         {
@@ -244,7 +284,10 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
             SecurityKey key = algorithm is RSA rsa ? new RsaSecurityKey(rsa) : new ECDsaSecurityKey((ECDsa)algorithm);
             key.KeyId = row.Id;
             key.CryptoProviderFactory = signatures;
-            return new SigningKey(Describe(algorithm), new SigningCredentials(key, row.Algorithm), row.CreatedAt, row.ActivatesAt) { Signer = new TokenSigner(algorithm) };
+            return new SigningKey(Describe(algorithm), new SigningCredentials(key, row.Algorithm), row.CreatedAt, row.ActivatesAt)
+            {
+                Signer = new TokenSigner(algorithm),
+            };
         }
         finally
         {
@@ -272,7 +315,12 @@ public sealed partial class SigningKeys(Database database, IDataProtectionProvid
     }
 
     private static async Task<IReadOnlyList<Row>> ReadRowsAsync(DbConnection connection, DbTransaction? transaction) =>
-        (await connection.QueryAsync<Row>("SELECT id, algorithm, private_key, created_at, activates_at FROM signing_keys ORDER BY activates_at, id", transaction: transaction)).AsList();
+        (
+            await connection.QueryAsync<Row>(
+                "SELECT id, algorithm, private_key, created_at, activates_at FROM signing_keys ORDER BY activates_at, id",
+                transaction: transaction
+            )
+        ).AsList();
 
     internal sealed record Row
     {

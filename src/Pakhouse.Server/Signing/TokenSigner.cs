@@ -3,8 +3,8 @@ using System.Security.Cryptography;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Signs tokens with one private key, ES256 or RS256 (RFC 7518 §3.3, §3.4), without allocating. Each thread has a copy of the key: the framework's
-/// key objects are not made for several threads, and a lock would let one core sign at a time.
+/// Signs tokens with one private key, ES256 or RS256 (RFC 7518 §3.3, §3.4), without allocating. Each thread has a copy of the key: the
+/// framework's key objects are not made for several threads, and a lock would let one core sign at a time.
 /// </summary>
 public sealed class TokenSigner(AsymmetricAlgorithm key) : IDisposable
 {
@@ -21,7 +21,9 @@ public sealed class TokenSigner(AsymmetricAlgorithm key) : IDisposable
         SHA256.HashData(content, hash);
         var isDone = (ofThread.Value ??= Copy()) switch
         {
-            ECDsa ecdsa => ecdsa.TrySignHash(hash, signature, DSASignatureFormat.IeeeP1363FixedFieldConcatenation, out var length) ? length : 0,
+            ECDsa ecdsa => ecdsa.TrySignHash(hash, signature, DSASignatureFormat.IeeeP1363FixedFieldConcatenation, out var length)
+                ? length
+                : 0,
             RSA rsa => rsa.TrySignHash(hash, signature, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1, out var length) ? length : 0,
             _ => 0,
         };

@@ -4,8 +4,8 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// <c>GET /status-lists/{n}</c>, as a signed list or as a stream of changes, and <c>GET /status-lists</c>, which names the lists (Token Status List
-/// §8 and §9). Open to everybody: a list tells that the key of some number has ended, and not whose it was.
+/// <c>GET /status-lists/{n}</c>, as a signed list or as a stream of changes, and <c>GET /status-lists</c>, which names the lists (Token
+/// Status List §8 and §9). Open to everybody: a list tells that the key of some number has ended, and not whose it was.
 /// </summary>
 public sealed class StatusListEndpoint(StatusLists lists, StatusStreams streams, PakhouseOptions options, PublicAddress publicAddress)
 {
@@ -84,7 +84,13 @@ public sealed class StatusListEndpoint(StatusLists lists, StatusStreams streams,
     }
 
     private static bool Takes(string accept) =>
-        accept.Contains("*/*", StringComparison.Ordinal) || accept.Contains("application/*", StringComparison.OrdinalIgnoreCase) || accept.Contains(MediaType, StringComparison.OrdinalIgnoreCase);
+        accept.Contains("*/*", StringComparison.Ordinal)
+        || accept.Contains("application/*", StringComparison.OrdinalIgnoreCase)
+        || accept.Contains(MediaType, StringComparison.OrdinalIgnoreCase);
 
-    internal static readonly Refusal NoSuchList = new(RefusalCode.NotFound, "There is no such status list; GET /status-lists names those that are.", "no such status list");
+    internal static readonly Refusal NoSuchList = new(
+        RefusalCode.NotFound,
+        "There is no such status list; GET /status-lists names those that are.",
+        "no such status list"
+    );
 }

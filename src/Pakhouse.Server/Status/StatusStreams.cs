@@ -8,11 +8,11 @@ using System.Threading.Channels;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Changes of the status lists, pushed to who listens (HTML, "Server-sent events"). A look at the database once in <see cref="LookInterval"/> and
-/// only while somebody listens feeds all streams of this process. What is pushed is not signed: it tells a verifier to act early, and the list stays
-/// what counts.
-/// <para>Bounds: so many streams in all and for one address; a listener that falls behind by <see cref="BehindMax"/> changes is cut off and comes back with
-/// <c>Last-Event-ID</c>; one that reads nothing is cut off by the server's least data rate.</para>
+/// Changes of the status lists, pushed to who listens (HTML, "Server-sent events"). A look at the database once in
+/// <see cref="LookInterval"/> and only while somebody listens feeds all streams of this process. What is pushed is not signed: it tells a
+/// verifier to act early, and the list stays what counts.
+/// <para>Bounds: so many streams in all and for one address; a listener that falls behind by <see cref="BehindMax"/> changes is cut off and
+/// comes back with <c>Last-Event-ID</c>; one that reads nothing is cut off by the server's least data rate.</para>
 /// </summary>
 public sealed class StatusStreams : PeriodicJob
 {
@@ -31,7 +31,8 @@ public sealed class StatusStreams : PeriodicJob
     private readonly Lock gate = new();
     private int looks;
 
-    public StatusStreams(StatusLists lists, IHostApplicationLifetime lifetime, TimeProvider clock, ILogger<StatusStreams> log) : base(LookInterval, clock, log)
+    public StatusStreams(StatusLists lists, IHostApplicationLifetime lifetime, TimeProvider clock, ILogger<StatusStreams> log)
+        : base(LookInterval, clock, log)
     {
         (this.lists, stopping) = (lists, lifetime.ApplicationStopping);
         lists.OnChanged = changes =>
@@ -47,7 +48,11 @@ public sealed class StatusStreams : PeriodicJob
     /// <summary>Of this process.</summary>
     public int Listeners => listeners.Count;
 
-    private sealed record Data([property: JsonPropertyName("list")] string List, [property: JsonPropertyName("idx"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] int? Entry = null, [property: JsonPropertyName("status"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] int? Status = null);
+    private sealed record Data(
+        [property: JsonPropertyName("list")] string List,
+        [property: JsonPropertyName("idx"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] int? Entry = null,
+        [property: JsonPropertyName("status"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] int? Status = null
+    );
 
     /// <summary>Null: a sign of life.</summary>
     private sealed class Listener(int number, IPAddress? address)
@@ -61,7 +66,8 @@ public sealed class StatusStreams : PeriodicJob
         public void Tell(IEnumerable<StatusChange> changes)
         {
             foreach (var change in changes)
-                if (change.List == number && !waiting.Writer.TryWrite(change)) waiting.Writer.TryComplete(); // too slow: the stream ends, and nothing was left out silently
+                if (change.List == number && !waiting.Writer.TryWrite(change))
+                    waiting.Writer.TryComplete(); // too slow: the stream ends, and nothing was left out silently
         }
 
         public void End() => waiting.Writer.TryComplete();
@@ -89,7 +95,11 @@ public sealed class StatusStreams : PeriodicJob
         var listener = new Listener(number, context.Connection.RemoteIpAddress);
         lock (gate)
         {
-            if (listeners.Count < ListenersMax && listeners.Keys.Count(other => Equals(other.Address, listener.Address)) < ListenersPerAddressMax) listeners[listener] = true;
+            if (
+                listeners.Count < ListenersMax
+                && listeners.Keys.Count(other => Equals(other.Address, listener.Address)) < ListenersPerAddressMax
+            )
+                listeners[listener] = true;
         }
 
         try
@@ -130,9 +140,16 @@ public sealed class StatusStreams : PeriodicJob
         }
     }
 
-    private async IAsyncEnumerable<SseItem<Data>> ReadAsync(Listener listener, string list, int number, long since, [EnumeratorCancellation] CancellationToken end)
+    private async IAsyncEnumerable<SseItem<Data>> ReadAsync(
+        Listener listener,
+        string list,
+        int number,
+        long since,
+        [EnumeratorCancellation] CancellationToken end
+    )
     {
-        // What was missed comes from the database, what happens from the channel, which was opened before: a change can come twice, and none can be lost.
+        // What was missed comes from the database, what happens from the channel, which was opened before: a change can come twice, and
+        // none can be lost.
         var missed = await lists.ReadChangesAsync(since, BehindMax + 1);
         if (missed.Count > BehindMax || await lists.IsReplacedSinceAsync(since))
         {
@@ -141,17 +158,28 @@ public sealed class StatusStreams : PeriodicJob
         else
         {
             yield return new SseItem<Data>(new Data(list), "open") { EventId = since.ToString() };
-            foreach (var change in missed.Where(change => change.List == number)) yield return Item(change);
+            foreach (var change in missed.Where(change => change.List == number))
+                yield return Item(change);
         }
 
         await foreach (var change in listener.Waiting.ReadAllAsync(end))
         {
-            if (change is null) yield return new SseItem<Data>(new Data(list), "alive");
-            else if (change.Value.Version > since) yield return Item(change.Value);
+            if (change is null)
+                yield return new SseItem<Data>(new Data(list), "alive");
+            else if (change.Value.Version > since)
+                yield return Item(change.Value);
         }
 
-        SseItem<Data> Item(StatusChange change) => new(new Data(list, change.Entry, change.Status), "change") { EventId = change.Version.ToString() };
+        SseItem<Data> Item(StatusChange change) =>
+            new(new Data(list, change.Entry, change.Status), "change") { EventId = change.Version.ToString() };
     }
 
-    private static readonly Refusal tooMany = new(RefusalCode.SlowDown, "Too many streams are open here; read the list at intervals instead, or try again as Retry-After says.", "too many status streams") { RetryAfterSeconds = 30 };
+    private static readonly Refusal tooMany = new(
+        RefusalCode.SlowDown,
+        "Too many streams are open here; read the list at intervals instead, or try again as Retry-After says.",
+        "too many status streams"
+    )
+    {
+        RetryAfterSeconds = 30,
+    };
 }

@@ -2,7 +2,9 @@ using System.Data.Common;
 
 namespace Pakhouse.Server;
 
-/// <summary>Many rows that are inserted or, where they are there already, changed: few statements, each with as many rows as the database likes.</summary>
+/// <summary>
+/// Many rows that are inserted or, where they are there already, changed: few statements, each with as many rows as the database likes.
+/// </summary>
 /// <param name="Conflict">What follows <c>ON CONFLICT</c>.</param>
 internal sealed record BatchUpsert(string Table, string[] Columns, string Conflict)
 {

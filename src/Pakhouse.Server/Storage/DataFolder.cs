@@ -2,7 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace Pakhouse.Server;
 
-/// <summary>The folder on this machine: the SQLite file and, with it, the Data Protection keys. It needs no other folder, no temporary one either.</summary>
+/// <summary>
+/// The folder on this machine: the SQLite file and, with it, the Data Protection keys. It needs no other folder, no temporary one either.
+/// </summary>
 internal static class DataFolder
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
@@ -23,8 +25,8 @@ internal static class DataFolder
     }
 
     /// <summary>
-    /// Writes a file that is there whole or not at all, whenever the power fails: into a new file of the same folder, flushed, renamed, and the
-    /// folder flushed.
+    /// Writes a file that is there whole or not at all, whenever the power fails: into a new file of the same folder, flushed, renamed, and
+    /// the folder flushed.
     /// </summary>
     public static void WriteWhole(string file, ReadOnlySpan<byte> content)
     {
@@ -62,7 +64,9 @@ internal static class DataFolder
         }
     }
 
-    /// <summary>A rename is durable when its folder is. Not every file system can be asked for it; those that cannot keep it in order themselves.</summary>
+    /// <summary>
+    /// A rename is durable when its folder is. Not every file system can be asked for it; those that cannot keep it in order themselves.
+    /// </summary>
     private static void Flush(string folder)
     {
         var handle = open(folder, 0);

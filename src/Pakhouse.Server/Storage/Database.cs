@@ -17,7 +17,9 @@ public abstract class Database : IAsyncDisposable
     /// <summary>Called with every connection that is opened. A test that reads the plans of all statements listens here.</summary>
     internal Func<DbConnection, DbConnection> Opened { get; set; } = connection => connection;
 
-    /// <summary>Is told of everything that could not be done because the database cannot be used. Null: in commands, which say it themselves.</summary>
+    /// <summary>
+    /// Is told of everything that could not be done because the database cannot be used. Null: in commands, which say it themselves.
+    /// </summary>
     internal OutageLog? Outages { get; set; }
 
     /// <summary>Is given what a change wrote into the record, once it is committed.</summary>
@@ -28,7 +30,9 @@ public abstract class Database : IAsyncDisposable
     /// <summary>Where it is, for people; without a password.</summary>
     public abstract string DisplayName { get; }
 
-    /// <summary>Where Data Protection keeps its keys: stored with the database, so all processes that share the database share the keys.</summary>
+    /// <summary>
+    /// Where Data Protection keeps its keys: stored with the database, so all processes that share the database share the keys.
+    /// </summary>
     public abstract ProtectionKeyStore ProtectionKeys { get; }
 
     /// <summary>Whether there is a database: whoever mistypes its place is to be told, and not given an empty one.</summary>
@@ -37,7 +41,9 @@ public abstract class Database : IAsyncDisposable
     /// <summary>Whether nothing can be changed because a disk is full, as far as this process can see it.</summary>
     public virtual bool IsDiskFull => false;
 
-    /// <summary>Makes what is missing around the database and brings its schema up to date, unless a newer program has been there.</summary>
+    /// <summary>
+    /// Makes what is missing around the database and brings its schema up to date, unless a newer program has been there.
+    /// </summary>
     /// <exception cref="StartupException">It cannot be used; the message says why and what to do.</exception>
     public abstract void Prepare();
 
@@ -52,14 +58,16 @@ public abstract class Database : IAsyncDisposable
     public virtual Task WriteSeenTimeAsync(DateTimeOffset now, bool accept) => Task.CompletedTask;
 
     /// <summary>The one of the two that the settings ask for.</summary>
-    public static Database Of(PakhouseOptions options) => options.Postgres is null ? new SqliteDatabase(options) : new PostgresDatabase(options);
+    public static Database Of(PakhouseOptions options) =>
+        options.Postgres is null ? new SqliteDatabase(options) : new PostgresDatabase(options);
 
     /// <summary>Runs reads that need no transaction of their own.</summary>
-    public Task<T> ReadAsync<T>(Func<DbConnection, Task<T>> read) => ToldAsync(async () =>
-    {
-        await using var connection = await OpenAsync();
-        return await read(connection);
-    });
+    public Task<T> ReadAsync<T>(Func<DbConnection, Task<T>> read) =>
+        ToldAsync(async () =>
+        {
+            await using var connection = await OpenAsync();
+            return await read(connection);
+        });
 
     /// <summary>
     /// Runs a change in one transaction and commits it; a throw rolls it back. What it reads stays true until it commits: it may be
@@ -67,7 +75,9 @@ public abstract class Database : IAsyncDisposable
     /// </summary>
     public Task<T> WriteAsync<T>(Func<DbTransaction, Task<T>> change) => ToldAsync(() => WriteOwnAsync(change));
 
-    /// <summary>As <see cref="WriteAsync{T}"/>, and no two of these run at the same time, in whatever process: for work that one does for all.</summary>
+    /// <summary>
+    /// As <see cref="WriteAsync{T}"/>, and no two of these run at the same time, in whatever process: for work that one does for all.
+    /// </summary>
     public Task<T> WriteExclusiveAsync<T>(Func<DbTransaction, Task<T>> change) => ToldAsync(() => WriteOwnAloneAsync(change));
 
     /// <summary>Runs reads of one unchanging view, beside whoever writes.</summary>
@@ -101,7 +111,8 @@ public abstract class Database : IAsyncDisposable
 
     public virtual async ValueTask DisposeAsync()
     {
-        foreach (var read in preparedReads) await read.DisposeAsync();
+        foreach (var read in preparedReads)
+            await read.DisposeAsync();
         GC.SuppressFinalize(this);
     }
 
@@ -109,10 +120,17 @@ public abstract class Database : IAsyncDisposable
     public static bool IsUnavailable(Exception exception) =>
         exception is DiskFullException || SqliteDatabase.IsUnavailableFault(exception) || PostgresDatabase.IsUnavailableFault(exception);
 
-    /// <summary>Whether it is a text that this database cannot hold, as one with NUL: the caller's fault. The doors refuse what they know of; this is for what they do not.</summary>
-    public static bool IsUnstorableText(Exception exception) => exception is PostgresException { SqlState: "22021" or "22P05" }; // character_not_in_repertoire, untranslatable_character
+    /// <summary>
+    /// Whether it is a text that this database cannot hold, as one with NUL: the caller's fault. The doors refuse what they know of; this
+    /// is for what they do not.
+    /// </summary>
+    // character_not_in_repertoire, untranslatable_character
+    public static bool IsUnstorableText(Exception exception) => exception is PostgresException { SqlState: "22021" or "22P05" };
 
-    /// <summary>Rows of one INSERT where many are written: few where each parameter is looked up by its name, many where each statement is a trip to a server.</summary>
+    /// <summary>
+    /// Rows of one INSERT where many are written: few where each parameter is looked up by its name, many where each statement is a trip to
+    /// a server.
+    /// </summary>
     public abstract int InsertBatchRows { get; }
 
     protected abstract Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change);
@@ -121,7 +139,9 @@ public abstract class Database : IAsyncDisposable
 
     protected abstract Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read);
 
-    /// <summary>How many connections prepared reads may keep, so that changes and pages find one however many exchanges there are.</summary>
+    /// <summary>
+    /// How many connections prepared reads may keep, so that changes and pages find one however many exchanges there are.
+    /// </summary>
     protected abstract int PreparedConnectionsMax { get; }
 
     protected abstract PreparedRead MakeRead(string sql, int keptMax, string[] parameters);

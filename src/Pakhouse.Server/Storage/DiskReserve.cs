@@ -1,13 +1,15 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Space on the disk of the data folder that is taken and not used: the file <c>reserve</c>. On a full disk it is given back in small steps, to
-/// changes that end or suspend keys and to no others: while it is not whole, every other change is refused, so that nothing else uses what was
-/// given back. It is filled again when there is space.
+/// Space on the disk of the data folder that is taken and not used: the file <c>reserve</c>. On a full disk it is given back in small
+/// steps, to changes that end or suspend keys and to no others: while it is not whole, every other change is refused, so that nothing else
+/// uses what was given back. It is filled again when there is space.
 /// </summary>
 internal sealed class DiskReserve(string folder)
 {
-    /// <summary>Many times what the log of SQLite needs for the end of a key (about 100 KB) where it can be reused, which is seen to at each step.</summary>
+    /// <summary>
+    /// Many times what the log of SQLite needs for the end of a key (about 100 KB) where it can be reused, which is seen to at each step.
+    /// </summary>
     public const long Size = 4 * 1024 * 1024;
 
     /// <summary>Small, because what is given back is anybody's until it is used.</summary>

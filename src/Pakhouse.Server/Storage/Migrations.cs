@@ -28,14 +28,21 @@ internal static class Migrations
         if (newer.Count > 0)
         {
             throw new StartupException(
-                $"The database was written by a newer Pakhouse: it has schema {newer.Max(StringComparer.Ordinal)}, this program knows up to {known.Select(Number).Max(StringComparer.Ordinal)}. " +
-                "Start the newer program, or restore the back-up that was made before the upgrade. Nothing was changed.");
+                $"The database was written by a newer Pakhouse: it has schema {newer.Max(StringComparer.Ordinal)}, this program knows up "
+                + $"to {known.Select(Number).Max(StringComparer.Ordinal)}. "
+                    + "Start the newer program, or restore the back-up that was made before the upgrade. Nothing was changed."
+            );
         }
 
-        if (!upgrader.IsUpgradeRequired()) return; // and no right to change the schema is needed
+        if (!upgrader.IsUpgradeRequired())
+            return; // and no right to change the schema is needed
         var result = upgrader.PerformUpgrade();
-        if (result.Successful) return;
-        if (result.Error is System.Data.Common.DbException) System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(result.Error);
-        throw new StartupException($"Schema file {Number(result.ErrorScript?.Name ?? prefix)} could not be applied; nothing was changed. {result.Error.Message}");
+        if (result.Successful)
+            return;
+        if (result.Error is System.Data.Common.DbException)
+            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(result.Error);
+        throw new StartupException(
+            $"Schema file {Number(result.ErrorScript?.Name ?? prefix)} could not be applied; nothing was changed. {result.Error.Message}"
+        );
     }
 }

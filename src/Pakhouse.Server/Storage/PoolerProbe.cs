@@ -3,8 +3,8 @@ using Npgsql;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Finds out whether a pooler stands before PostgreSQL that gives a connection away between transactions and does not know prepared statements
-/// (PgBouncer before 1.21). Behind one, a prepared statement is missing on the next connection, or is somebody else's.
+/// Finds out whether a pooler stands before PostgreSQL that gives a connection away between transactions and does not know prepared
+/// statements (PgBouncer before 1.21). Behind one, a prepared statement is missing on the next connection, or is somebody else's.
 /// </summary>
 internal static class PoolerProbe
 {
@@ -47,9 +47,14 @@ internal static class PoolerProbe
     }
 
     /// <summary>A prepared statement is gone, or its name is taken.</summary>
-    public static bool IsItsWork(PostgresException e) => e.SqlState is PostgresErrorCodes.InvalidSqlStatementName or PostgresErrorCodes.DuplicatePreparedStatement;
+    public static bool IsItsWork(PostgresException e) =>
+        e.SqlState is PostgresErrorCodes.InvalidSqlStatementName or PostgresErrorCodes.DuplicatePreparedStatement;
 
-    private static StartupException Found(Exception? inner) => new(
-        "A pooler that does not know prepared statements stands before PostgreSQL (PgBouncer before 1.21 in transaction mode, or a later one with max_prepared_statements = 0). " +
-        "Set Pakhouse:PostgresPrepare to false, or use PgBouncer 1.21 or newer with max_prepared_statements above 0.", inner);
+    private static StartupException Found(Exception? inner) =>
+        new(
+            "A pooler that does not know prepared statements stands before PostgreSQL (PgBouncer before 1.21 in transaction mode, or a "
+            + "later one with max_prepared_statements = 0). "
+                + "Set Pakhouse:PostgresPrepare to false, or use PgBouncer 1.21 or newer with max_prepared_statements above 0.",
+            inner
+        );
 }

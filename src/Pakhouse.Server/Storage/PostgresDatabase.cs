@@ -13,7 +13,9 @@ namespace Pakhouse.Server;
 /// </summary>
 public sealed class PostgresDatabase : Database
 {
-    /// <summary>Number of the advisory lock behind <see cref="Database.WriteExclusiveAsync{T}"/> and migrations. Arbitrary, and ours.</summary>
+    /// <summary>
+    /// Number of the advisory lock behind <see cref="Database.WriteExclusiveAsync{T}"/> and migrations. Arbitrary, and ours.
+    /// </summary>
     private const long LockNumber = 0x50616B686F757365; // "Pakhouse"
 
     /// <summary>A change that others keep getting in the way of is given up after this long.</summary>
@@ -65,10 +67,12 @@ public sealed class PostgresDatabase : Database
         try
         {
             WaitUntilThere();
-            if (isPrepared) PoolerProbe.Demand(source);
+            if (isPrepared)
+                PoolerProbe.Demand(source);
             // One connection holds the lock in a transaction, so that it works through a pooler too; DbUp works on another.
             using var gate = source.OpenConnection();
-            if (gate.PostgreSqlVersion.Major < 15) throw new StartupException($"PostgreSQL 15 or newer is needed; {settings.Host} runs {gate.PostgreSqlVersion}.");
+            if (gate.PostgreSqlVersion.Major < 15)
+                throw new StartupException($"PostgreSQL 15 or newer is needed; {settings.Host} runs {gate.PostgreSqlVersion}.");
             using var transaction = gate.BeginTransaction();
             gate.Execute("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction, commandTimeout: 120);
             Migrations.Apply("postgres", PostgresqlExtensions.PostgresqlDatabase(new PostgresqlConnectionManager(source), "public"));
@@ -88,10 +92,13 @@ public sealed class PostgresDatabase : Database
             {
                 return await RunAsync(IsolationLevel.Serializable, change);
             }
-            catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected
-                                              && TimeProvider.System.GetElapsedTime(deadline) < retryMax)
+            catch (PostgresException e)
+                when (e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected
+                    && TimeProvider.System.GetElapsedTime(deadline) < retryMax
+                )
             {
-                // Another transaction was in the way, and this one has left nothing. Wait a little, each a different while, and run it again.
+                // Another transaction was in the way, and this one has left nothing. Wait a little, each a different while, and run it
+                // again.
                 await Task.Delay(System.Security.Cryptography.RandomNumberGenerator.GetInt32(1, 4 * Math.Min(attempt, 16)));
             }
         }
@@ -99,29 +106,40 @@ public sealed class PostgresDatabase : Database
 
     protected override Task<T> WriteOwnAloneAsync<T>(Func<DbTransaction, Task<T>> change) =>
         // Not serializable: its snapshot would be older than the lock it waited for.
-        RunAsync(IsolationLevel.ReadCommitted, async transaction =>
-        {
-            await transaction.Connection!.ExecuteAsync("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction);
-            return await change(transaction);
-        });
+        RunAsync(
+            IsolationLevel.ReadCommitted,
+            async transaction =>
+            {
+                await transaction.Connection!.ExecuteAsync("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction);
+                return await change(transaction);
+            }
+        );
 
     protected override Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read) => RunAsync(IsolationLevel.RepeatableRead, read);
 
     /// <summary>
-    /// The cluster and the table: a dump that was loaded, here or elsewhere, has other numbers, and a standby has the same. A server that may not
-    /// see the cluster's number goes by the table's.
+    /// The cluster and the table: a dump that was loaded, here or elsewhere, has other numbers, and a standby has the same. A server that
+    /// may not see the cluster's number goes by the table's.
     /// </summary>
-    public override Task<string?> ReadIdentityAsync() => ReadAsync(async connection =>
-    {
-        var table = await connection.ExecuteScalarAsync<string?>("SELECT CAST(CAST('deployment' AS regclass) AS oid) || '/' || oid FROM pg_database WHERE datname = current_database()");
-        var isAllowed = await connection.ExecuteScalarAsync<bool>("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')");
-        return isAllowed ? $"{await connection.ExecuteScalarAsync<long>("SELECT system_identifier FROM pg_control_system()")}/{table}" : table;
-    });
+    public override Task<string?> ReadIdentityAsync() =>
+        ReadAsync(async connection =>
+        {
+            var table = await connection.ExecuteScalarAsync<string?>(
+                "SELECT CAST(CAST('deployment' AS regclass) AS oid) || '/' || oid FROM pg_database WHERE datname = current_database()"
+            );
+            var isAllowed = await connection.ExecuteScalarAsync<bool>("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')");
+            return isAllowed
+                ? $"{await connection.ExecuteScalarAsync<long>("SELECT system_identifier FROM pg_control_system()")}/{table}"
+                : table;
+        });
 
     public override async Task<TimeBounds> ReadTimeBoundsAsync()
     {
-        var now = DateTimeOffset.FromUnixTimeMilliseconds(await ReadAsync(connection =>
-            connection.ExecuteScalarAsync<long>("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")));
+        var now = DateTimeOffset.FromUnixTimeMilliseconds(
+            await ReadAsync(connection =>
+                connection.ExecuteScalarAsync<long>("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")
+            )
+        );
         return new TimeBounds(now - clockDifferenceMax, now + clockDifferenceMax, $"the clock of PostgreSQL, {now:u},");
     }
 
@@ -131,22 +149,28 @@ public sealed class PostgresDatabase : Database
         await source.DisposeAsync();
     }
 
-    internal static bool IsUnavailableFault(Exception exception) => exception switch
-    {
-        PostgresException e => e.SqlState[..2] is "08" or "53" or "57" or "58" // connection, resources, operator's intervention, its system
-            || e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.ReadOnlySqlTransaction
-            || PoolerProbe.IsItsWork(e),
-        NpgsqlException => true, // no answer, broken connection, no free connection, timeout
-        SocketException or TimeoutException => true,
-        _ => false,
-    };
+    internal static bool IsUnavailableFault(Exception exception) =>
+        exception switch
+        {
+            // connection, resources, operator's intervention, its system
+            PostgresException e => e.SqlState[..2] is "08" or "53" or "57" or "58"
+                || e.SqlState
+                    is PostgresErrorCodes.SerializationFailure
+                        or PostgresErrorCodes.DeadlockDetected
+                        or PostgresErrorCodes.ReadOnlySqlTransaction
+                || PoolerProbe.IsItsWork(e),
+            NpgsqlException => true, // no answer, broken connection, no free connection, timeout
+            SocketException or TimeoutException => true,
+            _ => false,
+        };
 
     public override int InsertBatchRows => 50;
 
     /// <summary>Half of the pool.</summary>
     protected override int PreparedConnectionsMax => Math.Max(1, settings.MaxPoolSize / 2);
 
-    protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) => new(OpenAsync, sql, parameters, keptMax, isPrepared);
+    protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) =>
+        new(OpenAsync, sql, parameters, keptMax, isPrepared);
 
     protected override async Task<DbConnection> OpenAsync() => Opened(await source.OpenConnectionAsync());
 
@@ -173,24 +197,36 @@ public sealed class PostgresDatabase : Database
             }
             catch (Exception e) when (IsNotThereYet(e) && TimeProvider.System.GetElapsedTime(start) < startMax)
             {
-                if (!isTold) Console.Error.WriteLine($"pakhouse: {DisplayName} is not there yet ({Describe(e)}); waiting up to {startMax.TotalSeconds:0} seconds for it.");
+                if (!isTold)
+                    Console.Error.WriteLine(
+                        $"pakhouse: {DisplayName} is not there yet ({Describe(e)}); waiting up to {startMax.TotalSeconds:0} seconds for it."
+                    );
                 Task.Delay(TimeSpan.FromMilliseconds(500)).GetAwaiter().GetResult();
             }
         }
     }
 
-    /// <summary>Nobody answers, the name is unknown, it starts or stops, or it has no connection to spare. A wrong password or certificate is final.</summary>
-    private static bool IsNotThereYet(Exception? e) => e switch
-    {
-        PostgresException refused => refused.SqlState is PostgresErrorCodes.CannotConnectNow or PostgresErrorCodes.TooManyConnections or PostgresErrorCodes.AdminShutdown,
-        AggregateException several => several.InnerExceptions.Any(IsNotThereYet),
-        SocketException or TimeoutException or EndOfStreamException => true,
-        NpgsqlException or IOException => IsNotThereYet(e.InnerException),
-        _ => false,
-    };
+    /// <summary>
+    /// Nobody answers, the name is unknown, it starts or stops, or it has no connection to spare. A wrong password or certificate is final.
+    /// </summary>
+    private static bool IsNotThereYet(Exception? e) =>
+        e switch
+        {
+            PostgresException refused => refused.SqlState
+                is PostgresErrorCodes.CannotConnectNow
+                    or PostgresErrorCodes.TooManyConnections
+                    or PostgresErrorCodes.AdminShutdown,
+            AggregateException several => several.InnerExceptions.Any(IsNotThereYet),
+            SocketException or TimeoutException or EndOfStreamException => true,
+            NpgsqlException or IOException => IsNotThereYet(e.InnerException),
+            _ => false,
+        };
 
     /// <summary>The server's words. Npgsql's own messages name hosts and never a password.</summary>
-    private static string Describe(Exception e) => e is PostgresException { SqlState: PostgresErrorCodes.InsufficientPrivilege } refused
-        ? $"{refused.MessageText}. Run the command migrate with a role that may change the schema; the serving role then needs no such right."
-        : e.InnerException is { } inner and not PostgresException ? $"{e.Message} ({inner.Message})" : e.Message;
+    private static string Describe(Exception e) =>
+        e is PostgresException { SqlState: PostgresErrorCodes.InsufficientPrivilege } refused
+            ? $"{refused.MessageText}. Run the command migrate with a role that may change the schema; the serving role then needs no "
+                + $"such right."
+        : e.InnerException is { } inner and not PostgresException ? $"{e.Message} ({inner.Message})"
+        : e.Message;
 }

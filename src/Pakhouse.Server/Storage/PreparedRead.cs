@@ -8,9 +8,11 @@ namespace Pakhouse.Server;
 /// One SELECT, prepared once on each of a few kept connections. On the path of an exchange a new command on a pooled
 /// connection costs a third of the rate. A result is never kept: each call reads the database as it is.
 /// </summary>
-/// <param name="keptMax">Connections for this statement, in use and kept. More calls at once wait, for <see cref="WaitMax"/> at most.</param>
+/// <param name="keptMax">Connections for this statement, in use and kept. More calls at once wait, for <see cref="WaitMax"/> at
+/// most.</param>
 /// <param name="isPrepared">Off where a pooler stands between, which may run the next call on another connection.</param>
-public sealed class PreparedRead(Func<Task<DbConnection>> open, string sql, string[] parameters, int keptMax, bool isPrepared) : IAsyncDisposable
+public sealed class PreparedRead(Func<Task<DbConnection>> open, string sql, string[] parameters, int keptMax, bool isPrepared)
+    : IAsyncDisposable
 {
     /// <summary>A call that finds every connection taken for this long is answered 503.</summary>
     public static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(3);
@@ -34,8 +36,8 @@ public sealed class PreparedRead(Func<Task<DbConnection>> open, string sql, stri
                 }
                 catch (DbException e) when (Database.IsUnavailable(e) && e.InnerException is not TimeoutException)
                 {
-                    // It was kept while the database restarted or moved, as were the others. This is a read: once more, on a new connection.
-                    // Not after a timeout: the caller has waited enough.
+                    // It was kept while the database restarted or moved, as were the others. This is a read: once more, on a new
+                    // connection. Not after a timeout: the caller has waited enough.
                     await DropIdleAsync();
                 }
             }

@@ -8,8 +8,8 @@ using Microsoft.AspNetCore.DataProtection.Repositories;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The Data Protection keys, as the framework uses them. Where no new key can be stored (a disk that is full or read-only, a database out of
-/// reach), the youngest key that can be read goes on, beyond its date too, and the log says so each time.
+/// The Data Protection keys, as the framework uses them. Where no new key can be stored (a disk that is full or read-only, a database out
+/// of reach), the youngest key that can be read goes on, beyond its date too, and the log says so each time.
 /// </summary>
 public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeyStore store, ILogger<ProtectionKeyRing> log) : IKeyManager
 {
@@ -23,8 +23,11 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
     public static void Add(IServiceCollection services, ProtectionKeyStore store, X509Certificate2? certificate)
     {
         Configure(services, store, certificate);
-        services.AddSingleton(store).AddSingleton(provider =>
-            ActivatorUtilities.CreateInstance<ProtectionKeyRing>(provider, ActivatorUtilities.CreateInstance<XmlKeyManager>(provider)));
+        services
+            .AddSingleton(store)
+            .AddSingleton(provider =>
+                ActivatorUtilities.CreateInstance<ProtectionKeyRing>(provider, ActivatorUtilities.CreateInstance<XmlKeyManager>(provider))
+            );
         services.AddSingleton<IKeyManager>(provider => provider.GetRequiredService<ProtectionKeyRing>());
     }
 
@@ -33,18 +36,22 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
     {
         var protection = services.AddDataProtection().SetApplicationName("Pakhouse");
         services.Configure<KeyManagementOptions>(keys => keys.XmlRepository = repository);
-        if (certificate is not null) protection.ProtectKeysWithCertificate(certificate);
+        if (certificate is not null)
+            protection.ProtectKeysWithCertificate(certificate);
     }
 
     /// <summary>The key that a text was encrypted with; null: Data Protection did not encrypt it.</summary>
     internal static Guid? KeyOf(ReadOnlySpan<byte> encrypted) =>
-        encrypted.Length >= HeaderLength && BinaryPrimitives.ReadUInt32BigEndian(encrypted) == Magic ? new Guid(encrypted[4..HeaderLength]) : null;
+        encrypted.Length >= HeaderLength && BinaryPrimitives.ReadUInt32BigEndian(encrypted) == Magic
+            ? new Guid(encrypted[4..HeaderLength])
+            : null;
 
     public IReadOnlyCollection<IKey> GetAllKeys()
     {
         var keys = inner.GetAllKeys();
         var faults = string.Join(" ", store.Faults.Select(fault => $"{fault.Key}: {fault.Value}"));
-        if (faults.Length > 0 && Interlocked.Exchange(ref told, faults) != faults) LogLeftOut(store.DisplayName, faults);
+        if (faults.Length > 0 && Interlocked.Exchange(ref told, faults) != faults)
+            LogLeftOut(store.DisplayName, faults);
         return keys;
     }
 
@@ -58,8 +65,14 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
         {
             var reason = e.Message.ReplaceLineEndings(" ");
             // Not a new one in memory: what it encrypted, signing keys among it, could not be read after a restart.
-            var usable = GetAllKeys().Where(key => !key.IsRevoked && key.ActivationDate <= activationDate && IsReadable(key)).MaxBy(key => key.ExpirationDate)
-                ?? throw new StartupException($"A Data Protection key is needed, and none can be stored in {store.DisplayName}: {reason}", e);
+            var usable =
+                GetAllKeys()
+                    .Where(key => !key.IsRevoked && key.ActivationDate <= activationDate && IsReadable(key))
+                    .MaxBy(key => key.ExpirationDate)
+                ?? throw new StartupException(
+                    $"A Data Protection key is needed, and none can be stored in {store.DisplayName}: {reason}",
+                    e
+                );
             LogNotRenewed(store.DisplayName, reason, usable.KeyId, usable.ExpirationDate);
             return usable;
         }
@@ -75,19 +88,23 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
     public string Explain(ReadOnlySpan<byte> encrypted)
     {
         const string damaged = "It is damaged. Restore the database from the back-up.";
-        if (KeyOf(encrypted) is not { } id) return damaged;
+        if (KeyOf(encrypted) is not { } id)
+            return damaged;
         if (GetAllKeys().FirstOrDefault(key => key.KeyId == id) is { } key)
         {
-            if (key.IsRevoked) return $"Its Data Protection key {id} was revoked, and what it encrypted is not believed any more.";
+            if (key.IsRevoked)
+                return $"Its Data Protection key {id} was revoked, and what it encrypted is not believed any more.";
             return IsReadable(key)
                 ? damaged
-                : $"Its Data Protection key {id} was encrypted for another certificate than the present one. Set Pakhouse:DataProtectionCertificateFile to the earlier certificate.";
+                : $"Its Data Protection key {id} was encrypted for another certificate than the present one. Set "
+                    + $"Pakhouse:DataProtectionCertificateFile to the earlier certificate.";
         }
 
         var fault = store.Faults.FirstOrDefault(fault => fault.Key.Contains(id.ToString(), StringComparison.OrdinalIgnoreCase));
         return fault.Key is not null
             ? $"Its Data Protection key is in {store.DisplayName} and cannot be read: {fault.Key}: {fault.Value}"
-            : $"Its Data Protection key {id} is missing in {store.DisplayName}. Restore the Data Protection keys from the back-up of the same day as the database.";
+            : $"Its Data Protection key {id} is missing in {store.DisplayName}. Restore the Data Protection keys from the back-up of the "
+                + $"same day as the database.";
     }
 
     private static bool IsReadable(IKey key)
@@ -102,10 +119,16 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
         }
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Data Protection keys in {Place} are left out, because they cannot be read; the others are used. {Faults}")]
+    [LoggerMessage(
+        Level = LogLevel.Warning,
+        Message = "Data Protection keys in {Place} are left out, because they cannot be read; the others are used. {Faults}"
+    )]
     private partial void LogLeftOut(string place, string faults);
 
-    [LoggerMessage(Level = LogLevel.Warning,
-        Message = "A new Data Protection key cannot be stored in {Place} ({Reason}). The server goes on with key {Key}, which was to be replaced by {Until:u}; it tries again within a day.")]
+    [LoggerMessage(
+        Level = LogLevel.Warning,
+        Message = "A new Data Protection key cannot be stored in {Place} ({Reason}). The server goes on with key {Key}, which was to be "
+            + "replaced by {Until:u}; it tries again within a day."
+    )]
     private partial void LogNotRenewed(string place, string reason, Guid key, DateTimeOffset until);
 }

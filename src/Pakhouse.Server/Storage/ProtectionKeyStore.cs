@@ -30,13 +30,19 @@ public abstract class ProtectionKeyStore : IXmlRepository
             {
                 var element = XElement.Parse(read());
                 // Two keys with one id would make the framework refuse all of them; a copy that somebody made of a file is one.
-                if (element.Name == "key" && element.Attribute("id")?.Value is { } id && !ids.Add(id)) found[name] = "it repeats another key.";
-                else elements.Add(element);
+                if (element.Name == "key" && element.Attribute("id")?.Value is { } id && !ids.Add(id))
+                    found[name] = "it repeats another key.";
+                else
+                    elements.Add(element);
             }
             catch (Exception e) when (e is XmlException or IOException or UnauthorizedAccessException)
             {
                 if (name.StartsWith("revocation", StringComparison.OrdinalIgnoreCase))
-                    throw new StartupException($"The revocation of Data Protection keys {name} in {DisplayName} cannot be read: {e.Message} Without it, revoked keys would be good again.", e);
+                    throw new StartupException(
+                        $"The revocation of Data Protection keys {name} in {DisplayName} cannot be read: {e.Message} Without it, revoked "
+                            + $"keys would be good again.",
+                        e
+                    );
                 found[name] = e.Message;
             }
         }
@@ -61,7 +67,8 @@ public sealed class ProtectionKeyFiles(string folder) : ProtectionKeyStore
 
     public override void StoreElement(XElement element, string friendlyName)
     {
-        if (friendlyName.Length == 0 || !friendlyName.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_')) throw new ArgumentException("It is no name of a file.", nameof(friendlyName));
+        if (friendlyName.Length == 0 || !friendlyName.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_'))
+            throw new ArgumentException("It is no name of a file.", nameof(friendlyName));
         DataFolder.WriteWhole(Path.Combine(folder, friendlyName + ".xml"), Encoding.UTF8.GetBytes(element.ToString()));
     }
 
@@ -93,10 +100,19 @@ public sealed class SharedProtectionKeys(Database database) : ProtectionKeyStore
             "INSERT INTO data_protection_keys (id, xml) VALUES (@friendlyName, @xml)",
             new { friendlyName, xml = element.ToString(SaveOptions.DisableFormatting) }, transaction)).GetAwaiter().GetResult();
 
-    public override Task RemoveOthersAsync(string friendlyName) => database.WriteAsync(transaction =>
-        transaction.Connection!.ExecuteAsync("DELETE FROM data_protection_keys WHERE id <> @friendlyName", new { friendlyName }, transaction));
+    public override Task RemoveOthersAsync(string friendlyName) =>
+        database.WriteAsync(transaction =>
+            transaction.Connection!.ExecuteAsync(
+                "DELETE FROM data_protection_keys WHERE id <> @friendlyName",
+                new { friendlyName },
+                transaction
+            )
+        );
 
     protected override IEnumerable<(string Name, Func<string> Read)> Entries() =>
-        database.ReadAsync(connection => connection.QueryAsync<(string Id, string Xml)>("SELECT id, xml FROM data_protection_keys ORDER BY id"))
-            .GetAwaiter().GetResult().Select(row => (row.Id, (Func<string>)(() => row.Xml)));
+        database
+            .ReadAsync(connection => connection.QueryAsync<(string Id, string Xml)>("SELECT id, xml FROM data_protection_keys ORDER BY id"))
+            .GetAwaiter()
+            .GetResult()
+            .Select(row => (row.Id, (Func<string>)(() => row.Xml)));
 }

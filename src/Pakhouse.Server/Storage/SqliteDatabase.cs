@@ -17,14 +17,15 @@ public sealed class SqliteDatabase : Database
     /// <summary>A right clock is at most so far behind the newest time that was written. (Summer time, a zone set wrong.)</summary>
     private static readonly TimeSpan behindMax = TimeSpan.FromDays(1);
 
-    /// <summary>And so far ahead: a longer pause of the server cannot be told from a wrong clock, and somebody must say which it is.</summary>
+    /// <summary>
+    /// And so far ahead: a longer pause of the server cannot be told from a wrong clock, and somebody must say which it is.
+    /// </summary>
     private static readonly TimeSpan aheadMax = TimeSpan.FromDays(31);
 
     private DateTimeOffset seenAt;
 
-    public SqliteDatabase(PakhouseOptions options) : this(options.DataFolder)
-    {
-    }
+    public SqliteDatabase(PakhouseOptions options)
+        : this(options.DataFolder) { }
 
     internal SqliteDatabase(string dataFolder)
     {
@@ -70,7 +71,10 @@ public sealed class SqliteDatabase : Database
             }
             catch (SqliteException e)
             {
-                throw new StartupException(IsFull(e) ? $"The disk of {folder} is full. Free some space." : $"The database {FilePath} cannot be used: {e.Message}", e);
+                throw new StartupException(
+                    IsFull(e) ? $"The disk of {folder} is full. Free some space." : $"The database {FilePath} cannot be used: {e.Message}",
+                    e
+                );
             }
         }
     }
@@ -92,14 +96,16 @@ public sealed class SqliteDatabase : Database
                     notes = TransactionNotes.Begin(transaction);
                     var result = await change(transaction);
                     // What was given back of the reserve is for the end of keys.
-                    if (!notes.IsUrgent && !reserve.TryFill()) throw new DiskFullException();
+                    if (!notes.IsUrgent && !reserve.TryFill())
+                        throw new DiskFullException();
                     await transaction.CommitAsync();
                     Committed?.Invoke(notes);
                     return result;
                 }
                 catch (SqliteException e) when (IsFull(e))
                 {
-                    if (notes is not { IsUrgent: true } || !reserve.TryRelease()) throw new DiskFullException(e);
+                    if (notes is not { IsUrgent: true } || !reserve.TryRelease())
+                        throw new DiskFullException(e);
                     await ReuseLogAsync(); // and once more, from its start
                 }
             }
@@ -129,12 +135,16 @@ public sealed class SqliteDatabase : Database
     public override async Task<TimeBounds> ReadTimeBoundsAsync()
     {
         // The newest time that was written: by the watch, and in a database of an earlier version by whatever happened last.
-        var newest = await ReadAsync(connection => connection.ExecuteScalarAsync<long?>(
-            """
-            SELECT COALESCE((SELECT CAST(value AS BIGINT) FROM deployment WHERE name = 'seen_at'),
-                            (SELECT at FROM activity ORDER BY id DESC LIMIT 1))
-            """));
-        if (newest is null) return TimeBounds.Any;
+        var newest = await ReadAsync(connection =>
+            connection.ExecuteScalarAsync<long?>(
+                """
+                SELECT COALESCE((SELECT CAST(value AS BIGINT) FROM deployment WHERE name = 'seen_at'),
+                                (SELECT at FROM activity ORDER BY id DESC LIMIT 1))
+                """
+            )
+        );
+        if (newest is null)
+            return TimeBounds.Any;
         var seen = DateTimeOffset.FromUnixTimeMilliseconds(newest.Value);
         return new TimeBounds(seen - behindMax, seen + aheadMax, $"the newest time in the database, {seen:u},");
     }
@@ -142,12 +152,23 @@ public sealed class SqliteDatabase : Database
     /// <summary>Once an hour: an idle server leaves its disk alone.</summary>
     public override async Task WriteSeenTimeAsync(DateTimeOffset now, bool accept)
     {
-        if (!accept && (now - seenAt).Duration() < TimeSpan.FromHours(1)) return;
-        await WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-            """
-            INSERT INTO deployment (name, value) VALUES ('seen_at', @now)
-            ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE @accept = 1 OR CAST(deployment.value AS BIGINT) < @milliseconds
-            """, new { now = now.ToUnixTimeMilliseconds().ToString(), milliseconds = now, accept = accept ? 1L : 0L }, transaction));
+        if (!accept && (now - seenAt).Duration() < TimeSpan.FromHours(1))
+            return;
+        await WriteAsync(transaction =>
+            transaction.Connection!.ExecuteAsync(
+                """
+                INSERT INTO deployment (name, value) VALUES ('seen_at', @now)
+                ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE @accept = 1 OR CAST(deployment.value AS BIGINT) < @milliseconds
+                """,
+                new
+                {
+                    now = now.ToUnixTimeMilliseconds().ToString(),
+                    milliseconds = now,
+                    accept = accept ? 1L : 0L,
+                },
+                transaction
+            )
+        );
         seenAt = now;
     }
 
@@ -158,7 +179,8 @@ public sealed class SqliteDatabase : Database
         writer.Dispose();
         await using var last = new SqliteConnection(new SqliteConnectionStringBuilder(connectionString) { Pooling = false }.ToString());
         SqliteConnection.ClearPool(new SqliteConnection(connectionString));
-        if (!File.Exists(FilePath)) return; // a temporary folder that is gone already
+        if (!File.Exists(FilePath))
+            return; // a temporary folder that is gone already
         try
         {
             await last.OpenAsync();
@@ -170,11 +192,13 @@ public sealed class SqliteDatabase : Database
         }
     }
 
-    internal static bool IsUnavailableFault(Exception exception) => exception is SqliteException
-    {
-        // PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB: the file, not our statement.
-        SqliteErrorCode: 3 or 5 or 6 or 8 or 10 or 11 or 13 or 14 or 15 or 26,
-    };
+    internal static bool IsUnavailableFault(Exception exception) =>
+        exception
+            is SqliteException
+        {
+            // PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB: the file, not our statement.
+            SqliteErrorCode: 3 or 5 or 6 or 8 or 10 or 11 or 13 or 14 or 15 or 26,
+        };
 
     /// <summary>Beside FULL: what SQLite says where it cannot make the files beside the database.</summary>
     private bool IsFull(SqliteException e) => e.SqliteErrorCode == 13 || (e.SqliteErrorCode is 10 or 14 && reserve.IsDiskFull);
@@ -197,7 +221,8 @@ public sealed class SqliteDatabase : Database
 
     protected override int PreparedConnectionsMax => 64;
 
-    protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) => new(OpenAsync, sql, parameters, keptMax, isPrepared: true);
+    protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) =>
+        new(OpenAsync, sql, parameters, keptMax, isPrepared: true);
 
     protected override async Task<DbConnection> OpenAsync() => Opened(await OpenOwnAsync());
 
@@ -209,7 +234,9 @@ public sealed class SqliteDatabase : Database
             await connection.OpenAsync();
             // FULL: NORMAL lost acknowledged commits in a rehearsed power cut. busy_timeout: another process (a command) may be writing.
             // temp_store: nothing but the data folder needs to be writable.
-            await connection.ExecuteAsync("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000; PRAGMA temp_store=MEMORY;");
+            await connection.ExecuteAsync(
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000; PRAGMA temp_store=MEMORY;"
+            );
             return connection;
         }
         catch

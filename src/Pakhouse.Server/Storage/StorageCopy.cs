@@ -15,7 +15,9 @@ public static class StorageCopy
 {
     private const int BatchRows = 200;
 
-    /// <summary>In the order in which rows refer to each other, each with the order of its rows: roots before their sub-organizations.</summary>
+    /// <summary>
+    /// In the order in which rows refer to each other, each with the order of its rows: roots before their sub-organizations.
+    /// </summary>
     private static readonly (string Table, string OrderBy)[] tables =
     [
         ("users", "id"),
@@ -55,21 +57,35 @@ public static class StorageCopy
     public sealed record Table(string Name, long Rows, string Checksum);
 
     /// <param name="progress">Told the table, the rows copied and the rows in all.</param>
-    /// <param name="place">What stands in the target as the place where it is served; null: the first server that starts there writes it.</param>
-    /// <exception cref="StartupException">The target is not empty, or holds something else than the source after the copy; nothing was changed there.</exception>
-    public static Task<IReadOnlyList<Table>> RunAsync(Database from, Database to, Action<string, long, long> progress, string? place = null) =>
+    /// <param name="place">What stands in the target as the place where it is served; null: the first server that starts there writes
+    /// it.</param>
+    /// <exception cref="StartupException">The target is not empty, or holds something else than the source after the copy; nothing was
+    /// changed there.</exception>
+    public static Task<IReadOnlyList<Table>> RunAsync(
+        Database from,
+        Database to,
+        Action<string, long, long> progress,
+        string? place = null
+    ) =>
         from.SnapshotAsync(async source =>
         {
             var copied = await to.WriteAsync<IReadOnlyList<Table>>(async target =>
             {
                 foreach (var (table, _) in tables)
-                    if (await CountAsync(target, table) > 0) throw new StartupException($"{to.DisplayName} is not empty: it has rows in {table}. Copy into a database that no server has been started on. Nothing was changed.");
+                    if (await CountAsync(target, table) > 0)
+                        throw new StartupException(
+                            $"{to.DisplayName} is not empty: it has rows in {table}. Copy into a database that no server has been started "
+                                + $"on. Nothing was changed."
+                        );
 
                 var done = new List<Table>();
-                foreach (var (table, orderBy) in tables) done.Add(await CopyAsync(source, target, table, orderBy, progress));
+                foreach (var (table, orderBy) in tables)
+                    done.Add(await CopyAsync(source, target, table, orderBy, progress));
 
-                if (place is null) await target.Connection!.ExecuteAsync("DELETE FROM deployment WHERE name = 'place'", transaction: target);
-                else await DatabaseState.WriteAsync(target, "place", place);
+                if (place is null)
+                    await target.Connection!.ExecuteAsync("DELETE FROM deployment WHERE name = 'place'", transaction: target);
+                else
+                    await DatabaseState.WriteAsync(target, "place", place);
                 CopyProtectionKeys(from, to);
                 return done;
             });
@@ -84,12 +100,24 @@ public static class StorageCopy
             to.ProtectionKeys.StoreElement(element, Name(element));
     }
 
-    private static async Task<Table> CopyAsync(DbTransaction source, DbTransaction target, string table, string orderBy, Action<string, long, long> progress)
+    private static async Task<Table> CopyAsync(
+        DbTransaction source,
+        DbTransaction target,
+        string table,
+        string orderBy,
+        Action<string, long, long> progress
+    )
     {
         var (rows, total) = (0L, await CountAsync(source, table));
         progress(table, 0, total);
         using var read = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        await using (var reader = await source.Connection!.ExecuteReaderAsync($"SELECT * FROM {table} ORDER BY {orderBy}", transaction: source, commandTimeout: 0))
+        await using (
+            var reader = await source.Connection!.ExecuteReaderAsync(
+                $"SELECT * FROM {table} ORDER BY {orderBy}",
+                transaction: source,
+                commandTimeout: 0
+            )
+        )
         {
             var columns = Enumerable.Range(0, reader.FieldCount).Select(reader.GetName).ToArray();
             var batch = new List<object[]>(BatchRows);
@@ -99,20 +127,28 @@ public static class StorageCopy
                 reader.GetValues(row);
                 Add(read, row);
                 batch.Add(row);
-                if (batch.Count < BatchRows) continue;
+                if (batch.Count < BatchRows)
+                    continue;
                 await InsertAsync(target, table, columns, batch);
                 progress(table, rows += batch.Count, total);
                 batch.Clear();
             }
 
-            if (batch.Count > 0) await InsertAsync(target, table, columns, batch);
+            if (batch.Count > 0)
+                await InsertAsync(target, table, columns, batch);
             progress(table, rows += batch.Count, total);
         }
 
         // Read back from the other side: what is there, not what was sent.
         var back = 0L;
         using var written = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        await using (var reader = await target.Connection!.ExecuteReaderAsync($"SELECT * FROM {table} ORDER BY {orderBy}", transaction: target, commandTimeout: 0))
+        await using (
+            var reader = await target.Connection!.ExecuteReaderAsync(
+                $"SELECT * FROM {table} ORDER BY {orderBy}",
+                transaction: target,
+                commandTimeout: 0
+            )
+        )
         {
             var row = new object[reader.FieldCount];
             for (; await reader.ReadAsync(); back++)
@@ -124,7 +160,9 @@ public static class StorageCopy
 
         var checksum = Convert.ToHexStringLower(read.GetHashAndReset());
         if (rows != total || back != total || Convert.ToHexStringLower(written.GetHashAndReset()) != checksum)
-            throw new StartupException($"The copy of {table} is not what the source holds ({total} rows there, {back} here). Nothing was changed in the target.");
+            throw new StartupException(
+                $"The copy of {table} is not what the source holds ({total} rows there, {back} here). Nothing was changed in the target."
+            );
         return new Table(table, total, checksum);
     }
 
@@ -173,5 +211,6 @@ public static class StorageCopy
         transaction.Connection!.ExecuteScalarAsync<long>($"SELECT COUNT(*) FROM {table}", transaction: transaction, commandTimeout: 0);
 
     /// <summary>As Data Protection itself names them: <c>key-…</c>, <c>revocation-…</c>.</summary>
-    private static string Name(XElement element) => $"{element.Name.LocalName}-{element.Attribute("id")?.Value ?? Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(element.ToString())))[..16]}";
+    private static string Name(XElement element) =>
+        $"{element.Name.LocalName}-{element.Attribute("id")?.Value ?? Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(element.ToString())))[..16]}";
 }

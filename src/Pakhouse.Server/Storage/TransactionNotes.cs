@@ -29,7 +29,9 @@ internal sealed class TransactionNotes
 
     public static TransactionNotes Of(DbTransaction transaction) => notes.GetOrCreateValue(transaction);
 
-    /// <summary>Of a transaction that begins. Npgsql gives one object to many transactions of a connection: what an earlier one noted is gone.</summary>
+    /// <summary>
+    /// Of a transaction that begins. Npgsql gives one object to many transactions of a connection: what an earlier one noted is gone.
+    /// </summary>
     public static TransactionNotes Begin(DbTransaction transaction)
     {
         var begun = new TransactionNotes();

@@ -6,21 +6,27 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The token: claims and signature (RFC 9068, <c>typ: at+jwt</c>). It puts into words what <see cref="KeyExchange"/> granted, and decides nothing.
-/// docs/protocol.md, "The token", lists every claim.
+/// The token: claims and signature (RFC 9068, <c>typ: at+jwt</c>). It puts into words what <see cref="KeyExchange"/> granted, and decides
+/// nothing. docs/protocol.md, "The token", lists every claim.
 /// <para>Written by hand, byte by byte: a general writer of tokens takes 10 KB and 10 µs more for each. Tests read every kind of token with
 /// Microsoft.IdentityModel, and so does this server wherever a token comes back.</para>
 /// </summary>
 public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock)
 {
     /// <summary>RFC 9068 §2.2 wants the client named. A machine with a key has no registration, so all of a kind are one client.</summary>
-    public const string ClientId = "personal-access-key", ApiKeyClientId = "api-key";
+    public const string ClientId = "personal-access-key",
+        ApiKeyClientId = "api-key";
 
     // Of this thread: filled and emptied within one call of Write.
-    [ThreadStatic] private static ArrayBufferWriter<byte>? claims;
-    [ThreadStatic] private static Utf8JsonWriter? writer;
+    [ThreadStatic]
+    private static ArrayBufferWriter<byte>? claims;
 
-    /// <summary>How long the token of this grant lives: <see cref="PakhouseOptions.TokenLifetime"/>, less by policy, and never longer than its key.</summary>
+    [ThreadStatic]
+    private static Utf8JsonWriter? writer;
+
+    /// <summary>
+    /// How long the token of this grant lives: <see cref="PakhouseOptions.TokenLifetime"/>, less by policy, and never longer than its key.
+    /// </summary>
     public TimeSpan LifetimeOf(TokenGrant grant, DateTimeOffset now)
     {
         var lifetime = grant.LifetimeMax < options.TokenLifetime ? grant.LifetimeMax.Value : options.TokenLifetime;
@@ -31,7 +37,10 @@ public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options
     public void Write(TokenGrant grant, DateTimeOffset now, IBufferWriter<byte> output)
     {
         var payload = claims ??= new(1024);
-        var json = writer ??= new(payload, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
+        var json = writer ??= new(
+            payload,
+            new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true }
+        );
         payload.ResetWrittenCount();
         json.Reset(payload);
         WriteClaims(json, grant, now);
@@ -66,11 +75,14 @@ public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options
         json.WriteString("currentOrganizationId"u8, grant.OrganizationId); // what the field's tools decode
         json.WriteString("membership"u8, grant.IsMember ? "member"u8 : "inherited"u8);
         json.WriteStartArray("roles"u8);
-        foreach (var role in grant.Roles.Names) json.WriteStringValue(role);
+        foreach (var role in grant.Roles.Names)
+            json.WriteStringValue(role);
         json.WriteEndArray();
         json.WriteString("key_id"u8, grant.KeyId);
-        if (grant.Scopes.Contains("profile")) json.WriteString("name"u8, grant.UserName);
-        if (grant.Scopes.Contains("email")) json.WriteString("email"u8, grant.UserEmail);
+        if (grant.Scopes.Contains("profile"))
+            json.WriteString("name"u8, grant.UserName);
+        if (grant.Scopes.Contains("email"))
+            json.WriteString("email"u8, grant.UserEmail);
         WriteStatus(json, grant.StatusIndex);
         json.WriteEndObject();
     }

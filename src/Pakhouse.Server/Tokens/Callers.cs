@@ -12,7 +12,14 @@ namespace Pakhouse.Server;
 /// <para>Invariant: a token counts here only while the key it was got with would still be exchanged for it: signature and expiry are not
 /// enough where the database is at hand.</para>
 /// </summary>
-public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, PakhouseOptions options, PublicAddress publicAddress, IAntiforgery antiforgery, TimeProvider clock)
+public sealed class Callers(
+    KeyExchange exchange,
+    SigningKeys signingKeys,
+    PakhouseOptions options,
+    PublicAddress publicAddress,
+    IAntiforgery antiforgery,
+    TimeProvider clock
+)
 {
     private const int TokenLengthMax = 8 * 1024;
 
@@ -29,23 +36,35 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
     /// <summary>The same beside what the token says.</summary>
     public async ValueTask<Outcome<(JsonWebToken Claims, TokenGrant Grant)>> ResumeTokenAsync(string token, IPAddress? address)
     {
-        if (token.Length is 0 or > TokenLengthMax) return NotValid("no token, or too long");
-        if (KeyFormat.MightContainKey(token)) return new Refusal(RefusalCode.InvalidToken, "Authorization: this is a key, and a token is needed. Exchange the key at /auth/v3/token and send what you get.", "a key where a token belongs");
+        if (token.Length is 0 or > TokenLengthMax)
+            return NotValid("no token, or too long");
+        if (KeyFormat.MightContainKey(token))
+            return new Refusal(
+                RefusalCode.InvalidToken,
+                "Authorization: this is a key, and a token is needed. Exchange the key at /auth/v3/token and send what you get.",
+                "a key where a token belongs"
+            );
 
-        if (!CompactToken.IsWellFormed(token, clock.GetUtcNow())) return NotValid("no signed token by its form");
+        if (!CompactToken.IsWellFormed(token, clock.GetUtcNow()))
+            return NotValid("no signed token by its form");
         var keys = signingKeys.Published;
-        var validated = await handler.ValidateTokenAsync(token, new TokenValidationParameters
-        {
-            ValidIssuer = publicAddress.Value,
-            ValidAudience = options.Audience ?? publicAddress.Value,
-            IgnoreTrailingSlashWhenValidatingAudience = false,
-            ValidTypes = ["at+jwt"],
-            ValidAlgorithms = keys.Select(key => key.Public.Algorithm).Distinct(),
-            IssuerSigningKeys = keys.Select(key => key.Credentials.Key),
-            RequireSignedTokens = true,
-            LifetimeValidator = (_, expires, _, _) => expires > clock.GetUtcNow().UtcDateTime, // our clock, and no skew: it is the clock that wrote the time
-        });
-        if (!validated.IsValid) return NotValid(validated.Exception?.GetType().Name ?? "invalid");
+        var validated = await handler.ValidateTokenAsync(
+            token,
+            new TokenValidationParameters
+            {
+                ValidIssuer = publicAddress.Value,
+                ValidAudience = options.Audience ?? publicAddress.Value,
+                IgnoreTrailingSlashWhenValidatingAudience = false,
+                ValidTypes = ["at+jwt"],
+                ValidAlgorithms = keys.Select(key => key.Public.Algorithm).Distinct(),
+                IssuerSigningKeys = keys.Select(key => key.Credentials.Key),
+                RequireSignedTokens = true,
+                // our clock, and no skew: it is the clock that wrote the time
+                LifetimeValidator = (_, expires, _, _) => expires > clock.GetUtcNow().UtcDateTime,
+            }
+        );
+        if (!validated.IsValid)
+            return NotValid(validated.Exception?.GetType().Name ?? "invalid");
 
         var claims = (JsonWebToken)validated.SecurityToken;
         var resumed = await exchange.ResumeAsync(Text("key_id"), Text("org_id"), NameSet.Parse(Text("scope")), address);
@@ -61,9 +80,12 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
         if (context.Request.Headers.Authorization.ToString() is { Length: > 0 } authorization)
         {
             // The public sample of the field sends the token without the word in front.
-            var token = authorization.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase) ? authorization[7..].Trim() : authorization.Trim();
+            var token = authorization.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase)
+                ? authorization[7..].Trim()
+                : authorization.Trim();
             var read = await ReadTokenAsync(token, address ?? IPAddress.None);
-            if (read.Refusal is { } refusal) return refusal;
+            if (read.Refusal is { } refusal)
+                return refusal;
             var grant = read.Value;
             context.Features.Set(grant);
             return grant.IsApiKey
@@ -72,20 +94,40 @@ public sealed class Callers(KeyExchange exchange, SigningKeys signingKeys, Pakho
         }
 
         if (context.User.Identity?.IsAuthenticated != true)
-            return new Refusal(RefusalCode.InvalidToken, "Authorization: send a token as \"Bearer TOKEN\", got in exchange for a key at /auth/v3/token.", "nobody");
+            return new Refusal(
+                RefusalCode.InvalidToken,
+                "Authorization: send a token as \"Bearer TOKEN\", got in exchange for a key at /auth/v3/token.",
+                "nobody"
+            );
 
         // The browser sends the cookie by itself, whoever made it send the request.
-        if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method) && !await antiforgery.IsRequestValidAsync(context))
-            return new Refusal(RefusalCode.InvalidRequest, "RequestVerificationToken: with a session, a change needs this header; GET /identity/v1/session gives its value.", "no antiforgery token");
+        if (
+            !HttpMethods.IsGet(context.Request.Method)
+            && !HttpMethods.IsHead(context.Request.Method)
+            && !await antiforgery.IsRequestValidAsync(context)
+        )
+            return new Refusal(
+                RefusalCode.InvalidRequest,
+                "RequestVerificationToken: with a session, a change needs this header; GET /identity/v1/session gives its value.",
+                "no antiforgery token"
+            );
         return SessionCookie.Actor(context);
     }
 
-    private static Refusal NotValid(string reason) => new(RefusalCode.InvalidToken, "Authorization: the token is not valid here: it has expired, its key was ended, or it is another server's. Exchange the key again.", reason);
+    private static Refusal NotValid(string reason) =>
+        new(
+            RefusalCode.InvalidToken,
+            "Authorization: the token is not valid here: it has expired, its key was ended, or it is another server's. Exchange the key "
+                + "again.",
+            reason
+        );
 }
 
 public static class CallerMiddleware
 {
-    /// <summary>Behind routing and the session: routes with <see cref="CallerRequired"/> learn who calls, as the feature <see cref="Actor"/>.</summary>
+    /// <summary>
+    /// Behind routing and the session: routes with <see cref="CallerRequired"/> learn who calls, as the feature <see cref="Actor"/>.
+    /// </summary>
     public static void UseCallers(this WebApplication app)
     {
         var callers = app.Services.GetRequiredService<Callers>();

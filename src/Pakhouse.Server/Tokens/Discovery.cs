@@ -9,7 +9,9 @@ namespace Pakhouse.Server;
 /// </summary>
 public static class Discovery
 {
-    /// <summary>Far less than the shortest publication of a signing key, so a verifier that honours it never meets an unknown key.</summary>
+    /// <summary>
+    /// Far less than the shortest publication of a signing key, so a verifier that honours it never meets an unknown key.
+    /// </summary>
     private const int MaxAgeSeconds = 120;
 
     private static readonly JsonSerializerOptions json = new()
@@ -24,17 +26,40 @@ public static class Discovery
         [JsonPropertyName("token_endpoint")] public required string TokenEndpoint { get; init; }
         [JsonPropertyName("jwks_uri")] public required string JwksUri { get; init; }
         [JsonPropertyName("scopes_supported")] public required IEnumerable<string>? Scopes { get; init; }
-        [JsonPropertyName("claims_supported")] public string[] Claims { get; } = ["iss", "sub", "aud", "client_id", "exp", "iat", "jti", "scope", "org_id", "root_org_id", "currentOrganizationId", "membership", "roles", "key_id", "status", "name", "email"];
+        [JsonPropertyName("claims_supported")]
+        public string[] Claims { get; } =
+        [
+            "iss",
+            "sub",
+            "aud",
+            "client_id",
+            "exp",
+            "iat",
+            "jti",
+            "scope",
+            "org_id",
+            "root_org_id",
+            "currentOrganizationId",
+            "membership",
+            "roles",
+            "key_id",
+            "status",
+            "name",
+            "email",
+        ];
         [JsonPropertyName("token_endpoint_auth_methods_supported")] public string[] AuthenticationMethods { get; } = ["none"];
 
         [JsonPropertyName("introspection_endpoint")] public required string IntrospectionEndpoint { get; init; }
-        [JsonPropertyName("introspection_endpoint_auth_methods_supported")] public string[] IntrospectionAuthenticationMethods { get; } = ["client_secret_basic", "client_secret_post"];
+        [JsonPropertyName("introspection_endpoint_auth_methods_supported")]
+        public string[] IntrospectionAuthenticationMethods { get; } = ["client_secret_basic", "client_secret_post"];
         [JsonPropertyName("revocation_endpoint")] public required string RevocationEndpoint { get; init; }
-        [JsonPropertyName("revocation_endpoint_auth_methods_supported")] public string[] RevocationAuthenticationMethods { get; } = ["none"];
+        [JsonPropertyName("revocation_endpoint_auth_methods_supported")]
+        public string[] RevocationAuthenticationMethods { get; } = ["none"];
         [JsonPropertyName("status_list_aggregation_endpoint")] public required string StatusLists { get; init; }
         [JsonPropertyName("userinfo_endpoint")] public required string UserInfoEndpoint { get; init; }
 
-        // RFC 8414 §3.2: what would list nothing is left out. So response_types_supported and grant_types_supported, which both specifications ask for, are not here.
+        // RFC 8414 §3.2: what would list nothing is left out. So response_types_supported and grant_types_supported, which both
+        // specifications ask for, are not here.
         [JsonPropertyName("subject_types_supported")] public string[] SubjectTypes { get; } = ["public"];
         [JsonPropertyName("id_token_signing_alg_values_supported")] public required string[] Algorithms { get; init; }
     }
@@ -67,7 +92,11 @@ public static class Discovery
     }
 
     private static Task WriteKeysAsync(HttpContext context) =>
-        WriteAsync(context, new KeySet(context.RequestServices.GetRequiredService<SigningKeys>().Published.Select(key => key.Public)), "application/jwk-set+json");
+        WriteAsync(
+            context,
+            new KeySet(context.RequestServices.GetRequiredService<SigningKeys>().Published.Select(key => key.Public)),
+            "application/jwk-set+json"
+        );
 
     private static Task WriteAsync<T>(HttpContext context, T document, string contentType)
     {

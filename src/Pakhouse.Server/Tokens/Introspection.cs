@@ -6,11 +6,22 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// <c>POST /oauth/introspect</c> (RFC 7662): what a token, or a raw key, is good for at this moment, told to resource servers that have proved who they
-/// are. The same that decides an exchange decides here, on the same one read; nothing is cached.
+/// <c>POST /oauth/introspect</c> (RFC 7662): what a token, or a raw key, is good for at this moment, told to resource servers that have
+/// proved who they are. The same that decides an exchange decides here, on the same one read; nothing is cached.
 /// <para>Invariant: of what is not good the answer is <c>{"active":false}</c> and nothing else, whatever the reason.</para>
 /// </summary>
-public sealed partial class Introspection(Callers callers, KeyExchange exchange, KeyUsage use, KeyRotation rotation, ResourceServers servers, ResourceServerLimit limit, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock, ILogger<Introspection> log)
+public sealed partial class Introspection(
+    Callers callers,
+    KeyExchange exchange,
+    KeyUsage use,
+    KeyRotation rotation,
+    ResourceServers servers,
+    ResourceServerLimit limit,
+    PakhouseOptions options,
+    PublicAddress publicAddress,
+    TimeProvider clock,
+    ILogger<Introspection> log
+)
 {
     /// <summary>A token is longer than what <see cref="SecretForm"/> expects of a value.</summary>
     private const int TokenLengthMax = 8 * 1024;
@@ -31,11 +42,14 @@ public sealed partial class Introspection(Callers callers, KeyExchange exchange,
             if (refusal.IsGuess)
             {
                 // Only guesses are limited: a server with its right secret works also from an address where others guess.
-                if (limit.Check(context.Connection.RemoteIpAddress) is { } slowDown) refusal = slowDown;
-                else limit.Count(context.Connection.RemoteIpAddress);
+                if (limit.Check(context.Connection.RemoteIpAddress) is { } slowDown)
+                    refusal = slowDown;
+                else
+                    limit.Count(context.Connection.RemoteIpAddress);
             }
 
-            if (refusal.Code == RefusalCode.InvalidClient) context.Response.Headers.WWWAuthenticate = "Basic realm=\"introspection\""; // RFC 6749 §5.2
+            if (refusal.Code == RefusalCode.InvalidClient)
+                context.Response.Headers.WWWAuthenticate = "Basic realm=\"introspection\""; // RFC 6749 §5.2
             await OAuthErrors.WriteAsync(context.Response, refusal);
             return;
         }
@@ -52,19 +66,26 @@ public sealed partial class Introspection(Callers callers, KeyExchange exchange,
     private async ValueTask<Outcome<ReadOnlyMemory<byte>>> AnswerAsync(HttpContext context)
     {
         var read = await SecretForm.ReadAsync(context.Request, fieldNames, TokenLengthMax);
-        if (read.Refusal is { } unreadable) return unreadable;
+        if (read.Refusal is { } unreadable)
+            return unreadable;
         using var form = read.Value;
 
         var caller = servers.Authenticate(context.Request, form);
-        if (caller.Refusal is { } unknown) return unknown;
-        if (!form.TryGet(["token"], out var token, out _)) return tokenMissing;
+        if (caller.Refusal is { } unknown)
+            return unknown;
+        if (!form.TryGet(["token"], out var token, out _))
+            return tokenMissing;
 
-        // Who came to the resource server: its own address says nothing of that. A key that its organization allows in some networks only is good from none without it.
+        // Who came to the resource server: its own address says nothing of that. A key that its organization allows in some networks only
+        // is good from none without it.
         IPAddress? address = null;
-        if (form.TryGet(["client_address"], out var from, out _) && !IPAddress.TryParse(from.Span, out address)) return addressUnreadable;
+        if (form.TryGet(["client_address"], out var from, out _) && !IPAddress.TryParse(from.Span, out address))
+            return addressUnreadable;
 
         // token_type_hint is not needed: a key and a token are told apart by their form.
-        return KeyFormat.TryParse(token.Span, out _, out _) ? await OfKeyAsync(token, address, caller.Value) : await OfTokenAsync(token, address);
+        return KeyFormat.TryParse(token.Span, out _, out _)
+            ? await OfKeyAsync(token, address, caller.Value)
+            : await OfTokenAsync(token, address);
     }
 
     private async ValueTask<Outcome<ReadOnlyMemory<byte>>> OfKeyAsync(ReadOnlyMemory<byte> key, IPAddress? address, string caller)
@@ -137,8 +158,16 @@ public sealed partial class Introspection(Callers callers, KeyExchange exchange,
         return (ReadOnlyMemory<byte>)inactive;
     }
 
-    private static readonly Refusal addressUnreadable = new(RefusalCode.InvalidRequest, "client_address: this is no IPv4 or IPv6 address.", "client address unreadable");
-    private static readonly Refusal tokenMissing = new(RefusalCode.InvalidRequest, "token: the field is missing or empty; send the token or the key in it.", "no token");
+    private static readonly Refusal addressUnreadable = new(
+        RefusalCode.InvalidRequest,
+        "client_address: this is no IPv4 or IPv6 address.",
+        "client address unreadable"
+    );
+    private static readonly Refusal tokenMissing = new(
+        RefusalCode.InvalidRequest,
+        "token: the field is missing or empty; send the token or the key in it.",
+        "no token"
+    );
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "Introspected and inactive: {Reason}")]
     private partial void LogInactive(string reason);

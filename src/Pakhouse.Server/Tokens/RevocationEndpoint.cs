@@ -1,8 +1,8 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// <c>POST /oauth/revoke</c> (RFC 7009): whoever holds a key may end it with the key itself. There is no client to authenticate; the secret is the proof,
-/// and who holds it can lose nothing by this but what they hold.
+/// <c>POST /oauth/revoke</c> (RFC 7009): whoever holds a key may end it with the key itself. There is no client to authenticate; the secret
+/// is the proof, and who holds it can lose nothing by this but what they hold.
 /// <para>Invariant: 200 is the answer to every key, good, ended or invented. When it has come, a key that was good is deleted (R5).</para>
 /// </summary>
 public sealed class RevocationEndpoint(Keys keys, RevocationLimit limit)
@@ -18,7 +18,8 @@ public sealed class RevocationEndpoint(Keys keys, RevocationLimit limit)
     private async Task HandleAsync(HttpContext context)
     {
         OAuthErrors.ForbidStoring(context.Response);
-        if (await RevokeAsync(context) is { } refusal) await OAuthErrors.WriteAsync(context.Response, refusal);
+        if (await RevokeAsync(context) is { } refusal)
+            await OAuthErrors.WriteAsync(context.Response, refusal);
     }
 
     private static readonly string[] fieldNames = ["token", "token_type_hint", "client_id", "client_secret"];
@@ -27,24 +28,40 @@ public sealed class RevocationEndpoint(Keys keys, RevocationLimit limit)
     {
         var address = context.Connection.RemoteIpAddress;
         var read = await SecretForm.ReadAsync(context.Request, fieldNames, TokenLengthMax);
-        if (read.Refusal is { } unreadable) return unreadable;
+        if (read.Refusal is { } unreadable)
+            return unreadable;
         using var form = read.Value;
-        if (!form.TryGet(["token"], out var token, out _)) return tokenMissing;
+        if (!form.TryGet(["token"], out var token, out _))
+            return tokenMissing;
         // By its form alone, so that the answer tells nothing of any one token.
-        if (token.Span.Contains((byte)'.')) return tokenAndNotKey;
-        if (KeyFormat.TryParse(token.Span, out _, out var keyId) && await keys.RevokeByHolderAsync(keyId, token, address)) return null;
+        if (token.Span.Contains((byte)'.'))
+            return tokenAndNotKey;
+        if (KeyFormat.TryParse(token.Span, out _, out var keyId) && await keys.RevokeByHolderAsync(keyId, token, address))
+            return null;
 
         // A guess, or a key that is gone. Only those are limited: a real key can be ended also from an address where others guess.
-        if (limit.Check(address) is { } slowDown) return slowDown;
+        if (limit.Check(address) is { } slowDown)
+            return slowDown;
         limit.Count(address);
         return null; // §2.2: an invalid token is no error
     }
 
-    private static readonly Refusal tokenMissing = new(RefusalCode.InvalidRequest, "token: the field is missing or empty; send the key in it.", "no token");
+    private static readonly Refusal tokenMissing = new(
+        RefusalCode.InvalidRequest,
+        "token: the field is missing or empty; send the key in it.",
+        "no token"
+    );
 
     // §2.2.1. A 200 would let the caller believe that the token is dead.
-    private static readonly Refusal tokenAndNotKey = new(RefusalCode.InvalidRequest,
-        "token: an access token cannot be revoked by itself; it ends with its key, or when it expires. Send the key, or delete it on the dashboard.", "a token, not a key") { ErrorText = "unsupported_token_type" };
+    private static readonly Refusal tokenAndNotKey = new(
+        RefusalCode.InvalidRequest,
+        "token: an access token cannot be revoked by itself; it ends with its key, or when it expires. Send the key, or delete it on the "
+            + "dashboard.",
+        "a token, not a key"
+    )
+    {
+        ErrorText = "unsupported_token_type",
+    };
 }
 
 /// <summary>Revocations that proved nothing.</summary>

@@ -8,17 +8,30 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The wire of the exchange: <c>POST /auth/v3/token</c> with its two old addresses for keys of people, <c>POST /auth/v1/api-key/token</c> for those
-/// of organizations. It owns names of fields, bounds and the shape of answers; <see cref="KeyExchange"/> decides. docs/protocol.md, "Exchange", is its contract.
+/// The wire of the exchange: <c>POST /auth/v3/token</c> with its two old addresses for keys of people, <c>POST /auth/v1/api-key/token</c>
+/// for those of organizations. It owns names of fields, bounds and the shape of answers; <see cref="KeyExchange"/> decides.
+/// docs/protocol.md, "Exchange", is its contract.
 /// <para>Invariant: the key's bytes live in one buffer, which is wiped before the answer is complete, whatever the answer is.</para>
 /// </summary>
-public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken accessToken, KeyUsage use, KeyRotation rotation, ExchangeLimit limit, TimeProvider clock, ILogger<TokenEndpoint> log)
+public sealed partial class TokenEndpoint(
+    KeyExchange exchange,
+    AccessToken accessToken,
+    KeyUsage use,
+    KeyRotation rotation,
+    ExchangeLimit limit,
+    TimeProvider clock,
+    ILogger<TokenEndpoint> log
+)
 {
     private const string Current = "/auth/v3/token";
 
     // Of this thread: filled and emptied within one call of WriteAnswerAsync.
-    [ThreadStatic] private static ArrayBufferWriter<byte>? tokenBuffer, answerBuffer;
-    [ThreadStatic] private static Utf8JsonWriter? writer;
+    [ThreadStatic]
+    private static ArrayBufferWriter<byte>? tokenBuffer,
+        answerBuffer;
+
+    [ThreadStatic]
+    private static Utf8JsonWriter? writer;
 
     private static readonly TimeSpan warningFrom = TimeSpan.FromDays(14);
 
@@ -27,15 +40,42 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     private sealed record Form(string[] Key, string[] Target, string[] ApiKeyName, Refusal TargetNotUuid);
 
     // Every address accepts every name: the clients in the field mix them.
-    private static readonly Form ofPeople = new(["personalAccessKey", "personal-access-key", "pat"], ["subOrganization", "subOrganizationId"], [],
-        new(RefusalCode.InvalidRequest, "subOrganization: this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.", "target is no UUID"));
+    private static readonly Form ofPeople = new(
+        ["personalAccessKey", "personal-access-key", "pat"],
+        ["subOrganization", "subOrganizationId"],
+        [],
+        new(
+            RefusalCode.InvalidRequest,
+            "subOrganization: this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.",
+            "target is no UUID"
+        )
+    );
 
-    private static readonly Form ofOrganizations = new(["secret"], ["organizationId"], ["name"],
-        new(RefusalCode.InvalidRequest, "organizationId: this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.", "target is no UUID") { ErrorText = "organizationId must be a valid GUID" });
+    private static readonly Form ofOrganizations = new(
+        ["secret"],
+        ["organizationId"],
+        ["name"],
+        new(
+            RefusalCode.InvalidRequest,
+            "organizationId: this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.",
+            "target is no UUID"
+        )
+        {
+            ErrorText = "organizationId must be a valid GUID",
+        }
+    );
 
     private static readonly string[] scopeNames = ["scope"];
 
-    internal static readonly string[] FieldNames = [.. ofPeople.Key, .. ofPeople.Target, .. ofOrganizations.Key, .. ofOrganizations.Target, .. ofOrganizations.ApiKeyName, .. scopeNames];
+    internal static readonly string[] FieldNames =
+    [
+        .. ofPeople.Key,
+        .. ofPeople.Target,
+        .. ofOrganizations.Key,
+        .. ofOrganizations.Target,
+        .. ofOrganizations.ApiKeyName,
+        .. scopeNames,
+    ];
 
     public static void Map(IEndpointRouteBuilder routes)
     {
@@ -44,12 +84,15 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         routes.MapPost(Current, context => endpoint.HandleAsync(context, ofPeople, isOldAddress: false)).ShortCircuit();
         routes.MapPost("/auth/v2/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true)).ShortCircuit();
         routes.MapPost("/auth/v1/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true)).ShortCircuit();
-        routes.MapPost("/auth/v1/api-key/token", context => endpoint.HandleAsync(context, ofOrganizations, isOldAddress: false)).ShortCircuit();
+        routes
+            .MapPost("/auth/v1/api-key/token", context => endpoint.HandleAsync(context, ofOrganizations, isOldAddress: false))
+            .ShortCircuit();
     }
 
     private async Task HandleAsync(HttpContext context, Form names, bool isOldAddress)
     {
-        if (isOldAddress) MarkDeprecated(context.Response);
+        if (isOldAddress)
+            MarkDeprecated(context.Response);
 
         var outcome = await AnswerAsync(context, names);
         if (outcome.Refusal is { } refusal)
@@ -57,8 +100,10 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
             // Only guesses are limited: a real key works also from an address, of a shared gateway say, where others guess.
             if (refusal.IsGuess)
             {
-                if (limit.Check(context.Connection.RemoteIpAddress) is { } slowDown) refusal = slowDown;
-                else limit.Count(context.Connection.RemoteIpAddress);
+                if (limit.Check(context.Connection.RemoteIpAddress) is { } slowDown)
+                    refusal = slowDown;
+                else
+                    limit.Count(context.Connection.RemoteIpAddress);
             }
 
             LogRefused(context.TraceIdentifier, refusal.Error, refusal.Reason);
@@ -72,21 +117,29 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     /// <summary>The steps of an exchange, in order.</summary>
     private async ValueTask<Outcome<TokenGrant>> AnswerAsync(HttpContext context, Form names)
     {
-        if (HasKeyInQuery(context.Request.QueryString)) return keyInQuery;
+        if (HasKeyInQuery(context.Request.QueryString))
+            return keyInQuery;
 
         var read = await SecretForm.ReadAsync(context.Request, FieldNames);
-        if (read.Refusal is { } unreadable) return unreadable;
+        if (read.Refusal is { } unreadable)
+            return unreadable;
         using var form = read.Value;
 
-        if (!form.TryGet(names.Key, out var key, out var ambiguous)) return ambiguous ?? Missing(names.Key[0], "the key");
-        if (ReadApiKeyName(form, names, out var apiKeyName) is { } noName) return noName;
-        if (ReadTarget(form, names, out var target) is { } badTarget) return badTarget;
-        if (ReadScopes(form, out var scopes) is { } badScopes) return badScopes;
+        if (!form.TryGet(names.Key, out var key, out var ambiguous))
+            return ambiguous ?? Missing(names.Key[0], "the key");
+        if (ReadApiKeyName(form, names, out var apiKeyName) is { } noName)
+            return noName;
+        if (ReadTarget(form, names, out var target) is { } badTarget)
+            return badTarget;
+        if (ReadScopes(form, out var scopes) is { } badScopes)
+            return badScopes;
 
         var (address, userAgent) = (context.Connection.RemoteIpAddress, context.Request.Headers.UserAgent);
         var outcome = await exchange.ExchangeAsync(new ExchangeRequest(key, target, scopes, apiKeyName) { Address = address });
-        if (outcome.Refusal is { } refusal) await rotation.RecordUseAfterEndAsync(refusal, key, address, userAgent);
-        else use.Record(outcome.Value.KeyId, outcome.Value.OrganizationId, clock.GetUtcNow(), address, userAgent);
+        if (outcome.Refusal is { } refusal)
+            await rotation.RecordUseAfterEndAsync(refusal, key, address, userAgent);
+        else
+            use.Record(outcome.Value.KeyId, outcome.Value.OrganizationId, clock.GetUtcNow(), address, userAgent);
 
         return outcome;
     }
@@ -96,11 +149,14 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         var now = clock.GetUtcNow();
         response.ContentType = "application/json";
         OAuthErrors.ForbidStoring(response);
-        if (grant.KeyEndsAt is { } endsAt) response.Headers["Personal-Access-Key-Expires"] = endsAt.ToString("R");
+        if (grant.KeyEndsAt is { } endsAt)
+            response.Headers["Personal-Access-Key-Expires"] = endsAt.ToString("R");
         return WriteAnswerAsync(response, grant, now);
     }
 
-    /// <summary>What answers an exchange (RFC 6749 §5.1, and our own members; those without a value are left out), in one write to the socket.</summary>
+    /// <summary>
+    /// What answers an exchange (RFC 6749 §5.1, and our own members; those without a value are left out), in one write to the socket.
+    /// </summary>
     private ValueTask<FlushResult> WriteAnswerAsync(HttpResponse response, TokenGrant grant, DateTimeOffset now)
     {
         var (token, answer) = (tokenBuffer ??= new(2048), answerBuffer ??= new(4096));
@@ -119,7 +175,8 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         if (grant.KeyEndsAt is { } ends)
         {
             json.WriteString("key_expires_at"u8, ends.UtcDateTime.AddTicks(-(ends.Ticks % TimeSpan.TicksPerSecond))); // whole seconds
-            if (ends - now <= warningFrom) json.WriteString("warning"u8, Warning(grant, ends));
+            if (ends - now <= warningFrom)
+                json.WriteString("warning"u8, Warning(grant, ends));
         }
 
         json.WriteEndObject();
@@ -130,18 +187,27 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     }
 
     /// <summary>For people who read the logs of their programs: what ends, when, and what to do.</summary>
-    private static string Warning(TokenGrant grant, DateTimeOffset endsAt) => grant.IsReplaced
-        ? $"This key was rotated and stops on {TimeText.Exact(endsAt)}: use the key that replaced it."
+    private static string Warning(TokenGrant grant, DateTimeOffset endsAt) =>
+        grant.IsReplaced ? $"This key was rotated and stops on {TimeText.Exact(endsAt)}: use the key that replaced it."
         : grant.KeyExpiresAt == endsAt ? $"This key expires on {TimeText.Exact(endsAt)}: rotate it or generate a new one before then."
         : $"By the organization's policy this key stops on {TimeText.Exact(endsAt)}: ask an owner of the organization.";
 
-    /// <summary>An address ends up in logs and histories: a key there is refused even when it is right, so that nobody gets used to it.</summary>
+    /// <summary>
+    /// An address ends up in logs and histories: a key there is refused even when it is right, so that nobody gets used to it.
+    /// </summary>
     private static bool HasKeyInQuery(QueryString query)
     {
-        if (!query.HasValue) return false;
-        if (KeyFormat.MightContainKey(query.Value!)) return true;
+        if (!query.HasValue)
+            return false;
+        if (KeyFormat.MightContainKey(query.Value!))
+            return true;
         foreach (var pair in new Microsoft.AspNetCore.WebUtilities.QueryStringEnumerable(query.Value))
-            if (ofPeople.Key.Concat(ofOrganizations.Key).Any(name => pair.DecodeName().Span.Equals(name, StringComparison.OrdinalIgnoreCase))) return true;
+            if (
+                ofPeople
+                    .Key.Concat(ofOrganizations.Key)
+                    .Any(name => pair.DecodeName().Span.Equals(name, StringComparison.OrdinalIgnoreCase))
+            )
+                return true;
         return false;
     }
 
@@ -149,9 +215,11 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     private static Refusal? ReadTarget(SecretForm form, Form names, out Guid? target)
     {
         target = null;
-        if (!form.TryGet(names.Target, out var value, out var ambiguous)) return ambiguous;
+        if (!form.TryGet(names.Target, out var value, out var ambiguous))
+            return ambiguous;
         var format = value.Span[0] == '{' ? 'B' : 'D';
-        if (!Utf8Parser.TryParse(value.Span, out Guid id, out var consumed, format) || consumed != value.Length) return names.TargetNotUuid;
+        if (!Utf8Parser.TryParse(value.Span, out Guid id, out var consumed, format) || consumed != value.Length)
+            return names.TargetNotUuid;
         target = id;
         return null;
     }
@@ -159,8 +227,10 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     private static Refusal? ReadApiKeyName(SecretForm form, Form names, out ReadOnlyMemory<byte>? name)
     {
         name = null;
-        if (names.ApiKeyName.Length == 0) return null;
-        if (!form.TryGet(names.ApiKeyName, out var value, out _)) return Missing(names.ApiKeyName[0], "the name of the API key");
+        if (names.ApiKeyName.Length == 0)
+            return null;
+        if (!form.TryGet(names.ApiKeyName, out var value, out _))
+            return Missing(names.ApiKeyName[0], "the name of the API key");
         name = value;
         return null;
     }
@@ -168,8 +238,10 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
     private static Refusal? ReadScopes(SecretForm form, out ScopeRequest scopes)
     {
         scopes = ScopeRequest.Everything;
-        if (!form.TryGet(scopeNames, out var value, out _)) return null;
-        if (!Ascii.IsValid(value.Span)) return new Refusal(RefusalCode.InvalidScope, "scope: a scope is not known here.", "scope beyond ASCII");
+        if (!form.TryGet(scopeNames, out var value, out _))
+            return null;
+        if (!Ascii.IsValid(value.Span))
+            return new Refusal(RefusalCode.InvalidScope, "scope: a scope is not known here.", "scope beyond ASCII");
         scopes = ScopeRequest.Of(NameSet.Parse(Encoding.ASCII.GetString(value.Span)));
         return null;
     }
@@ -180,14 +252,20 @@ public sealed partial class TokenEndpoint(KeyExchange exchange, AccessToken acce
         response.Headers.Link = $"<{Current}>; rel=\"successor-version\""; // RFC 5829 §3.2
     }
 
-    private static readonly Refusal keyInQuery = new(RefusalCode.InvalidRequest,
-        "key: a key must never stand in an address, where logs and histories keep it. Send it in the body, delete this key and generate a new one.", "key in the query string");
+    private static readonly Refusal keyInQuery = new(
+        RefusalCode.InvalidRequest,
+        "key: a key must never stand in an address, where logs and histories keep it. Send it in the body, delete this key and generate a "
+            + "new one.",
+        "key in the query string"
+    );
 
-    private static Refusal Missing(string field, string what) => new(RefusalCode.InvalidRequest, $"{field}: the field is missing or empty; send {what} in it.", $"no {field}");
+    private static Refusal Missing(string field, string what) =>
+        new(RefusalCode.InvalidRequest, $"{field}: the field is missing or empty; send {what} in it.", $"no {field}");
 
     private static Refusal InWireWords(Refusal refusal, Form names)
     {
-        var (word, wire) = refusal.Description.StartsWith("key: ", StringComparison.Ordinal) ? ("key", names.Key[0])
+        var (word, wire) =
+            refusal.Description.StartsWith("key: ", StringComparison.Ordinal) ? ("key", names.Key[0])
             : refusal.Description.StartsWith("organization: ", StringComparison.Ordinal) ? ("organization", names.Target[0])
             : ("", "");
         return word.Length == 0 ? refusal : refusal with { Description = wire + refusal.Description[word.Length..] };

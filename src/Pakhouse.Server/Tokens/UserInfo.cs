@@ -3,8 +3,8 @@ using System.Text.Json.Serialization;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Who the bearer of a token is (OpenID Connect Core 1.0 §5.3), as the database says now and not as the token said when it was made. Also at the
-/// address where the command-line tool of the field asks, whatever realm it names.
+/// Who the bearer of a token is (OpenID Connect Core 1.0 §5.3), as the database says now and not as the token said when it was made. Also
+/// at the address where the command-line tool of the field asks, whatever realm it names.
 /// </summary>
 public static class UserInfo
 {
@@ -20,7 +20,8 @@ public static class UserInfo
         [JsonPropertyName("email"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Email { get; init; }
 
         /// <summary>What the user signs in with: the address. Only where <c>profile</c> and <c>email</c> were granted.</summary>
-        [JsonPropertyName("preferred_username"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? PreferredUsername { get; init; }
+        [JsonPropertyName("preferred_username"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+        public string? PreferredUsername { get; init; }
 
         /// <summary>The organization that the token is for.</summary>
         [JsonPropertyName("currentOrganizationId")] public required string OrganizationId { get; init; }
@@ -32,22 +33,32 @@ public static class UserInfo
         group.MapGet("/userinfo", Answer).Describe<ShownUserInfo>("getUserInfo", "Who the bearer of the token is");
         group.MapPost("/userinfo", Answer).Describe<ShownUserInfo>("postUserInfo", "Who the bearer of the token is");
         // The realm is a parameter so that the description of the API has it; every name of one is the same house.
-        group.MapGet("/auth/realms/{realm}/protocol/openid-connect/userinfo", (string realm, HttpContext context) => Answer(context)).Describe<ShownUserInfo>("getUserInfoOfRealm", "The same, where the field's command-line tool asks");
-        group.MapPost("/auth/realms/{realm}/protocol/openid-connect/userinfo", (string realm, HttpContext context) => Answer(context)).Describe<ShownUserInfo>("postUserInfoOfRealm", "The same, where the field's command-line tool asks");
+        group
+            .MapGet("/auth/realms/{realm}/protocol/openid-connect/userinfo", (string realm, HttpContext context) => Answer(context))
+            .Describe<ShownUserInfo>("getUserInfoOfRealm", "The same, where the field's command-line tool asks");
+        group
+            .MapPost("/auth/realms/{realm}/protocol/openid-connect/userinfo", (string realm, HttpContext context) => Answer(context))
+            .Describe<ShownUserInfo>("postUserInfoOfRealm", "The same, where the field's command-line tool asks");
     }
 
     private static IResult Answer(HttpContext context)
     {
-        if (Guard.Demand(context.Caller(), Permission.ReadUserInfo) is { } refused) return refused.ToResult();
+        if (Guard.Demand(context.Caller(), Permission.ReadUserInfo) is { } refused)
+            return refused.ToResult();
         var grant = context.Features.Get<TokenGrant>()!;
-        var (profile, email) = (grant.Scopes.Contains(ScopeCatalogue.Profile), grant.Scopes.Contains(ScopeCatalogue.Email) && grant.UserEmail.Length > 0); // a service has no address
-        return Results.Json(new ShownUserInfo
-        {
-            Subject = grant.UserId,
-            Name = profile ? grant.UserName : null,
-            Email = email ? grant.UserEmail : null,
-            PreferredUsername = profile && email ? grant.UserEmail : null,
-            OrganizationId = grant.OrganizationId,
-        });
+        var (profile, email) = (
+            grant.Scopes.Contains(ScopeCatalogue.Profile),
+            grant.Scopes.Contains(ScopeCatalogue.Email) && grant.UserEmail.Length > 0
+        ); // a service has no address
+        return Results.Json(
+            new ShownUserInfo
+            {
+                Subject = grant.UserId,
+                Name = profile ? grant.UserName : null,
+                Email = email ? grant.UserEmail : null,
+                PreferredUsername = profile && email ? grant.UserEmail : null,
+                OrganizationId = grant.OrganizationId,
+            }
+        );
     }
 }

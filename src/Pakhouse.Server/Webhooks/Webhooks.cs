@@ -57,9 +57,10 @@ public sealed record WebhookDelivery
 }
 
 /// <summary>
-/// Where organizations want to be told of <see cref="Events"/>: the rows, their secrets and the log of deliveries; <see cref="WebhookSender"/> delivers.
-/// <para>Invariant: a secret is returned once, by what makes it, and stored encrypted; what a receiver answers is never stored, so that nothing of a
-/// network can be read through here.</para>
+/// Where organizations want to be told of <see cref="Events"/>: the rows, their secrets and the log of deliveries;
+/// <see cref="WebhookSender"/> delivers.
+/// <para>Invariant: a secret is returned once, by what makes it, and stored encrypted; what a receiver answers is never stored, so that
+/// nothing of a network can be read through here.</para>
 /// </summary>
 public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookTarget target, TimeProvider clock)
 {
@@ -68,115 +69,272 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
     /// <summary>How long the former secret signs on after a change.</summary>
     public static readonly TimeSpan SecretOverlap = TimeSpan.FromHours(24);
 
-    private const string Columns = "id, url, events, created_at, failing_since, disabled_at, CASE WHEN old_secret_until > @now THEN old_secret_until END AS old_secret_until";
+    private const string Columns =
+        "id, url, events, created_at, failing_since, disabled_at, CASE WHEN old_secret_until > @now THEN old_secret_until END AS "
+            + "old_secret_until";
 
-    private static readonly Refusal noSuchWebhook = new(RefusalCode.NotFound, "There is no such webhook in this organization; it may have been deleted already.", "no such webhook");
+    private static readonly Refusal noSuchWebhook = new(
+        RefusalCode.NotFound,
+        "There is no such webhook in this organization; it may have been deleted already.",
+        "no such webhook"
+    );
 
-    public Task<Outcome<IReadOnlyList<Webhook>>> ListAsync(Actor actor, Guid organizationId) => database.ReadAsync<Outcome<IReadOnlyList<Webhook>>>(async connection =>
-    {
-        var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ManageWebhooks, organizationId);
-        if (access.Refusal is { } refused) return refused;
-        return (await connection.QueryAsync<Webhook>($"SELECT {Columns} FROM webhooks WHERE organization_id = @organizationId ORDER BY id", new { organizationId, now = clock.GetUtcNow() })).AsList();
-    });
+    public Task<Outcome<IReadOnlyList<Webhook>>> ListAsync(Actor actor, Guid organizationId) =>
+        database.ReadAsync<Outcome<IReadOnlyList<Webhook>>>(async connection =>
+        {
+            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ManageWebhooks, organizationId);
+            if (access.Refusal is { } refused)
+                return refused;
+            return (
+                await connection.QueryAsync<Webhook>(
+                    $"SELECT {Columns} FROM webhooks WHERE organization_id = @organizationId ORDER BY id",
+                    new { organizationId, now = clock.GetUtcNow() }
+                )
+            ).AsList();
+        });
 
     public async Task<Outcome<Webhook>> FindAsync(Actor actor, Guid organizationId, Guid id)
     {
         var list = await ListAsync(actor, organizationId);
-        if (list.Refusal is { } refused) return refused;
+        if (list.Refusal is { } refused)
+            return refused;
         return list.Value.FirstOrDefault(webhook => webhook.Id == id) is { } found ? found : noSuchWebhook;
     }
 
-    public Task<Outcome<WebhookWithSecret>> CreateAsync(Actor actor, Guid organizationId, string url, NameSet events) => ChangeAsync<WebhookWithSecret>(actor, Permission.MakeWebhookSecret, organizationId, async transaction =>
-    {
-        if (Check(url, events) is { } refusal) return refusal;
-        if (await transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhooks WHERE organization_id = @organizationId", new { organizationId }, transaction) >= PerOrganizationMax)
-            return new Refusal(RefusalCode.Conflict, $"An organization has at most {PerOrganizationMax} webhooks: delete one that is no longer used.", "PerOrganizationMax");
+    public Task<Outcome<WebhookWithSecret>> CreateAsync(Actor actor, Guid organizationId, string url, NameSet events) =>
+        ChangeAsync<WebhookWithSecret>(
+            actor,
+            Permission.MakeWebhookSecret,
+            organizationId,
+            async transaction =>
+            {
+                if (Check(url, events) is { } refusal)
+                    return refusal;
+                if (
+                    await transaction.Connection!.ExecuteScalarAsync<long>(
+                        "SELECT COUNT(*) FROM webhooks WHERE organization_id = @organizationId",
+                        new { organizationId },
+                        transaction
+                    ) >= PerOrganizationMax
+                )
+                    return new Refusal(
+                        RefusalCode.Conflict,
+                        $"An organization has at most {PerOrganizationMax} webhooks: delete one that is no longer used.",
+                        "PerOrganizationMax"
+                    );
 
-        var (id, secret) = (Ids.New(clock), WebhookSignature.NewSecret());
-        await transaction.Connection!.ExecuteAsync(
-            """
-            INSERT INTO webhooks (id, organization_id, url, events, secret, created_at, maker_id)
-            VALUES (@id, @organizationId, @url, @events, @secret, @now, @UserId)
-            """, new { id, organizationId, url, events, secret = secrets.Protect(secret), now = clock.GetUtcNow(), actor.UserId }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookCreate, organizationId, id.ToString());
-        return new WebhookWithSecret(id, WebhookSignature.Text(secret));
-    });
+                var (id, secret) = (Ids.New(clock), WebhookSignature.NewSecret());
+                await transaction.Connection!.ExecuteAsync(
+                    """
+                    INSERT INTO webhooks (id, organization_id, url, events, secret, created_at, maker_id)
+                    VALUES (@id, @organizationId, @url, @events, @secret, @now, @UserId)
+                    """,
+                    new
+                    {
+                        id,
+                        organizationId,
+                        url,
+                        events,
+                        secret = secrets.Protect(secret),
+                        now = clock.GetUtcNow(),
+                        actor.UserId,
+                    },
+                    transaction
+                );
+                await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookCreate, organizationId, id.ToString());
+                return new WebhookWithSecret(id, WebhookSignature.Text(secret));
+            }
+        );
 
     /// <summary>Enabling one forgives it its failures; what happened meanwhile is in the list, to be sent again.</summary>
-    public Task<Outcome<bool>> UpdateAsync(Actor actor, Guid organizationId, Guid id, string url, NameSet events, bool isEnabled) => ChangeAsync<bool>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
-    {
-        if (Check(url, events) is { } refusal) return refusal;
-        var now = clock.GetUtcNow();
-        var updated = await transaction.Connection!.ExecuteAsync(
-            """
-            UPDATE webhooks SET url = @url, events = @events, disabled_at = CASE WHEN @isEnabled = 1 THEN NULL ELSE COALESCE(disabled_at, @now) END,
-                failing_since = CASE WHEN @isEnabled = 1 AND disabled_at IS NOT NULL THEN NULL ELSE failing_since END,
-                paused_until = CASE WHEN disabled_at IS NOT NULL OR url <> @url THEN NULL ELSE paused_until END
-            WHERE id = @id AND organization_id = @organizationId
-              AND (url <> @url OR events <> @events OR (disabled_at IS NULL) <> (@isEnabled = 1))
-            """, new { id, organizationId, url, events, isEnabled = isEnabled ? 1L : 0L, now }, transaction);
-        if (updated == 0) return await CountAsync(transaction, organizationId, id) == 0 ? noSuchWebhook : true; // written back as it was read
-        if (!isEnabled) await WebhookSender.StopAsync(transaction, id);
-        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookUpdate, organizationId, id.ToString(), detail: isEnabled ? null : "disabled");
-        return true;
-    });
+    public Task<Outcome<bool>> UpdateAsync(Actor actor, Guid organizationId, Guid id, string url, NameSet events, bool isEnabled) =>
+        ChangeAsync<bool>(
+            actor,
+            Permission.ManageWebhooks,
+            organizationId,
+            async transaction =>
+            {
+                if (Check(url, events) is { } refusal)
+                    return refusal;
+                var now = clock.GetUtcNow();
+                var updated = await transaction.Connection!.ExecuteAsync(
+                    """
+                    UPDATE webhooks SET url = @url, events = @events, disabled_at = CASE WHEN @isEnabled = 1 THEN NULL ELSE COALESCE(disabled_at, @now) END,
+                        failing_since = CASE WHEN @isEnabled = 1 AND disabled_at IS NOT NULL THEN NULL ELSE failing_since END,
+                        paused_until = CASE WHEN disabled_at IS NOT NULL OR url <> @url THEN NULL ELSE paused_until END
+                    WHERE id = @id AND organization_id = @organizationId
+                      AND (url <> @url OR events <> @events OR (disabled_at IS NULL) <> (@isEnabled = 1))
+                    """,
+                    new
+                    {
+                        id,
+                        organizationId,
+                        url,
+                        events,
+                        isEnabled = isEnabled ? 1L : 0L,
+                        now,
+                    },
+                    transaction
+                );
+                if (updated == 0)
+                    return await CountAsync(transaction, organizationId, id) == 0 ? noSuchWebhook : true; // written back as it was read
+                if (!isEnabled)
+                    await WebhookSender.StopAsync(transaction, id);
+                await ActivityLog.WriteAsync(
+                    transaction,
+                    clock,
+                    actor,
+                    AuditAction.WebhookUpdate,
+                    organizationId,
+                    id.ToString(),
+                    detail: isEnabled ? null : "disabled"
+                );
+                return true;
+            }
+        );
 
-    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<bool>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
-    {
-        if (await CountAsync(transaction, organizationId, id) == 0) return noSuchWebhook;
-        await transaction.Connection!.ExecuteAsync(
-            """
-            DELETE FROM webhook_attempts WHERE webhook_id = @id;
-            DELETE FROM webhook_messages WHERE webhook_id = @id;
-            DELETE FROM webhooks WHERE id = @id;
-            """, new { id }, transaction);
-        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookDelete, organizationId, id.ToString());
-        return true;
-    });
+    public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, Guid id) =>
+        ChangeAsync<bool>(
+            actor,
+            Permission.ManageWebhooks,
+            organizationId,
+            async transaction =>
+            {
+                if (await CountAsync(transaction, organizationId, id) == 0)
+                    return noSuchWebhook;
+                await transaction.Connection!.ExecuteAsync(
+                    """
+                    DELETE FROM webhook_attempts WHERE webhook_id = @id;
+                    DELETE FROM webhook_messages WHERE webhook_id = @id;
+                    DELETE FROM webhooks WHERE id = @id;
+                    """,
+                    new { id },
+                    transaction
+                );
+                await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookDelete, organizationId, id.ToString());
+                return true;
+            }
+        );
 
     /// <summary>A new secret; the former one signs beside it for <see cref="SecretOverlap"/>.</summary>
-    public Task<Outcome<WebhookWithSecret>> RotateSecretAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<WebhookWithSecret>(actor, Permission.MakeWebhookSecret, organizationId, async transaction =>
-    {
-        var secret = WebhookSignature.NewSecret();
-        var updated = await transaction.Connection!.ExecuteAsync(
-            "UPDATE webhooks SET old_secret = secret, old_secret_until = @until, secret = @secret WHERE id = @id AND organization_id = @organizationId",
-            new { id, organizationId, secret = secrets.Protect(secret), until = clock.GetUtcNow() + SecretOverlap }, transaction);
-        if (updated == 0) return noSuchWebhook;
-        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.WebhookUpdate, organizationId, id.ToString(), detail: "secret");
-        return new WebhookWithSecret(id, WebhookSignature.Text(secret));
-    });
+    public Task<Outcome<WebhookWithSecret>> RotateSecretAsync(Actor actor, Guid organizationId, Guid id) =>
+        ChangeAsync<WebhookWithSecret>(
+            actor,
+            Permission.MakeWebhookSecret,
+            organizationId,
+            async transaction =>
+            {
+                var secret = WebhookSignature.NewSecret();
+                var updated = await transaction.Connection!.ExecuteAsync(
+                    "UPDATE webhooks SET old_secret = secret, old_secret_until = @until, secret = @secret WHERE id = @id AND "
+                        + "organization_id = @organizationId",
+                    new
+                    {
+                        id,
+                        organizationId,
+                        secret = secrets.Protect(secret),
+                        until = clock.GetUtcNow() + SecretOverlap,
+                    },
+                    transaction
+                );
+                if (updated == 0)
+                    return noSuchWebhook;
+                await ActivityLog.WriteAsync(
+                    transaction,
+                    clock,
+                    actor,
+                    AuditAction.WebhookUpdate,
+                    organizationId,
+                    id.ToString(),
+                    detail: "secret"
+                );
+                return new WebhookWithSecret(id, WebhookSignature.Text(secret));
+            }
+        );
 
     /// <summary>A message for this webhook alone, whatever it listens to.</summary>
-    public Task<Outcome<string>> TestAsync(Actor actor, Guid organizationId, Guid id) => ChangeAsync<string>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
-    {
-        var (now, message) = (clock.GetUtcNow(), Events.NewId(clock));
-        var inserted = await transaction.Connection!.ExecuteAsync(
-            """
-            INSERT INTO webhook_messages (webhook_id, id, type, body, created_at, due_at, attempts)
-            SELECT id, @message, @type, @body, @now, @now, 0 FROM webhooks WHERE id = @id AND organization_id = @organizationId AND disabled_at IS NULL
-            """, new { id, organizationId, message, type = EventTypes.Test, body = Events.Body(EventTypes.Test, now, [("webhookId", id), ("organizationId", organizationId)]), now }, transaction);
-        if (inserted == 1) return message;
-        return await CountAsync(transaction, organizationId, id) == 0 ? noSuchWebhook : new Refusal(RefusalCode.Conflict, "This webhook is disabled: enable it first.", "test of a disabled webhook");
-    });
+    public Task<Outcome<string>> TestAsync(Actor actor, Guid organizationId, Guid id) =>
+        ChangeAsync<string>(
+            actor,
+            Permission.ManageWebhooks,
+            organizationId,
+            async transaction =>
+            {
+                var (now, message) = (clock.GetUtcNow(), Events.NewId(clock));
+                var inserted = await transaction.Connection!.ExecuteAsync(
+                    """
+                    INSERT INTO webhook_messages (webhook_id, id, type, body, created_at, due_at, attempts)
+                    SELECT id, @message, @type, @body, @now, @now, 0 FROM webhooks WHERE id = @id AND organization_id = @organizationId AND disabled_at IS NULL
+                    """,
+                    new
+                    {
+                        id,
+                        organizationId,
+                        message,
+                        type = EventTypes.Test,
+                        body = Events.Body(EventTypes.Test, now, [("webhookId", id), ("organizationId", organizationId)]),
+                        now,
+                    },
+                    transaction
+                );
+                if (inserted == 1)
+                    return message;
+                return await CountAsync(transaction, organizationId, id) == 0
+                    ? noSuchWebhook
+                    : new Refusal(RefusalCode.Conflict, "This webhook is disabled: enable it first.", "test of a disabled webhook");
+            }
+        );
 
     /// <summary>Sends a message again that was delivered or given up: at once, and then as if it were new.</summary>
-    public Task<Outcome<bool>> ResendAsync(Actor actor, Guid organizationId, Guid id, string message) => ChangeAsync<bool>(actor, Permission.ManageWebhooks, organizationId, async transaction =>
-        await transaction.Connection!.ExecuteAsync(
-            """
-            UPDATE webhook_messages SET due_at = @now WHERE webhook_id = @id AND id = @message AND due_at IS NULL
-                AND EXISTS (SELECT 1 FROM webhooks w WHERE w.id = @id AND w.organization_id = @organizationId AND w.disabled_at IS NULL)
-            """, new { id, organizationId, message, now = clock.GetUtcNow() }, transaction) == 1
-            ? true
-            : new Refusal(RefusalCode.Conflict, "There is no such message that could be sent again: it is waiting still, or the webhook is disabled or gone.", "not to be sent again"));
+    public Task<Outcome<bool>> ResendAsync(Actor actor, Guid organizationId, Guid id, string message) =>
+        ChangeAsync<bool>(
+            actor,
+            Permission.ManageWebhooks,
+            organizationId,
+            async transaction =>
+                await transaction.Connection!.ExecuteAsync(
+                    """
+                    UPDATE webhook_messages SET due_at = @now WHERE webhook_id = @id AND id = @message AND due_at IS NULL
+                        AND EXISTS (SELECT 1 FROM webhooks w WHERE w.id = @id AND w.organization_id = @organizationId AND w.disabled_at IS NULL)
+                    """,
+                    new
+                    {
+                        id,
+                        organizationId,
+                        message,
+                        now = clock.GetUtcNow(),
+                    },
+                    transaction
+                ) == 1
+                    ? true
+                    : new Refusal(
+                        RefusalCode.Conflict,
+                        "There is no such message that could be sent again: it is waiting still, or the webhook is disabled or gone.",
+                        "not to be sent again"
+                    )
+        );
 
     /// <summary>Newest first.</summary>
     /// <returns>A part of the log, and the number of messages in it.</returns>
-    public Task<Outcome<(IReadOnlyList<WebhookDelivery> Part, long Total)>> DeliveriesAsync(Actor actor, Guid organizationId, Guid id, int first, int count) =>
+    public Task<Outcome<(IReadOnlyList<WebhookDelivery> Part, long Total)>> DeliveriesAsync(
+        Actor actor,
+        Guid organizationId,
+        Guid id,
+        int first,
+        int count
+    ) =>
         database.ReadAsync<Outcome<(IReadOnlyList<WebhookDelivery>, long)>>(async connection =>
         {
             var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ManageWebhooks, organizationId);
-            if (access.Refusal is { } refused) return refused;
-            if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhooks WHERE id = @id AND organization_id = @organizationId", new { id, organizationId }) == 0) return noSuchWebhook;
+            if (access.Refusal is { } refused)
+                return refused;
+            if (
+                await connection.ExecuteScalarAsync<long>(
+                    "SELECT COUNT(*) FROM webhooks WHERE id = @id AND organization_id = @organizationId",
+                    new { id, organizationId }
+                ) == 0
+            )
+                return noSuchWebhook;
             var part = await connection.QueryAsync<WebhookDelivery>(
                 """
                 SELECT m.id, m.type, m.body, m.created_at, CASE WHEN m.due_at < w.paused_until THEN w.paused_until ELSE m.due_at END AS due_at,
@@ -185,20 +343,48 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
                 LEFT JOIN webhook_attempts a ON a.webhook_id = m.webhook_id AND a.message_id = m.id
                     AND a.number = (SELECT MAX(number) FROM webhook_attempts WHERE webhook_id = m.webhook_id AND message_id = m.id)
                 WHERE m.webhook_id = @id ORDER BY m.id DESC LIMIT @count OFFSET @first
-                """, new { id, first, count });
-            return (part.AsList(), await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhook_messages WHERE webhook_id = @id", new { id }));
+                """,
+                new
+                {
+                    id,
+                    first,
+                    count,
+                }
+            );
+            return (
+                part.AsList(),
+                await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhook_messages WHERE webhook_id = @id", new { id })
+            );
         });
 
     private Task<Outcome<T>> ChangeAsync<T>(
-        Actor actor, Permission permission, Guid organizationId, Func<DbTransaction, Task<Outcome<T>>> change) => database.ChangeAsync<T>(async transaction =>
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, permission, organizationId);
-        return access.Refusal is { } refused ? refused : await change(transaction);
-    });
+        Actor actor,
+        Permission permission,
+        Guid organizationId,
+        Func<DbTransaction, Task<Outcome<T>>> change
+    ) =>
+        database.ChangeAsync<T>(async transaction =>
+        {
+            var access = await Guard.AuthorizeAsync(transaction, actor, permission, organizationId);
+            return access.Refusal is { } refused ? refused : await change(transaction);
+        });
 
     private static Task<long> CountAsync(DbTransaction transaction, Guid organizationId, Guid id) =>
-        transaction.Connection!.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhooks WHERE id = @id AND organization_id = @organizationId", new { id, organizationId }, transaction);
+        transaction.Connection!.ExecuteScalarAsync<long>(
+            "SELECT COUNT(*) FROM webhooks WHERE id = @id AND organization_id = @organizationId",
+            new { id, organizationId },
+            transaction
+        );
 
-    private Refusal? Check(string url, NameSet events) => target.Check(url)
-        ?? (events.IsAll || events.Count > 0 && events.All(EventTypes.All.Contains) ? null : new Refusal(RefusalCode.InvalidRequest, $"events: choose from {string.Join(", ", EventTypes.All)}, or leave the member out for all of them.", "unknown event"));
+    private Refusal? Check(string url, NameSet events) =>
+        target.Check(url)
+        ?? (
+            events.IsAll || events.Count > 0 && events.All(EventTypes.All.Contains)
+                ? null
+                : new Refusal(
+                    RefusalCode.InvalidRequest,
+                    $"events: choose from {string.Join(", ", EventTypes.All)}, or leave the member out for all of them.",
+                    "unknown event"
+                )
+        );
 }

@@ -2,7 +2,10 @@ using System.Text.RegularExpressions;
 
 namespace Pakhouse.Tests;
 
-/// <summary>The real question: who found a key walked every route with it, accepted every invitation and opened every link. The key ends. What can they still do?</summary>
+/// <summary>
+/// The real question: who found a key walked every route with it, accepted every invitation and opened every link. The key ends. What can
+/// they still do?
+/// </summary>
 public partial class BreedingTests
 {
     [Fact]
@@ -29,7 +32,8 @@ public partial class BreedingTests
         await WalkAsync(server, found, "builder", links);
         Assert.NotEmpty(links);
         await EndAsync(server, found);
-        foreach (var link in links) Assert.True((await server.Get<InvitationAnswers>().SignUpAsync(link, "Bred", TestServer.Password, null)).IsRefused);
+        foreach (var link in links)
+            Assert.True((await server.Get<InvitationAnswers>().SignUpAsync(link, "Bred", TestServer.Password, null)).IsRefused);
         Assert.Equal(0, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM users WHERE email = '{Bred}'"));
     }
 
@@ -39,7 +43,10 @@ public partial class BreedingTests
     {
         await using var server = await TestServer.StartAsync();
         var found = await FindAsync(server, "token");
-        await server.ExecuteAsync($"UPDATE organizations SET policy = '{new PolicyPlan(new Policy { KeysMayGrant = KeysMayGrant.All })}' WHERE id = '{found.Acme.Root}'");
+        await server.ExecuteAsync(
+            $"UPDATE organizations SET policy = '{new PolicyPlan(new Policy { KeysMayGrant = KeysMayGrant.All })}' WHERE id = "
+                + $"'{found.Acme.Root}'"
+        );
         await WalkAsync(server, found, "owner", null);
         Assert.NotEmpty(await LeftAsync(server, found));
     }
@@ -47,7 +54,9 @@ public partial class BreedingTests
     /// <summary>A caller whose routes name a friend: a member without authority, who gains by what is done to that user.</summary>
     private static async Task<Caller> FindAsync(TestServer server, string kind)
     {
-        await server.ExecuteAsync($"UPDATE users SET email = id || '@gone.example', email_normalized = UPPER(id) || '@GONE.EXAMPLE' WHERE email = '{Bred}'");
+        await server.ExecuteAsync(
+            $"UPDATE users SET email = id || '@gone.example', email_normalized = UPPER(id) || '@GONE.EXAMPLE' WHERE email = '{Bred}'"
+        );
         var caller = await AddCallerAsync(server, kind, []);
         return caller with { User = await server.AddMemberAsync(caller.Acme.Root, "viewer") };
     }
@@ -58,7 +67,10 @@ public partial class BreedingTests
         var seen = (await server.MailsToAsync(Bred)).Count;
         var walked = 0;
         // What ends the key or the organization comes last, so that all else is tried.
-        foreach (var (method, pattern) in Routes(server).OrderBy(route => route.Method == "DELETE" || route.Pattern.Text.Contains("revoke", StringComparison.Ordinal)))
+        foreach (
+            var (method, pattern) in Routes(server)
+                .OrderBy(route => route.Method == "DELETE" || route.Pattern.Text.Contains("revoke", StringComparison.Ordinal))
+        )
         {
             foreach (var isForm in (bool[])[false, true])
             {
@@ -68,15 +80,24 @@ public partial class BreedingTests
                 walked++;
             }
 
-            if (method is "GET" or "HEAD" || await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails") == 0) continue;
+            if (method is "GET" or "HEAD" || await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails") == 0)
+                continue;
             var mails = await server.MailsToAsync(Bred);
-            foreach (var link in mails.Skip(seen).SelectMany(mail => InvitationLink().Matches(mail.TextBody!)).Select(match => match.Groups["code"].Value))
+            foreach (
+                var link in mails
+                    .Skip(seen)
+                    .SelectMany(mail => InvitationLink().Matches(mail.TextBody!))
+                    .Select(match => match.Groups["code"].Value)
+            )
             {
                 kept?.Add(link);
-                if (kept is not null) continue;
+                if (kept is not null)
+                    continue;
                 var answers = server.Get<InvitationAnswers>();
-                if ((await server.Users.FindByEmailAsync(Bred)) is { } known) await answers.AcceptAsync(Actor.Session(known.Id), link);
-                else await answers.SignUpAsync(link, "Bred", TestServer.Password, null);
+                if ((await server.Users.FindByEmailAsync(Bred)) is { } known)
+                    await answers.AcceptAsync(Actor.Session(known.Id), link);
+                else
+                    await answers.SignUpAsync(link, "Bred", TestServer.Password, null);
             }
 
             seen = mails.Count;
@@ -85,28 +106,51 @@ public partial class BreedingTests
         Assert.True(walked > 100, $"{walked}");
     }
 
-    /// <summary>Ends the key, and asks the one place that says yes: what of the organization is open to the finder and the friend?</summary>
+    /// <summary>
+    /// Ends the key, and asks the one place that says yes: what of the organization is open to the finder and the friend?
+    /// </summary>
     private static async Task<List<string>> LeftAsync(TestServer server, Caller caller)
     {
         await EndAsync(server, caller);
         var left = new List<string>();
         var people = new List<(string Name, Guid Id)> { ("friend", caller.User) };
-        if (await server.Users.FindByEmailAsync(Bred) is { } bred) people.Add(("finder", bred.Id));
+        if (await server.Users.FindByEmailAsync(Bred) is { } bred)
+            people.Add(("finder", bred.Id));
         foreach (var (name, id) in people)
-            foreach (var permission in Enum.GetValues<Permission>().Where(permission => Permissions.Of(permission).Requirement == Requirement.Role))
+            foreach (
+                var permission in Enum.GetValues<Permission>().Where(permission => Permissions.Of(permission).Requirement == Requirement.Role)
+            )
                 foreach (var organization in (Guid[])[caller.Acme.Root, caller.Acme.Sub])
-                    if (!(await server.Get<Database>().ReadAsync(connection => Guard.AuthorizeAsync(connection, null, Actor.Session(id), permission, organization))).IsRefused)
+                    if (
+                        !(
+                            await server
+                                .Get<Database>()
+                                .ReadAsync(connection => Guard.AuthorizeAsync(connection, null, Actor.Session(id), permission, organization))
+                        ).IsRefused
+                    )
                         left.Add($"{name} may {permission}");
         using var request = new HttpRequestMessage(HttpMethod.Get, "/identity/v1/organizations");
         request.Headers.TryAddWithoutValidation("Authorization", caller.Authorization);
-        if ((await server.Http.SendAsync(request)).IsSuccessStatusCode) left.Add("the token opens the API");
+        if ((await server.Http.SendAsync(request)).IsSuccessStatusCode)
+            left.Add("the token opens the API");
 
         // What is left is membership with the platform's own roles; the page of the ended key takes all of it back.
         var deeds = server.Get<KeyChanges>();
         var owner = Actor.Session(caller.Acme.Owner);
-        foreach (var deed in (await deeds.ListAsync(owner, caller.Acme.Root, caller.KeyId)).Value.DistinctBy(deed => (deed.Undo, deed.PersonId, deed.OrganizationId)))
-            if (deed.Undo == Undo.RemoveMember) await server.Members.RemoveAsync(owner, deed.OrganizationId, deed.PersonId!.Value);
-        if (people.Count > 1 && await server.ScalarAsync<long>($"SELECT COUNT(*) FROM memberships m JOIN organizations o ON o.id = m.organization_id WHERE m.user_id = '{people[1].Id}' AND m.ended_at IS NULL AND '{caller.Acme.Root}' IN (o.id, o.root_id)") > 0)
+        foreach (
+            var deed in (await deeds.ListAsync(owner, caller.Acme.Root, caller.KeyId)).Value.DistinctBy(deed =>
+                (deed.Undo, deed.PersonId, deed.OrganizationId)
+            )
+        )
+            if (deed.Undo == Undo.RemoveMember)
+                await server.Members.RemoveAsync(owner, deed.OrganizationId, deed.PersonId!.Value);
+        if (
+            people.Count > 1
+            && await server.ScalarAsync<long>(
+                $"SELECT COUNT(*) FROM memberships m JOIN organizations o ON o.id = m.organization_id WHERE m.user_id = '{people[1].Id}' "
+                    + $"AND m.ended_at IS NULL AND '{caller.Acme.Root}' IN (o.id, o.root_id)"
+            ) > 0
+        )
             left.Add("finder is a member, and no undo ends it");
         return left;
     }

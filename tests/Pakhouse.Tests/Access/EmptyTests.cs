@@ -2,12 +2,20 @@ using System.Net;
 
 namespace Pakhouse.Tests;
 
-/// <summary>Empty is not everything: CVE-2026-72826 (Grav), where an empty list of scopes made a key without limits; CVE-2026-107623 (Keycloak), where an answer sent back changed a setting.</summary>
+/// <summary>
+/// Empty is not everything: CVE-2026-72826 (Grav), where an empty list of scopes made a key without limits; CVE-2026-107623 (Keycloak),
+/// where an answer sent back changed a setting.
+/// </summary>
 public class EmptyTests
 {
     [Theory]
     [InlineData("personal-access-keys", """{"name":"Key","scopes":SET}""", "[\"openid\"]", "access_keys")]
-    [InlineData("api-keys", """{"name":"Service","expiresAt":"2027-01-01T00:00:00Z","scopes":SET,"organizationsAndRoles":[{"organizationId":"ROOT","roles":["viewer"]}]}""", "[\"openid\"]", "access_keys")]
+    [InlineData(
+        "api-keys",
+        """{"name":"Service","expiresAt":"2027-01-01T00:00:00Z","scopes":SET,"organizationsAndRoles":[{"organizationId":"ROOT","roles":["viewer"]}]}""",
+        "[\"openid\"]",
+        "access_keys"
+    )]
     [InlineData("webhooks", """{"url":"https://hooks.example.com/","events":SET}""", "[\"key.created\"]", "webhooks")]
     public async Task An_empty_set_is_refused_and_makes_nothing(string path, string body, string some, string table)
     {
@@ -15,7 +23,11 @@ public class EmptyTests
         var acme = await server.AddAcmeAsync();
         var owner = await ApiClient.SignInAsync(server, acme.Owner);
         async Task<Answer> PostAsync(string set) =>
-            await owner.SendAsync("POST", $"/identity/v1/organizations/{acme.Root}/{path}", body.Replace("SET", set, StringComparison.Ordinal).Replace("ROOT", $"{acme.Root}", StringComparison.Ordinal));
+            await owner.SendAsync(
+                "POST",
+                $"/identity/v1/organizations/{acme.Root}/{path}",
+                body.Replace("SET", set, StringComparison.Ordinal).Replace("ROOT", $"{acme.Root}", StringComparison.Ordinal)
+            );
         var refused = await PostAsync("[]");
         Assert.Equal(HttpStatusCode.BadRequest, refused.Status);
         Assert.Contains("the list is empty", refused.Json.GetProperty("message").GetString(), StringComparison.Ordinal);
@@ -36,9 +48,15 @@ public class EmptyTests
         var path = $"/identity/v1/organizations/{acme.Root}/webhooks";
         foreach (var events in (string[])["", ",\"events\":[\"key.created\"]"])
         {
-            var id = (await owner.SendAsync("POST", path, $$"""{"url":"https://hooks.example.com/"{{events}}}""")).Json.GetProperty("id").GetString();
+            var id = (await owner.SendAsync("POST", path, $$"""{"url":"https://hooks.example.com/"{{events}}}"""))
+                .Json.GetProperty("id")
+                .GetString();
             var read = await owner.GetAsync($"{path}/{id}");
-            var (url, set, enabled) = (read.Json.GetProperty("url").GetRawText(), read.Json.TryGetProperty("events", out var list) ? list.GetRawText() : "null", read.Json.GetProperty("enabled").GetRawText());
+            var (url, set, enabled) = (
+                read.Json.GetProperty("url").GetRawText(),
+                read.Json.TryGetProperty("events", out var list) ? list.GetRawText() : "null",
+                read.Json.GetProperty("enabled").GetRawText()
+            );
             var written = await owner.SendAsync("PUT", $"{path}/{id}", $$"""{"url":{{url}},"events":{{set}},"enabled":{{enabled}}}""");
             Assert.Equal(HttpStatusCode.NoContent, written.Status);
             Assert.Equal(read.Body, (await owner.GetAsync($"{path}/{id}")).Body);
@@ -51,7 +69,13 @@ public class EmptyTests
         await using var server = await TestServer.StartAsync();
         var acme = await server.AddAcmeAsync();
         var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-        Assert.False((await server.Get<Server.Webhooks>().CreateAsync(Actor.Session(acme.Owner), acme.Root, "https://hooks.example.com/", NameSet.All)).IsRefused);
+        Assert.False(
+            (
+                await server
+                    .Get<Server.Webhooks>()
+                    .CreateAsync(Actor.Session(acme.Owner), acme.Root, "https://hooks.example.com/", NameSet.All)
+            ).IsRefused
+        );
         Assert.Equal("*", await server.ScalarAsync<string>("SELECT scopes FROM access_keys"));
         Assert.Equal("*", await server.ScalarAsync<string>("SELECT events FROM webhooks"));
         Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
@@ -59,8 +83,28 @@ public class EmptyTests
         // What is lost in the database opens nothing.
         await server.ExecuteAsync("UPDATE access_keys SET scopes = ''");
         Assert.Equal(HttpStatusCode.BadRequest, (await server.ExchangeAsync(key)).Status);
-        Assert.Equal(RefusalCode.InvalidRequest, (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, new NewKey(KeyFormat.NewId(), "Key", null, NameSet.Empty))).Refusal?.Code);
-        Assert.Equal(RefusalCode.InvalidRequest, (await server.Get<Server.Webhooks>().CreateAsync(Actor.Session(acme.Owner), acme.Root, "https://hooks.example.com/", NameSet.Empty)).Refusal?.Code);
+        Assert.Equal(
+            RefusalCode.InvalidRequest,
+            (
+                await server.Keys.GenerateAsync(
+                    Actor.Session(acme.Owner),
+                    acme.Root,
+                    new NewKey(KeyFormat.NewId(), "Key", null, NameSet.Empty)
+                )
+            )
+                .Refusal
+                ?.Code
+        );
+        Assert.Equal(
+            RefusalCode.InvalidRequest,
+            (
+                await server
+                    .Get<Server.Webhooks>()
+                    .CreateAsync(Actor.Session(acme.Owner), acme.Root, "https://hooks.example.com/", NameSet.Empty)
+            )
+                .Refusal
+                ?.Code
+        );
     }
 
     /// <summary>The word that is stored for all is no name that a caller can send.</summary>
@@ -70,9 +114,21 @@ public class EmptyTests
         await using var server = await TestServer.StartAsync();
         var acme = await server.AddAcmeAsync();
         var owner = await ApiClient.SignInAsync(server, acme.Owner);
-        Assert.Equal("invalid_scope", (await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root, null, "openid"), scope: "*")).Error);
-        foreach (var (path, body) in new[] { ("personal-access-keys", """{"name":"Key","scopes":["*"]}"""), ("webhooks", """{"url":"https://hooks.example.com/","events":["*"]}""") })
-            Assert.Equal(HttpStatusCode.BadRequest, (await owner.SendAsync("POST", $"/identity/v1/organizations/{acme.Root}/{path}", body)).Status);
+        Assert.Equal(
+            "invalid_scope",
+            (await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root, null, "openid"), scope: "*")).Error
+        );
+        foreach (
+            var (path, body) in new[]
+            {
+                ("personal-access-keys", """{"name":"Key","scopes":["*"]}"""),
+                ("webhooks", """{"url":"https://hooks.example.com/","events":["*"]}"""),
+            }
+        )
+            Assert.Equal(
+                HttpStatusCode.BadRequest,
+                (await owner.SendAsync("POST", $"/identity/v1/organizations/{acme.Root}/{path}", body)).Status
+            );
     }
 
     [Theory, InlineData("webhook"), InlineData("API key"), InlineData("policy"), InlineData("announced policy")]
@@ -83,14 +139,16 @@ public class EmptyTests
         var owner = await ApiClient.SignInAsync(server, acme.Owner);
         var root = $"/identity/v1/organizations/{acme.Root}";
         await owner.SendAsync("POST", $"{root}/webhooks", """{"url":"https://hooks.example.com/"}""");
-        string read, write;
+        string read,
+            write;
         switch (what)
         {
             case "webhook":
                 read = write = $"{root}/webhooks/{await server.ScalarAsync<string>("SELECT id FROM webhooks")}";
                 break;
             case "API key":
-                var body = $$"""{"name":"Service","expiresAt":"2027-01-01T00:00:00Z","organizationsAndRoles":[{"organizationId":"{{acme.Root}}","roles":["viewer"]}]}""";
+                var body =
+                    $$"""{"name":"Service","expiresAt":"2027-01-01T00:00:00Z","organizationsAndRoles":[{"organizationId":"{{acme.Root}}","roles":["viewer"]}]}""";
                 write = $"{root}/api-keys/{(await owner.SendAsync("POST", $"{root}/api-keys", body)).Json.GetProperty("id").GetString()}";
                 read = $"{root}/api-keys";
                 break;
@@ -104,7 +162,11 @@ public class EmptyTests
         }
 
         var (before, rows) = (await owner.GetAsync(read), await RowsAsync());
-        var json = what == "API key" ? (before.Json.ValueKind == System.Text.Json.JsonValueKind.Array ? before.Json : before.Json.GetProperty("data"))[0].GetRawText() : before.Body;
+        var json =
+            what == "API key"
+                ? (before.Json.ValueKind == System.Text.Json.JsonValueKind.Array ? before.Json : before.Json.GetProperty("data"))[0]
+                    .GetRawText()
+                : before.Body;
         if (before.Json.ValueKind == System.Text.Json.JsonValueKind.Object && before.Json.TryGetProperty("own", out var own))
         {
             var policy = own.TryGetProperty("next", out var next) ? next : own.GetProperty("policy");
@@ -120,7 +182,8 @@ public class EmptyTests
         async Task<string> RowsAsync()
         {
             var counts = new List<long>();
-            foreach (var table in (string[])["activity", "mails", "webhook_messages"]) counts.Add(await server.ScalarAsync<long>($"SELECT COUNT(*) FROM {table}"));
+            foreach (var table in (string[])["activity", "mails", "webhook_messages"])
+                counts.Add(await server.ScalarAsync<long>($"SELECT COUNT(*) FROM {table}"));
             return string.Join(' ', counts);
         }
     }

@@ -2,7 +2,10 @@ using System.Text.RegularExpressions;
 
 namespace Pakhouse.Tests;
 
-/// <summary>R7: by what a key gives, nobody has authority that outlives the key; and an invitation is worth what its sender may give when it is accepted.</summary>
+/// <summary>
+/// R7: by what a key gives, nobody has authority that outlives the key; and an invitation is worth what its sender may give when it is
+/// accepted.
+/// </summary>
 public static partial class GrantsTests
 {
     private const string New = "new@elsewhere.example";
@@ -35,7 +38,11 @@ public static partial class GrantsTests
 
                 // The control: the same by a session, and with the platform's own roles by the key.
                 Assert.False((await server.Members.SetRolesAsync(Actor.Session(acme.Owner), acme.Root, member, mixed)).IsRefused);
-                Assert.False((await server.Invitations.InviteAsync(key, acme.Root, "b@elsewhere.example", [new(acme.Root, NameSet.Of("builder"))])).IsRefused);
+                Assert.False(
+                    (
+                        await server.Invitations.InviteAsync(key, acme.Root, "b@elsewhere.example", [new(acme.Root, NameSet.Of("builder"))])
+                    ).IsRefused
+                );
             }
         }
 
@@ -70,17 +77,33 @@ public static partial class GrantsTests
             var key = await KeyAsync(server, acme, isApiKey: false);
             var number = 0;
             async Task<bool> MayAsync(Guid organization, params string[] roles) =>
-                !(await server.Invitations.InviteAsync(key, organization, $"a{number++}@elsewhere.example", [new(organization, NameSet.Of(roles))])).IsRefused;
-            foreach (var (root, sub, none, platform, authority) in new (KeysMayGrant?, KeysMayGrant?, bool, bool, bool)[]
-            {
-                (null, null, true, true, false), (KeysMayGrant.PlatformRoles, null, true, true, false), (KeysMayGrant.None, null, false, false, false),
-                (KeysMayGrant.All, null, true, true, true), (KeysMayGrant.All, KeysMayGrant.None, false, false, false), (KeysMayGrant.None, KeysMayGrant.All, false, false, false),
-                (KeysMayGrant.PlatformRoles, KeysMayGrant.All, true, true, false),
-            })
+                !(
+                    await server.Invitations.InviteAsync(
+                        key,
+                        organization,
+                        $"a{number++}@elsewhere.example",
+                        [new(organization, NameSet.Of(roles))]
+                    )
+                ).IsRefused;
+            foreach (
+                var (root, sub, none, platform, authority) in new (KeysMayGrant?, KeysMayGrant?, bool, bool, bool)[]
+                {
+                    (null, null, true, true, false),
+                    (KeysMayGrant.PlatformRoles, null, true, true, false),
+                    (KeysMayGrant.None, null, false, false, false),
+                    (KeysMayGrant.All, null, true, true, true),
+                    (KeysMayGrant.All, KeysMayGrant.None, false, false, false),
+                    (KeysMayGrant.None, KeysMayGrant.All, false, false, false),
+                    (KeysMayGrant.PlatformRoles, KeysMayGrant.All, true, true, false),
+                }
+            )
             {
                 await SetPolicyAsync(server, acme.Owner, acme.Root, new() { KeysMayGrant = root });
                 await SetPolicyAsync(server, acme.Owner, acme.Sub, new() { KeysMayGrant = sub });
-                Assert.Equal((none, platform, authority), (await MayAsync(acme.Sub), await MayAsync(acme.Sub, "builder"), await MayAsync(acme.Sub, "owner")));
+                Assert.Equal(
+                    (none, platform, authority),
+                    (await MayAsync(acme.Sub), await MayAsync(acme.Sub, "builder"), await MayAsync(acme.Sub, "owner"))
+                );
             }
         }
 
@@ -88,7 +111,8 @@ public static partial class GrantsTests
         [Fact]
         public void Every_role_that_the_permission_table_names_is_authority()
         {
-            foreach (var permission in Enum.GetValues<Permission>()) Assert.All(Permissions.Of(permission).Roles, role => Assert.True(Permissions.IsAuthority(role)));
+            foreach (var permission in Enum.GetValues<Permission>())
+                Assert.All(Permissions.Of(permission).Roles, role => Assert.True(Permissions.IsAuthority(role)));
             Assert.All(BuiltInRoles.All, role => Assert.True(Permissions.IsAuthority(role)));
             Assert.False(Permissions.IsAuthority("builder"));
         }
@@ -99,7 +123,10 @@ public static partial class GrantsTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await KeyAsync(server, acme, isApiKey: false);
-            await server.ExecuteAsync($"INSERT INTO webhooks (id, organization_id, url, events, secret, created_at) SELECT '{Ids.New(server.Clock)}', '{acme.Root}', 'https://hooks.example.com/', '*', hash, 1 FROM access_keys LIMIT 1");
+            await server.ExecuteAsync(
+                $"INSERT INTO webhooks (id, organization_id, url, events, secret, created_at) SELECT '{Ids.New(server.Clock)}', "
+                    + $"'{acme.Root}', 'https://hooks.example.com/', '*', hash, 1 FROM access_keys LIMIT 1"
+            );
             await server.Invitations.InviteAsync(key, acme.Root, New, [new(acme.Root, NameSet.Of("builder"))]);
             var code = await CodeAsync(server);
             var user = (await server.Get<InvitationAnswers>().SignUpAsync(code, "New", TestServer.Password, null)).Value.Id;
@@ -107,16 +134,42 @@ public static partial class GrantsTests
             await server.Members.AddAsync(key, acme.Sub, user, NameSet.Empty);
             await server.Members.RemoveAsync(key, acme.Root, user);
 
-            var mails = (await server.MailsToAsync("person1@acme.example")).Where(mail => mail.Subject!.StartsWith("A key changed", StringComparison.Ordinal)).ToList();
+            var mails = (await server.MailsToAsync("person1@acme.example"))
+                .Where(mail => mail.Subject!.StartsWith("A key changed", StringComparison.Ordinal))
+                .ToList();
             Assert.Equal(5, mails.Count);
-            foreach (var words in (string[])["invited new@ elsewhere. example (builder)", "its invitation was accepted", "changed the roles of New (builder → viewer)", "made New a member (no roles)", "removed New (viewer)"])
-                Assert.Single(mails, mail => mail.TextBody!.Contains(words, StringComparison.Ordinal) && mail.TextBody.Contains(key.KeyId!, StringComparison.Ordinal));
-            Assert.Equal(5, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM webhook_messages WHERE type = 'membership.changed_by_key' AND body LIKE '%{key.KeyId}%'"));
+            foreach (
+                var words in (string[])
+                    [
+                        "invited new@ elsewhere. example (builder)",
+                        "its invitation was accepted",
+                        "changed the roles of New (builder → viewer)",
+                        "made New a member (no roles)",
+                        "removed New (viewer)",
+                    ]
+            )
+                Assert.Single(
+                    mails,
+                    mail =>
+                        mail.TextBody!.Contains(words, StringComparison.Ordinal)
+                        && mail.TextBody.Contains(key.KeyId!, StringComparison.Ordinal)
+                );
+            Assert.Equal(
+                5,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM webhook_messages WHERE type = 'membership.changed_by_key' AND body LIKE '%{key.KeyId}%'"
+                )
+            );
             Assert.Equal(4, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE actor_key_id = '{key.KeyId}'"));
 
             // The control: of what a person does with a session nobody is told so.
             await server.Members.SetRolesAsync(Actor.Session(acme.Owner), acme.Sub, user, NameSet.Of("viewer"));
-            Assert.Equal(5, (await server.MailsToAsync("person1@acme.example")).Count(mail => mail.Subject!.StartsWith("A key changed", StringComparison.Ordinal)));
+            Assert.Equal(
+                5,
+                (await server.MailsToAsync("person1@acme.example")).Count(mail =>
+                    mail.Subject!.StartsWith("A key changed", StringComparison.Ordinal)
+                )
+            );
         }
     }
 
@@ -141,7 +194,8 @@ public static partial class GrantsTests
                 "demoted" => await server.Members.SetRolesAsync(owner, acme.Root, sender, NameSet.Empty),
                 "removed" => await server.Members.RemoveAsync(owner, acme.Root, sender),
                 "disabled" => await server.Users.SetDisabledAsync(Actor.Operator, sender, true),
-                _ => await server.Members.SetRolesAsync(owner, acme.Root, sender, NameSet.Of("organization-manager")), // may invite, and not an owner
+                // may invite, and not an owner
+                _ => await server.Members.SetRolesAsync(owner, acme.Root, sender, NameSet.Of("organization-manager")),
             };
             await WorthNothingAsync(server, code);
         }
@@ -153,7 +207,8 @@ public static partial class GrantsTests
                 var data = new TheoryData<string, bool>();
                 foreach (var end in (string[])["deleted", "expired", "suspended", "holder demoted", "policy", "networks are not asked"])
                     foreach (var isApiKey in (bool[])[false, true])
-                        if (end != "expired" || !isApiKey) data.Add(end, isApiKey);
+                        if (end != "expired" || !isApiKey)
+                            data.Add(end, isApiKey);
                 return data;
             }
         }
@@ -170,14 +225,34 @@ public static partial class GrantsTests
             Assert.False((await server.Get<InvitationAnswers>().OpenAsync(code)).IsRefused);
             switch (end)
             {
-                case "deleted" when isApiKey: Assert.False((await server.Get<ApiKeys>().DeleteAsync(Actor.Session(acme.Owner), acme.Root, key.KeyId!)).IsRefused); break;
-                case "deleted": Assert.False((await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, key.KeyId!)).IsRefused); break;
-                case "expired": await server.ExecuteAsync($"UPDATE access_keys SET expires_at = 1 WHERE id = '{key.KeyId}'"); break;
-                case "suspended": await server.ExecuteAsync($"UPDATE access_keys SET suspended_at = 1 WHERE id = '{key.KeyId}'"); break;
-                case "holder demoted": await server.ExecuteAsync($"UPDATE memberships SET roles = 'builder' WHERE id = (SELECT membership_id FROM access_keys WHERE id = '{key.KeyId}')"); break;
-                case "policy": await SetPolicyAsync(server, acme.Owner, acme.Root, new() { KeysMayGrant = KeysMayGrant.None }); break;
+                case "deleted" when isApiKey:
+                    Assert.False((await server.Get<ApiKeys>().DeleteAsync(Actor.Session(acme.Owner), acme.Root, key.KeyId!)).IsRefused);
+                    break;
+                case "deleted":
+                    Assert.False((await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, key.KeyId!)).IsRefused);
+                    break;
+                case "expired":
+                    await server.ExecuteAsync($"UPDATE access_keys SET expires_at = 1 WHERE id = '{key.KeyId}'");
+                    break;
+                case "suspended":
+                    await server.ExecuteAsync($"UPDATE access_keys SET suspended_at = 1 WHERE id = '{key.KeyId}'");
+                    break;
+                case "holder demoted":
+                    await server.ExecuteAsync(
+                        $"UPDATE memberships SET roles = 'builder' WHERE id = (SELECT membership_id FROM access_keys WHERE id = "
+                            + $"'{key.KeyId}')"
+                    );
+                    break;
+                case "policy":
+                    await SetPolicyAsync(server, acme.Owner, acme.Root, new() { KeysMayGrant = KeysMayGrant.None });
+                    break;
                 default:
-                    await SetPolicyAsync(server, acme.Owner, acme.Root, new() { Networks = NetworkSet.TryParse(["192.0.2.0/24"], out var networks) ? networks : null });
+                    await SetPolicyAsync(
+                        server,
+                        acme.Owner,
+                        acme.Root,
+                        new() { Networks = NetworkSet.TryParse(["192.0.2.0/24"], out var networks) ? networks : null }
+                    );
                     Assert.False((await server.Get<InvitationAnswers>().OpenAsync(code)).IsRefused);
                     return;
             }
@@ -204,12 +279,22 @@ public static partial class GrantsTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var sender = await server.AddMemberAsync(acme.Root, "organization-manager");
-            await server.Invitations.InviteAsync(Actor.Session(sender), acme.Root, New, [new(acme.Root, NameSet.Of("organization-manager"))]);
+            await server.Invitations.InviteAsync(
+                Actor.Session(sender),
+                acme.Root,
+                New,
+                [new(acme.Root, NameSet.Of("organization-manager"))]
+            );
             server.Clock.Advance(TimeSpan.FromSeconds(1));
             await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, New, [new(acme.Sub, NameSet.Of("builder"))]);
             await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, sender);
             var code = await CodeAsync(server);
-            Assert.Equal([acme.Sub], (await server.Get<InvitationAnswers>().OpenAsync(code)).Value.Invitation.OrganizationsAndRoles.Select(one => one.OrganizationId));
+            Assert.Equal(
+                [acme.Sub],
+                (await server.Get<InvitationAnswers>().OpenAsync(code)).Value.Invitation.OrganizationsAndRoles.Select(one =>
+                    one.OrganizationId
+                )
+            );
             var user = (await server.Get<InvitationAnswers>().SignUpAsync(code, "New", TestServer.Password, null)).Value;
             Assert.Equal("builder", await server.ScalarAsync<string>($"SELECT roles FROM memberships WHERE user_id = '{user.Id}'"));
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM invitation_parts"));
@@ -224,18 +309,45 @@ public static partial class GrantsTests
                 var acme = await server.AddAcmeAsync();
                 var text = await server.AddKeyAsync(acme.Owner, acme.Root);
                 var (owner, keyId) = (Actor.Session(acme.Owner), TestServer.IdOf(text));
-                await server.Invitations.InviteAsync(Actor.Key(acme.Owner, keyId, TestServer.EveryScope), acme.Root, New, [new(acme.Root, NameSet.Empty), new(acme.Sub, NameSet.Of("builder"))]);
+                await server.Invitations.InviteAsync(
+                    Actor.Key(acme.Owner, keyId, TestServer.EveryScope),
+                    acme.Root,
+                    New,
+                    [new(acme.Root, NameSet.Empty), new(acme.Sub, NameSet.Of("builder"))]
+                );
                 await server.Invitations.InviteAsync(owner, acme.Root, "kept@elsewhere.example", [new(acme.Root, NameSet.Empty)]);
                 switch (end)
                 {
-                    case "holder": await server.Keys.DeleteAsync(owner, acme.Root, keyId); break;
-                    case "manager": await server.Get<Inventory>().ActAsync(owner, acme.Root, KeyAction.Delete, [keyId]); break;
-                    case "operator": await server.Keys.DeleteByOperatorAsync(Actor.Operator, keyId); break;
-                    default: await server.Get<Leaks>().RevokeAsync([new(keyId, System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.ASCII.GetBytes(text)))], "a scanner", null); break;
+                    case "holder":
+                        await server.Keys.DeleteAsync(owner, acme.Root, keyId);
+                        break;
+                    case "manager":
+                        await server.Get<Inventory>().ActAsync(owner, acme.Root, KeyAction.Delete, [keyId]);
+                        break;
+                    case "operator":
+                        await server.Keys.DeleteByOperatorAsync(Actor.Operator, keyId);
+                        break;
+                    default:
+                        await server
+                            .Get<Leaks>()
+                            .RevokeAsync(
+                                [new(keyId, System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.ASCII.GetBytes(text)))],
+                                "a scanner",
+                                null
+                            );
+                        break;
                 }
 
-                Assert.Equal(["kept@elsewhere.example"], (await server.Invitations.ListAsync(owner, acme.Root)).Value.Select(one => one.Email));
-                Assert.Equal(2, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'Invite Delete' AND detail LIKE '%key {keyId} ended'"));
+                Assert.Equal(
+                    ["kept@elsewhere.example"],
+                    (await server.Invitations.ListAsync(owner, acme.Root)).Value.Select(one => one.Email)
+                );
+                Assert.Equal(
+                    2,
+                    await server.ScalarAsync<long>(
+                        $"SELECT COUNT(*) FROM activity WHERE action = 'Invite Delete' AND detail LIKE '%key {keyId} ended'"
+                    )
+                );
             }
         }
 
@@ -247,7 +359,9 @@ public static partial class GrantsTests
             var key = await KeyAsync(server, acme, isApiKey: false);
             await server.Invitations.InviteAsync(key, acme.Root, New, [new(acme.Root, NameSet.Empty)]);
             await server.ExecuteAsync("UPDATE invitation_parts SET key_id = NULL");
-            var migration = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "src", "Pakhouse.Server", "Storage", "sqlite", "012.sql"));
+            var migration = await File.ReadAllTextAsync(
+                Path.Combine(Repository.Root, "src", "Pakhouse.Server", "Storage", "sqlite", "012.sql")
+            );
             await server.ExecuteAsync(Update().Match(migration).Value);
             Assert.Equal(key.KeyId, await server.ScalarAsync<string>("SELECT key_id FROM invitation_parts"));
         }
@@ -266,11 +380,18 @@ public static partial class GrantsTests
             await server.Members.SetRolesAsync(key, acme.Root, member, NameSet.Of("builder"));
             await server.Members.AddAsync(key, acme.Sub, member, NameSet.Of("builder"));
             await server.Invitations.InviteAsync(key, acme.Root, New, [new(acme.Root, NameSet.Of("builder"))]);
-            var invited = (await server.Get<InvitationAnswers>().SignUpAsync(await CodeAsync(server), "New", TestServer.Password, null)).Value.Id;
+            var invited = (await server.Get<InvitationAnswers>().SignUpAsync(await CodeAsync(server), "New", TestServer.Password, null))
+                .Value
+                .Id;
             await server.Invitations.InviteAsync(key, acme.Root, "b@elsewhere.example", [new(acme.Root, NameSet.Of("builder"))]);
             var sub = (await server.Organizations.CreateSubAsync(key, acme.Root, "Bred")).Value;
 
-            async Task<string[]> UndosAsync() => [.. (await deeds.ListAsync(owner, acme.Root, key.KeyId!)).Value.Select(deed => $"{deed.Undo} {deed.PersonId}".Trim()).Order(StringComparer.Ordinal)];
+            async Task<string[]> UndosAsync() =>
+                [
+                    .. (await deeds.ListAsync(owner, acme.Root, key.KeyId!))
+                        .Value.Select(deed => $"{deed.Undo} {deed.PersonId}".Trim())
+                        .Order(StringComparer.Ordinal),
+                ];
             string[] given = ["DeleteOrganization", "None", $"RemoveMember {invited}", $"RemoveMember {member}", $"RestoreRoles {member}"];
             Assert.Equal(given.Append("WithdrawInvitation").Order(StringComparer.Ordinal), await UndosAsync());
             await server.Keys.DeleteAsync(owner, acme.Root, key.KeyId!);
@@ -279,9 +400,17 @@ public static partial class GrantsTests
             // What was changed since stays: the key's part alone is taken back.
             await server.Members.SetRolesAsync(owner, acme.Root, member, NameSet.Of("builder", "organization-viewer"));
             var deed = (await deeds.ListAsync(owner, acme.Root, key.KeyId!)).Value.Single(one => one.Undo == Undo.RestoreRoles);
-            Assert.Equal(RefusalCode.AccessDenied, (await deeds.RestoreRolesAsync(Actor.Session(member), acme.Root, key.KeyId!, deed.Id)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await deeds.RestoreRolesAsync(Actor.Session(member), acme.Root, key.KeyId!, deed.Id)).Refusal!.Code
+            );
             Assert.False((await deeds.RestoreRolesAsync(owner, acme.Root, key.KeyId!, deed.Id)).IsRefused);
-            Assert.Equal("organization-viewer viewer", await server.ScalarAsync<string>($"SELECT roles FROM memberships WHERE organization_id = '{acme.Root}' AND user_id = '{member}'"));
+            Assert.Equal(
+                "organization-viewer viewer",
+                await server.ScalarAsync<string>(
+                    $"SELECT roles FROM memberships WHERE organization_id = '{acme.Root}' AND user_id = '{member}'"
+                )
+            );
             await server.Members.RemoveAsync(owner, acme.Sub, member);
             await server.Members.RemoveAsync(owner, acme.Root, invited);
             await server.Organizations.DeleteAsync(owner, sub, "Bred");
@@ -296,21 +425,47 @@ public static partial class GrantsTests
             var member = await server.AddMemberAsync(acme.Root, "viewer");
             var browser = await ApiClient.SignInAsync(server, acme.Owner);
             var quiet = await KeyAsync(server, acme, isApiKey: false);
-            Assert.EndsWith($"/security?deleted={quiet.KeyId}", (await PostAsync($"/organizations/{acme.Root}/security/keys/{quiet.KeyId}/delete")).Header("Location"), StringComparison.Ordinal);
+            Assert.EndsWith(
+                $"/security?deleted={quiet.KeyId}",
+                (await PostAsync($"/organizations/{acme.Root}/security/keys/{quiet.KeyId}/delete")).Header("Location"),
+                StringComparison.Ordinal
+            );
 
             var key = await KeyAsync(server, acme, isApiKey: false);
             await server.Members.SetRolesAsync(key, acme.Root, member, NameSet.Of("builder"));
             var page = $"/organizations/{acme.Root}/security/keys/{key.KeyId}/changes";
-            Assert.Equal($"{page}?deleted=true", (await PostAsync($"/organizations/{acme.Root}/security/keys/{key.KeyId}/delete")).Header("Location"));
+            Assert.Equal(
+                $"{page}?deleted=true",
+                (await PostAsync($"/organizations/{acme.Root}/security/keys/{key.KeyId}/delete")).Header("Location")
+            );
             var shown = (await browser.GetAsync(page)).Body;
             Assert.Contains("Restore Roles", shown, StringComparison.Ordinal);
             Assert.Equal(303, (int)(await PostAsync(page, ("DeedId", Deed().Match(shown).Groups["id"].Value))).Status);
-            Assert.Equal("viewer", await server.ScalarAsync<string>($"SELECT roles FROM memberships WHERE organization_id = '{acme.Root}' AND user_id = '{member}'"));
+            Assert.Equal(
+                "viewer",
+                await server.ScalarAsync<string>(
+                    $"SELECT roles FROM memberships WHERE organization_id = '{acme.Root}' AND user_id = '{member}'"
+                )
+            );
 
             var bulk = await KeyAsync(server, acme, isApiKey: false);
             await server.Members.SetRolesAsync(bulk, acme.Root, member, NameSet.Of("builder"));
-            Assert.Equal($"/organizations/{acme.Root}/keys?done=1&changed={bulk.KeyId}", (await PostAsync($"/organizations/{acme.Root}/keys", ("KeyIds", bulk.KeyId!), ("Action", "Delete"), ("Confirmed", "true"))).Header("Location"));
-            Assert.Contains($"keys/{bulk.KeyId}/changes", (await browser.GetAsync($"/organizations/{acme.Root}/keys?done=1&changed={bulk.KeyId}")).Body, StringComparison.Ordinal);
+            Assert.Equal(
+                $"/organizations/{acme.Root}/keys?done=1&changed={bulk.KeyId}",
+                (
+                    await PostAsync(
+                        $"/organizations/{acme.Root}/keys",
+                        ("KeyIds", bulk.KeyId!),
+                        ("Action", "Delete"),
+                        ("Confirmed", "true")
+                    )
+                ).Header("Location")
+            );
+            Assert.Contains(
+                $"keys/{bulk.KeyId}/changes",
+                (await browser.GetAsync($"/organizations/{acme.Root}/keys?done=1&changed={bulk.KeyId}")).Body,
+                StringComparison.Ordinal
+            );
 
             async Task<Answer> PostAsync(string path, params (string, string)[] fields)
             {
@@ -336,10 +491,24 @@ public static partial class GrantsTests
     /// <summary>A key of the owner, or an API key with the role of one, as a caller.</summary>
     private static async Task<Actor> KeyAsync(TestServer server, Acme acme, bool isApiKey)
     {
-        if (!isApiKey) return Actor.Key(acme.Owner, TestServer.IdOf(await server.AddKeyAsync(acme.Owner, acme.Root)), TestServer.EveryScope, acme.Root);
-        var wanted = new NewApiKey(KeyFormat.NewId(), "Service", null, NameSet.All, [new(acme.Root, NameSet.Of("owner")), new(acme.Sub, NameSet.Of("owner"))]);
+        if (!isApiKey)
+            return Actor.Key(
+                acme.Owner,
+                TestServer.IdOf(await server.AddKeyAsync(acme.Owner, acme.Root)),
+                TestServer.EveryScope,
+                acme.Root
+            );
+        var wanted = new NewApiKey(
+            KeyFormat.NewId(),
+            "Service",
+            null,
+            NameSet.All,
+            [new(acme.Root, NameSet.Of("owner")), new(acme.Sub, NameSet.Of("owner"))]
+        );
         using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, wanted)).Value;
-        var user = await server.ScalarAsync<string>($"SELECT m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE k.id = '{made.Id}'");
+        var user = await server.ScalarAsync<string>(
+            $"SELECT m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id WHERE k.id = '{made.Id}'"
+        );
         return Actor.ApiKey(Guid.Parse(user!), made.Id, TestServer.EveryScope, acme.Root);
     }
 
@@ -350,7 +519,8 @@ public static partial class GrantsTests
         Assert.False((await policies.ChangeAsync(Actor.Session(owner), organization, new(policy, null, false, version))).IsRefused);
     }
 
-    private static async Task<string> CodeAsync(TestServer server, string email = New) => Link().Match((await server.MailsToAsync(email))[^1].TextBody!).Groups["code"].Value;
+    private static async Task<string> CodeAsync(TestServer server, string email = New) =>
+        Link().Match((await server.MailsToAsync(email))[^1].TextBody!).Groups["code"].Value;
 
     [GeneratedRegex("/invitations/(?<code>[A-Za-z0-9_-]{43})", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Link();

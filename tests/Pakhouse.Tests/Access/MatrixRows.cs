@@ -1,15 +1,24 @@
 namespace Pakhouse.Tests;
 
 /// <summary>
-/// A line for every route of the server, and by hand who may call it. <see cref="MatrixTests"/> asks every one of them as every caller with every
-/// credential, and holds the answers against these cells and against <see cref="Permissions"/>.
+/// A line for every route of the server, and by hand who may call it. <see cref="MatrixTests"/> asks every one of them as every caller with
+/// every credential, and holds the answers against these cells and against <see cref="Permissions"/>.
 /// </summary>
 /// <param name="Path">As in the code, without constraints. <c>{organizationId}</c> becomes the organization asked about.</param>
 /// <param name="Permissions">Any of them is enough.</param>
 /// <param name="Cells">Null: every caller who is somebody.</param>
-/// <param name="Body">One that is refused behind the guard, or changes nothing. <c>{organizationId}</c> as above, <c>{userId}</c> is a member of Acme.</param>
+/// <param name="Body">One that is refused behind the guard, or changes nothing. <c>{organizationId}</c> as above, <c>{userId}</c> is a
+/// member of Acme.</param>
 /// <param name="Undo">SQL after a request that was allowed.</param>
-public sealed record MatrixRow(string Method, string Path, Permission[] Permissions, string? Cells, string Query = "", string? Body = null, string? Undo = null)
+public sealed record MatrixRow(
+    string Method,
+    string Path,
+    Permission[] Permissions,
+    string? Cells,
+    string Query = "",
+    string? Body = null,
+    string? Undo = null
+)
 {
     public bool IsPublic { get; init; }
 
@@ -29,10 +38,9 @@ public sealed record MatrixRow(string Method, string Path, Permission[] Permissi
 
 public static partial class MatrixRows
 {
-    // S: a session; K: a token of the caller's key; T: the same exchanged for Mobile; A: a token of an API key, again T where exchanged for Mobile.
-    // The callers of Acme with no direct membership in Mobile and Web are inherited members there.
-    private const string Everybody =
-        """
+    // S: a session; K: a token of the caller's key; T: the same exchanged for Mobile; A: a token of an API key, again T where exchanged for
+    // Mobile. The callers of Acme with no direct membership in Mobile and Web are inherited members there.
+    private const string Everybody = """
                           Acme  Mobile  Web  Umbra
         acme-owner        SK    SKT     SK   -
         acme-manager      SK    SKT     SK   -
@@ -48,8 +56,7 @@ public static partial class MatrixRows
         mixed-api         A     AT      -    -
         """;
 
-    private const string People =
-        """
+    private const string People = """
                           Acme  Mobile  Web  Umbra
         acme-owner        SK    SKT     SK   -
         acme-manager      SK    SKT     SK   -
@@ -63,8 +70,7 @@ public static partial class MatrixRows
         umbra-owner       -     -       -    SK
         """;
 
-    private const string PeopleInPerson =
-        """
+    private const string PeopleInPerson = """
                           Acme  Mobile  Web  Umbra
         acme-owner        S     S       S    -
         acme-manager      S     S       S    -
@@ -78,8 +84,7 @@ public static partial class MatrixRows
         umbra-owner       -     -       -    S
         """;
 
-    private const string DirectMembersInPerson =
-        """
+    private const string DirectMembersInPerson = """
                           Acme  Mobile  Web  Umbra
         acme-owner        S     -       -    -
         acme-manager      S     -       -    -
@@ -93,8 +98,7 @@ public static partial class MatrixRows
         umbra-owner       -     -       -    S
         """;
 
-    private const string Watchers =
-        """
+    private const string Watchers = """
                           Acme  Mobile  Web  Umbra
         acme-owner        SK    SKT     SK   -
         acme-manager      SK    SKT     SK   -
@@ -107,8 +111,7 @@ public static partial class MatrixRows
         mixed-api         A     AT      -    -
         """;
 
-    private const string Leaders =
-        """
+    private const string Leaders = """
                           Acme  Mobile  Web  Umbra
         acme-owner        SK    SKT     SK   -
         acme-manager      SK    SKT     SK   -
@@ -119,8 +122,7 @@ public static partial class MatrixRows
         mixed-api         -     AT      -    -
         """;
 
-    private const string LeadersInPerson =
-        """
+    private const string LeadersInPerson = """
                           Acme  Mobile  Web  Umbra
         acme-owner        S     S       S    -
         acme-manager      S     S       S    -
@@ -129,8 +131,7 @@ public static partial class MatrixRows
         umbra-owner       -     -       -    S
         """;
 
-    private const string OwnersInPerson =
-        """
+    private const string OwnersInPerson = """
                           Acme  Mobile  Web  Umbra
         acme-owner        S     S       S    -
         mobile-owner      -     S       -    -
@@ -138,11 +139,12 @@ public static partial class MatrixRows
         """;
 
     private const string PeopleAndLeadingApiKeys = // one's own keys, or as a leader those of members
-        People + "\n" +
-        """
-        acme-api-owner    A     -       -    -
-        mixed-api         -     AT      -    -
-        """;
+        People
+        + "\n"
+        + """
+            acme-api-owner    A     -       -    -
+            mixed-api         -     AT      -    -
+            """;
 
     private const string Organization = "/identity/v1/organizations/{organizationId}";
 
@@ -154,8 +156,10 @@ public static partial class MatrixRows
         // Organizations
         Known("GET", "/identity/v1/organizations", Permission.ListOrganizations),
         Known("GET", "/identity/v1/session", Permission.ReadSession),
-        Known("POST", "/identity/v1/organizations", Permission.CreateOrganization, """{"name":""}"""), // a person with a session: OrganizationEndpointsTests
-        Known("POST", "/identity/v1/organizations/current/sub-organizations", Permission.CreateSubOrganization, """{"name":""}"""), // as the next but one
+        // a person with a session: OrganizationEndpointsTests
+        Known("POST", "/identity/v1/organizations", Permission.CreateOrganization, """{"name":""}"""),
+        // as the next but one
+        Known("POST", "/identity/v1/organizations/current/sub-organizations", Permission.CreateSubOrganization, """{"name":""}"""),
         Guarded("GET", Organization, Permission.SeeOrganization, Everybody),
         Guarded("POST", Organization + "/sub-organizations", Permission.CreateSubOrganization, Leaders, body: """{"name":""}"""),
         Guarded("PATCH", Organization, Permission.RenameOrganization, Leaders, body: """{"name":""}"""),
@@ -163,32 +167,62 @@ public static partial class MatrixRows
         Guarded("DELETE", Organization, Permission.DeleteOrganization, OwnersInPerson, "?action=delete", """{"name":""}"""),
         Guarded("DELETE", Organization, Permission.RemoveMember, Leaders, "?action=remove&userId=0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70"),
         Guarded("DELETE", Organization, Permission.Leave, DirectMembersInPerson, "?action=leave", undo: MembersAgain),
-
         // Members
         Guarded("GET", Organization + "/users", Permission.SeeMembers, Everybody),
-        Guarded("POST", Organization + "/users", Permission.AddMember, Leaders, body: """{"userId":"0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70","roles":[]}"""),
+        Guarded(
+            "POST",
+            Organization + "/users",
+            Permission.AddMember,
+            Leaders,
+            body: """{"userId":"0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70","roles":[]}"""
+        ),
         Guarded("GET", Organization + "/users/{userId}/roles", Permission.SeeMembers, Everybody),
         Guarded("PUT", Organization + "/users/{userId}/roles", Permission.ChangeRoles, Leaders, body: """{"roles":["no-such-role"]}"""),
         Guarded("GET", Organization + "/invitations", Permission.SeeInvitations, Watchers),
-        Guarded("PATCH", "/identity/v1/users", Permission.InviteMember, Leaders, "?action=invite&organizationId={organizationId}",
-            """{"userEmail":"new@acme.example","organizationsAndRoles":[{"organizationId":"{organizationId}","roles":["no-such-role"]}]}"""),
-        Guarded("PATCH", "/identity/v1/users", Permission.InviteMember, Leaders, "?action=re-invite&userEmail=nobody@acme.example&organizationId={organizationId}"),
-        Guarded("PATCH", Organization + "/invitations", Permission.InviteMember, Leaders, "?action=re-invite", """{"userEmail":"nobody@acme.example"}"""),
+        Guarded(
+            "PATCH",
+            "/identity/v1/users",
+            Permission.InviteMember,
+            Leaders,
+            "?action=invite&organizationId={organizationId}",
+            """{"userEmail":"new@acme.example","organizationsAndRoles":[{"organizationId":"{organizationId}","roles":["no-such-role"]}]}"""
+        ),
+        Guarded(
+            "PATCH",
+            "/identity/v1/users",
+            Permission.InviteMember,
+            Leaders,
+            "?action=re-invite&userEmail=nobody@acme.example&organizationId={organizationId}"
+        ),
+        Guarded(
+            "PATCH",
+            Organization + "/invitations",
+            Permission.InviteMember,
+            Leaders,
+            "?action=re-invite",
+            """{"userEmail":"nobody@acme.example"}"""
+        ),
         Guarded("DELETE", Organization + "/invitations", Permission.InviteMember, Leaders, body: """{"userEmail":"nobody@acme.example"}"""),
-
         // Personal access keys
         Guarded("GET", Organization + "/personal-access-keys", Permission.ListOwnKeys, People),
         Guarded("GET", Organization + "/personal-access-keys", Permission.ListMemberKeys, Leaders, "?all=true"),
         Guarded("POST", Organization + "/personal-access-keys", Permission.GenerateOwnKey, DirectMembersInPerson, body: """{"name":""}"""),
-        new("DELETE", Organization + "/personal-access-keys/{keyId}", [Permission.DeleteOwnKey, Permission.DeleteMemberKey], PeopleAndLeadingApiKeys),
-
+        new(
+            "DELETE",
+            Organization + "/personal-access-keys/{keyId}",
+            [Permission.DeleteOwnKey, Permission.DeleteMemberKey],
+            PeopleAndLeadingApiKeys
+        ),
         Guarded("GET", Organization + "/personal-access-keys/{keyId}/explain", Permission.ExplainOwnKey, PeopleInPerson),
-
-        new("GET", Organization + "/personal-access-keys/{keyId}/usage", [Permission.ListOwnKeys, Permission.ListMemberKeys], PeopleAndLeadingApiKeys),
+        new(
+            "GET",
+            Organization + "/personal-access-keys/{keyId}/usage",
+            [Permission.ListOwnKeys, Permission.ListMemberKeys],
+            PeopleAndLeadingApiKeys
+        ),
         Guarded("POST", Organization + "/personal-access-keys/{keyId}/rotate", Permission.RotateOwnKey, DirectMembersInPerson),
         Guarded("POST", Organization + "/personal-access-keys/{keyId}/finish-rotation", Permission.RotateOwnKey, DirectMembersInPerson),
         Public("POST", "/identity/v1/personal-access-keys/self/rotate"), // the key in the body is the credential
-
         // Webhooks
         Guarded("GET", Organization + "/webhooks", Permission.ManageWebhooks, OwnersInPerson),
         Guarded("POST", Organization + "/webhooks", Permission.MakeWebhookSecret, OwnersInPerson, body: """{"url":""}"""),
@@ -199,32 +233,45 @@ public static partial class MatrixRows
         Guarded("POST", Organization + "/webhooks/{id}/test", Permission.ManageWebhooks, OwnersInPerson),
         Guarded("GET", Organization + "/webhooks/{id}/deliveries", Permission.ManageWebhooks, OwnersInPerson),
         Guarded("POST", Organization + "/webhooks/{id}/deliveries/{message}/resend", Permission.ManageWebhooks, OwnersInPerson),
-
         // Policy and inventory
         Guarded("GET", Organization + "/policy", Permission.SeePolicy, Everybody),
-        Guarded("POST", Organization + "/policy/preview", Permission.ChangePolicy, OwnersInPerson, body: """{"policy":{},"version":"none"}"""),
+        Guarded(
+            "POST",
+            Organization + "/policy/preview",
+            Permission.ChangePolicy,
+            OwnersInPerson,
+            body: """{"policy":{},"version":"none"}"""
+        ),
         Guarded("PUT", Organization + "/policy", Permission.ChangePolicy, OwnersInPerson, body: """{"policy":{},"version":"none"}"""),
         Guarded("GET", Organization + "/keys", Permission.ListMemberKeys, Leaders),
         Guarded("GET", Organization + "/keys.csv", Permission.ListMemberKeys, Leaders),
-        Guarded("POST", Organization + "/keys/actions", Permission.DeleteMemberKey, Leaders, body: """{"action":"delete","keyIds":["0000000000000000"]}"""),
-
+        Guarded(
+            "POST",
+            Organization + "/keys/actions",
+            Permission.DeleteMemberKey,
+            Leaders,
+            body: """{"action":"delete","keyIds":["0000000000000000"]}"""
+        ),
         // API keys
         Guarded("GET", Organization + "/api-keys", Permission.ListApiKeys, Leaders),
         Guarded("POST", Organization + "/api-keys", Permission.CreateApiKey, LeadersInPerson, body: """{"name":""}"""),
         Guarded("PATCH", Organization + "/api-keys/{keyId}", Permission.ChangeApiKey, LeadersInPerson, body: """{"name":""}"""),
-        Guarded("POST", Organization + "/api-keys/{keyId}/rotate", Permission.RotateApiKey, LeadersInPerson, body: """{"overlapHours":-1}"""),
+        Guarded(
+            "POST",
+            Organization + "/api-keys/{keyId}/rotate",
+            Permission.RotateApiKey,
+            LeadersInPerson,
+            body: """{"overlapHours":-1}"""
+        ),
         Guarded("DELETE", Organization + "/api-keys/{keyId}", Permission.DeleteApiKey, Leaders),
-
         // The record: of those who may not see all, their own
         Guarded("GET", Organization + "/activity", Permission.SeeOrganization, Everybody),
         Guarded("GET", Organization + "/activity.csv", Permission.SeeOrganization, Everybody),
-
         // The bearer, whoever it is
         Bearer("GET", "/userinfo"),
         Bearer("POST", "/userinfo"),
         Bearer("GET", "/auth/realms/{realm}/protocol/openid-connect/userinfo"),
         Bearer("POST", "/auth/realms/{realm}/protocol/openid-connect/userinfo"),
-
         // For everybody
         Public("POST", "/auth/v1/token"), // the key in the body is the credential
         Public("POST", "/auth/v2/token"),
@@ -252,21 +299,31 @@ public static partial class MatrixRows
         Public("GET", "/roles.json"),
         Public("GET", "/scopes.json"),
         Public("GET", "/openapi.json"),
-
         .. Pages(),
     ];
 
-    private static MatrixRow Guarded(string method, string path, Permission permission, string cells, string query = "", string? body = null, string? undo = null) => new(method, path, [permission], cells, query, body, undo);
+    private static MatrixRow Guarded(
+        string method,
+        string path,
+        Permission permission,
+        string cells,
+        string query = "",
+        string? body = null,
+        string? undo = null
+    ) => new(method, path, [permission], cells, query, body, undo);
 
     private static MatrixRow Page(string path, Permission permission, string cells) => new("PAGE", path, [permission], cells);
 
-    private static MatrixRow Form(string path, Permission permission, string cells, string body) => new("FORM", path, [permission], cells, Body: body);
+    private static MatrixRow Form(string path, Permission permission, string cells, string body) =>
+        new("FORM", path, [permission], cells, Body: body);
 
-    private static MatrixRow Known(string method, string path, Permission permission, string? body = null) => new(method, path, [permission], null, Body: body);
+    private static MatrixRow Known(string method, string path, Permission permission, string? body = null) =>
+        new(method, path, [permission], null, Body: body);
 
     private static MatrixRow Known(string method, string path) => new(method, path, [], null);
 
-    private static MatrixRow Bearer(string method, string path) => new(method, path, [Permission.ReadUserInfo], null) { IsForTokens = true };
+    private static MatrixRow Bearer(string method, string path) =>
+        new(method, path, [Permission.ReadUserInfo], null) { IsForTokens = true };
 
     private static MatrixRow Public(string method, string path) => new(method, path, [], null) { IsPublic = true };
 }

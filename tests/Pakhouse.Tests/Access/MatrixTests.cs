@@ -7,8 +7,9 @@ using Microsoft.AspNetCore.Routing;
 namespace Pakhouse.Tests;
 
 /// <summary>
-/// Who may do what, exhaustively: every route × every caller × every organization, from the caller's own to an unrelated one × every credential. What is
-/// expected stands twice, in <see cref="Permissions"/> and by hand in <see cref="MatrixRows"/>; the two and the answers must agree.
+/// Who may do what, exhaustively: every route × every caller × every organization, from the caller's own to an unrelated one × every
+/// credential. What is expected stands twice, in <see cref="Permissions"/> and by hand in <see cref="MatrixRows"/>; the two and the answers
+/// must agree.
 /// </summary>
 public sealed partial class MatrixTests(MatrixWorld world) : IClassFixture<MatrixWorld>
 {
@@ -26,7 +27,11 @@ public sealed partial class MatrixTests(MatrixWorld world) : IClassFixture<Matri
     {
         foreach (var row in MatrixRows.All.Where(row => row.IsPage && !row.IsPublic))
             foreach (var credential in "KT")
-                Assert.Contains("/sign-in?", (await world.SendAsync(row, "acme-owner", credential, "Acme")).Header("Location") ?? $"{row}", StringComparison.Ordinal);
+                Assert.Contains(
+                    "/sign-in?",
+                    (await world.SendAsync(row, "acme-owner", credential, "Acme")).Header("Location") ?? $"{row}",
+                    StringComparison.Ordinal
+                );
     }
 
     [Fact]
@@ -43,27 +48,61 @@ public sealed partial class MatrixTests(MatrixWorld world) : IClassFixture<Matri
         {
             var row = MatrixRows.All.First(row => row.Path.EndsWith("/invitations", StringComparison.Ordinal) && row.Method == "GET");
             await using var world = await MatrixWorld.StartAsync();
-            Assert.NotEmpty(await world.CheckAsync([row with { Cells = row.Cells!.Replace("mobile-viewer     -     SK", "mobile-viewer     -     S", StringComparison.Ordinal) }]));
-            Assert.NotEmpty(await world.CheckAsync([row with { Permissions = [Permission.SeeMembers] }])); // the table says more than the hand
-            Assert.NotEmpty(await world.CheckAsync([row with { Path = row.Path.Replace("invitations", "users", StringComparison.Ordinal) }])); // the route gives more than both
+            Assert.NotEmpty(
+                await world.CheckAsync([
+                    row with
+                    {
+                        Cells = row.Cells!.Replace("mobile-viewer     -     SK", "mobile-viewer     -     S", StringComparison.Ordinal),
+                    },
+                ])
+            );
+            // the table says more than the hand
+            Assert.NotEmpty(await world.CheckAsync([row with { Permissions = [Permission.SeeMembers] }]));
+            Assert.NotEmpty(
+                await world.CheckAsync([row with { Path = row.Path.Replace("invitations", "users", StringComparison.Ordinal) }])
+            ); // the route gives more than both
 
             var form = MatrixRows.All.First(row => row.IsForm && row.Permissions is [Permission.ChangePolicy]);
-            Assert.NotEmpty(await world.CheckAsync([form with { Cells = form.Cells!.Replace("mobile-owner      -     S", "mobile-owner      -     -", StringComparison.Ordinal) }]));
-            Assert.NotEmpty(await world.CheckAsync([form with { Path = form.Path.Replace("/policy", "/keys", StringComparison.Ordinal) }])); // the form of another page
+            Assert.NotEmpty(
+                await world.CheckAsync([
+                    form with
+                    {
+                        Cells = form.Cells!.Replace("mobile-owner      -     S", "mobile-owner      -     -", StringComparison.Ordinal),
+                    },
+                ])
+            );
+            // the form of another page
+            Assert.NotEmpty(await world.CheckAsync([form with { Path = form.Path.Replace("/policy", "/keys", StringComparison.Ordinal) }]));
         }
     }
 
-    private IEnumerable<string> Routes() => world.Server.Get<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>().SelectMany(endpoint =>
-    {
-        var path = "/" + Constraint().Replace(endpoint.RoutePattern.RawText!, "}").Trim('/');
-        return endpoint.Metadata.GetMetadata<PageActionDescriptor>() is { } page ? [$"PAGE {path}", .. Handlers(page).Select(handler => $"{handler.Kind} {path}{handler.Query}")]
-            : endpoint.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods.Where(method => method is not ("HEAD" or "OPTIONS"))
-                .Select(method => $"{method} {path}") ?? [$"ANY {path}"];
-    }).Distinct(StringComparer.Ordinal);
+    private IEnumerable<string> Routes() =>
+        world
+            .Server.Get<EndpointDataSource>()
+            .Endpoints.OfType<RouteEndpoint>()
+            .SelectMany(endpoint =>
+            {
+                var path = "/" + Constraint().Replace(endpoint.RoutePattern.RawText!, "}").Trim('/');
+                return endpoint.Metadata.GetMetadata<PageActionDescriptor>() is { } page
+                    ? [$"PAGE {path}", .. Handlers(page).Select(handler => $"{handler.Kind} {path}{handler.Query}")]
+                    : endpoint
+                        .Metadata.GetMetadata<HttpMethodMetadata>()
+                        ?.HttpMethods.Where(method => method is not ("HEAD" or "OPTIONS"))
+                        .Select(method => $"{method} {path}")
+                        ?? [$"ANY {path}"];
+            })
+            .Distinct(StringComparer.Ordinal);
 
-    /// <summary>As the framework finds them; whatever is not a GET stands as a form, so that a method nobody thinks of wants a row too.</summary>
+    /// <summary>
+    /// As the framework finds them; whatever is not a GET stands as a form, so that a method nobody thinks of wants a row too.
+    /// </summary>
     private IEnumerable<(string Kind, string Query)> Handlers(PageActionDescriptor page) =>
-        from handler in world.Server.Get<PageLoader>().LoadAsync(page, EndpointMetadataCollection.Empty).GetAwaiter().GetResult().HandlerMethods
+        from handler in world
+            .Server.Get<PageLoader>()
+            .LoadAsync(page, EndpointMetadataCollection.Empty)
+            .GetAwaiter()
+            .GetResult()
+            .HandlerMethods
         select (handler.HttpMethod == "Get" ? "PAGE" : "FORM", handler.Name is null ? "" : $"?handler={handler.Name}");
 
     /// <summary>Where a route's pattern constrains a parameter: between its name and the brace.</summary>

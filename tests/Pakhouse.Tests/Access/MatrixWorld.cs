@@ -73,7 +73,11 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         var faults = new ConcurrentQueue<string>();
         var requests = rows.SelectMany(Requests).ToList();
         // What has to be taken back afterwards runs alone, at the end.
-        await Parallel.ForEachAsync(requests.Where(request => request.Row.Undo is null), new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (request, _) => await CheckAsync(request, faults));
+        await Parallel.ForEachAsync(
+            requests.Where(request => request.Row.Undo is null),
+            new ParallelOptions { MaxDegreeOfParallelism = 4 },
+            async (request, _) => await CheckAsync(request, faults)
+        );
         foreach (var request in requests.Where(request => request.Row.Undo is not null))
         {
             await CheckAsync(request, faults);
@@ -83,12 +87,21 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         return faults;
     }
 
-    /// <summary>Every route once with each credential of an owner and of an API key, whatever the answer: for those who look at what the server does then.</summary>
+    /// <summary>
+    /// Every route once with each credential of an owner and of an API key, whatever the answer: for those who look at what the server does
+    /// then.
+    /// </summary>
     internal async Task WalkAsync(IReadOnlyList<MatrixRow> rows)
     {
-        var asked = rows.Where(row => row.Undo is null).SelectMany(Requests)
-            .Where(request => request.Credential == 'S' && request.Caller?.Name is "acme-owner" or "acme-no-role" && request.Organization is null or "Acme" or "Mobile");
-        foreach (var request in asked) await CheckAsync(request, []);
+        var asked = rows.Where(row => row.Undo is null)
+            .SelectMany(Requests)
+            .Where(request =>
+                request.Credential == 'S'
+                && request.Caller?.Name is "acme-owner" or "acme-no-role"
+                && request.Organization is null or "Acme" or "Mobile"
+            );
+        foreach (var request in asked)
+            await CheckAsync(request, []);
     }
 
     private sealed record Request(MatrixRow Row, Caller? Caller, char Credential, string? Organization);
@@ -99,9 +112,11 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         foreach (var target in targets)
         {
             yield return new(row, null, '-', target);
-            if (row.IsPublic) continue;
+            if (row.IsPublic)
+                continue;
             foreach (var caller in callers)
-                foreach (var credential in caller.With.Keys.Where(credential => !row.IsPage || credential == 'S')) yield return new(row, caller, credential, target);
+                foreach (var credential in caller.With.Keys.Where(credential => !row.IsPage || credential == 'S'))
+                    yield return new(row, caller, credential, target);
         }
     }
 
@@ -112,18 +127,31 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         var client = caller?.With[credential] ?? new ApiClient(Server);
         var answer = await SendAsync(row, client, caller?.UserId, organization);
         var where = $"{row} at {target ?? "no organization"} by {caller?.Name ?? "anonymous"} with {credential}";
-        var isAway = row.IsPublic && row.Path.StartsWith("/sign-in/provider", StringComparison.Ordinal) && answer.Status == HttpStatusCode.ServiceUnavailable;
-        if ((int)answer.Status >= 500 && !isAway) faults.Enqueue($"{where}: {(int)answer.Status} {answer.Body}");
+        var isAway =
+            row.IsPublic
+            && row.Path.StartsWith("/sign-in/provider", StringComparison.Ordinal)
+            && answer.Status == HttpStatusCode.ServiceUnavailable;
+        if ((int)answer.Status >= 500 && !isAway)
+            faults.Enqueue($"{where}: {(int)answer.Status} {answer.Body}");
         if (row.IsPublic)
         {
-            if (Read(answer) == Verdict.Nobody && row.Path.StartsWith("/identity", StringComparison.Ordinal)) faults.Enqueue($"{where}: {(int)answer.Status}, though it is public");
+            if (Read(answer) == Verdict.Nobody && row.Path.StartsWith("/identity", StringComparison.Ordinal))
+                faults.Enqueue($"{where}: {(int)answer.Status}, though it is public");
             return;
         }
 
         var expected = Expect(row, caller, credential, organization);
-        if (row.Cells is not null && IsByHand(row, caller, credential, target!) != (expected == Verdict.Allowed)) faults.Enqueue($"{where}: the permissions say {expected}, the cell by hand does not");
-        if (Read(answer) is var actual && actual != expected && !(row.Cells is null && expected == Verdict.Allowed && actual != Verdict.Nobody))
-            faults.Enqueue($"{where}: {expected} was expected, and it is {actual}: {(int)answer.Status} {answer.Body[..Math.Min(answer.Body.Length, 200)]}");
+        if (row.Cells is not null && IsByHand(row, caller, credential, target!) != (expected == Verdict.Allowed))
+            faults.Enqueue($"{where}: the permissions say {expected}, the cell by hand does not");
+        if (
+            Read(answer) is var actual
+            && actual != expected
+            && !(row.Cells is null && expected == Verdict.Allowed && actual != Verdict.Nobody)
+        )
+            faults.Enqueue(
+                $"{where}: {expected} was expected, and it is {actual}: {(int)answer.Status} "
+                    + $"{answer.Body[..Math.Min(answer.Body.Length, 200)]}"
+            );
     }
 
     /// <summary>As one of the callers with what they have.</summary>
@@ -137,28 +165,49 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
     {
         (string Name, string Value)[] values =
         [
-            ("organizationId", $"{organization}"), ("userId", $"{callers[3].UserId}"), ("keyId", "0000000000000000"), ("realm", "acme"), ("id", $"{Guid.Empty}"), ("message", "none"), ("code", "none"),
-            ("act", "rename"), ("invitationId", $"{Guid.Empty}"), ("ticket", Uri.EscapeDataString(Server.Get<IdempotencyTokens>().Issue(userId ?? Guid.Empty, organization))),
+            ("organizationId", $"{organization}"),
+            ("userId", $"{callers[3].UserId}"),
+            ("keyId", "0000000000000000"),
+            ("realm", "acme"),
+            ("id", $"{Guid.Empty}"),
+            ("message", "none"),
+            ("code", "none"),
+            ("act", "rename"),
+            ("invitationId", $"{Guid.Empty}"),
+            ("ticket", Uri.EscapeDataString(Server.Get<IdempotencyTokens>().Issue(userId ?? Guid.Empty, organization))),
         ];
-        string Fill(string text) => (row.Parameter is { } own ? values.Prepend(own) : values)
-            .Aggregate(text, (filled, one) => filled.Replace($"{{{one.Name}}}", one.Value, StringComparison.Ordinal));
+        string Fill(string text) =>
+            (row.Parameter is { } own ? values.Prepend(own) : values).Aggregate(
+                text,
+                (filled, one) => filled.Replace($"{{{one.Name}}}", one.Value, StringComparison.Ordinal)
+            );
         return row.Method switch
         {
             "PAGE" => client.SendAsync(HttpMethod.Get, Fill(row.Path), accept: "text/html"),
-            "FORM" => client.SendAsync(HttpMethod.Post, Fill(row.Path),
-                new StringContent(Fill(row.Body ?? ""), new MediaTypeHeaderValue("application/x-www-form-urlencoded")), "text/html"),
-            var method => client.SendAsync(method == "ANY" ? "GET" : method, Fill(row.Path + row.Query), row.Body is null ? null : Fill(row.Body)),
+            "FORM" => client.SendAsync(
+                HttpMethod.Post,
+                Fill(row.Path),
+                new StringContent(Fill(row.Body ?? ""), new MediaTypeHeaderValue("application/x-www-form-urlencoded")),
+                "text/html"
+            ),
+            var method => client.SendAsync(
+                method == "ANY" ? "GET" : method,
+                Fill(row.Path + row.Query),
+                row.Body is null ? null : Fill(row.Body)
+            ),
         };
     }
 
-    private static Verdict Read(Answer answer) => (int)answer.Status switch
-    {
-        401 => Verdict.Nobody,
-        302 or 303 when answer.Response.Headers.Location?.ToString().Contains("/sign-in", StringComparison.Ordinal) == true => Verdict.Nobody,
-        404 when answer.Body.Contains("There is no such organization", StringComparison.Ordinal) => Verdict.Unseen,
-        403 => Verdict.Forbidden,
-        _ => Verdict.Allowed,
-    };
+    private static Verdict Read(Answer answer) =>
+        (int)answer.Status switch
+        {
+            401 => Verdict.Nobody,
+            302 or 303 when answer.Response.Headers.Location?.ToString().Contains("/sign-in", StringComparison.Ordinal) == true =>
+                Verdict.Nobody,
+            404 when answer.Body.Contains("There is no such organization", StringComparison.Ordinal) => Verdict.Unseen,
+            403 => Verdict.Forbidden,
+            _ => Verdict.Allowed,
+        };
 
     private static bool IsByHand(MatrixRow row, Caller? caller, char credential, string target)
     {
@@ -170,35 +219,56 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
     /// <summary>From the table alone: the rules R1, R2, R7 and R9 written a second time, without the server's SQL.</summary>
     private Verdict Expect(MatrixRow row, Caller? caller, char credential, Guid organization)
     {
-        if (caller is null || caller.IsDisabled || (row.IsForTokens && credential == 'S')) return Verdict.Nobody;
-        if (row.Cells is null) return Verdict.Allowed;
+        if (caller is null || caller.IsDisabled || (row.IsForTokens && credential == 'S'))
+            return Verdict.Nobody;
+        if (row.Cells is null)
+            return Verdict.Allowed;
 
         Guid? root = organization == organizations["Mobile"] || organization == organizations["Web"] ? organizations["Acme"] : null;
         var direct = caller.Roles.GetValueOrDefault(organization);
         var above = root is null ? null : caller.Roles.GetValueOrDefault(root.Value);
-        if (direct is null && (above is null || caller.IsService)) return Verdict.Unseen;
-        Guid? bound = credential switch { 'S' => null, 'T' => organizations["Mobile"], _ => caller.Home };
-        if (bound is not null && bound != organization && bound != root) return Verdict.Unseen;
+        if (direct is null && (above is null || caller.IsService))
+            return Verdict.Unseen;
+        Guid? bound = credential switch
+        {
+            'S' => null,
+            'T' => organizations["Mobile"],
+            _ => caller.Home,
+        };
+        if (bound is not null && bound != organization && bound != root)
+            return Verdict.Unseen;
 
         var roles = (direct ?? NameSet.Empty).Union(above ?? NameSet.Empty);
-        var with = credential == 'S' ? Credential.Session : caller.IsService ? Credential.ApiKey : Credential.Key;
-        return row.Permissions.Select(Permissions.Of).Any(line => line.With.Contains(with) && line.Requirement switch
-        {
-            Requirement.Member => true,
-            Requirement.DirectMember => direct is not null,
-            Requirement.Role => line.Roles.Any(roles.Contains),
-            _ => throw new InvalidOperationException($"{row}: not a standing in an organization"),
-        }) ? Verdict.Allowed : Verdict.Forbidden;
+        var with =
+            credential == 'S' ? Credential.Session
+            : caller.IsService ? Credential.ApiKey
+            : Credential.Key;
+        return row
+            .Permissions.Select(Permissions.Of)
+            .Any(line =>
+                line.With.Contains(with)
+                && line.Requirement switch
+                {
+                    Requirement.Member => true,
+                    Requirement.DirectMember => direct is not null,
+                    Requirement.Role => line.Roles.Any(roles.Contains),
+                    _ => throw new InvalidOperationException($"{row}: not a standing in an organization"),
+                }
+            )
+            ? Verdict.Allowed
+            : Verdict.Forbidden;
     }
 
     private async Task AddAsync(string name, Guid? user, params (string Organization, string Roles)[] memberships)
     {
         var caller = Register(name, user ?? await Server.AddUserAsync(name), memberships, isService: false);
         foreach (var (organization, roles) in caller.Roles)
-            if (user is null) Assert.False((await Server.Members.AddAsync(Actor.Operator, organization, caller.UserId, roles)).IsRefused);
+            if (user is null)
+                Assert.False((await Server.Members.AddAsync(Actor.Operator, organization, caller.UserId, roles)).IsRefused);
         caller.With['S'] = await ApiClient.SignInAsync(Server, caller.UserId);
         caller.With['K'] = await ApiClient.WithKeyAsync(Server, caller.UserId, caller.Home);
-        if (caller.Home == organizations["Acme"]) caller.With['T'] = await ApiClient.WithKeyAsync(Server, caller.UserId, caller.Home, organizations["Mobile"]);
+        if (caller.Home == organizations["Acme"])
+            caller.With['T'] = await ApiClient.WithKeyAsync(Server, caller.UserId, caller.Home, organizations["Mobile"]);
     }
 
     /// <summary>An API key as the schema has it: on the membership of a service user in its home.</summary>
@@ -206,9 +276,15 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
     {
         var caller = Register(name, Ids.New(Server.Clock), memberships, isService: true);
         var at = Server.Clock.GetUtcNow().ToUnixTimeMilliseconds();
-        await Server.ExecuteAsync($"INSERT INTO users (id, email, email_normalized, name, security_stamp, created_at, kind) VALUES ('{caller.UserId}', '', '', '{name}', '', {at}, 'service')");
+        await Server.ExecuteAsync(
+            $"INSERT INTO users (id, email, email_normalized, name, security_stamp, created_at, kind) VALUES ('{caller.UserId}', '', '', "
+                + $"'{name}', '', {at}, 'service')"
+        );
         foreach (var (organization, roles) in caller.Roles)
-            await Server.ExecuteAsync($"INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES ('{Ids.New(Server.Clock)}', '{organization}', '{caller.UserId}', '{roles}', {at})");
+            await Server.ExecuteAsync(
+                $"INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES ('{Ids.New(Server.Clock)}', "
+                    + $"'{organization}', '{caller.UserId}', '{roles}', {at})"
+            );
 
         var id = KeyFormat.NewId();
         var key = KeyFormat.Create("ph", id, KeyKind.Organization);
@@ -216,16 +292,22 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
         await Server.ExecuteAsync(
             $"""
             INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, kind, status_index)
-            SELECT '{id}', m.id, '{name}', {(TestDatabase.IsPostgres ? $"decode('{hash}', 'hex')" : $"X'{hash}'")}, '*', {at}, 'oak', {1_000_000 + callers.Count}
+            SELECT '{id}', m.id, '{name}', {(
+                TestDatabase.IsPostgres ? $"decode('{hash}', 'hex')" : $"X'{hash}'"
+            )}, '*', {at}, 'oak', {1_000_000 + callers.Count}
             FROM memberships m WHERE m.user_id = '{caller.UserId}' AND m.organization_id = '{caller.Home}'
-            """);
+            """
+        );
         caller.With['A'] = await TokenAsync(null);
-        if (caller.Roles.ContainsKey(organizations["Mobile"])) caller.With['T'] = await TokenAsync(organizations["Mobile"]);
+        if (caller.Roles.ContainsKey(organizations["Mobile"]))
+            caller.With['T'] = await TokenAsync(organizations["Mobile"]);
 
         async Task<ApiClient> TokenAsync(Guid? target)
         {
             var called = await Server.ScalarAsync<string>($"SELECT name FROM users WHERE id = '{caller.UserId}'");
-            var granted = await Server.Get<KeyExchange>().ExchangeAsync(new ExchangeRequest(key, target, ScopeRequest.Everything, System.Text.Encoding.UTF8.GetBytes(called!)));
+            var granted = await Server
+                .Get<KeyExchange>()
+                .ExchangeAsync(new ExchangeRequest(key, target, ScopeRequest.Everything, System.Text.Encoding.UTF8.GetBytes(called!)));
             var token = new System.Buffers.ArrayBufferWriter<byte>();
             Server.Get<AccessToken>().Write(granted.Value, Server.Clock.GetUtcNow(), token);
             return ApiClient.WithToken(Server, System.Text.Encoding.ASCII.GetString(token.WrittenSpan));
@@ -234,7 +316,13 @@ public sealed class MatrixWorld : IAsyncLifetime, IAsyncDisposable
 
     private Caller Register(string name, Guid user, (string Organization, string Roles)[] memberships, bool isService)
     {
-        var caller = new Caller(name, user, organizations[memberships[0].Organization], memberships.ToDictionary(one => organizations[one.Organization], one => NameSet.Parse(one.Roles)), isService);
+        var caller = new Caller(
+            name,
+            user,
+            organizations[memberships[0].Organization],
+            memberships.ToDictionary(one => organizations[one.Organization], one => NameSet.Parse(one.Roles)),
+            isService
+        );
         callers.Add(caller);
         return caller;
     }

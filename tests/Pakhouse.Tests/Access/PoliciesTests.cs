@@ -6,17 +6,27 @@ using Dapper;
 
 namespace Pakhouse.Tests;
 
-/// <summary>Policies in a server: what they do to exchanges and to the making of keys, who changes them, and what a preview says before.</summary>
+/// <summary>
+/// Policies in a server: what they do to exchanges and to the making of keys, who changes them, and what a preview says before.
+/// </summary>
 public static class PoliciesTests
 {
-    internal static async Task SetAsync(TestServer server, Guid owner, Guid organization, Policy policy, DateTimeOffset? from = null, bool warn = false)
+    internal static async Task SetAsync(
+        TestServer server,
+        Guid owner,
+        Guid organization,
+        Policy policy,
+        DateTimeOffset? from = null,
+        bool warn = false
+    )
     {
         var version = (await server.Get<Policies>().ViewAsync(Actor.Session(owner), organization)).Value.Version;
         var changed = await server.Get<Policies>().ChangeAsync(Actor.Session(owner), organization, new(policy, from, warn, version));
         Assert.Null(changed.Refusal);
     }
 
-    private static NetworkSet Networks(params string[] texts) => NetworkSet.TryParse(texts, out var set) ? set : throw new ArgumentException("networks", nameof(texts));
+    private static NetworkSet Networks(params string[] texts) =>
+        NetworkSet.TryParse(texts, out var set) ? set : throw new ArgumentException("networks", nameof(texts));
 
     public class Exchanging
     {
@@ -80,7 +90,10 @@ public static class PoliciesTests
         {
             await using var server = await TestServer.StartAsync("--Pakhouse:Scopes=orders");
             var acme = await server.AddAcmeAsync();
-            var (all, one) = (await server.AddKeyAsync(acme.Owner, acme.Root), await server.AddKeyAsync(acme.Owner, acme.Root, null, "orders"));
+            var (all, one) = (
+                await server.AddKeyAsync(acme.Owner, acme.Root),
+                await server.AddKeyAsync(acme.Owner, acme.Root, null, "orders")
+            );
             await SetAsync(server, acme.Owner, acme.Root, new() { Scopes = NameSet.Of("openid") });
             Assert.Equal("openid", (await server.ExchangeAsync(all)).Json.GetProperty("scope").GetString());
             Assert.Equal("invalid_scope", (await server.ExchangeAsync(all, scope: "orders")).Error);
@@ -110,7 +123,8 @@ public static class PoliciesTests
             await using var behind = await TestServer.StartAsync("--Pakhouse:TrustedProxies=127.0.0.1");
             Assert.Equal(HttpStatusCode.OK, await ExchangeAsync(behind, "10.1.2.3"));
             Assert.Equal(HttpStatusCode.OK, await ExchangeAsync(behind, "::ffff:10.1.2.3"));
-            Assert.Equal(HttpStatusCode.Forbidden, await ExchangeAsync(behind, "10.1.2.3, 192.0.2.1")); // the caller wrote the first, the proxy the second
+            // the caller wrote the first, the proxy the second
+            Assert.Equal(HttpStatusCode.Forbidden, await ExchangeAsync(behind, "10.1.2.3, 192.0.2.1"));
             Assert.Equal(HttpStatusCode.Forbidden, await ExchangeAsync(behind, "10.1.2.3, nonsense"));
             Assert.Equal(HttpStatusCode.Forbidden, await ExchangeAsync(behind, null));
 
@@ -118,8 +132,12 @@ public static class PoliciesTests
             {
                 var acme = await server.AddAcmeAsync();
                 await SetAsync(server, acme.Owner, acme.Root, new() { Networks = Networks("10.0.0.0/8") });
-                using var request = new HttpRequestMessage(HttpMethod.Post, "/auth/v3/token") { Content = new FormUrlEncodedContent([new("personalAccessKey", await server.AddKeyAsync(acme.Owner, acme.Root))]) };
-                if (forwardedFor is not null) request.Headers.Add("X-Forwarded-For", forwardedFor);
+                using var request = new HttpRequestMessage(HttpMethod.Post, "/auth/v3/token")
+                {
+                    Content = new FormUrlEncodedContent([new("personalAccessKey", await server.AddKeyAsync(acme.Owner, acme.Root))]),
+                };
+                if (forwardedFor is not null)
+                    request.Headers.Add("X-Forwarded-For", forwardedFor);
                 return (await server.Http.SendAsync(request)).StatusCode;
             }
         }
@@ -151,7 +169,17 @@ public static class PoliciesTests
             await using var server = await TestServer.StartAsync("--Pakhouse:Scopes=orders");
             var acme = await server.AddAcmeAsync();
             var now = server.Clock.GetUtcNow();
-            await SetAsync(server, acme.Owner, acme.Root, new() { LifetimeMaxDays = 30, Scopes = NameSet.Of("openid"), KeysPerMember = 1 });
+            await SetAsync(
+                server,
+                acme.Owner,
+                acme.Root,
+                new()
+                {
+                    LifetimeMaxDays = 30,
+                    Scopes = NameSet.Of("openid"),
+                    KeysPerMember = 1,
+                }
+            );
             Assert.StartsWith("expiry:", (await AddAsync(null))!.Description);
             Assert.StartsWith("expiry:", (await AddAsync(now.AddDays(31)))!.Description);
             Assert.StartsWith("scopes:", (await AddAsync(now.AddDays(30), "orders"))!.Description);
@@ -162,7 +190,13 @@ public static class PoliciesTests
             Assert.Equal(RefusalCode.AccessDenied, (await AddAsync(now.AddDays(1)))!.Code);
 
             async Task<Refusal?> AddAsync(DateTimeOffset? expiresAt, params string[] scopes) =>
-                (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, new NewKey(KeyFormat.NewId(), "Key", expiresAt, scopes.Length == 0 ? NameSet.All : NameSet.Of(scopes)))).Refusal;
+                (
+                    await server.Keys.GenerateAsync(
+                        Actor.Session(acme.Owner),
+                        acme.Root,
+                        new NewKey(KeyFormat.NewId(), "Key", expiresAt, scopes.Length == 0 ? NameSet.All : NameSet.Of(scopes))
+                    )
+                ).Refusal;
         }
 
         [Fact]
@@ -173,7 +207,10 @@ public static class PoliciesTests
             var owner = await server.AddMemberAsync(acme.Sub, "owner");
             await SetAsync(server, acme.Owner, acme.Root, new() { LifetimeMaxDays = 30, SelfRotation = false });
             await SetAsync(server, owner, acme.Sub, new() { LifetimeMaxDays = 365, SelfRotation = true });
-            Assert.Equal(RefusalCode.NotFound, (await server.Get<Policies>().ChangeAsync(Actor.Session(owner), acme.Root, new(Policy.None, null, false, ""))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await server.Get<Policies>().ChangeAsync(Actor.Session(owner), acme.Root, new(Policy.None, null, false, ""))).Refusal!.Code
+            );
             var held = (await server.Get<Policies>().ViewAsync(Actor.Session(owner), acme.Sub)).Value;
             Assert.Equal((30, false), (held.InForce.LifetimeMaxDays, held.InForce.SelfRotation));
             Assert.Equal([acme.Root], held.OriginsOf("lifetimeMaxDays"));
@@ -191,11 +228,22 @@ public static class PoliciesTests
             var acme = await server.AddAcmeAsync();
             await SetAsync(server, acme.Owner, acme.Root, new() { Holders = NameSet.Empty, LifetimeMaxDays = 30 });
             var now = server.Clock.GetUtcNow();
-            NewApiKey Wanted(DateTimeOffset? expiresAt) => new(KeyFormat.NewId(), "Builds", expiresAt, NameSet.All, [new(acme.Root, NameSet.Of("viewer"))]);
-            Assert.StartsWith("expiry:", (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, Wanted(now.AddDays(31)))).Refusal!.Description);
+            NewApiKey Wanted(DateTimeOffset? expiresAt) =>
+                new(KeyFormat.NewId(), "Builds", expiresAt, NameSet.All, [new(acme.Root, NameSet.Of("viewer"))]);
+            Assert.StartsWith(
+                "expiry:",
+                (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, Wanted(now.AddDays(31))))
+                    .Refusal!
+                    .Description
+            );
             using var key = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, Wanted(null))).Value;
-            Assert.Equal(now.AddDays(30), Assert.Single((await server.Get<ApiKeys>().ListAsync(Actor.Session(acme.Owner), acme.Root)).Value).ExpiresAt);
-            var row = Assert.Single((await server.Get<Inventory>().ListAsync(Actor.Session(acme.Owner), acme.Root, new(KeyFilter.ApiKeys), 10)).Value);
+            Assert.Equal(
+                now.AddDays(30),
+                Assert.Single((await server.Get<ApiKeys>().ListAsync(Actor.Session(acme.Owner), acme.Root)).Value).ExpiresAt
+            );
+            var row = Assert.Single(
+                (await server.Get<Inventory>().ListAsync(Actor.Session(acme.Owner), acme.Root, new(KeyFilter.ApiKeys), 10)).Value
+            );
             Assert.Null(row.BeyondPolicy);
             await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, KeyAction.Delete, [key.Id]);
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM users WHERE kind = 'service' AND deleted_at IS NULL"));
@@ -211,12 +259,28 @@ public static class PoliciesTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var manager = await server.AddMemberAsync(acme.Root, "organization-manager");
-            var change = new PolicyChange(new() { RootKeys = false }, null, false, (await server.Get<Policies>().ViewAsync(Actor.Session(manager), acme.Root)).Value.Version);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Get<Policies>().ChangeAsync(Actor.Session(manager), acme.Root, change)).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Get<Policies>().PreviewAsync(Actor.Session(manager), acme.Root, change, 10)).Refusal!.Code);
+            var change = new PolicyChange(
+                new() { RootKeys = false },
+                null,
+                false,
+                (await server.Get<Policies>().ViewAsync(Actor.Session(manager), acme.Root)).Value.Version
+            );
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Get<Policies>().ChangeAsync(Actor.Session(manager), acme.Root, change)).Refusal!.Code
+            );
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Get<Policies>().PreviewAsync(Actor.Session(manager), acme.Root, change, 10)).Refusal!.Code
+            );
 
             var token = (await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root))).Token;
-            Assert.Equal(HttpStatusCode.Forbidden, (await SendAsync(server, HttpMethod.Put, $"/identity/v1/organizations/{acme.Root}/policy", token, """{"policy":{}}""")).Status);
+            Assert.Equal(
+                HttpStatusCode.Forbidden,
+                (
+                    await SendAsync(server, HttpMethod.Put, $"/identity/v1/organizations/{acme.Root}/policy", token, """{"policy":{}}""")
+                ).Status
+            );
             Assert.Equal(HttpStatusCode.OK, await GetPolicyAsync(server, acme.Root, token));
             Assert.False((await server.Get<Policies>().ChangeAsync(Actor.Session(acme.Owner), acme.Root, change)).IsRefused);
         }
@@ -228,7 +292,12 @@ public static class PoliciesTests
             var acme = await server.AddAcmeAsync();
             var version = (await server.Get<Policies>().ViewAsync(Actor.Session(acme.Owner), acme.Root)).Value.Version;
             await SetAsync(server, acme.Owner, acme.Root, new() { LifetimeMaxDays = 30 });
-            Assert.Equal(RefusalCode.Conflict, (await server.Get<Policies>().ChangeAsync(Actor.Session(acme.Owner), acme.Root, new(Policy.None, null, false, version))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await server.Get<Policies>().ChangeAsync(Actor.Session(acme.Owner), acme.Root, new(Policy.None, null, false, version)))
+                    .Refusal!
+                    .Code
+            );
         }
 
         [Fact]
@@ -237,13 +306,18 @@ public static class PoliciesTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var member = await server.AddMemberAsync(acme.Sub, "viewer");
-            for (var i = 0; i < 3; i++) await server.AddKeyAsync(member, acme.Sub);
+            for (var i = 0; i < 3; i++)
+                await server.AddKeyAsync(member, acme.Sub);
             await SetAsync(server, acme.Owner, acme.Root, new() { LifetimeMaxDays = 30 }, server.Clock.GetUtcNow().AddDays(7), warn: true);
 
             var detail = await server.ScalarAsync<string>($"SELECT detail FROM activity WHERE action = '{AuditAction.PolicyUpdate}'");
             Assert.Equal("lifetimeMaxDays: - → 30 days; enforced from 2026-11-09T09:00:30Z", detail);
             Assert.Equal(1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
-            var content = server.Get<Mails>().Open(await server.Get<Database>().ReadAsync(connection => connection.QuerySingleAsync<byte[]>("SELECT content FROM mails")));
+            var content = server
+                .Get<Mails>()
+                .Open(
+                    await server.Get<Database>().ReadAsync(connection => connection.QuerySingleAsync<byte[]>("SELECT content FROM mails"))
+                );
             Assert.Contains("3 keys", content.Subject, StringComparison.Ordinal);
             Assert.Contains("ends earlier, on 2 Dec 2026", content.Text, StringComparison.Ordinal);
         }
@@ -272,7 +346,13 @@ public static class PoliciesTests
         public void What_is_out_of_bounds_is_refused_by_the_name_of_the_member(string body, string member)
         {
             var read = PolicyEndpoints.Read(Encoding.UTF8.GetBytes(body));
-            var refusal = read.Refusal ?? Server.Policies.Check(read.Value, PakhouseOptions.Read(new Microsoft.Extensions.Configuration.ConfigurationBuilder().Build()), new DateTimeOffset(2026, 11, 2, 9, 0, 0, TimeSpan.Zero));
+            var refusal =
+                read.Refusal
+                ?? Server.Policies.Check(
+                    read.Value,
+                    PakhouseOptions.Read(new Microsoft.Extensions.Configuration.ConfigurationBuilder().Build()),
+                    new DateTimeOffset(2026, 11, 2, 9, 0, 0, TimeSpan.Zero)
+                );
             Assert.StartsWith($"{member}:", refusal!.Description);
             Assert.DoesNotContain("SECRET", refusal.Description, StringComparison.Ordinal);
         }
@@ -281,7 +361,10 @@ public static class PoliciesTests
         public void Lists_are_bounded()
         {
             var networks = string.Join(',', Enumerable.Range(0, 65).Select(i => $"\"10.{i}.0.0/16\""));
-            Assert.StartsWith("networks:", PolicyEndpoints.Read(Encoding.UTF8.GetBytes("{\"policy\":{\"networks\":[" + networks + "]}}")).Refusal!.Description);
+            Assert.StartsWith(
+                "networks:",
+                PolicyEndpoints.Read(Encoding.UTF8.GetBytes("{\"policy\":{\"networks\":[" + networks + "]}}")).Refusal!.Description
+            );
         }
     }
 
@@ -296,7 +379,12 @@ public static class PoliciesTests
             var now = server.Clock.GetUtcNow();
             var keys = await AddKeysAsync(server, acme, 10_000, i => now.AddDays(-400 * ((i * 7919 % 10_000) / 10_000.0)));
             var from = now.AddDays(14);
-            var change = new PolicyChange(new() { LifetimeMaxDays = 90 }, from, false, (await server.Get<Policies>().ViewAsync(Actor.Session(acme.Owner), acme.Root)).Value.Version);
+            var change = new PolicyChange(
+                new() { LifetimeMaxDays = 90 },
+                from,
+                false,
+                (await server.Get<Policies>().ViewAsync(Actor.Session(acme.Owner), acme.Root)).Value.Version
+            );
 
             var preview = (await server.Get<Policies>().PreviewAsync(Actor.Session(acme.Owner), acme.Root, change, int.MaxValue)).Value;
             Assert.Equal(10_000, preview.Checked);
@@ -314,13 +402,21 @@ public static class PoliciesTests
             Assert.NotEqual(named.Count, (await RefusedAsync()).Count);
 
             // And those that end earlier do so when the preview said.
-            foreach (var key in preview.Keys.Where(key => key.Effect == PolicyEffect.EndsEarlier)) Assert.Equal(key.Key.Facts.CreatedAt.AddDays(90), key.EndsAt);
+            foreach (var key in preview.Keys.Where(key => key.Effect == PolicyEffect.EndsEarlier))
+                Assert.Equal(key.Key.Facts.CreatedAt.AddDays(90), key.EndsAt);
 
             async Task<HashSet<string>> RefusedAsync()
             {
                 var refused = new HashSet<string>();
                 foreach (var (id, text) in keys)
-                    if ((await server.Get<KeyExchange>().ExchangeAsync(new ExchangeRequest(text, null, ScopeRequest.Everything) { Address = IPAddress.Loopback })).IsRefused) refused.Add(id);
+                    if (
+                        (
+                            await server
+                                .Get<KeyExchange>()
+                                .ExchangeAsync(new ExchangeRequest(text, null, ScopeRequest.Everything) { Address = IPAddress.Loopback })
+                        ).IsRefused
+                    )
+                        refused.Add(id);
                 return refused;
             }
         }
@@ -354,15 +450,19 @@ public static class PoliciesTests
             await server.AddKeyAsync(acme.Owner, acme.Root); // never used: nobody knows from where it will be
             await server.ExchangeAsync(used, acme.Sub);
             await server.Get<KeyUsage>().FlushAsync();
-            foreach (var (organization, policy, rule) in new (Guid, Policy, PolicyRule)[]
+            foreach (
+                var (organization, policy, rule) in new (Guid, Policy, PolicyRule)[]
+                {
+                    (acme.Root, new() { Networks = Networks("10.0.0.0/8") }, PolicyRule.Networks),
+                    (acme.Sub, new() { Networks = Networks("10.0.0.0/8") }, PolicyRule.Networks),
+                    (acme.Root, new() { RootKeys = false }, PolicyRule.RootKeys),
+                    (acme.Sub, new() { RootKeys = false }, PolicyRule.RootKeys),
+                }
+            )
             {
-                (acme.Root, new() { Networks = Networks("10.0.0.0/8") }, PolicyRule.Networks),
-                (acme.Sub, new() { Networks = Networks("10.0.0.0/8") }, PolicyRule.Networks),
-                (acme.Root, new() { RootKeys = false }, PolicyRule.RootKeys),
-                (acme.Sub, new() { RootKeys = false }, PolicyRule.RootKeys),
-            })
-            {
-                var preview = (await server.Get<Policies>().PreviewAsync(Actor.Session(acme.Owner), organization, new(policy, null, false, ""), 10)).Value;
+                var preview = (
+                    await server.Get<Policies>().PreviewAsync(Actor.Session(acme.Owner), organization, new(policy, null, false, ""), 10)
+                ).Value;
                 Assert.Equal((TestServer.IdOf(used), rule), (Assert.Single(preview.Keys).Key.Id, preview.Keys[0].Rule));
             }
         }
@@ -373,47 +473,75 @@ public static class PoliciesTests
 
     internal static async Task<Answer> SendAsync(TestServer server, HttpMethod method, string path, string token, string? body = null)
     {
-        using var request = new HttpRequestMessage(method, path) { Content = body is null ? null : new StringContent(body, Encoding.UTF8, "application/json") };
+        using var request = new HttpRequestMessage(method, path)
+        {
+            Content = body is null ? null : new StringContent(body, Encoding.UTF8, "application/json"),
+        };
         request.Headers.Authorization = new("Bearer", token);
         return await Answer.OfAsync(await server.Http.SendAsync(request));
     }
 
     /// <summary>Keys of 200 members of the root, made at the times given; straight into the tables, with their text.</summary>
-    internal static async Task<List<(string Id, byte[] Text)>> AddKeysAsync(TestServer server, Acme acme, int count, Func<int, DateTimeOffset> createdAt)
+    internal static async Task<List<(string Id, byte[] Text)>> AddKeysAsync(
+        TestServer server,
+        Acme acme,
+        int count,
+        Func<int, DateTimeOffset> createdAt
+    )
     {
         var keys = new List<(string, byte[])>(count);
-        await server.Get<Database>().WriteAsync(async transaction =>
-        {
-            var memberships = new List<string>();
-            for (var i = 0; i < 200; i++)
+        await server
+            .Get<Database>()
+            .WriteAsync(async transaction =>
             {
-                var (user, membership) = (Ids.New(server.Clock).ToString(), Ids.New(server.Clock).ToString());
-                await transaction.Connection!.ExecuteAsync(
-                    """
-                    INSERT INTO users (id, email, email_normalized, name, security_stamp, created_at) VALUES (@user, @email, @email, @name, '', 0);
-                    INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@membership, @Root, @user, 'viewer', 0);
-                    """, new { user, membership, email = $"seeded{i}@acme.example", name = $"Seeded {i}", acme.Root }, transaction);
-                memberships.Add(membership);
-            }
-
-            foreach (var chunk in Enumerable.Range(0, count).Chunk(500))
-            {
-                var parameters = new DynamicParameters();
-                var rows = new List<string>();
-                foreach (var i in chunk)
+                var memberships = new List<string>();
+                for (var i = 0; i < 200; i++)
                 {
-                    using var key = PersonalAccessKey.Generate("ph", KeyFormat.NewId());
-                    var text = Encoding.ASCII.GetBytes(key.Reveal());
-                    keys.Add((key.Id, text));
-                    rows.Add($"('{key.Id}', '{memberships[i % memberships.Count]}', 'Key {i}', @h{i}, '*', {createdAt(i).ToUnixTimeMilliseconds()}, {1_000_000 + i})");
-                    parameters.Add($"h{i}", SHA256.HashData(text));
+                    var (user, membership) = (Ids.New(server.Clock).ToString(), Ids.New(server.Clock).ToString());
+                    await transaction.Connection!.ExecuteAsync(
+                        """
+                        INSERT INTO users (id, email, email_normalized, name, security_stamp, created_at) VALUES (@user, @email, @email, @name, '', 0);
+                        INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@membership, @Root, @user, 'viewer', 0);
+                        """,
+                        new
+                        {
+                            user,
+                            membership,
+                            email = $"seeded{i}@acme.example",
+                            name = $"Seeded {i}",
+                            acme.Root,
+                        },
+                        transaction
+                    );
+                    memberships.Add(membership);
                 }
 
-                await transaction.Connection!.ExecuteAsync($"INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, status_index) VALUES {string.Join(',', rows)}", parameters, transaction);
-            }
+                foreach (var chunk in Enumerable.Range(0, count).Chunk(500))
+                {
+                    var parameters = new DynamicParameters();
+                    var rows = new List<string>();
+                    foreach (var i in chunk)
+                    {
+                        using var key = PersonalAccessKey.Generate("ph", KeyFormat.NewId());
+                        var text = Encoding.ASCII.GetBytes(key.Reveal());
+                        keys.Add((key.Id, text));
+                        rows.Add(
+                            $"('{key.Id}', '{memberships[i % memberships.Count]}', 'Key {i}', @h{i}, '*', "
+                                + $"{createdAt(i).ToUnixTimeMilliseconds()}, {1_000_000 + i})"
+                        );
+                        parameters.Add($"h{i}", SHA256.HashData(text));
+                    }
 
-            return 0;
-        });
+                    await transaction.Connection!.ExecuteAsync(
+                        $"INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, status_index) VALUES "
+                            + $"{string.Join(',', rows)}",
+                        parameters,
+                        transaction
+                    );
+                }
+
+                return 0;
+            });
         return keys;
     }
 }

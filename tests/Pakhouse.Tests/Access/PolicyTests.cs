@@ -6,53 +6,93 @@ namespace Pakhouse.Tests;
 /// <summary>What a policy is, apart from any server: how two become one, and which addresses a network holds.</summary>
 public static class PolicyTests
 {
-    private static readonly Gen<NameSet?> names = Gen.Int[0, 15].Select(bits => NameSet.Of(new[] { "a", "b", "c", "d" }.Where((_, i) => (bits & (1 << i)) != 0))).Null();
+    private static readonly Gen<NameSet?> names = Gen.Int[0, 15]
+        .Select(bits => NameSet.Of(new[] { "a", "b", "c", "d" }.Where((_, i) => (bits & (1 << i)) != 0)))
+        .Null();
 
     // Few bits, so that networks meet.
-    private static readonly Gen<NetworkSet?> networks = Gen.Select(Gen.Int[0, 15], Gen.Int[0, 4], Gen.Bool).Select((bits, prefix, isSix) =>
-        isSix ? $"{(bits >> (4 - prefix) << (4 - prefix)):x}000::/{prefix}" : $"{bits >> (4 - prefix) << (8 - prefix)}.0.0.0/{prefix}")
-        .Array[0, 5].Select(texts => NetworkSet.TryParse(texts, out var set) ? set : throw new InvalidOperationException(string.Join(' ', texts))).Null();
+    private static readonly Gen<NetworkSet?> networks = Gen.Select(Gen.Int[0, 15], Gen.Int[0, 4], Gen.Bool)
+        .Select(
+            (bits, prefix, isSix) =>
+                isSix
+                    ? $"{(bits >> (4 - prefix) << (4 - prefix)):x}000::/{prefix}"
+                    : $"{bits >> (4 - prefix) << (8 - prefix)}.0.0.0/{prefix}"
+        )
+        .Array[0, 5]
+        .Select(texts => NetworkSet.TryParse(texts, out var set) ? set : throw new InvalidOperationException(string.Join(' ', texts)))
+        .Null();
 
     private static readonly Gen<bool?> flags = Gen.Bool.Nullable();
     private static readonly Gen<int?> numbers = Gen.Int[1, 5].Nullable();
 
-    internal static readonly Gen<Policy> Policies = Gen.Select(Gen.Select(names, names, networks), Gen.Select(numbers, numbers, numbers, numbers), Gen.Select(flags, flags)).Select((sets, numbers, flags) => new Policy
-    {
-        Holders = sets.Item1, Scopes = sets.Item2, Networks = sets.Item3,
-        KeysPerMember = numbers.Item1, LifetimeDefaultDays = numbers.Item2, LifetimeMaxDays = numbers.Item3, TokenLifetimeSeconds = numbers.Item4,
-        RootKeys = flags.Item1, SelfRotation = flags.Item2, KeysMayGrant = (KeysMayGrant?)(numbers.Item2 % 3),
-    });
+    internal static readonly Gen<Policy> Policies = Gen.Select(
+            Gen.Select(names, names, networks),
+            Gen.Select(numbers, numbers, numbers, numbers),
+            Gen.Select(flags, flags)
+        )
+        .Select(
+            (sets, numbers, flags) =>
+                new Policy
+                {
+                    Holders = sets.Item1,
+                    Scopes = sets.Item2,
+                    Networks = sets.Item3,
+                    KeysPerMember = numbers.Item1,
+                    LifetimeDefaultDays = numbers.Item2,
+                    LifetimeMaxDays = numbers.Item3,
+                    TokenLifetimeSeconds = numbers.Item4,
+                    RootKeys = flags.Item1,
+                    SelfRotation = flags.Item2,
+                    KeysMayGrant = (KeysMayGrant?)(numbers.Item2 % 3),
+                }
+        );
 
     public class Stricter
     {
         [Fact]
-        public void The_order_of_two_does_not_matter() => Gen.Select(Policies, Policies).Sample((a, b) => Policy.Stricter(a, b) == Policy.Stricter(b, a));
+        public void The_order_of_two_does_not_matter() =>
+            Gen.Select(Policies, Policies).Sample((a, b) => Policy.Stricter(a, b) == Policy.Stricter(b, a));
 
         [Fact]
         public void The_grouping_of_three_does_not_matter() =>
-            Gen.Select(Policies, Policies, Policies).Sample((a, b, c) => Policy.Stricter(Policy.Stricter(a, b), c) == Policy.Stricter(a, Policy.Stricter(b, c)));
+            Gen.Select(Policies, Policies, Policies)
+                .Sample((a, b, c) => Policy.Stricter(Policy.Stricter(a, b), c) == Policy.Stricter(a, Policy.Stricter(b, c)));
 
         [Fact]
-        public void A_policy_with_itself_is_itself_and_with_none_too() => Policies.Sample(a => Policy.Stricter(a, a) == a && Policy.Stricter(a, Policy.None) == a);
+        public void A_policy_with_itself_is_itself_and_with_none_too() =>
+            Policies.Sample(a => Policy.Stricter(a, a) == a && Policy.Stricter(a, Policy.None) == a);
 
         [Fact]
         public void What_one_refuses_both_refuse_and_what_both_allow_each_allows() =>
-            Gen.Select(Policies, Policies, names, Gen.Int[0, 255], Gen.Bool, Gen.Int[0, 6]).Sample((a, b, roles, octet, isElsewhere, age) =>
-            {
-                var at = new DateTimeOffset(2026, 11, 2, 9, 0, 0, TimeSpan.Zero);
-                var subject = new Policy.Subject(false, roles ?? NameSet.Empty, at.AddDays(-age), isElsewhere, new IPAddress([(byte)octet, 0, 0, 1]));
-                var (one, other) = (a.FirstViolation(subject, at), b.FirstViolation(subject, at));
-                var both = Policy.Stricter(a, b).FirstViolation(subject, at);
-                // Of roles the two may name none in common: then both together refuse what each alone would not.
-                return one is null && other is null ? both is null or PolicyRule.Holders : both is not null;
-            });
+            Gen.Select(Policies, Policies, names, Gen.Int[0, 255], Gen.Bool, Gen.Int[0, 6])
+                .Sample(
+                    (a, b, roles, octet, isElsewhere, age) =>
+                    {
+                        var at = new DateTimeOffset(2026, 11, 2, 9, 0, 0, TimeSpan.Zero);
+                        var subject = new Policy.Subject(
+                            false,
+                            roles ?? NameSet.Empty,
+                            at.AddDays(-age),
+                            isElsewhere,
+                            new IPAddress([(byte)octet, 0, 0, 1])
+                        );
+                        var (one, other) = (a.FirstViolation(subject, at), b.FirstViolation(subject, at));
+                        var both = Policy.Stricter(a, b).FirstViolation(subject, at);
+                        // Of roles the two may name none in common: then both together refuse what each alone would not.
+                        return one is null && other is null ? both is null or PolicyRule.Holders : both is not null;
+                    }
+                );
 
         [Fact]
-        public void A_policy_comes_back_from_its_text_as_it_was() => Gen.Select(Policies, Policies).Sample((a, b) =>
-        {
-            var plan = new PolicyPlan(a, b, new DateTimeOffset(2027, 1, 31, 0, 0, 0, TimeSpan.Zero));
-            return PolicyPlan.Parse(plan.ToString()) == plan;
-        });
+        public void A_policy_comes_back_from_its_text_as_it_was() =>
+            Gen.Select(Policies, Policies)
+                .Sample(
+                    (a, b) =>
+                    {
+                        var plan = new PolicyPlan(a, b, new DateTimeOffset(2027, 1, 31, 0, 0, 0, TimeSpan.Zero));
+                        return PolicyPlan.Parse(plan.ToString()) == plan;
+                    }
+                );
     }
 
     public class Networks

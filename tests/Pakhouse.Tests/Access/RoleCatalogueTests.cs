@@ -12,7 +12,11 @@ public static class RoleCatalogueTests
     [InlineData("""[{"module":"a","title":"A","roles":[{"key":"b","name":"B"},{"key":"b","name":"B"}]}]""", "role b stands in it twice")]
     [InlineData("""[{"module":"a","title":"A","defaultRoles":["c"],"roles":[{"key":"b","name":"B"}]}]""", "default role c")]
     public static void A_file_that_is_no_catalogue_is_refused_with_the_place(string json, string expected) =>
-        Assert.Contains(expected, Assert.Throws<FormatException>(() => RoleCatalogue.Parse(Encoding.UTF8.GetBytes(json))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            expected,
+            Assert.Throws<FormatException>(() => RoleCatalogue.Parse(Encoding.UTF8.GetBytes(json))).Message,
+            StringComparison.Ordinal
+        );
 
     [Fact]
     public static void The_catalogue_of_a_deployment_that_sets_none_has_our_own_roles() =>
@@ -36,8 +40,12 @@ public static class RoleCatalogueTests
         var user = await server.AddMemberAsync(acme.Root, "viewer");
         await server.ExecuteAsync($"UPDATE memberships SET roles = 'retired viewer' WHERE user_id = '{user}'");
         Assert.Equal(["viewer"], (await server.ExchangeAsync(await server.AddKeyAsync(user, acme.Root))).Roles);
-        Assert.False((await server.Members.SetRolesAsync(Actor.Session(acme.Owner), acme.Root, user, NameSet.Of("retired", "builder"))).IsRefused);
-        Assert.True((await server.Members.SetRolesAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner, NameSet.Of("retired", "owner"))).IsRefused); // and nobody gets it anew
+        Assert.False(
+            (await server.Members.SetRolesAsync(Actor.Session(acme.Owner), acme.Root, user, NameSet.Of("retired", "builder"))).IsRefused
+        );
+        Assert.True(
+            (await server.Members.SetRolesAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner, NameSet.Of("retired", "owner"))).IsRefused
+        ); // and nobody gets it anew
     }
 
     [Fact]
@@ -46,6 +54,10 @@ public static class RoleCatalogueTests
         await using var server = await TestServer.StartAsync();
         var acme = await server.AddAcmeAsync();
         var user = await server.AddMemberAsync(acme.Root, "single-reader");
-        Assert.True((await server.Members.SetRolesAsync(Actor.Session(acme.Owner), acme.Root, user, NameSet.Of("single-reader", "single-writer"))).IsRefused);
+        Assert.True(
+            (
+                await server.Members.SetRolesAsync(Actor.Session(acme.Owner), acme.Root, user, NameSet.Of("single-reader", "single-writer"))
+            ).IsRefused
+        );
     }
 }

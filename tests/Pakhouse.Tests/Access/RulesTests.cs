@@ -29,9 +29,12 @@ public static class RulesTests
             await server.Members.AddAsync(Actor.Operator, acme.Sub, user, NameSet.Of("builder", "viewer"));
 
             string[] expected = ["builder", "viewer"];
-            Assert.Equal(expected, (await server.ExchangeAsync(await server.AddKeyAsync(user, acme.Sub))).Roles.Order()); // a key of the sub-organization
-            Assert.Equal(expected, (await server.ExchangeAsync(await server.AddKeyAsync(user, acme.Root), acme.Sub)).Roles.Order()); // a key of the root, exchanged for it
-            Assert.Equal(["viewer"], (await server.ExchangeAsync(await server.AddKeyAsync(user, acme.Root))).Roles); // and nothing flows upwards
+            // a key of the sub-organization
+            Assert.Equal(expected, (await server.ExchangeAsync(await server.AddKeyAsync(user, acme.Sub))).Roles.Order());
+            // a key of the root, exchanged for it
+            Assert.Equal(expected, (await server.ExchangeAsync(await server.AddKeyAsync(user, acme.Root), acme.Sub)).Roles.Order());
+            // and nothing flows upwards
+            Assert.Equal(["viewer"], (await server.ExchangeAsync(await server.AddKeyAsync(user, acme.Root))).Roles);
         }
 
         [Fact]
@@ -78,7 +81,11 @@ public static class RulesTests
             var outcome = await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Sub, AKey());
             Assert.Equal(RefusalCode.AccessDenied, outcome.Refusal!.Code);
             Assert.Contains("Ask an owner to add you to Mobile as a member", outcome.Refusal.Description, StringComparison.Ordinal);
-            Assert.Contains($"generate the key in Acme and exchange it with subOrganization={acme.Sub}", outcome.Refusal.Description, StringComparison.Ordinal);
+            Assert.Contains(
+                $"generate the key in Acme and exchange it with subOrganization={acme.Sub}",
+                outcome.Refusal.Description,
+                StringComparison.Ordinal
+            );
             await AssertNoKeysAsync(server);
         }
 
@@ -101,7 +108,8 @@ public static class RulesTests
             var unknown = (await server.Keys.GenerateAsync(Actor.Session(stranger), Ids.New(server.Clock), AKey())).Refusal;
             Assert.Equal(RefusalCode.NotFound, unknown!.Code);
             Assert.Equal(unknown, (await server.Keys.GenerateAsync(Actor.Session(stranger), acme.Root, AKey())).Refusal);
-            Assert.Equal(unknown, (await server.Keys.GenerateAsync(Actor.Session(subOnly), acme.Root, AKey())).Refusal); // a sub-organization does not open its root
+            // a sub-organization does not open its root
+            Assert.Equal(unknown, (await server.Keys.GenerateAsync(Actor.Session(subOnly), acme.Root, AKey())).Refusal);
             await AssertNoKeysAsync(server);
         }
     }
@@ -134,7 +142,9 @@ public static class RulesTests
             Assert.Equal("member", (await server.ExchangeAsync(key, acme.Sub)).Claims.GetProperty("membership").GetString());
         }
 
-        /// <summary>Every pair of key and target among two roots with two sub-organizations each; the allowed pairs stand here by hand.</summary>
+        /// <summary>
+        /// Every pair of key and target among two roots with two sub-organizations each; the allowed pairs stand here by hand.
+        /// </summary>
         [Fact]
         public async Task Of_all_pairs_of_key_and_target_just_the_allowed_ones_work()
         {
@@ -142,12 +152,17 @@ public static class RulesTests
             var (a, b) = (await server.AddAcmeAsync(), await server.AddAcmeAsync());
             var names = new Dictionary<string, Guid>(StringComparer.Ordinal)
             {
-                ["A"] = a.Root, ["A1"] = a.Sub, ["A2"] = (await server.Organizations.CreateSubAsync(Actor.Operator, a.Root, "Second")).Value,
-                ["B"] = b.Root, ["B1"] = b.Sub, ["B2"] = (await server.Organizations.CreateSubAsync(Actor.Operator, b.Root, "Second")).Value,
+                ["A"] = a.Root,
+                ["A1"] = a.Sub,
+                ["A2"] = (await server.Organizations.CreateSubAsync(Actor.Operator, a.Root, "Second")).Value,
+                ["B"] = b.Root,
+                ["B1"] = b.Sub,
+                ["B2"] = (await server.Organizations.CreateSubAsync(Actor.Operator, b.Root, "Second")).Value,
             };
             // One user, member everywhere: only the rule can refuse.
             var user = await server.AddUserAsync();
-            foreach (var id in names.Values) await server.Members.AddAsync(Actor.Operator, id, user, NameSet.Of("viewer"));
+            foreach (var id in names.Values)
+                await server.Members.AddAsync(Actor.Operator, id, user, NameSet.Of("viewer"));
 
             string[] allowed = ["A>A", "A>A1", "A>A2", "A1>A1", "A2>A2", "B>B", "B>B1", "B>B2", "B1>B1", "B2>B2"];
             var worked = new List<string>();
@@ -220,19 +235,20 @@ public static class RulesTests
 
     public class R5_A_key_stops_at_the_instant_it_is_acknowledged
     {
-        public static TheoryData<string, bool> Ends => new()
-        {
-            // what happens, whether it can be undone
-            { "key deleted", false },
-            { "key expires", false },
-            { "user disabled", true },
-            { "user deleted", false },
-            { "membership ends", false },
-            { "organization disabled", true },
-            { "root disabled", true },
-            { "organization deleted", false },
-            { "root deleted", false },
-        };
+        public static TheoryData<string, bool> Ends =>
+            new()
+            {
+                // what happens, whether it can be undone
+                { "key deleted", false },
+                { "key expires", false },
+                { "user disabled", true },
+                { "user deleted", false },
+                { "membership ends", false },
+                { "organization disabled", true },
+                { "root disabled", true },
+                { "organization deleted", false },
+                { "root deleted", false },
+            };
 
         [Theory, MemberData(nameof(Ends))]
         public async Task Each_end_ends_the_key_and_only_disabling_can_be_undone(string end, bool canBeUndone)
@@ -259,7 +275,10 @@ public static class RulesTests
             Assert.False(happened.IsRefused);
 
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
-            Assert.Equal(end is "root disabled" or "root deleted" ? HttpStatusCode.Unauthorized : HttpStatusCode.OK, (await server.ExchangeAsync(bystander)).Status);
+            Assert.Equal(
+                end is "root disabled" or "root deleted" ? HttpStatusCode.Unauthorized : HttpStatusCode.OK,
+                (await server.ExchangeAsync(bystander)).Status
+            );
 
             // Undoing what can be undone: a disabled thing is enabled, a member is added again.
             await server.Users.SetDisabledAsync(Actor.Operator, user, disabled: false);
@@ -307,7 +326,11 @@ public static class RulesTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var (before, late) = await RaceAsync(server, acme, (id, _) => server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, id));
+            var (before, late) = await RaceAsync(
+                server,
+                acme,
+                (id, _) => server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, id)
+            );
             Assert.NotEqual(0, before); // the race was one
             Assert.Equal(0, late);
         }
@@ -318,16 +341,26 @@ public static class RulesTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var (_, late) = await RaceAsync(server, acme, async (id, acknowledge) =>
-            {
-                acknowledge();
-                return await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, id);
-            }, times: 500);
+            var (_, late) = await RaceAsync(
+                server,
+                acme,
+                async (id, acknowledge) =>
+                {
+                    acknowledge();
+                    return await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, id);
+                },
+                times: 500
+            );
             Assert.NotEqual(0, late);
         }
 
         /// <returns>Exchanges that succeeded before the acknowledgement, and after it.</returns>
-        private static async Task<(int Before, int Late)> RaceAsync(TestServer server, Acme acme, Func<string, Action, Task<Outcome<bool>>> delete, int? times = null)
+        private static async Task<(int Before, int Late)> RaceAsync(
+            TestServer server,
+            Acme acme,
+            Func<string, Action, Task<Outcome<bool>>> delete,
+            int? times = null
+        )
         {
             var keys = await SeedKeysAsync(server, acme, times ?? rounds);
             var acknowledged = new ConcurrentDictionary<string, bool>(StringComparer.Ordinal);
@@ -344,20 +377,27 @@ public static class RulesTests
             });
 
             // Each reader walks along with the deletions and stays with a key until it was asked for after its end.
-            await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => Task.Run(async () =>
-            {
-                foreach (var key in keys)
-                {
-                    bool isOver;
-                    do
-                    {
-                        isOver = acknowledged.ContainsKey(key);
-                        var succeeded = (await server.ExchangeAsync(key)).Status == HttpStatusCode.OK;
-                        if (succeeded) Interlocked.Increment(ref isOver ? ref late : ref before);
-                    }
-                    while (!isOver && !deleting.IsFaulted);
-                }
-            })).Append(deleting));
+            await Task.WhenAll(
+                Enumerable
+                    .Range(0, 3)
+                    .Select(_ =>
+                        Task.Run(async () =>
+                        {
+                            foreach (var key in keys)
+                            {
+                                bool isOver;
+                                do
+                                {
+                                    isOver = acknowledged.ContainsKey(key);
+                                    var succeeded = (await server.ExchangeAsync(key)).Status == HttpStatusCode.OK;
+                                    if (succeeded)
+                                        Interlocked.Increment(ref isOver ? ref late : ref before);
+                                } while (!isOver && !deleting.IsFaulted);
+                            }
+                        })
+                    )
+                    .Append(deleting)
+            );
             return (before, late);
         }
 
@@ -365,12 +405,28 @@ public static class RulesTests
         private static async Task<string[]> SeedKeysAsync(TestServer server, Acme acme, int count)
         {
             var keys = Enumerable.Range(0, count).Select(_ => KeyFormat.Create("ph", KeyFormat.NewId())).ToArray();
-            await server.Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteAsync(
-                """
-                INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, status_index)
-                SELECT @id, id, 'Key', @hash, '*', 0, @number FROM memberships WHERE user_id = @owner AND organization_id = @root
-                """,
-                keys.Select((key, i) => new { number = 1_000_000L + i, id = TestServer.IdOf(Encoding.ASCII.GetString(key)), hash = SHA256.HashData(key), owner = acme.Owner, root = acme.Root }), transaction));
+            await server
+                .Get<Database>()
+                .WriteAsync(transaction =>
+                    transaction.Connection!.ExecuteAsync(
+                        """
+                        INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, status_index)
+                        SELECT @id, id, 'Key', @hash, '*', 0, @number FROM memberships WHERE user_id = @owner AND organization_id = @root
+                        """,
+                        keys.Select(
+                            (key, i) =>
+                                new
+                                {
+                                    number = 1_000_000L + i,
+                                    id = TestServer.IdOf(Encoding.ASCII.GetString(key)),
+                                    hash = SHA256.HashData(key),
+                                    owner = acme.Owner,
+                                    root = acme.Root,
+                                }
+                        ),
+                        transaction
+                    )
+                );
             return [.. keys.Select(Encoding.ASCII.GetString)];
         }
     }
@@ -425,11 +481,23 @@ public static class RulesTests
         public void Nothing_that_creates_a_key_is_allowed_with_a_key()
         {
             // A key that rotates itself is no exception to this: it gets no more and lives no longer, and only where the policy allows it.
-            Permission[] makers = [Permission.GenerateOwnKey, Permission.RotateOwnKey, Permission.CreateApiKey, Permission.ChangeApiKey, Permission.RotateApiKey];
-            foreach (var permission in makers) Assert.Equal([Credential.Session], Permissions.Of(permission).With);
+            Permission[] makers =
+            [
+                Permission.GenerateOwnKey,
+                Permission.RotateOwnKey,
+                Permission.CreateApiKey,
+                Permission.ChangeApiKey,
+                Permission.RotateApiKey,
+            ];
+            foreach (var permission in makers)
+                Assert.Equal([Credential.Session], Permissions.Of(permission).With);
             // What no session opens is what a key does to itself, who its bearer is, and the operator's own.
             Permission[] others = [Permission.RotateItself, Permission.RevokeItself, Permission.ReadUserInfo];
-            foreach (var permission in Enum.GetValues<Permission>().Except(others).Where(permission => Permissions.Of(permission).With.Length > 0))
+            foreach (
+                var permission in Enum.GetValues<Permission>()
+                    .Except(others)
+                    .Where(permission => Permissions.Of(permission).With.Length > 0)
+            )
                 Assert.Contains(Credential.Session, Permissions.Of(permission).With);
         }
     }
@@ -441,13 +509,22 @@ public static class RulesTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            Assert.Equal(RefusalCode.Conflict, (await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner)).Refusal!.Code);
-            Assert.Equal(RefusalCode.Conflict, (await server.Members.SetRolesAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner, NameSet.Of("viewer"))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner)).Refusal!.Code
+            );
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await server.Members.SetRolesAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner, NameSet.Of("viewer"))).Refusal!.Code
+            );
             Assert.Equal(RefusalCode.Conflict, (await server.Users.DeleteAsync(Actor.Operator, acme.Owner)).Refusal!.Code);
 
             var second = await server.AddMemberAsync(acme.Root, "owner");
             await server.Users.SetDisabledAsync(Actor.Operator, second, disabled: true); // an owner who cannot sign in is none
-            Assert.Equal(RefusalCode.Conflict, (await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner)).Refusal!.Code
+            );
             await server.Users.SetDisabledAsync(Actor.Operator, second, disabled: false);
             Assert.False((await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner)).IsRefused);
         }
@@ -459,7 +536,10 @@ public static class RulesTests
             var acme = await server.AddAcmeAsync();
             await server.AddMemberAsync(acme.Root, "OWNER");
             await server.AddMemberAsync(acme.Root, "co-owner");
-            Assert.Equal(RefusalCode.Conflict, (await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner)).Refusal!.Code
+            );
         }
 
         [Fact]
@@ -485,10 +565,19 @@ public static class RulesTests
             await server.AddMemberAsync(acme.Root, "owner");
             var manager = Actor.Session(await server.AddMemberAsync(acme.Root, "organization-manager"));
             var member = await server.AddMemberAsync(acme.Root);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Members.SetRolesAsync(manager, acme.Root, member, NameSet.Of("owner"))).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Members.SetRolesAsync(manager, acme.Root, acme.Owner, NameSet.Empty)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Members.SetRolesAsync(manager, acme.Root, member, NameSet.Of("owner"))).Refusal!.Code
+            );
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Members.SetRolesAsync(manager, acme.Root, acme.Owner, NameSet.Empty)).Refusal!.Code
+            );
             Assert.Equal(RefusalCode.AccessDenied, (await server.Members.RemoveAsync(manager, acme.Root, acme.Owner)).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Members.AddAsync(manager, acme.Sub, member, NameSet.Of("owner"))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Members.AddAsync(manager, acme.Sub, member, NameSet.Of("owner"))).Refusal!.Code
+            );
             Assert.False((await server.Members.SetRolesAsync(manager, acme.Root, member, NameSet.Of("viewer"))).IsRefused);
         }
     }
@@ -501,10 +590,19 @@ public static class RulesTests
             await using var server = await TestServer.StartAsync();
             var (acme, other) = (await server.AddAcmeAsync(), await server.AddAcmeAsync());
             var subOnly = await server.AddMemberAsync(acme.Sub);
-            Assert.Equal([acme.Root, acme.Sub], (await server.Organizations.ListAsync(Actor.Session(acme.Owner))).Select(organization => organization.Id));
-            Assert.Equal([acme.Sub], (await server.Organizations.ListAsync(Actor.Session(subOnly))).Select(organization => organization.Id));
+            Assert.Equal(
+                [acme.Root, acme.Sub],
+                (await server.Organizations.ListAsync(Actor.Session(acme.Owner))).Select(organization => organization.Id)
+            );
+            Assert.Equal(
+                [acme.Sub],
+                (await server.Organizations.ListAsync(Actor.Session(subOnly))).Select(organization => organization.Id)
+            );
             Assert.Equal(RefusalCode.NotFound, (await server.Members.ListAsync(Actor.Session(acme.Owner), other.Root)).Refusal!.Code);
-            Assert.Equal(RefusalCode.NotFound, (await server.Organizations.RenameAsync(Actor.Session(acme.Owner), other.Root, "Mine")).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await server.Organizations.RenameAsync(Actor.Session(acme.Owner), other.Root, "Mine")).Refusal!.Code
+            );
             await server.Users.SetDisabledAsync(Actor.Operator, subOnly, disabled: true);
             Assert.Equal(RefusalCode.NotFound, (await server.Members.ListAsync(Actor.Session(subOnly), acme.Sub)).Refusal!.Code);
         }
@@ -553,7 +651,11 @@ public static class RulesTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Root, "Acme");
-            var rows = await server.Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM organizations WHERE deleted_at IS NOT NULL"));
+            var rows = await server
+                .Get<Database>()
+                .ReadAsync(connection =>
+                    connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM organizations WHERE deleted_at IS NOT NULL")
+                );
             Assert.Equal(2, rows);
             Assert.Empty(await server.Organizations.ListAsync(Actor.Session(acme.Owner)));
         }
@@ -563,7 +665,10 @@ public static class RulesTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            Assert.Equal(RefusalCode.InvalidRequest, (await server.Organizations.CreateSubAsync(Actor.Session(acme.Owner), acme.Sub, "Third")).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.InvalidRequest,
+                (await server.Organizations.CreateSubAsync(Actor.Session(acme.Owner), acme.Sub, "Third")).Refusal!.Code
+            );
         }
     }
 
@@ -576,5 +681,8 @@ public static class RulesTests
     }
 
     private static async Task AssertNoKeysAsync(TestServer server) =>
-        Assert.Equal(0, await server.Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys")));
+        Assert.Equal(
+            0,
+            await server.Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys"))
+        );
 }

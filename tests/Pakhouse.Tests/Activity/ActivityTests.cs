@@ -27,11 +27,21 @@ public sealed class ActivityTests : IAsyncLifetime
         (await Feed.PageAsync(Actor.Session(user), organization, filter ?? new())).Value.Entries;
 
     /// <summary>As the sign-in writes it.</summary>
-    private Task<bool> SignInAsync(Guid user, string action = AuditAction.Login, Guid? organization = null) => server.Get<Database>().WriteAsync(async transaction =>
-    {
-        await ActivityLog.WriteAsync(transaction, server.Clock, Actor.Session(user, IPAddress.Parse("192.0.2.7")), action, organization, user.ToString());
-        return true;
-    });
+    private Task<bool> SignInAsync(Guid user, string action = AuditAction.Login, Guid? organization = null) =>
+        server
+            .Get<Database>()
+            .WriteAsync(async transaction =>
+            {
+                await ActivityLog.WriteAsync(
+                    transaction,
+                    server.Clock,
+                    Actor.Session(user, IPAddress.Parse("192.0.2.7")),
+                    action,
+                    organization,
+                    user.ToString()
+                );
+                return true;
+            });
 
     public sealed class Readers : IAsyncLifetime
     {
@@ -44,11 +54,19 @@ public sealed class ActivityTests : IAsyncLifetime
         [Fact]
         public async Task Owner_of_a_root_sees_what_happened_in_its_sub_organizations_too_even_in_deleted_ones()
         {
-            Assert.False((await given.server.Organizations.RenameAsync(Actor.Session(given.acme.Owner), given.acme.Sub, "Renamed")).IsRefused);
+            Assert.False(
+                (await given.server.Organizations.RenameAsync(Actor.Session(given.acme.Owner), given.acme.Sub, "Renamed")).IsRefused
+            );
             await given.server.ExecuteAsync($"UPDATE organizations SET deleted_at = 1 WHERE id = '{given.acme.Sub}'");
 
             var seen = await given.SeenByAsync(given.acme.Owner, given.acme.Root);
-            Assert.Contains(seen, row => row.Action == AuditAction.OrganizationUpdate && row.OrganizationId == given.acme.Sub && row.OrganizationName == "Renamed");
+            Assert.Contains(
+                seen,
+                row =>
+                    row.Action == AuditAction.OrganizationUpdate
+                    && row.OrganizationId == given.acme.Sub
+                    && row.OrganizationName == "Renamed"
+            );
             Assert.Contains(seen, row => row.Action == AuditAction.OrganizationCreate && row.OrganizationId == given.acme.Root);
             var only = await given.SeenByAsync(given.acme.Owner, given.acme.Root, new() { OrganizationId = given.acme.Root });
             Assert.All(only, row => Assert.Equal(given.acme.Root, row.OrganizationId));
@@ -58,7 +76,9 @@ public sealed class ActivityTests : IAsyncLifetime
         [Fact]
         public async Task Reader_of_a_sub_organization_sees_nothing_of_its_root_or_siblings()
         {
-            var sibling = (await given.server.Organizations.CreateSubAsync(Actor.Session(given.acme.Owner), given.acme.Root, "Sibling")).Value;
+            var sibling = (
+                await given.server.Organizations.CreateSubAsync(Actor.Session(given.acme.Owner), given.acme.Root, "Sibling")
+            ).Value;
             var viewer = await given.server.AddMemberAsync(given.acme.Sub, BuiltInRoles.Viewer);
             Assert.All(await given.SeenByAsync(viewer, given.acme.Sub), row => Assert.Equal(given.acme.Sub, row.OrganizationId));
             Assert.Empty(await given.SeenByAsync(viewer, given.acme.Sub, new() { OrganizationId = sibling }));
@@ -79,7 +99,10 @@ public sealed class ActivityTests : IAsyncLifetime
 
             var page = (await given.Feed.PageAsync(Actor.Session(member), given.acme.Root, new())).Value;
             Assert.True(page.IsOwnOnly);
-            Assert.Equal([AuditAction.MemberRoleUpdate, AuditAction.KeyCreate, AuditAction.MemberAssign], page.Entries.Select(row => row.Action));
+            Assert.Equal(
+                [AuditAction.MemberRoleUpdate, AuditAction.KeyCreate, AuditAction.MemberAssign],
+                page.Entries.Select(row => row.Action)
+            );
             Assert.Null(page.Entries[0].Address);
             Assert.Equal("192.0.2.9", (await given.SeenByAsync(given.acme.Owner, given.acme.Root))[0].Address);
         }
@@ -111,9 +134,15 @@ public sealed class ActivityTests : IAsyncLifetime
             await given.SignInAsync(member); // after
 
             var seen = await given.SeenByAsync(given.acme.Owner, given.acme.Root, new() { IsAuth = true });
-            Assert.Equal([AuditAction.Logout, AuditAction.SwitchOrganization], seen.Where(row => row.ActorId == member).Select(row => row.Action).Order(StringComparer.Ordinal));
+            Assert.Equal(
+                [AuditAction.Logout, AuditAction.SwitchOrganization],
+                seen.Where(row => row.ActorId == member).Select(row => row.Action).Order(StringComparer.Ordinal)
+            );
             Assert.All(seen, row => Assert.NotEqual(elsewhere, row.OrganizationId));
-            Assert.DoesNotContain(await given.SeenByAsync(given.acme.Owner, given.acme.Root), row => row.Action is AuditAction.Login or AuditAction.SwitchOrganization);
+            Assert.DoesNotContain(
+                await given.SeenByAsync(given.acme.Owner, given.acme.Root),
+                row => row.Action is AuditAction.Login or AuditAction.SwitchOrganization
+            );
         }
     }
 
@@ -125,8 +154,17 @@ public sealed class ActivityTests : IAsyncLifetime
 
         public ValueTask DisposeAsync() => given.DisposeAsync();
 
-        private async Task<IReadOnlyList<ActivityEntry>> ReadAsync(string from = "", string to = "", string action = "", string person = "") =>
-            await given.SeenByAsync(given.acme.Owner, given.acme.Root, ActivityFilter.Read(false, from, to, null, action, person, null).Value);
+        private async Task<IReadOnlyList<ActivityEntry>> ReadAsync(
+            string from = "",
+            string to = "",
+            string action = "",
+            string person = ""
+        ) =>
+            await given.SeenByAsync(
+                given.acme.Owner,
+                given.acme.Root,
+                ActivityFilter.Read(false, from, to, null, action, person, null).Value
+            );
 
         [Fact]
         public async Task Days_are_whole_days_and_both_included()
@@ -154,7 +192,10 @@ public sealed class ActivityTests : IAsyncLifetime
             var email = (await given.server.Users.FindAsync(member))!.Email.ToUpperInvariant();
 
             Assert.Equal([AuditAction.KeyCreate, AuditAction.MemberAssign], (await ReadAsync(person: email)).Select(row => row.Action));
-            Assert.Equal([AuditAction.KeyCreate, AuditAction.MemberAssign], (await ReadAsync(person: member.ToString())).Select(row => row.Action));
+            Assert.Equal(
+                [AuditAction.KeyCreate, AuditAction.MemberAssign],
+                (await ReadAsync(person: member.ToString())).Select(row => row.Action)
+            );
             Assert.Single(await ReadAsync(person: email, action: AuditAction.KeyCreate));
             Assert.Equal(2, (await ReadAsync(action: AuditAction.KeyCreate)).Count);
             Assert.Empty(await ReadAsync(person: "nobody@acme.example"));
@@ -164,15 +205,19 @@ public sealed class ActivityTests : IAsyncLifetime
         public async Task Pages_hold_every_row_once_newest_first()
         {
             await given.server.AddMemberAsync(given.acme.Root);
-            for (var i = 0; i < 7; i++) await given.server.AddKeyAsync(given.acme.Owner, given.acme.Root);
+            for (var i = 0; i < 7; i++)
+                await given.server.AddKeyAsync(given.acme.Owner, given.acme.Root);
             var all = (await given.SeenByAsync(given.acme.Owner, given.acme.Root)).Select(row => row.Id).ToList();
 
             var paged = new List<Guid>();
             for (Guid? before = null; ;)
             {
-                var page = (await given.Feed.PageAsync(Actor.Session(given.acme.Owner), given.acme.Root, new() { Before = before }, size: 3)).Value;
+                var page = (
+                    await given.Feed.PageAsync(Actor.Session(given.acme.Owner), given.acme.Root, new() { Before = before }, size: 3)
+                ).Value;
                 paged.AddRange(page.Entries.Select(row => row.Id));
-                if (page.Next is not { } next) break;
+                if (page.Next is not { } next)
+                    break;
                 before = next;
             }
 
@@ -199,26 +244,39 @@ public sealed class ActivityTests : IAsyncLifetime
 
         public ValueTask DisposeAsync() => given.DisposeAsync();
 
-        private string Address(string query = "", string kind = "") => $"/identity/v1/organizations/{given.acme.Root}/activity{kind}{query}";
+        private string Address(string query = "", string kind = "") =>
+            $"/identity/v1/organizations/{given.acme.Root}/activity{kind}{query}";
 
         private async Task<Answer> GetAsync(string path, string? token)
         {
             using var request = new HttpRequestMessage(HttpMethod.Get, path);
-            if (token is not null) request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+            if (token is not null)
+                request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
             return await Answer.OfAsync(await given.server.Http.SendAsync(request));
         }
 
-        private async Task<string> TokenAsync(Guid user) => (await given.server.ExchangeAsync(await given.server.AddKeyAsync(user, given.acme.Root))).Token;
+        private async Task<string> TokenAsync(Guid user) =>
+            (await given.server.ExchangeAsync(await given.server.AddKeyAsync(user, given.acme.Root))).Token;
 
         [Fact]
         public async Task Answer_holds_rows_and_the_id_that_leads_on()
         {
             var token = await TokenAsync(given.acme.Owner);
-            var answer = await GetAsync(Address($"?action={Uri.EscapeDataString(AuditAction.KeyCreate)}&person={given.acme.Owner}&organization={given.acme.Root}"), token);
+            var answer = await GetAsync(
+                Address($"?action={Uri.EscapeDataString(AuditAction.KeyCreate)}&person={given.acme.Owner}&organization={given.acme.Root}"),
+                token
+            );
             Assert.Equal(HttpStatusCode.OK, answer.Status);
             Assert.Equal("no-store", answer.Header("Cache-Control"));
             var row = Assert.Single(answer.Json.GetProperty("data").EnumerateArray().ToList());
-            Assert.Equal((AuditAction.KeyCreate, given.acme.Owner.ToString(), "Acme"), (row.GetProperty("action").GetString(), row.GetProperty("actor").GetProperty("id").GetString(), row.GetProperty("organization").GetProperty("name").GetString()));
+            Assert.Equal(
+                (AuditAction.KeyCreate, given.acme.Owner.ToString(), "Acme"),
+                (
+                    row.GetProperty("action").GetString(),
+                    row.GetProperty("actor").GetProperty("id").GetString(),
+                    row.GetProperty("organization").GetProperty("name").GetString()
+                )
+            );
             Assert.Equal(JsonValueKind.Null, answer.Json.GetProperty("next").ValueKind);
         }
 
@@ -253,16 +311,37 @@ public sealed class ActivityTests : IAsyncLifetime
         [Fact]
         public async Task Csv_holds_the_filtered_rows_and_no_cell_is_a_formula()
         {
-            var evil = (await given.server.Users.CreateAsync(Actor.Operator, "evil@acme.example", "=HYPERLINK(\"http://evil.example\")", TestServer.Password)).Value;
+            var evil = (
+                await given.server.Users.CreateAsync(
+                    Actor.Operator,
+                    "evil@acme.example",
+                    "=HYPERLINK(\"http://evil.example\")",
+                    TestServer.Password
+                )
+            ).Value;
             Assert.False((await given.server.Members.AddAsync(Actor.Operator, given.acme.Root, evil, NameSet.Empty)).IsRefused);
             const int rows = 20;
-            await given.server.Get<Database>().WriteAsync(async transaction =>
-            {
-                for (var i = 0; i < rows; i++) await ActivityLog.WriteAsync(transaction, given.server.Clock, Actor.Session(evil), AuditAction.WebhookUpdate, given.acme.Root, "", detail: "-1+1");
-                return true;
-            });
+            await given
+                .server.Get<Database>()
+                .WriteAsync(async transaction =>
+                {
+                    for (var i = 0; i < rows; i++)
+                        await ActivityLog.WriteAsync(
+                            transaction,
+                            given.server.Clock,
+                            Actor.Session(evil),
+                            AuditAction.WebhookUpdate,
+                            given.acme.Root,
+                            "",
+                            detail: "-1+1"
+                        );
+                    return true;
+                });
 
-            var answer = await GetAsync(Address($"?action={Uri.EscapeDataString(AuditAction.WebhookUpdate)}", ".csv"), await TokenAsync(given.acme.Owner));
+            var answer = await GetAsync(
+                Address($"?action={Uri.EscapeDataString(AuditAction.WebhookUpdate)}", ".csv"),
+                await TokenAsync(given.acme.Owner)
+            );
             Assert.Equal("text/csv; charset=utf-8", answer.Header("Content-Type"));
             Assert.Contains("attachment", answer.Header("Content-Disposition"), StringComparison.Ordinal);
             var lines = answer.Body.Split("\r\n", StringSplitOptions.RemoveEmptyEntries);

@@ -9,7 +9,8 @@ public static class ExportTests
 {
     public sealed class Downloads : IAsyncLifetime
     {
-        private const int Rows = 52_000, WideRows = 12_000;
+        private const int Rows = 52_000,
+            WideRows = 12_000;
 
         /// <summary>So much with each row that the whole fits into no buffer on the way.</summary>
         private static readonly string wide = new('x', 1500);
@@ -31,20 +32,29 @@ public static class ExportTests
         private async Task FillAsync(int rows, string insert)
         {
             for (var done = 0; done < rows; done += 4_000)
-                await server.ExecuteAsync($"WITH RECURSIVE n(i) AS (SELECT {done + 1} UNION ALL SELECT i + 1 FROM n WHERE i < {done + 4_000}) {insert}");
+                await server.ExecuteAsync(
+                    $"WITH RECURSIVE n(i) AS (SELECT {done + 1} UNION ALL SELECT i + 1 FROM n WHERE i < {done + 4_000}) {insert}"
+                );
         }
 
-        private Task FillActivityAsync(int rows, string detail) => FillAsync(rows,
-            $"""
-            INSERT INTO activity (id, at, organization_id, action, target, detail)
-            SELECT CAST(10000000 + i AS TEXT) || '-0000-7000-8000-000000000000', 0, '{acme.Root}', '{AuditAction.WebhookUpdate}', 'W' || i, '{detail}' FROM n
-            """);
+        private Task FillActivityAsync(int rows, string detail) =>
+            FillAsync(
+                rows,
+                $"""
+                INSERT INTO activity (id, at, organization_id, action, target, detail)
+                SELECT CAST(10000000 + i AS TEXT) || '-0000-7000-8000-000000000000', 0, '{acme.Root}', '{AuditAction.WebhookUpdate}', 'W' || i, '{detail}' FROM n
+                """
+            );
 
-        private string ActivityCsv => $"/identity/v1/organizations/{acme.Root}/activity.csv?action={Uri.EscapeDataString(AuditAction.WebhookUpdate)}";
+        private string ActivityCsv =>
+            $"/identity/v1/organizations/{acme.Root}/activity.csv?action={Uri.EscapeDataString(AuditAction.WebhookUpdate)}";
 
         private Task<HttpResponseMessage> BeginAsync(string path, HttpMethod? method = null)
         {
-            var request = new HttpRequestMessage(method ?? HttpMethod.Get, path) { Headers = { Authorization = new AuthenticationHeaderValue("Bearer", token) } };
+            var request = new HttpRequestMessage(method ?? HttpMethod.Get, path)
+            {
+                Headers = { Authorization = new AuthenticationHeaderValue("Bearer", token) },
+            };
             return server.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         }
 
@@ -66,13 +76,15 @@ public static class ExportTests
         public async Task Inventory_is_exported_to_its_last_row_each_once()
         {
             var blob = TestDatabase.IsPostgres ? @"'\x00'::bytea" : "x'00'";
-            await FillAsync(Rows,
+            await FillAsync(
+                Rows,
                 $"""
                 INSERT INTO access_keys (id, kind, membership_id, name, hash, scopes, created_at, status, status_index, status_version)
                 SELECT 'AAAAAAAA' || CAST(10000000 + i AS TEXT), 'pak', (SELECT id FROM memberships WHERE organization_id = '{acme.Root}'), 'K' || i, {blob}, '',
                        i / 3, 0, 1000000 + i, 0
                 FROM n
-                """);
+                """
+            );
             using var answer = await BeginAsync($"/identity/v1/organizations/{acme.Root}/keys.csv?search=k");
             Assert.Equal("no", answer.Headers.GetValues("X-Accel-Buffering").Single());
             var bytes = await answer.Content.ReadAsByteArrayAsync();
@@ -118,7 +130,10 @@ public static class ExportTests
         public async Task Head_has_the_headers_alone(string name)
         {
             using var answer = await BeginAsync($"/identity/v1/organizations/{acme.Root}/{name}", HttpMethod.Head);
-            Assert.Equal((HttpStatusCode.OK, "text/csv; charset=utf-8"), (answer.StatusCode, answer.Content.Headers.ContentType!.ToString()));
+            Assert.Equal(
+                (HttpStatusCode.OK, "text/csv; charset=utf-8"),
+                (answer.StatusCode, answer.Content.Headers.ContentType!.ToString())
+            );
             Assert.Empty(await answer.Content.ReadAsByteArrayAsync());
         }
 
@@ -138,10 +153,47 @@ public static class ExportTests
         private static readonly string[] signs = ["=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "﹢", "﹣", "﹫", "⁺", "−"];
         private static readonly string[] skipped =
         [
-            "", " ", "\t", "\u00A0", "\u3000", "\u200B", "\u200E", "\u202E", "\u2066", "\uFEFF", "\u00AD", "\u034F", "\uFE0F", "\u180E", "\u3164", "\u2800",
-            "\U000E0001", "\0", "\u0001", "\u001B", "\u007F", "\u0085", " \u200B\t",
+            "",
+            " ",
+            "\t",
+            "\u00A0",
+            "\u3000",
+            "\u200B",
+            "\u200E",
+            "\u202E",
+            "\u2066",
+            "\uFEFF",
+            "\u00AD",
+            "\u034F",
+            "\uFE0F",
+            "\u180E",
+            "\u3164",
+            "\u2800",
+            "\U000E0001",
+            "\0",
+            "\u0001",
+            "\u001B",
+            "\u007F",
+            "\u0085",
+            " \u200B\t",
         ];
-        private static readonly string[] before = ["", "a;", "a,", "a\t", "a\r\n", "a\n", "a|", "\"", "a\";", "\"\"", "a\";\"", ";;", "\u2028", "a\v"];
+        private static readonly string[] before =
+        [
+            "",
+            "a;",
+            "a,",
+            "a\t",
+            "a\r\n",
+            "a\n",
+            "a|",
+            "\"",
+            "a\";",
+            "\"\"",
+            "a\";\"",
+            ";;",
+            "\u2028",
+            "a\v",
+        ];
 
         [Fact, SqliteOnly("it needs no database")]
         public static void No_cell_begins_like_a_formula_whatever_the_separator()
@@ -156,7 +208,10 @@ public static class ExportTests
                         Csv.AppendRow(text, "first", $"{start}{hidden}{sign}cmd|' /C calc'!A0", "last");
                         foreach (var separator in ",;\t|")
                             foreach (var cell in Sheet.Read(text.ToString(), separator).SelectMany(row => row))
-                                Assert.False(Sheet.IsFormula(cell), $"{Shown(cell)} of {Shown(text.ToString())} read by {Shown($"{separator}")}");
+                                Assert.False(
+                                    Sheet.IsFormula(cell),
+                                    $"{Shown(cell)} of {Shown(text.ToString())} read by {Shown($"{separator}")}"
+                                );
                     }
                 }
             }
@@ -186,7 +241,10 @@ public static class ExportTests
         }
     }
 
-    /// <summary>As spreadsheets read: a quote counts at the beginning of a cell; what follows a quoted part is text, up to the separator or the end of the line.</summary>
+    /// <summary>
+    /// As spreadsheets read: a quote counts at the beginning of a cell; what follows a quoted part is text, up to the separator or the end
+    /// of the line.
+    /// </summary>
     private static class Sheet
     {
         public static List<List<string>> Read(string text, char separator)

@@ -33,7 +33,10 @@ public class RetentionTests
     public async Task Many_rows_are_deleted_in_small_steps()
     {
         await using var server = await TestServer.StartAsync("--Pakhouse:ActivityRetentionDays=30");
-        for (var i = 0; i < 1_200; i++) await server.ExecuteAsync($"INSERT INTO activity (id, at, action, target) VALUES ('00000000-0000-7000-8000-{i:x12}', 5, 'Login', 'x')");
+        for (var i = 0; i < 1_200; i++)
+            await server.ExecuteAsync(
+                $"INSERT INTO activity (id, at, action, target) VALUES ('00000000-0000-7000-8000-{i:x12}', 5, 'Login', 'x')"
+            );
         await server.AddUserAsync();
         await server.Get<ActivityRetention>().RunAsync();
         Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM activity WHERE at = 5"));
@@ -66,7 +69,11 @@ public class RetentionTests
         var entry = StatusListTests.EntryOf(await server.ExchangeAsync(deleted));
         await server.Get<KeyUsage>().FlushAsync();
         await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(deleted));
-        await server.ExecuteAsync($"UPDATE access_keys SET successor_id = '{TestServer.IdOf(living)}', overlap_ends_at = {server.Clock.GetUtcNow().ToUnixTimeMilliseconds()}, status = 1, status_version = 7 WHERE id = '{TestServer.IdOf(rotated)}'");
+        await server.ExecuteAsync(
+            $"UPDATE access_keys SET successor_id = '{TestServer.IdOf(living)}', overlap_ends_at = "
+                + $"{server.Clock.GetUtcNow().ToUnixTimeMilliseconds()}, status = 1, status_version = 7 WHERE id = "
+                + $"'{TestServer.IdOf(rotated)}'"
+        );
 
         server.Clock.Advance(TimeSpan.FromDays(29));
         await server.Get<EndedKeys>().RunAsync();
@@ -75,7 +82,12 @@ public class RetentionTests
 
         server.Clock.Advance(TimeSpan.FromDays(3));
         await server.Get<EndedKeys>().RunAsync();
-        Assert.Equal([TestServer.IdOf(living)], await server.Get<Database>().ReadAsync(connection => Dapper.SqlMapper.QueryAsync<string>(connection, "SELECT id FROM access_keys")));
+        Assert.Equal(
+            [TestServer.IdOf(living)],
+            await server
+                .Get<Database>()
+                .ReadAsync(connection => Dapper.SqlMapper.QueryAsync<string>(connection, "SELECT id FROM access_keys"))
+        );
         Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(living)).Status);
         foreach (var gone in (string[])[expired, rotated, deleted])
         {
@@ -93,14 +105,16 @@ public class RetentionTests
     public async Task Server_that_is_restarted_every_day_tidies_too()
     {
         var first = await TestServer.StartAsync("--Pakhouse:ActivityRetentionDays=30");
-        for (var i = 0; i < 3; i++) await first.AddUserAsync();
+        for (var i = 0; i < 3; i++)
+            await first.AddUserAsync();
         await first.StopAsync();
         first.Clock.Advance(TimeSpan.FromDays(40));
         await using var second = await TestServer.StartOnAsync(first.Place, first.Clock, "--Pakhouse:ActivityRetentionDays=30");
         await Eventually.TrueAsync(async () =>
         {
             second.Clock.Advance(TimeSpan.FromMilliseconds(20)); // 2000 times: 40 seconds, far less than the hour between runs
-            return await second.ScalarAsync<long>("SELECT COUNT(*) FROM activity WHERE action = 'User Create'") <= 1; // the newest row stays
+            // the newest row stays
+            return await second.ScalarAsync<long>("SELECT COUNT(*) FROM activity WHERE action = 'User Create'") <= 1;
         });
     }
 }

@@ -10,8 +10,7 @@ namespace Pakhouse.Tests;
 public static class AdvisoriesTests
 {
     /// <summary>All ids that were looked at, in the order in which they were.</summary>
-    private const string Ids =
-        """
+    private const string Ids = """
         CVE-2025-61928 CVE-2025-68941 CVE-2026-24791 CVE-2026-28744 GHSA-cc8w-r4qh-3v65 CVE-2026-28699 GHSA-683j-3ff6-hh2x GHSA-mg4f-x9v4-6h2p
         CVE-2025-3230 Mattermost-37030 CVE-2024-47000 CVE-2026-27840 CVE-2026-55670 CVE-2023-0091 CVE-2026-8922 CVE-2022-1245 GHSA-75p6-52g3-rqc8
         CVE-2026-9097 CVE-2026-33381 CVE-2024-1313 CVE-2026-21727 CVE-2026-22640 CVE-2026-21721 CVE-2021-26921 CVE-2025-55190 CVE-2023-39349

@@ -28,8 +28,11 @@ internal static partial class AdvisoryChecks
         var path = $"/identity/v1/organizations/{acme.Root}";
         var secrets = new Dictionary<string, string>(StringComparer.Ordinal)
         {
-            ["provider"] = ProviderSecret, ["mail"] = MailPassword, ["gateway"] = gateway.Secret, ["gateway's hash"] = gateway.Hash,
-                ["password"] = TestServer.Password,
+            ["provider"] = ProviderSecret,
+            ["mail"] = MailPassword,
+            ["gateway"] = gateway.Secret,
+            ["gateway's hash"] = gateway.Hash,
+            ["password"] = TestServer.Password,
         };
 
         // Made by the API and by the page; the one answer that shows each is the control.

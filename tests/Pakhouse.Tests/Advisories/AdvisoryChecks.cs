@@ -20,8 +20,11 @@ internal static partial class AdvisoryChecks
         foreach (var path in (string[])["personal-access-keys", "api-keys", $"personal-access-keys/{KeyFormat.NewId()}/rotate"])
         {
             using var request = new HttpRequestMessage(HttpMethod.Post,
-                $"/identity/v1/organizations/{acme.Root}/{path}?{query}") { Content = new StringContent(body,
-                    new MediaTypeHeaderValue("application/json")) };
+                $"/identity/v1/organizations/{acme.Root}/{path}?{query}")
+            {
+                Content = new StringContent(body,
+                    new MediaTypeHeaderValue("application/json"))
+            };
             foreach (var (name, value) in fields) request.Headers.TryAddWithoutValidation($"X-{name}", value);
             request.Headers.TryAddWithoutValidation("Cookie", string.Join("; ", fields.Select(one => $"{one.Key}={one.Value}")));
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.Http.SendAsync(request)).StatusCode);
@@ -61,9 +64,14 @@ internal static partial class AdvisoryChecks
         foreach (var membership in (string[])["NULL", "''", "'0'", $"'{Guid.Empty}'"])
         {
             await Assert.ThrowsAnyAsync<Exception>(() =>
-                server.ExecuteAsync($"UPDATE access_keys SET membership_id = {membership} WHERE id = '{key}'"));
-            await Assert.ThrowsAnyAsync<Exception>(() => server.ExecuteAsync(
-                $"INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, status_index) VALUES ('{KeyFormat.NewId()}', {membership}, 'x', {hash}, '', 1, 99)"));
+                server.ExecuteAsync($"UPDATE access_keys SET membership_id = {membership} WHERE id = '{key}'")
+            );
+            await Assert.ThrowsAnyAsync<Exception>(() =>
+                server.ExecuteAsync(
+                    $"INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, status_index) VALUES "
+                        + $"('{KeyFormat.NewId()}', {membership}, 'x', {hash}, '', 1, 99)"
+                )
+            );
         }
 
         // nor does one become nobody's

@@ -120,7 +120,10 @@ public static partial class AcceptTokensTests
             await using var api = await VerifyingApi.StartAsync(server);
             Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(token));
             await server.Keys.DeleteByOperatorAsync(Actor.Operator, TestServer.IdOf(key));
-            api.Network.Interceptor = request => request.RequestUri!.AbsolutePath.StartsWith("/status-lists", StringComparison.Ordinal) ? new HttpResponseMessage(HttpStatusCode.NotModified) : null;
+            api.Network.Interceptor = request =>
+                request.RequestUri!.AbsolutePath.StartsWith("/status-lists", StringComparison.Ordinal)
+                    ? new HttpResponseMessage(HttpStatusCode.NotModified)
+                    : null;
 
             var believed = TimeSpan.Zero;
             for (; await api.StatusAsync(token) == HttpStatusCode.OK; believed += TimeSpan.FromSeconds(1))
@@ -129,7 +132,8 @@ public static partial class AcceptTokensTests
                 server.Clock.Advance(TimeSpan.FromSeconds(1));
             }
 
-            Assert.InRange(believed.TotalSeconds, 6, 50); // longer than the ttl: the 304 counted while a tag was sent; 20 seconds to exp and 30 of clock skew
+            // longer than the ttl: the 304 counted while a tag was sent; 20 seconds to exp and 30 of clock skew
+            Assert.InRange(believed.TotalSeconds, 6, 50);
             Assert.Equal(HttpStatusCode.ServiceUnavailable, await api.StatusAsync(token));
             api.Network.Interceptor = null; // control: by an honest way the end of the key is seen
             server.Clock.Advance(TimeSpan.FromSeconds(1));
@@ -158,7 +162,8 @@ public static partial class AcceptTokensTests
             api.Network.Interceptor = request => NotModified(request, "\"another\"");
             server.Clock.Advance(TimeSpan.FromSeconds(5));
             Assert.Equal(HttpStatusCode.ServiceUnavailable, await api.StatusAsync(token));
-            api.Network.Interceptor = request => NotModified(request, request.Headers.IfNoneMatch.Single().ToString()); // control: the tag that was sent
+            // control: the tag that was sent
+            api.Network.Interceptor = request => NotModified(request, request.Headers.IfNoneMatch.Single().ToString());
             server.Clock.Advance(TimeSpan.FromSeconds(1));
             Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(token));
         }
@@ -167,7 +172,10 @@ public static partial class AcceptTokensTests
         public async Task No_grace_reaches_beyond_the_lists_exp()
         {
             await using var server = await TestServer.StartAsync();
-            await using var api = await VerifyingApi.StartAsync(server, options => (options.StatusGrace, options.ClockSkew) = (TimeSpan.FromDays(1), TimeSpan.Zero));
+            await using var api = await VerifyingApi.StartAsync(
+                server,
+                options => (options.StatusGrace, options.ClockSkew) = (TimeSpan.FromDays(1), TimeSpan.Zero)
+            );
             var token = await NewTokenAsync(server);
             Assert.Equal(HttpStatusCode.OK, await api.StatusAsync(token));
             await server.StopAsync();
@@ -187,12 +195,18 @@ public static partial class AcceptTokensTests
             var token = await NewTokenAsync(server);
             await using var elsewhere = await VerifyingApi.WatchedAddress.StartAsync(server);
             await using var front = await VerifyingApi.Front.StartAsync(server, path, elsewhere.Address);
-            await using var api = await VerifyingApi.StartAsync(server, options => options.BackchannelHttpHandler = front.Handler(follows: false));
+            await using var api = await VerifyingApi.StartAsync(
+                server,
+                options => options.BackchannelHttpHandler = front.Handler(follows: false)
+            );
             Assert.Equal(HttpStatusCode.ServiceUnavailable, await api.StatusAsync(token));
             Assert.Equal(0, elsewhere.Requests);
 
             // Control: one who follows gets there. Not even what such a handler brings is believed.
-            await using var follower = await VerifyingApi.StartAsync(server, options => options.BackchannelHttpHandler = new VerifyingApi.Opaque(front.Handler(follows: true)));
+            await using var follower = await VerifyingApi.StartAsync(
+                server,
+                options => options.BackchannelHttpHandler = new VerifyingApi.Opaque(front.Handler(follows: true))
+            );
             Assert.Equal(HttpStatusCode.ServiceUnavailable, await follower.StatusAsync(token));
             Assert.True(elsewhere.Requests > 0);
         }
@@ -212,7 +226,9 @@ public static partial class AcceptTokensTests
             var metadata = System.Text.Json.Nodes.JsonNode.Parse(await server.Http.GetStringAsync("/.well-known/openid-configuration"))!;
             await using var api = await VerifyingApi.StartAsync(server);
             HttpResponseMessage? Metadata(HttpRequestMessage request) =>
-                request.RequestUri!.AbsolutePath == "/.well-known/openid-configuration" ? new HttpResponseMessage(HttpStatusCode.OK) { Content = new StringContent(metadata.ToJsonString()) } : null;
+                request.RequestUri!.AbsolutePath == "/.well-known/openid-configuration"
+                    ? new HttpResponseMessage(HttpStatusCode.OK) { Content = new StringContent(metadata.ToJsonString()) }
+                    : null;
             var right = (string)metadata[member]!;
             metadata[member] = value;
             api.Network.Interceptor = Metadata;

@@ -9,13 +9,17 @@ using Pakhouse.AspNetCore;
 
 namespace Pakhouse.Tests;
 
-/// <summary>An API that accepts tokens, as a platform builds it: Kestrel, the package, a server it knows by its address. What goes between the two can be tampered with.</summary>
+/// <summary>
+/// An API that accepts tokens, as a platform builds it: Kestrel, the package, a server it knows by its address. What goes between the two
+/// can be tampered with.
+/// </summary>
 internal sealed class VerifyingApi : IAsyncDisposable
 {
     private readonly WebApplication app;
     private readonly HttpClient http;
 
-    private VerifyingApi(WebApplication app, Wire wire) => (this.app, Network, http) = (app, wire, new HttpClient { BaseAddress = new Uri(app.Urls.Single()) });
+    private VerifyingApi(WebApplication app, Wire wire) =>
+        (this.app, Network, http) = (app, wire, new HttpClient { BaseAddress = new Uri(app.Urls.Single()) });
 
     public Wire Network { get; }
 
@@ -33,7 +37,16 @@ internal sealed class VerifyingApi : IAsyncDisposable
         var built = builder.Build();
         built.UseAuthentication();
         built.UseAuthorization();
-        built.MapGet("/who", (ClaimsPrincipal caller) => Results.Text($"{caller.GetOrganizationId()} {caller.GetRootOrganizationId()} {caller.GetUserId()} {caller.GetKeyId()} {caller.IsInheritedMember()}")).RequireAuthorization();
+        built
+            .MapGet(
+                "/who",
+                (ClaimsPrincipal caller) =>
+                    Results.Text(
+                        $"{caller.GetOrganizationId()} {caller.GetRootOrganizationId()} {caller.GetUserId()} {caller.GetKeyId()} "
+                            + $"{caller.IsInheritedMember()}"
+                    )
+            )
+            .RequireAuthorization();
         built.MapGet("/build", () => "built").RequireRole("builder", "tester");
         built.MapGet("/mail", () => "mailed").RequireScope("openid", "email");
         await built.StartAsync();
@@ -43,7 +56,8 @@ internal sealed class VerifyingApi : IAsyncDisposable
     public async Task<Answer> AskAsync(string? token, string path = "/who")
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, path);
-        if (token is not null) request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+        if (token is not null)
+            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
         return await Answer.OfAsync(await http.SendAsync(request));
     }
 
@@ -63,7 +77,8 @@ internal sealed class VerifyingApi : IAsyncDisposable
         await app.DisposeAsync();
     }
 
-    internal sealed class Wire(HttpMessageHandler? inner = null) : DelegatingHandler(inner ?? new SocketsHttpHandler { AllowAutoRedirect = false })
+    internal sealed class Wire(HttpMessageHandler? inner = null)
+        : DelegatingHandler(inner ?? new SocketsHttpHandler { AllowAutoRedirect = false })
     {
         private int fetches;
 
@@ -82,17 +97,25 @@ internal sealed class VerifyingApi : IAsyncDisposable
         protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
         {
             var isList = request.RequestUri!.AbsolutePath.StartsWith("/status-lists", StringComparison.Ordinal);
-            if (isList) Interlocked.Increment(ref fetches);
+            if (isList)
+                Interlocked.Increment(ref fetches);
             if (Interceptor?.Invoke(request) is { } intercepted)
             {
                 intercepted.RequestMessage ??= request;
                 return intercepted;
             }
 
-            if (!isList) return await base.SendAsync(request, cancellationToken);
-            if (List?.Invoke() is { } list) return new HttpResponseMessage(HttpStatusCode.OK) { Content = new StringContent(list, null, "application/statuslist+jwt"), RequestMessage = request };
+            if (!isList)
+                return await base.SendAsync(request, cancellationToken);
+            if (List?.Invoke() is { } list)
+                return new HttpResponseMessage(HttpStatusCode.OK)
+                {
+                    Content = new StringContent(list, null, "application/statuslist+jwt"),
+                    RequestMessage = request,
+                };
             var response = await base.SendAsync(request, cancellationToken);
-            if (Age is { } seconds) response.Headers.Age = TimeSpan.FromSeconds(seconds);
+            if (Age is { } seconds)
+                response.Headers.Age = TimeSpan.FromSeconds(seconds);
             return response;
         }
     }
@@ -102,10 +125,13 @@ internal sealed class VerifyingApi : IAsyncDisposable
     {
         private readonly HttpMessageInvoker invoker = new(inner);
 
-        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken) => invoker.SendAsync(request, cancellationToken);
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken) =>
+            invoker.SendAsync(request, cancellationToken);
     }
 
-    /// <summary>An address of this machine that nobody is to call. Whoever does is counted, and answered with the server's own documents.</summary>
+    /// <summary>
+    /// An address of this machine that nobody is to call. Whoever does is counted, and answered with the server's own documents.
+    /// </summary>
     internal sealed class WatchedAddress : IAsyncDisposable
     {
         private readonly WebApplication app;
@@ -150,7 +176,9 @@ internal sealed class VerifyingApi : IAsyncDisposable
         }
     }
 
-    /// <summary>Stands before the server under the server's own address, and redirects one path. The client's handler connects to it instead.</summary>
+    /// <summary>
+    /// Stands before the server under the server's own address, and redirects one path. The client's handler connects to it instead.
+    /// </summary>
     internal sealed class Front : IAsyncDisposable
     {
         private readonly WebApplication app = WatchedAddress.NewApp();
@@ -178,17 +206,19 @@ internal sealed class VerifyingApi : IAsyncDisposable
             return front;
         }
 
-        public SocketsHttpHandler Handler(bool follows) => new()
-        {
-            AllowAutoRedirect = follows,
-            ConnectCallback = async (context, cancellation) =>
+        public SocketsHttpHandler Handler(bool follows) =>
+            new()
             {
-                var port = context.DnsEndPoint.Port == new Uri(server).Port ? new Uri(app.Urls.Single()).Port : context.DnsEndPoint.Port;
-                var socket = new System.Net.Sockets.Socket(System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);
-                await socket.ConnectAsync(IPAddress.Loopback, port, cancellation);
-                return new System.Net.Sockets.NetworkStream(socket, ownsSocket: true);
-            },
-        };
+                AllowAutoRedirect = follows,
+                ConnectCallback = async (context, cancellation) =>
+                {
+                    var port =
+                        context.DnsEndPoint.Port == new Uri(server).Port ? new Uri(app.Urls.Single()).Port : context.DnsEndPoint.Port;
+                    var socket = new System.Net.Sockets.Socket(System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);
+                    await socket.ConnectAsync(IPAddress.Loopback, port, cancellation);
+                    return new System.Net.Sockets.NetworkStream(socket, ownsSocket: true);
+                },
+            };
 
         public ValueTask DisposeAsync() => app.DisposeAsync();
     }

@@ -5,7 +5,9 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace Pakhouse.Tests;
 
-/// <summary>R12: a key that has ended stays ended, whatever is restored. A back-up of an earlier moment is put back, in each of the ways there are.</summary>
+/// <summary>
+/// R12: a key that has ended stays ended, whatever is restored. A back-up of an earlier moment is put back, in each of the ways there are.
+/// </summary>
 public class RestoreTests
 {
     [Fact]
@@ -59,7 +61,9 @@ public class RestoreTests
         for (var start = 0; start < 2; start++)
         {
             var server = await scene.ServeAsync();
-            foreach (var index in (long[])[report.FirstUnknownIndex, report.FirstUnknownIndex + 1, report.NextIndex / 2, report.NextIndex - 1])
+            foreach (
+                var index in (long[])[report.FirstUnknownIndex, report.FirstUnknownIndex + 1, report.NextIndex / 2, report.NextIndex - 1]
+            )
                 Assert.Equal(1, await StatusListTests.StatusAsync(server, ($"{scene.Address}/status-lists/0", index)));
             Assert.Equal(0, await StatusListTests.StatusAsync(server, ($"{scene.Address}/status-lists/0", report.FirstUnknownIndex - 1)));
             Assert.Equal(0, report.NextIndex % StatusLists.EntriesPerList);
@@ -74,13 +78,30 @@ public class RestoreTests
         await scene.PutBackAsync();
         var report = await scene.FinishAsync(newSigningKey: true);
         await using var server = await scene.ServeAsync();
-        foreach (var table in (string[])["sessions", "setup_codes", "spent_challenges", "invitations", "invitation_parts", "password_resets", "recovery_codes", "mails"])
+        foreach (
+            var table in (string[])
+                [
+                    "sessions",
+                    "setup_codes",
+                    "spent_challenges",
+                    "invitations",
+                    "invitation_parts",
+                    "password_resets",
+                    "recovery_codes",
+                    "mails",
+                ]
+        )
             Assert.Equal(0, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM {table}"));
         Assert.Contains(report.Voided, table => table is { Table: "sessions", Rows: 1 });
         Assert.Contains(report.Voided, table => table is { Table: "invitations", Rows: 1 });
         Assert.Contains(report.Voided, table => table is { Table: "password_resets", Rows: 1 });
         Assert.Null(await server.Get<SessionStore>().FindAsync(scene.Session));
-        var published = (await server.GetAsync("/.well-known/jwks.json")).Json.GetProperty("keys").EnumerateArray().Single().GetProperty("kid").GetString();
+        var published = (await server.GetAsync("/.well-known/jwks.json"))
+            .Json.GetProperty("keys")
+            .EnumerateArray()
+            .Single()
+            .GetProperty("kid")
+            .GetString();
         Assert.Equal(report.SigningKeyId, published);
         Assert.NotEqual(scene.SigningKeyId, published);
         Assert.Equal(1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM activity WHERE action = 'Database Restore'"));
@@ -98,7 +119,10 @@ public class RestoreTests
         await server.Get<StateGuard>().RunAsync();
         Assert.Equal(HttpStatusCode.ServiceUnavailable, (await Answered(server.ExchangeAsync(key))) ?? HttpStatusCode.ServiceUnavailable);
         Assert.True(server.Get<Fitness>().IsStateAtFault);
-        Assert.Contains(server.Log.Lines, line => line.StartsWith("Critical", StringComparison.Ordinal) && line.Contains("put back", StringComparison.Ordinal));
+        Assert.Contains(
+            server.Log.Lines,
+            line => line.StartsWith("Critical", StringComparison.Ordinal) && line.Contains("put back", StringComparison.Ordinal)
+        );
 
         // It is stopping: the port may be closed already.
         static async Task<HttpStatusCode?> Answered(Task<Answer> answer)
@@ -114,7 +138,13 @@ public class RestoreTests
         }
     }
 
-    [Theory, SqliteOnly("PostgreSQL tells its copies by numbers of its own"), InlineData("file put back in its folder"), InlineData("file copied to an empty folder"), InlineData("file deleted")]
+    [
+        Theory,
+        SqliteOnly("PostgreSQL tells its copies by numbers of its own"),
+        InlineData("file put back in its folder"),
+        InlineData("file copied to an empty folder"),
+        InlineData("file deleted")
+    ]
     public async Task Copies_of_the_file_by_hand_are_known(string how)
     {
         await using var server = await TestServer.StartAsync();
@@ -163,7 +193,9 @@ public class RestoreTests
         await using var scene = await Scene.StartAsync();
         var manifest = await Backup.CheckAsync(scene.Folder);
         Assert.Contains(manifest.Files, file => file.Name == "pakhouse.db");
-        var inUse = await Assert.ThrowsAsync<StartupException>(() => Backup.PutBackAsync(scene.Folder, scene.Source.Options, (_, _, _) => { }));
+        var inUse = await Assert.ThrowsAsync<StartupException>(() =>
+            Backup.PutBackAsync(scene.Folder, scene.Source.Options, (_, _, _) => { })
+        );
         Assert.Contains("Nothing was changed", inUse.Message, StringComparison.Ordinal);
         foreach (var file in manifest.Files)
         {
@@ -172,13 +204,21 @@ public class RestoreTests
             var bytes = (byte[])whole.Clone();
             bytes[bytes.Length / 2] ^= 1;
             await File.WriteAllBytesAsync(path, bytes);
-            Assert.Contains("damaged", (await Assert.ThrowsAsync<StartupException>(() => Backup.CheckAsync(scene.Folder))).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "damaged",
+                (await Assert.ThrowsAsync<StartupException>(() => Backup.CheckAsync(scene.Folder))).Message,
+                StringComparison.Ordinal
+            );
             await File.WriteAllBytesAsync(path, whole);
         }
 
         await Backup.CheckAsync(scene.Folder);
         File.Delete(Path.Combine(scene.Folder, "manifest.json"));
-        Assert.Contains("no back-up", (await Assert.ThrowsAsync<StartupException>(() => Backup.CheckAsync(scene.Folder))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no back-up",
+            (await Assert.ThrowsAsync<StartupException>(() => Backup.CheckAsync(scene.Folder))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -205,10 +245,21 @@ public class RestoreTests
     }
 
     [Theory]
-    [InlineData(-1, null, 1 << 20), InlineData(5, null, 1 << 20), InlineData(1 << 19, null, 2 << 20), InlineData((1 << 20) - 1, null, 2 << 20)]
+    [
+        InlineData(-1, null, 1 << 20),
+        InlineData(5, null, 1 << 20),
+        InlineData(1 << 19, null, 2 << 20),
+        InlineData((1 << 20) - 1, null, 2 << 20)
+    ]
     [InlineData(5, 7L, 1 << 20), InlineData(5, (long)(1 << 20), 2 << 20), InlineData((1 << 20) - 1, (long)((1 << 20) - 1), 1 << 20)]
     public void Next_entry_is_the_first_of_a_list_that_no_lost_key_can_have_had(long last, long? seen, long expected) =>
-        Assert.Equal(expected, Restore.NextIndex(new DatabaseState { StatusIndex = last }, seen is null ? null : new DatabaseState { StatusIndex = seen.Value }));
+        Assert.Equal(
+            expected,
+            Restore.NextIndex(
+                new DatabaseState { StatusIndex = last },
+                seen is null ? null : new DatabaseState { StatusIndex = seen.Value }
+            )
+        );
 
     /// <summary>A back-up, and what happened after it: a key was ended, another was made and ended. The machine is lost then.</summary>
     private sealed class Scene : IAsyncDisposable
@@ -239,11 +290,37 @@ public class RestoreTests
         {
             var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var scene = new Scene { Clock = server.Clock, Source = server.Place, Target = await TestDatabase.CreateEmptyAsync(), Address = server.Address, Acme = acme };
-            (scene.Kept, scene.EndedKey) = (await server.AddKeyAsync(acme.Owner, acme.Root), await server.AddKeyAsync(acme.Owner, acme.Root));
-            (scene.KeptEntry, scene.EndedEntry) = (StatusListTests.EntryOf(await server.ExchangeAsync(scene.Kept)), StatusListTests.EntryOf(await server.ExchangeAsync(scene.EndedKey)));
-            scene.Session = (await server.Get<SessionStore>().BeginAsync((await server.Users.FindAsync(acme.Owner))!, SignInMethod.Password, IPAddress.Loopback, null))!;
-            Assert.False((await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, "guest@acme.example", [new OrganizationRoles(acme.Root, NameSet.Empty)])).IsRefused);
+            var scene = new Scene
+            {
+                Clock = server.Clock,
+                Source = server.Place,
+                Target = await TestDatabase.CreateEmptyAsync(),
+                Address = server.Address,
+                Acme = acme,
+            };
+            (scene.Kept, scene.EndedKey) = (
+                await server.AddKeyAsync(acme.Owner, acme.Root),
+                await server.AddKeyAsync(acme.Owner, acme.Root)
+            );
+            (scene.KeptEntry, scene.EndedEntry) = (
+                StatusListTests.EntryOf(await server.ExchangeAsync(scene.Kept)),
+                StatusListTests.EntryOf(await server.ExchangeAsync(scene.EndedKey))
+            );
+            scene.Session = (
+                await server
+                    .Get<SessionStore>()
+                    .BeginAsync((await server.Users.FindAsync(acme.Owner))!, SignInMethod.Password, IPAddress.Loopback, null)
+            )!;
+            Assert.False(
+                (
+                    await server.Invitations.InviteAsync(
+                        Actor.Session(acme.Owner),
+                        acme.Root,
+                        "guest@acme.example",
+                        [new OrganizationRoles(acme.Root, NameSet.Empty)]
+                    )
+                ).IsRefused
+            );
             await server.Get<Passwords>().RequestResetAsync("person1@acme.example", null);
             scene.SigningKeyId = server.Get<SigningKeys>().Published.Single().Public.Id;
 

@@ -15,8 +15,12 @@ public static class ApiDocumentTests
         var answer = await server.GetAsync("/openapi.json");
         Assert.Equal(200, (int)answer.Status);
         var served = answer.Body + "\n";
-        if (Environment.GetEnvironmentVariable("PAKHOUSE_WRITE_OPENAPI") is not null) await File.WriteAllTextAsync(file, served);
-        Assert.True(await File.ReadAllTextAsync(file) == served, "docs/openapi.json differs from the code. Run this test once with PAKHOUSE_WRITE_OPENAPI=1 and commit what it wrote.");
+        if (Environment.GetEnvironmentVariable("PAKHOUSE_WRITE_OPENAPI") is not null)
+            await File.WriteAllTextAsync(file, served);
+        Assert.True(
+            await File.ReadAllTextAsync(file) == served,
+            "docs/openapi.json differs from the code. Run this test once with PAKHOUSE_WRITE_OPENAPI=1 and commit what it wrote."
+        );
     }
 
     [Fact]
@@ -35,7 +39,10 @@ public static class ApiDocumentTests
         await using var server = await TestServer.StartAsync();
         var text = (await server.GetAsync("/openapi.json")).Body;
         Assert.Contains(from, text, StringComparison.Ordinal);
-        Assert.Contains(Lint(text.Replace(from, to, StringComparison.Ordinal)), fault => fault.Contains(expected, StringComparison.OrdinalIgnoreCase));
+        Assert.Contains(
+            Lint(text.Replace(from, to, StringComparison.Ordinal)),
+            fault => fault.Contains(expected, StringComparison.OrdinalIgnoreCase)
+        );
     }
 
     /// <summary>What the reader of the specification's .NET library finds, and rules of ours.</summary>
@@ -54,14 +61,23 @@ public static class ApiDocumentTests
             return [$"OpenAPI: {e.Message}"];
         }
 
-        if (document is null) return [.. faults, "OpenAPI: no document"];
-        var operations = document.Paths.SelectMany(path => (path.Value.Operations ?? []).Select(one => (Path: path.Key, Method: one.Key, Operation: one.Value))).ToList();
-        faults.AddRange(operations.GroupBy(one => one.Operation.OperationId, StringComparer.Ordinal).Where(group => group.Count() > 1).Select(group => $"{group.Key}: one id for two"));
+        if (document is null)
+            return [.. faults, "OpenAPI: no document"];
+        var operations = document
+            .Paths.SelectMany(path => (path.Value.Operations ?? []).Select(one => (Path: path.Key, Method: one.Key, Operation: one.Value)))
+            .ToList();
+        faults.AddRange(
+            operations
+                .GroupBy(one => one.Operation.OperationId, StringComparer.Ordinal)
+                .Where(group => group.Count() > 1)
+                .Select(group => $"{group.Key}: one id for two")
+        );
         foreach (var (path, method, operation) in operations)
         {
             void Demand(bool holds, string what)
             {
-                if (!holds) faults.Add($"{method} {path}: {what}");
+                if (!holds)
+                    faults.Add($"{method} {path}: {what}");
             }
 
             Demand(operation.OperationId is { Length: > 0 }, "no id");
@@ -69,12 +85,30 @@ public static class ApiDocumentTests
             Demand(operation.Tags is { Count: 1 }, "not one tag");
             var statuses = operation.Responses?.Keys.ToList() ?? [];
             Demand(statuses.Any(status => status.StartsWith('2')), "no answer of success");
-            if (operation.Security is { Count: > 0 }) Demand(((string[])["401", "403", "404", "503"]).All(statuses.Contains), "not every error");
-            foreach (var part in path.Split('/').Where(part => part.StartsWith('{'))) Demand(operation.Parameters?.Any(parameter => $"{{{parameter.Name}}}" == part) == true, $"{part} is not described");
+            if (operation.Security is { Count: > 0 })
+                Demand(((string[])["401", "403", "404", "503"]).All(statuses.Contains), "not every error");
+            foreach (var part in path.Split('/').Where(part => part.StartsWith('{')))
+                Demand(operation.Parameters?.Any(parameter => $"{{{parameter.Name}}}" == part) == true, $"{part} is not described");
             foreach (var parameter in operation.Parameters ?? [])
             {
                 Demand(parameter.Description is { Length: > 0 }, $"parameter {parameter.Name} without a description");
-                Demand(parameter.Schema is { } schema && (schema.Pattern ?? schema.Maximum ?? schema.Format ?? (schema.MaxLength is not null || schema.Enum is { Count: > 0 } || schema.Type?.HasFlag(JsonSchemaType.Boolean) == true ? "" : null)) is not null, $"parameter {parameter.Name} without a bound");
+                Demand(
+                    parameter.Schema is { } schema
+                        && (
+                            schema.Pattern
+                            ?? schema.Maximum
+                            ?? schema.Format
+                            ?? (
+                                schema.MaxLength is not null
+                                || schema.Enum is { Count: > 0 }
+                                || schema.Type?.HasFlag(JsonSchemaType.Boolean) == true
+                                    ? ""
+                                    : null
+                            )
+                        )
+                            is not null,
+                    $"parameter {parameter.Name} without a bound"
+                );
             }
         }
 

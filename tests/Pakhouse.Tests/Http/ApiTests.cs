@@ -28,7 +28,11 @@ public static class ApiTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var owner = await ApiClient.SignInAsync(server, acme.Owner);
-            var made = await owner.SendAsync("POST", $"{Organizations}/{acme.Root}/personal-access-keys", """{"name":" Build ","scopes":["openid"],"unknown":1}""");
+            var made = await owner.SendAsync(
+                "POST",
+                $"{Organizations}/{acme.Root}/personal-access-keys",
+                """{"name":" Build ","scopes":["openid"],"unknown":1}"""
+            );
             Assert.Equal((HttpStatusCode.OK, "no-store"), (made.Status, made.Header("Cache-Control")));
             var key = made.Json.GetProperty("personalAccessKey").GetString()!;
             Assert.Equal("openid", (await server.ExchangeAsync(key)).Json.GetProperty("scope").GetString());
@@ -37,7 +41,10 @@ public static class ApiTests
             Assert.Equal("Build", listed.Json.GetProperty("data")[0].GetProperty("name").GetString());
             Assert.DoesNotContain(key.Split('_')[3], listed.Body, StringComparison.Ordinal);
             Assert.DoesNotContain(server.Log.Lines, line => line.Contains(key.Split('_')[3], StringComparison.Ordinal));
-            Assert.Equal(HttpStatusCode.NoContent, (await owner.SendAsync("DELETE", $"{Organizations}/{acme.Root}/personal-access-keys/{TestServer.IdOf(key)}")).Status);
+            Assert.Equal(
+                HttpStatusCode.NoContent,
+                (await owner.SendAsync("DELETE", $"{Organizations}/{acme.Root}/personal-access-keys/{TestServer.IdOf(key)}")).Status
+            );
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
         }
 
@@ -46,8 +53,16 @@ public static class ApiTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var (manager, member) = (await server.AddMemberAsync(acme.Root, "organization-manager"), await server.AddMemberAsync(acme.Root));
-            var keys = new[] { await server.AddKeyAsync(member, acme.Root), await server.AddKeyAsync(acme.Owner, acme.Root), await server.AddKeyAsync(member, acme.Root) };
+            var (manager, member) = (
+                await server.AddMemberAsync(acme.Root, "organization-manager"),
+                await server.AddMemberAsync(acme.Root)
+            );
+            var keys = new[]
+            {
+                await server.AddKeyAsync(member, acme.Root),
+                await server.AddKeyAsync(acme.Owner, acme.Root),
+                await server.AddKeyAsync(member, acme.Root),
+            };
             await server.AddKeyAsync(await server.AddMemberAsync(acme.Sub), acme.Sub);
             var client = await ApiClient.SignInAsync(server, manager);
 
@@ -61,7 +76,10 @@ public static class ApiTests
             }
 
             Assert.Equal(keys.Select(TestServer.IdOf).Order(StringComparer.Ordinal), found);
-            Assert.Equal(HttpStatusCode.NoContent, (await client.SendAsync("DELETE", $"{Organizations}/{acme.Root}/personal-access-keys/{TestServer.IdOf(keys[0])}")).Status);
+            Assert.Equal(
+                HttpStatusCode.NoContent,
+                (await client.SendAsync("DELETE", $"{Organizations}/{acme.Root}/personal-access-keys/{TestServer.IdOf(keys[0])}")).Status
+            );
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(keys[0])).Status);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(keys[1])).Status);
         }
@@ -73,7 +91,10 @@ public static class ApiTests
             var acme = await server.AddAcmeAsync();
             var owner = await ApiClient.WithKeyAsync(server, acme.Owner, acme.Root);
             Assert.Equal(HttpStatusCode.OK, (await owner.GetAsync($"{Organizations}/{acme.Root:B}")).Status);
-            Assert.Equal(HttpStatusCode.Forbidden, (await owner.SendAsync("DELETE", $"{Organizations}/{acme.Root}?action=remove&userId={acme.Owner:B}")).Status); // an owner, by a key
+            Assert.Equal(
+                HttpStatusCode.Forbidden,
+                (await owner.SendAsync("DELETE", $"{Organizations}/{acme.Root}?action=remove&userId={acme.Owner:B}")).Status
+            ); // an owner, by a key
         }
 
         [Fact]
@@ -82,7 +103,13 @@ public static class ApiTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            async Task<string> NamesAsync(string scope) => string.Join(' ', (await ApiClient.WithToken(server, (await server.ExchangeAsync(key, scope: scope)).Token).GetAsync("/userinfo")).Json.EnumerateObject().Select(member => member.Name));
+            async Task<string> NamesAsync(string scope) =>
+                string.Join(
+                    ' ',
+                    (await ApiClient.WithToken(server, (await server.ExchangeAsync(key, scope: scope)).Token).GetAsync("/userinfo"))
+                        .Json.EnumerateObject()
+                        .Select(member => member.Name)
+                );
             Assert.Equal("sub currentOrganizationId", await NamesAsync("openid"));
             Assert.Equal("sub name currentOrganizationId", await NamesAsync("openid profile"));
             Assert.Equal("sub email currentOrganizationId", await NamesAsync("openid email"));
@@ -124,7 +151,10 @@ public static class ApiTests
                 Assert.True((int)answer.Status is >= 400 and <= 404, $"{method} {path} {body}: {answer.Status}");
                 Assert.DoesNotContain("SENT", answer.Body, StringComparison.Ordinal);
                 Assert.Contains(named, answer.Json.GetProperty("message").GetString(), StringComparison.Ordinal);
-                Assert.Equal(["detail", "error", "message", "status", "title", "type"], answer.Json.EnumerateObject().Select(member => member.Name).Order(StringComparer.Ordinal)); // the tool prints every one
+                Assert.Equal(
+                    ["detail", "error", "message", "status", "title", "type"],
+                    answer.Json.EnumerateObject().Select(member => member.Name).Order(StringComparer.Ordinal)
+                ); // the tool prints every one
             }
         }
 
@@ -134,7 +164,11 @@ public static class ApiTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var owner = await ApiClient.WithKeyAsync(server, acme.Owner, acme.Root);
-            var answer = await owner.SendAsync("POST", $"{Organizations}/{acme.Root}/sub-organizations", $$"""{"name":"{{new string('a', 70_000)}}"}""");
+            var answer = await owner.SendAsync(
+                "POST",
+                $"{Organizations}/{acme.Root}/sub-organizations",
+                $$"""{"name":"{{new string('a', 70_000)}}"}"""
+            );
             Assert.InRange((int)answer.Status, 400, 413);
         }
 
@@ -174,12 +208,23 @@ public static class ApiTests
 
             string[] forged =
             [
-                "Bearer ", "Bearer", "Bearer  ", "Basic YTpi", key, $"Bearer {key}", $"Bearer {token}, Bearer {token}",
-                $"Bearer {none}.{claims}.", $"Bearer {none}.{claims}.{token.Split('.')[2]}",
+                "Bearer ",
+                "Bearer",
+                "Bearer  ",
+                "Basic YTpi",
+                key,
+                $"Bearer {key}",
+                $"Bearer {token}, Bearer {token}",
+                $"Bearer {none}.{claims}.",
+                $"Bearer {none}.{claims}.{token.Split('.')[2]}",
                 $"Bearer {token[..^4]}AAAA",
                 $"Bearer {token.Split('.')[0]}.{Base64UrlEncoder.Encode(Base64UrlEncoder.Decode(claims).Replace(acme.Root.ToString(), acme.Sub.ToString(), StringComparison.Ordinal))}.{token.Split('.')[2]}",
                 "Bearer " + Sign(claims, new SigningCredentials(new ECDsaSecurityKey(foreign), SecurityAlgorithms.EcdsaSha256)),
-                "Bearer " + Sign(claims, new SigningCredentials(new SymmetricSecurityKey(Encoding.UTF8.GetBytes(publicKey)), SecurityAlgorithms.HmacSha256)), // the public key as a secret
+                "Bearer "
+                    + Sign(
+                        claims,
+                        new SigningCredentials(new SymmetricSecurityKey(Encoding.UTF8.GetBytes(publicKey)), SecurityAlgorithms.HmacSha256)
+                    ), // the public key as a secret
                 "Bearer " + new string('a', 9000),
             ];
             foreach (var header in forged)
@@ -192,10 +237,16 @@ public static class ApiTests
                 Assert.DoesNotContain(key.Split('_')[3], answer.Body, StringComparison.Ordinal);
             }
 
-            Assert.Equal("Bearer", (await new ApiClient(server).GetAsync(Organizations)).Header("WWW-Authenticate")); // RFC 6750 §3.1: no error where nothing was sent
+            // RFC 6750 §3.1: no error where nothing was sent
+            Assert.Equal("Bearer", (await new ApiClient(server).GetAsync(Organizations)).Header("WWW-Authenticate"));
             Assert.Equal(HttpStatusCode.OK, (await session.GetAsync(Organizations)).Status);
 
-            static string Sign(string claims, SigningCredentials credentials) => new JsonWebTokenHandler().CreateToken(Base64UrlEncoder.Decode(claims), credentials, new Dictionary<string, object>(StringComparer.Ordinal) { ["typ"] = "at+jwt" });
+            static string Sign(string claims, SigningCredentials credentials) =>
+                new JsonWebTokenHandler().CreateToken(
+                    Base64UrlEncoder.Decode(claims),
+                    credentials,
+                    new Dictionary<string, object>(StringComparer.Ordinal) { ["typ"] = "at+jwt" }
+                );
         }
 
         [Theory]
@@ -208,7 +259,16 @@ public static class ApiTests
             var token = (await first.ExchangeAsync(await first.AddKeyAsync(acme.Owner, acme.Root))).Token;
             Assert.Equal(HttpStatusCode.OK, (await ApiClient.WithToken(first, token).GetAsync(Organizations)).Status);
             await first.StopAsync();
-            await using var second = await TestServer.StartOnAsync(first.Place, first.Clock, [.. setting.Contains("Audience", StringComparison.Ordinal) ? (string[])["--Pakhouse:PublicAddress=https://one.example"] : [], setting]);
+            await using var second = await TestServer.StartOnAsync(
+                first.Place,
+                first.Clock,
+                [
+                    .. setting.Contains("Audience", StringComparison.Ordinal)
+                        ? (string[])["--Pakhouse:PublicAddress=https://one.example"]
+                        : [],
+                    setting,
+                ]
+            );
             Assert.Equal(HttpStatusCode.Unauthorized, (await ApiClient.WithToken(second, token).GetAsync(Organizations)).Status);
         }
 
@@ -220,7 +280,10 @@ public static class ApiTests
             var (first, second) = (await server.AddMemberAsync(acme.Root), await server.AddMemberAsync(acme.Root));
             var key = await server.AddKeyAsync(first, acme.Root);
             var client = ApiClient.WithToken(server, (await server.ExchangeAsync(key)).Token);
-            var (removed, expiring) = (await ApiClient.WithKeyAsync(server, second, acme.Root), await ApiClient.WithKeyAsync(server, acme.Owner, acme.Root));
+            var (removed, expiring) = (
+                await ApiClient.WithKeyAsync(server, second, acme.Root),
+                await ApiClient.WithKeyAsync(server, acme.Owner, acme.Root)
+            );
 
             Assert.Equal(HttpStatusCode.OK, (await client.GetAsync(Organizations)).Status);
             await server.Keys.DeleteAsync(Actor.Session(first), acme.Root, TestServer.IdOf(key));
@@ -239,7 +302,9 @@ public static class ApiTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var answer = await ApiClient.WithToken(server, (await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root), scope: "email")).Token).GetAsync("/userinfo");
+            var answer = await ApiClient
+                .WithToken(server, (await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root), scope: "email")).Token)
+                .GetAsync("/userinfo");
             Assert.Equal((HttpStatusCode.Forbidden, "insufficient_scope"), (answer.Status, answer.Error));
             Assert.Contains("insufficient_scope", answer.Header("WWW-Authenticate"), StringComparison.Ordinal);
         }
@@ -250,9 +315,15 @@ public static class ApiTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var owner = await ApiClient.WithKeyAsync(server, acme.Owner, acme.Root);
-            Assert.Equal(HttpStatusCode.Forbidden, (await owner.SendAsync("POST", $"{Organizations}/{acme.Root}/personal-access-keys", """{"name":"Key"}""")).Status);
+            Assert.Equal(
+                HttpStatusCode.Forbidden,
+                (await owner.SendAsync("POST", $"{Organizations}/{acme.Root}/personal-access-keys", """{"name":"Key"}""")).Status
+            );
             Assert.Equal(HttpStatusCode.Forbidden, (await owner.SendAsync("POST", Organizations, """{"name":"Mine"}""")).Status);
-            Assert.Equal(HttpStatusCode.OK, (await (await ApiClient.SignInAsync(server, acme.Owner)).SendAsync("POST", Organizations, """{"name":"Mine"}""")).Status);
+            Assert.Equal(
+                HttpStatusCode.OK,
+                (await (await ApiClient.SignInAsync(server, acme.Owner)).SendAsync("POST", Organizations, """{"name":"Mine"}""")).Status
+            );
         }
     }
 

@@ -26,7 +26,8 @@ public class ChecksTests
         Assert.Equal("Café", typed);
         Assert.Equal(Checks.Normalize("\u1100\u1161\u11A8"), Checks.Normalize("\uAC01")); // Hangul by algorithm
         Assert.Equal("Å", Checks.Normalize("\u212B")); // a singleton
-        Assert.Equal("a\u0323\u0307", Checks.Normalize("a\u0307\u0323").Replace("ạ", "a\u0323", StringComparison.Ordinal)); // canonical order
+        // canonical order
+        Assert.Equal("a\u0323\u0307", Checks.Normalize("a\u0307\u0323").Replace("ạ", "a\u0323", StringComparison.Ordinal));
     }
 
     [Theory]
@@ -58,17 +59,28 @@ public class ChecksTests
         Assert.Null(Checks.Name(string.Concat(Enumerable.Repeat("e\u0301", 100)), "name", 100, out var kept));
         Assert.Equal(100, kept.Length);
         Assert.Contains("too long", Checks.Name(new string('a', 101), "name", 100, out _)!.Description, StringComparison.Ordinal);
-        Assert.Contains("too long", Checks.Name(new string('\u0301', 1_000_000), "name", 100, out _)!.Description, StringComparison.Ordinal);
+        Assert.Contains(
+            "too long",
+            Checks.Name(new string('\u0301', 1_000_000), "name", 100, out _)!.Description,
+            StringComparison.Ordinal
+        );
     }
 
     public static TheoryData<string> Secrets =>
-    [
-        key, $"my {key} key", key[..40], $"Bearer {key}", Uri.EscapeDataString(key).Replace("_", "%5F", StringComparison.Ordinal),
-        Convert.ToBase64String(Encoding.UTF8.GetBytes(key)), $"Basic {Convert.ToBase64String(Encoding.UTF8.GetBytes($"id:{key}"))}",
-        System.Buffers.Text.Base64Url.EncodeToString(Encoding.UTF8.GetBytes($"x{key}")),
-        Encoding.ASCII.GetString(KeyFormat.Create("ph", KeyFormat.NewId(), KeyKind.Organization)),
-        "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "-----BEGIN EC PRIVATE KEY-----",
-    ];
+        [
+            key,
+            $"my {key} key",
+            key[..40],
+            $"Bearer {key}",
+            Uri.EscapeDataString(key).Replace("_", "%5F", StringComparison.Ordinal),
+            Convert.ToBase64String(Encoding.UTF8.GetBytes(key)),
+            $"Basic {Convert.ToBase64String(Encoding.UTF8.GetBytes($"id:{key}"))}",
+            System.Buffers.Text.Base64Url.EncodeToString(Encoding.UTF8.GetBytes($"x{key}")),
+            Encoding.ASCII.GetString(KeyFormat.Create("ph", KeyFormat.NewId(), KeyKind.Organization)),
+            "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+            "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+            "-----BEGIN EC PRIVATE KEY-----",
+        ];
 
     [Theory]
     [MemberData(nameof(Secrets))]
@@ -167,10 +179,19 @@ public class ChecksTests
     {
         var hasher = new NormalizingPasswordHasher();
         var hash = hasher.HashPassword(new User(), "cre\u0301me bru\u0302le\u0301e");
-        Assert.NotEqual(Microsoft.AspNetCore.Identity.PasswordVerificationResult.Failed, hasher.VerifyHashedPassword(new User(), hash, "créme brûlée"));
-        Assert.Equal(Microsoft.AspNetCore.Identity.PasswordVerificationResult.Failed, hasher.VerifyHashedPassword(new User(), hash, "creme brulee"));
+        Assert.NotEqual(
+            Microsoft.AspNetCore.Identity.PasswordVerificationResult.Failed,
+            hasher.VerifyHashedPassword(new User(), hash, "créme brûlée")
+        );
+        Assert.Equal(
+            Microsoft.AspNetCore.Identity.PasswordVerificationResult.Failed,
+            hasher.VerifyHashedPassword(new User(), hash, "creme brulee")
+        );
 
         var before = new Microsoft.AspNetCore.Identity.PasswordHasher<User>().HashPassword(new User(), "cre\u0301me");
-        Assert.Equal(Microsoft.AspNetCore.Identity.PasswordVerificationResult.SuccessRehashNeeded, hasher.VerifyHashedPassword(new User(), before, "cre\u0301me"));
+        Assert.Equal(
+            Microsoft.AspNetCore.Identity.PasswordVerificationResult.SuccessRehashNeeded,
+            hasher.VerifyHashedPassword(new User(), before, "cre\u0301me")
+        );
     }
 }

@@ -10,8 +10,8 @@ using Microsoft.AspNetCore.Routing;
 namespace Pakhouse.Tests;
 
 /// <summary>
-/// Every text that a caller chooses and this server keeps, by its route: a secret pasted there is refused or dropped, and a time without a zone is
-/// refused. Bodies are whole, so that nothing else is the reason.
+/// Every text that a caller chooses and this server keeps, by its route: a secret pasted there is refused or dropped, and a time without a
+/// zone is refused. Bodies are whole, so that nothing else is the reason.
 /// </summary>
 public sealed class FreeTextTests : IAsyncLifetime
 {
@@ -28,20 +28,50 @@ public sealed class FreeTextTests : IAsyncLifetime
         ("DELETE", "/identity/v1/organizations/{organizationId}", """{"name":"no"}"""),
         ("POST", "/identity/v1/organizations/{organizationId}/users", """{"userId":"{userId}","roles":["organization-viewer"]}"""),
         ("PUT", "/identity/v1/organizations/{organizationId}/users/{userId}/roles", """{"roles":["organization-viewer"]}"""),
-        ("PATCH", "/identity/v1/users", """{"userEmail":"new@acme.example","organizationsAndRoles":[{"organizationId":"{organizationId}","roles":["organization-viewer"]}]}"""),
+        (
+            "PATCH",
+            "/identity/v1/users",
+            """{"userEmail":"new@acme.example","organizationsAndRoles":[{"organizationId":"{organizationId}","roles":["organization-viewer"]}]}"""
+        ),
         ("PATCH", "/identity/v1/organizations/{organizationId}/invitations", """{"userEmail":"new@acme.example"}"""),
         ("DELETE", "/identity/v1/organizations/{organizationId}/invitations", """{"userEmail":"nobody@acme.example"}"""),
-        ("POST", "/identity/v1/organizations/{organizationId}/personal-access-keys", """{"name":"one","expiryDate":"2031-12-24T00:00:00Z","scopes":["openid"]}"""),
+        (
+            "POST",
+            "/identity/v1/organizations/{organizationId}/personal-access-keys",
+            """{"name":"one","expiryDate":"2031-12-24T00:00:00Z","scopes":["openid"]}"""
+        ),
         ("POST", "/identity/v1/organizations/{organizationId}/personal-access-keys/{keyId}/rotate", """{"overlapHours":1}"""),
-        ("POST", "/identity/v1/organizations/{organizationId}/webhooks", """{"url":"https://hooks.example.com/x","events":["key.created"]}"""),
-        ("PUT", "/identity/v1/organizations/{organizationId}/webhooks/{id}", """{"url":"https://hooks.example.com/y","events":["key.created"],"enabled":true}"""),
-        ("PUT", "/identity/v1/organizations/{organizationId}/policy",
-            """{"policy":{"holders":["owner"],"networks":["10.0.0.0/8"],"scopes":["openid"],"lifetimeMaxDays":90},"enforcedFrom":"2031-12-24T00:00:00Z","warn":false,"version":"none"}"""),
-        ("POST", "/identity/v1/organizations/{organizationId}/policy/preview", """{"policy":{"holders":["owner"]},"enforcedFrom":"2031-12-24T00:00:00Z","version":"none"}"""),
+        (
+            "POST",
+            "/identity/v1/organizations/{organizationId}/webhooks",
+            """{"url":"https://hooks.example.com/x","events":["key.created"]}"""
+        ),
+        (
+            "PUT",
+            "/identity/v1/organizations/{organizationId}/webhooks/{id}",
+            """{"url":"https://hooks.example.com/y","events":["key.created"],"enabled":true}"""
+        ),
+        (
+            "PUT",
+            "/identity/v1/organizations/{organizationId}/policy",
+            """{"policy":{"holders":["owner"],"networks":["10.0.0.0/8"],"scopes":["openid"],"lifetimeMaxDays":90},"enforcedFrom":"2031-12-24T00:00:00Z","warn":false,"version":"none"}"""
+        ),
+        (
+            "POST",
+            "/identity/v1/organizations/{organizationId}/policy/preview",
+            """{"policy":{"holders":["owner"]},"enforcedFrom":"2031-12-24T00:00:00Z","version":"none"}"""
+        ),
         ("POST", "/identity/v1/organizations/{organizationId}/keys/actions", """{"action":"suspend","keyIds":["0000000000000000"]}"""),
-        ("POST", "/identity/v1/organizations/{organizationId}/api-keys",
-            """{"name":"deploy","expiresAt":"2026-12-24T00:00:00Z","scopes":["openid"],"organizationsAndRoles":[{"organizationId":"{organizationId}","roles":[]}]}"""),
-        ("PATCH", "/identity/v1/organizations/{organizationId}/api-keys/{keyId}", """{"name":"deploy","organizationsAndRoles":[{"organizationId":"{organizationId}","roles":[]}]}"""),
+        (
+            "POST",
+            "/identity/v1/organizations/{organizationId}/api-keys",
+            """{"name":"deploy","expiresAt":"2026-12-24T00:00:00Z","scopes":["openid"],"organizationsAndRoles":[{"organizationId":"{organizationId}","roles":[]}]}"""
+        ),
+        (
+            "PATCH",
+            "/identity/v1/organizations/{organizationId}/api-keys/{keyId}",
+            """{"name":"deploy","organizationsAndRoles":[{"organizationId":"{organizationId}","roles":[]}]}"""
+        ),
         ("POST", "/identity/v1/organizations/{organizationId}/api-keys/{keyId}/rotate", """{"overlapHours":1}"""),
     ];
 
@@ -49,10 +79,18 @@ public sealed class FreeTextTests : IAsyncLifetime
     private static readonly (string Page, string? Action, (string Name, string Value)[] Fields)[] forms =
     [
         ("/organizations/new", null, [("Name", "Fourth")]),
-        ("/organizations/{organizationId}/security", "/organizations/{organizationId}/security#new-key", [("Name", "two"), ("Expires", "30"), ("ExpiresOn", ""), ("Scopes", "openid")]),
+        (
+            "/organizations/{organizationId}/security",
+            "/organizations/{organizationId}/security#new-key",
+            [("Name", "two"), ("Expires", "30"), ("ExpiresOn", ""), ("Scopes", "openid")]
+        ),
         ("/organizations/{organizationId}/team/invite", null, [("Email", "newer@acme.example"), ("Roles", "organization-viewer")]),
         ("/organizations/{organizationId}/webhooks", null, [("Address", "https://hooks.example.com/z"), ("Events", "key.created")]),
-        ("/organizations/{organizationId}/policy", null, [("Networks", "10.0.0.0/8"), ("LifetimeMaxDays", "90"), ("EnforcedFrom", "2031-12-24")]),
+        (
+            "/organizations/{organizationId}/policy",
+            null,
+            [("Networks", "10.0.0.0/8"), ("LifetimeMaxDays", "90"), ("EnforcedFrom", "2031-12-24")]
+        ),
     ];
 
     public async ValueTask InitializeAsync()
@@ -66,21 +104,34 @@ public sealed class FreeTextTests : IAsyncLifetime
     [Fact]
     public void Every_route_that_takes_a_body_stands_here()
     {
-        string[] secrets = ["/oauth/", "/auth/", "/leaks/", "/userinfo", "/self/"]; // read as bytes: KeepSecrets and their own tests hold those
-        var routes = server.Get<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()
-            .Where(endpoint => endpoint.Metadata.GetMetadata<PageActionDescriptor>() is null && endpoint.Metadata.GetMetadata<IAcceptsMetadata>() is not null)
-            .SelectMany(endpoint => endpoint.Metadata.GetMetadata<HttpMethodMetadata>()!.HttpMethods.Where(method => method is not ("HEAD" or "OPTIONS")).Select(method => $"{method} {Path(endpoint)}"))
+        // read as bytes: KeepSecrets and their own tests hold those
+        string[] secrets = ["/oauth/", "/auth/", "/leaks/", "/userinfo", "/self/"];
+        var routes = server
+            .Get<EndpointDataSource>()
+            .Endpoints.OfType<RouteEndpoint>()
+            .Where(endpoint =>
+                endpoint.Metadata.GetMetadata<PageActionDescriptor>() is null
+                && endpoint.Metadata.GetMetadata<IAcceptsMetadata>() is not null
+            )
+            .SelectMany(endpoint =>
+                endpoint
+                    .Metadata.GetMetadata<HttpMethodMetadata>()!
+                    .HttpMethods.Where(method => method is not ("HEAD" or "OPTIONS"))
+                    .Select(method => $"{method} {Path(endpoint)}")
+            )
             .Where(route => !secrets.Any(route.Contains));
         Assert.Empty(routes.Except(bodies.Select(one => $"{one.Method} {one.Path}"), StringComparer.Ordinal));
 
-        static string Path(RouteEndpoint endpoint) => "/" + endpoint.RoutePattern.RawText!.Replace(":guid", "", StringComparison.Ordinal).Trim('/');
+        static string Path(RouteEndpoint endpoint) =>
+            "/" + endpoint.RoutePattern.RawText!.Replace(":guid", "", StringComparison.Ordinal).Trim('/');
     }
 
     [Fact]
     public async Task A_secret_in_the_wrong_field_is_kept_nowhere_whatever_the_route()
     {
         var client = await ApiClient.SignInAsync(server, acme.Owner);
-        var key = Encoding.ASCII.GetString(KeyFormat.Create("acme", KeyFormat.NewId())); // of another deployment: this one's hashes do not matter
+        // of another deployment: this one's hashes do not matter
+        var key = Encoding.ASCII.GetString(KeyFormat.Create("acme", KeyFormat.NewId()));
         string[] pasted = [key, key[..^20], Convert.ToBase64String(Encoding.ASCII.GetBytes(key))];
         var sent = 0;
         foreach (var (method, path, body) in bodies)
@@ -127,7 +178,13 @@ public sealed class FreeTextTests : IAsyncLifetime
         foreach (var (method, path, body) in bodies.Where(one => one.Body.Contains("T00:00:00Z", StringComparison.Ordinal)))
             foreach (var zoneless in (string[])["2031-12-24T00:00:00", "2031-12-24", "2031-12-24T00:00"])
             {
-                var answer = await client.SendAsync(method, Fill(path), Fill(body).Replace("2031-12-24T00:00:00Z", zoneless, StringComparison.Ordinal).Replace("2026-12-24T00:00:00Z", zoneless, StringComparison.Ordinal));
+                var answer = await client.SendAsync(
+                    method,
+                    Fill(path),
+                    Fill(body)
+                        .Replace("2031-12-24T00:00:00Z", zoneless, StringComparison.Ordinal)
+                        .Replace("2026-12-24T00:00:00Z", zoneless, StringComparison.Ordinal)
+                );
                 Assert.True(answer.Status == HttpStatusCode.BadRequest, $"{method} {path} {zoneless}: {answer.Status} {answer.Body}");
                 Assert.Matches("expiryDate|expiresAt|enforcedFrom", answer.Json.GetProperty("message").GetString());
                 tried++;
@@ -151,21 +208,30 @@ public sealed class FreeTextTests : IAsyncLifetime
     {
         var created = await server.Users.CreateAsync(Actor.Operator, "jürgen@bücher.example", "Jürgen", TestServer.Password);
         Assert.False(created.IsRefused);
-        Assert.True((await server.Users.CreateAsync(Actor.Operator, "JÜRGEN@xn--bcher-kva.example", "Other", TestServer.Password)).IsRefused);
+        Assert.True(
+            (await server.Users.CreateAsync(Actor.Operator, "JÜRGEN@xn--bcher-kva.example", "Other", TestServer.Password)).IsRefused
+        );
         await Visitor.SignInAsync(server, "ju\u0308rgen@XN--BCHER-KVA.example");
 
         Assert.False((await server.Members.AddAsync(Actor.Operator, acme.Root, created.Value, NameSet.Empty)).IsRefused);
         foreach (var search in (string[])["jürgen@bücher.example", "ju\u0308rgen@bü", "jürgen@xn--bcher", "Ju\u0308rgen"])
-            Assert.Contains(created.Value, (await server.Members.PageAsync(Actor.Session(acme.Owner), acme.Root, search)).Value.Members.Select(member => member.UserId));
+            Assert.Contains(
+                created.Value,
+                (await server.Members.PageAsync(Actor.Session(acme.Owner), acme.Root, search)).Value.Members.Select(member => member.UserId)
+            );
     }
 
-    private string Fill(string text) => text.Replace("{organizationId}", acme.Root.ToString(), StringComparison.Ordinal).Replace("{userId}", acme.Owner.ToString(), StringComparison.Ordinal)
-        .Replace("{keyId}", "0000000000000000", StringComparison.Ordinal).Replace("{id}", Guid.Empty.ToString(), StringComparison.Ordinal);
+    private string Fill(string text) =>
+        text.Replace("{organizationId}", acme.Root.ToString(), StringComparison.Ordinal)
+            .Replace("{userId}", acme.Owner.ToString(), StringComparison.Ordinal)
+            .Replace("{keyId}", "0000000000000000", StringComparison.Ordinal)
+            .Replace("{id}", Guid.Empty.ToString(), StringComparison.Ordinal);
 
     private string Query(string path, string method) =>
         path == "/identity/v1/users" ? $"?action=invite&organizationId={acme.Root}"
         : path.EndsWith("/invitations", StringComparison.Ordinal) && method == "PATCH" ? "?action=re-invite"
-        : method == "DELETE" && path.EndsWith("{organizationId}", StringComparison.Ordinal) ? "?action=delete" : "";
+        : method == "DELETE" && path.EndsWith("{organizationId}", StringComparison.Ordinal) ? "?action=delete"
+        : "";
 
     /// <summary>The body as often as it has texts, each time with another one replaced.</summary>
     private static IEnumerable<string> Variants(string body, string secret)
@@ -179,23 +245,37 @@ public sealed class FreeTextTests : IAsyncLifetime
         }
     }
 
-    private static IEnumerable<JsonValue> Texts(JsonNode node) => node switch
-    {
-        JsonObject members => members.SelectMany(member => Texts(member.Value!)),
-        JsonArray items => items.SelectMany(item => Texts(item!)),
-        JsonValue value when value.GetValueKind() == System.Text.Json.JsonValueKind.String => [value],
-        _ => [],
-    };
+    private static IEnumerable<JsonValue> Texts(JsonNode node) =>
+        node switch
+        {
+            JsonObject members => members.SelectMany(member => Texts(member.Value!)),
+            JsonArray items => items.SelectMany(item => Texts(item!)),
+            JsonValue value when value.GetValueKind() == System.Text.Json.JsonValueKind.String => [value],
+            _ => [],
+        };
 
     /// <summary>Columns of the database that hold a text.</summary>
-    private Task<IReadOnlyList<string>> FindAsync(string text) => server.Get<Database>().ReadAsync<IReadOnlyList<string>>(async connection =>
-    {
-        var columns = await connection.QueryAsync<(string Table, string Column)>(TestDatabase.IsPostgres
-            ? "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' AND data_type = 'text'"
-            : "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND c.type = 'TEXT'");
-        var found = new List<string>();
-        foreach (var (table, column) in columns)
-            if (await connection.ExecuteScalarAsync<long>($"SELECT COUNT(*) FROM {table} WHERE REPLACE({column}, @text, '') <> {column}", new { text }) > 0) found.Add($"{table}.{column}");
-        return found;
-    });
+    private Task<IReadOnlyList<string>> FindAsync(string text) =>
+        server
+            .Get<Database>()
+            .ReadAsync<IReadOnlyList<string>>(async connection =>
+            {
+                var columns = await connection.QueryAsync<(string Table, string Column)>(
+                    TestDatabase.IsPostgres
+                        ? "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' AND data_type = "
+                            + "'text'"
+                        : "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND c.type "
+                            + "= 'TEXT'"
+                );
+                var found = new List<string>();
+                foreach (var (table, column) in columns)
+                    if (
+                        await connection.ExecuteScalarAsync<long>(
+                            $"SELECT COUNT(*) FROM {table} WHERE REPLACE({column}, @text, '') <> {column}",
+                            new { text }
+                        ) > 0
+                    )
+                        found.Add($"{table}.{column}");
+                return found;
+            });
 }

@@ -22,7 +22,11 @@ public sealed class OperatorLogTests
         await Visitor.SignInAsync(server, person.Email);
         foreach (var name in (string[])["One", "Two"]) // deleted by one statement
         {
-            var made = await server.Keys.GenerateAsync(Actor.Session(member), acme.Root, new NewKey(KeyFormat.NewId(), name, null, NameSet.All));
+            var made = await server.Keys.GenerateAsync(
+                Actor.Session(member),
+                acme.Root,
+                new NewKey(KeyFormat.NewId(), name, null, NameSet.All)
+            );
             Assert.False(made.IsRefused);
         }
 
@@ -35,15 +39,23 @@ public sealed class OperatorLogTests
         Assert.Single(told, line => line.StartsWith($"Login: {member}, by user {member}", StringComparison.Ordinal));
         Assert.Equal(2, told.Count(line => line.StartsWith("PAT Revoke: ", StringComparison.Ordinal)));
         const string signingKey = "Signing Key Create: ";
-        Assert.Contains(told, line => line.StartsWith(signingKey, StringComparison.Ordinal) && line.Contains("by operator", StringComparison.Ordinal));
+        Assert.Contains(
+            told,
+            line => line.StartsWith(signingKey, StringComparison.Ordinal) && line.Contains("by operator", StringComparison.Ordinal)
+        );
         Assert.Contains(told, line => line.StartsWith("Started on ASP.NET Core", StringComparison.Ordinal));
         foreach (var secret in (string[])[person.Email, person.Name, "viewer", "127.0.0.1", "Acme"])
-            Assert.DoesNotContain(told.Where(line => line.Contains(", by ", StringComparison.Ordinal)), line => line.Contains(secret, StringComparison.Ordinal));
+            Assert.DoesNotContain(
+                told.Where(line => line.Contains(", by ", StringComparison.Ordinal)),
+                line => line.Contains(secret, StringComparison.Ordinal)
+            );
         await server.StopAsync();
         Assert.Equal(["Stopping", "Stopped"], Told(server)[^2..].Select(line => line.Split(' ')[0]));
     }
 
-    /// <summary>Npgsql gives one transaction object to many: what a change noted that was rolled back must not come with the next.</summary>
+    /// <summary>
+    /// Npgsql gives one transaction object to many: what a change noted that was rolled back must not come with the next.
+    /// </summary>
     [Fact]
     public async Task A_change_that_was_not_committed_is_not_told_nor_with_the_next_one()
     {
@@ -133,20 +145,34 @@ public sealed class OperatorLogTests
         Assert.Equal(4, recorded.Lines.Count);
     }
 
-    [Theory, InlineData("10.0.12+abc", true), InlineData("10.0.13+abc", false), InlineData("10.0.13", false), InlineData("10.1.0-rc.1", false),
-     InlineData("10.0.6", true), InlineData("9.0.99", true), InlineData(null, true), InlineData("ten", true)]
+    [
+        Theory,
+        InlineData("10.0.12+abc", true),
+        InlineData("10.0.13+abc", false),
+        InlineData("10.0.13", false),
+        InlineData("10.1.0-rc.1", false),
+        InlineData("10.0.6", true),
+        InlineData("9.0.99", true),
+        InlineData(null, true),
+        InlineData("ten", true)
+    ]
     public void A_runtime_below_the_lowest_that_is_known_to_be_good_is_warned_of(string? version, bool isWarned)
     {
         var warning = RuntimeFloor.Warn(version);
         Assert.Equal(isWarned, warning is not null);
-        Assert.Equal(version == "10.0.6" || version == "9.0.99", warning?.Contains("protection-keys renew", StringComparison.Ordinal) == true);
+        Assert.Equal(
+            version == "10.0.6" || version == "9.0.99",
+            warning?.Contains("protection-keys renew", StringComparison.Ordinal) == true
+        );
     }
 
     [Fact]
     public async Task The_warning_of_the_runtime_is_loud_and_there_when_it_is_due()
     {
         await using var server = await TestServer.StartAsync();
-        var critical = server.Log.Lines.Where(line => line.StartsWith("Critical Pakhouse.Server.Operator", StringComparison.Ordinal)).ToList();
+        var critical = server
+            .Log.Lines.Where(line => line.StartsWith("Critical Pakhouse.Server.Operator", StringComparison.Ordinal))
+            .ToList();
         Assert.Equal(RuntimeFloor.Warning is null ? 0 : 1, critical.Count);
         Assert.All(critical, line => Assert.Contains(RuntimeFloor.Warning!, line, StringComparison.Ordinal));
     }

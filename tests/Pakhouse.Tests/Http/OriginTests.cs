@@ -4,7 +4,9 @@ using System.Text;
 
 namespace Pakhouse.Tests;
 
-/// <summary>Scheme and host of every address that leaves the server come from the settings, whatever the request says about itself.</summary>
+/// <summary>
+/// Scheme and host of every address that leaves the server come from the settings, whatever the request says about itself.
+/// </summary>
 public class OriginTests
 {
     private const string Evil = "evil.example";
@@ -16,7 +18,11 @@ public class OriginTests
         using var client = new TcpClient();
         await client.ConnectAsync(address.Host, address.Port);
         await using var stream = client.GetStream();
-        await stream.WriteAsync(Encoding.ASCII.GetBytes($"GET {path} HTTP/1.1\r\n{string.Join("\r\n", headers)}\r\nAccept: text/html\r\nConnection: close\r\n\r\n"));
+        await stream.WriteAsync(
+            Encoding.ASCII.GetBytes(
+                $"GET {path} HTTP/1.1\r\n{string.Join("\r\n", headers)}\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
+            )
+        );
         using var reader = new StreamReader(stream, Encoding.UTF8);
         return await reader.ReadToEndAsync();
     }
@@ -32,12 +38,16 @@ public class OriginTests
     [InlineData("Host: 127.0.0.1", "X-Original-Host: evil.example", "X-Host: evil.example")]
     public async Task No_header_moves_an_address(params string[] headers)
     {
-        await using var server = await TestServer.StartAsync("--Pakhouse:PublicAddress=https://keys.example.com:8443", "--Pakhouse:TrustedProxies=127.0.0.1");
+        await using var server = await TestServer.StartAsync(
+            "--Pakhouse:PublicAddress=https://keys.example.com:8443",
+            "--Pakhouse:TrustedProxies=127.0.0.1"
+        );
         foreach (var path in (string[])["/", "/account", "/keys/new", "/sign-out"])
         {
             var answer = await SendAsync(server, path, headers);
             Assert.DoesNotContain(Evil, answer);
-            if (Location(answer) is { } location && !location.StartsWith('/')) Assert.StartsWith("https://keys.example.com:8443/", location);
+            if (Location(answer) is { } location && !location.StartsWith('/'))
+                Assert.StartsWith("https://keys.example.com:8443/", location);
         }
 
         Assert.StartsWith("https://keys.example.com:8443/sign-in?", Location(await SendAsync(server, "/account", headers)));
@@ -57,8 +67,10 @@ public class OriginTests
     [Theory]
     [InlineData("127.0.0.1")] // absent, and no header of the client's own stands in for it: the proxy's address
     [InlineData("198.51.100.7", "X-Forwarded-For: 198.51.100.7")]
-    [InlineData("198.51.100.7", "X-Forwarded-For: 203.0.113.1", "X-Forwarded-For: 198.51.100.7")] // two lines are one list, and its end is the proxy's
-    [InlineData("198.51.100.7", "Connection: X-Forwarded-For", "X-Forwarded-For: 198.51.100.7")] // only the proxy strips by that, and it has spoken last
+    // two lines are one list, and its end is the proxy's
+    [InlineData("198.51.100.7", "X-Forwarded-For: 203.0.113.1", "X-Forwarded-For: 198.51.100.7")]
+    // only the proxy strips by that, and it has spoken last
+    [InlineData("198.51.100.7", "Connection: X-Forwarded-For", "X-Forwarded-For: 198.51.100.7")]
     [InlineData("127.0.0.1", "X-Forwarded-For: not an address")]
     [InlineData("127.0.0.1", "X-Real-IP: 198.51.100.7", "Forwarded: for=198.51.100.7")]
     public async Task The_callers_address_is_what_the_nearest_trusted_proxy_wrote(string expected, params string[] headers)
@@ -69,10 +81,15 @@ public class OriginTests
         var hidden = Visitor.Hidden(await visitor.GetAsync("/sign-in"), "/sign-in");
         using var request = new HttpRequestMessage(HttpMethod.Post, $"{server.Address}/sign-in")
         {
-            Content = new StringContent($"{body}&{string.Join('&', hidden.Select(field => $"{field.Name}={Uri.EscapeDataString(field.Value)}"))}", Encoding.ASCII, "application/x-www-form-urlencoded"),
+            Content = new StringContent(
+                $"{body}&{string.Join('&', hidden.Select(field => $"{field.Name}={Uri.EscapeDataString(field.Value)}"))}",
+                Encoding.ASCII,
+                "application/x-www-form-urlencoded"
+            ),
         };
         request.Headers.Add("Cookie", string.Join("; ", visitor.Cookies.Select(cookie => $"{cookie.Key}={cookie.Value}")));
-        foreach (var header in headers.Select(header => header.Split(": ", 2))) request.Headers.TryAddWithoutValidation(header[0], header[1]);
+        foreach (var header in headers.Select(header => header.Split(": ", 2)))
+            request.Headers.TryAddWithoutValidation(header[0], header[1]);
         using var answer = await server.Http.SendAsync(request);
         Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode);
         Assert.Equal(expected, await server.ScalarAsync<string>("SELECT address FROM activity WHERE action = 'Login Failed'"));

@@ -6,7 +6,9 @@ namespace Pakhouse.Tests;
 /// <summary>Bytes over TCP, for requests that no client would send.</summary>
 internal static class RawConnection
 {
-    /// <summary>Everything that the server answers until it closes the connection: the last request says <c>Connection: close</c>.</summary>
+    /// <summary>
+    /// Everything that the server answers until it closes the connection: the last request says <c>Connection: close</c>.
+    /// </summary>
     /// <param name="text">Latin-1: each character is one byte.</param>
     public static async Task<string> SendAsync(TestServer server, string text, int answersMin = 1)
     {

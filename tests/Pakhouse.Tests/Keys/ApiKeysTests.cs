@@ -8,8 +8,18 @@ public static class ApiKeysTests
 {
     private const string Address = "/auth/v1/api-key/token";
 
-    private static NewApiKey Wanted(string name = "Deploy", DateTimeOffset? expiresAt = null, params (Guid Organization, string[] Roles)[] roles) =>
-        new(KeyFormat.NewId(), name, expiresAt, NameSet.All, [.. roles.Select(one => new ApiKeyRoles(one.Organization, NameSet.Of(one.Roles)))]);
+    private static NewApiKey Wanted(
+        string name = "Deploy",
+        DateTimeOffset? expiresAt = null,
+        params (Guid Organization, string[] Roles)[] roles
+    ) =>
+        new(
+            KeyFormat.NewId(),
+            name,
+            expiresAt,
+            NameSet.All,
+            [.. roles.Select(one => new ApiKeyRoles(one.Organization, NameSet.Of(one.Roles)))]
+        );
 
     private static async Task<string> AddAsync(TestServer server, Guid maker, Guid organization, NewApiKey wanted)
     {
@@ -20,7 +30,14 @@ public static class ApiKeysTests
     }
 
     private static Task<Answer> ExchangeAsync(TestServer server, string secret, string name = "Deploy", string? organizationId = null) =>
-        server.PostAsync(Address, [("name", name), ("secret", secret), .. organizationId is null ? Array.Empty<(string, string)>() : [("organizationId", organizationId)]]);
+        server.PostAsync(
+            Address,
+            [
+                ("name", name),
+                ("secret", secret),
+                .. organizationId is null ? Array.Empty<(string, string)>() : [("organizationId", organizationId)],
+            ]
+        );
 
     public class On200
     {
@@ -55,7 +72,10 @@ public static class ApiKeysTests
                 Assert.Equal(["builder", "viewer"], answer.Roles.Order());
             }
 
-            Assert.Equal(acme.Root.ToString(), (await ExchangeAsync(server, secret, organizationId: "")).Claims.GetProperty("currentOrganizationId").GetString()); // scripts pass empty variables
+            Assert.Equal(
+                acme.Root.ToString(),
+                (await ExchangeAsync(server, secret, organizationId: "")).Claims.GetProperty("currentOrganizationId").GetString()
+            ); // scripts pass empty variables
         }
 
         [Fact]
@@ -64,13 +84,16 @@ public static class ApiKeysTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var first = await AddAsync(server, acme.Owner, acme.Root, Wanted());
-            var rotated = await server.Get<ApiKeys>().RotateAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(first), KeyFormat.NewId(), TimeSpan.FromHours(24));
+            var rotated = await server
+                .Get<ApiKeys>()
+                .RotateAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(first), KeyFormat.NewId(), TimeSpan.FromHours(24));
             var second = rotated.Value.Reveal();
 
             Assert.Equal(HttpStatusCode.OK, (await ExchangeAsync(server, first)).Status);
             Assert.Equal(HttpStatusCode.OK, (await ExchangeAsync(server, second)).Status);
             server.Clock.Advance(TimeSpan.FromHours(23.9));
-            Assert.InRange((await ExchangeAsync(server, first)).Json.GetProperty("expires_in").GetInt32(), 1, 360); // no token outlives its key
+            // no token outlives its key
+            Assert.InRange((await ExchangeAsync(server, first)).Json.GetProperty("expires_in").GetInt32(), 1, 360);
             server.Clock.Advance(TimeSpan.FromHours(0.2));
             var refused = await ExchangeAsync(server, first);
             Assert.Equal(HttpStatusCode.Unauthorized, refused.Status);
@@ -110,7 +133,10 @@ public static class ApiKeysTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var secret = await AddAsync(server, acme.Owner, acme.Root, Wanted());
-            Assert.Equal(HttpStatusCode.BadRequest, (await server.PostAsync($"{Address}?secret={secret}", ("name", "Deploy"), ("secret", secret))).Status);
+            Assert.Equal(
+                HttpStatusCode.BadRequest,
+                (await server.PostAsync($"{Address}?secret={secret}", ("name", "Deploy"), ("secret", secret))).Status
+            );
         }
     }
 
@@ -126,7 +152,15 @@ public static class ApiKeysTests
             string Guess(string id) => Encoding.ASCII.GetString(KeyFormat.Create("ph", id, KeyKind.Organization));
 
             var answers = new List<string>();
-            foreach (var (name, wrong) in ((string, string)[])[("Deploy", personal), ("deploy", secret), ("Deploy", Guess(TestServer.IdOf(secret))), ("Deploy", Guess(KeyFormat.NewId()))])
+            foreach (
+                var (name, wrong) in ((string, string)[])
+                    [
+                        ("Deploy", personal),
+                        ("deploy", secret),
+                        ("Deploy", Guess(TestServer.IdOf(secret))),
+                        ("Deploy", Guess(KeyFormat.NewId())),
+                    ]
+            )
             {
                 var answer = await ExchangeAsync(server, wrong, name);
                 Assert.Equal((HttpStatusCode.Unauthorized, "invalid_grant"), (answer.Status, answer.Error));
@@ -134,7 +168,11 @@ public static class ApiKeysTests
             }
 
             Assert.Single(answers.Distinct(StringComparer.Ordinal));
-            Assert.StartsWith("secret: ", System.Text.Json.JsonDocument.Parse(answers[0]).RootElement.GetProperty("message").GetString(), StringComparison.Ordinal);
+            Assert.StartsWith(
+                "secret: ",
+                System.Text.Json.JsonDocument.Parse(answers[0]).RootElement.GetProperty("message").GetString(),
+                StringComparison.Ordinal
+            );
             Assert.Equal(HttpStatusCode.TooManyRequests, (await ExchangeAsync(server, secret, "wrong")).Status);
             Assert.Equal(HttpStatusCode.OK, (await ExchangeAsync(server, secret)).Status); // a real key is never limited
         }
@@ -154,7 +192,9 @@ public static class ApiKeysTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var deleted = await AddAsync(server, acme.Owner, acme.Root, Wanted());
-            Assert.False((await server.Get<ApiKeys>().DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(deleted))).IsRefused);
+            Assert.False(
+                (await server.Get<ApiKeys>().DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(deleted))).IsRefused
+            );
             Assert.Contains("deleted", (await ExchangeAsync(server, deleted)).Description, StringComparison.Ordinal);
 
             var other = await AddAsync(server, acme.Owner, acme.Root, Wanted("Other"));
@@ -187,7 +227,16 @@ public static class ApiKeysTests
             var ofRoot = await AddAsync(server, acme.Owner, acme.Root, Wanted(roles: (acme.Root, ["owner"])));
             var ofSub = await AddAsync(server, acme.Owner, acme.Sub, Wanted(roles: (acme.Sub, ["builder"])));
             var bodies = new List<string>();
-            foreach (var (secret, id) in ((string, Guid)[])[(ofRoot, acme.Sub), (ofRoot, elsewhere.Root), (ofRoot, elsewhere.Sub), (ofRoot, Ids.New(server.Clock)), (ofSub, acme.Root)])
+            foreach (
+                var (secret, id) in ((string, Guid)[])
+                    [
+                        (ofRoot, acme.Sub),
+                        (ofRoot, elsewhere.Root),
+                        (ofRoot, elsewhere.Sub),
+                        (ofRoot, Ids.New(server.Clock)),
+                        (ofSub, acme.Root),
+                    ]
+            )
             {
                 var answer = await ExchangeAsync(server, secret, organizationId: id.ToString());
                 Assert.Equal((HttpStatusCode.Forbidden, "access_denied"), (answer.Status, answer.Error));
@@ -205,20 +254,35 @@ public static class ApiKeysTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var (manager, member) = (await server.AddMemberAsync(acme.Root, "organization-manager"), await server.AddMemberAsync(acme.Root, "viewer"));
+            var (manager, member) = (
+                await server.AddMemberAsync(acme.Root, "organization-manager"),
+                await server.AddMemberAsync(acme.Root, "viewer")
+            );
             var keys = server.Get<ApiKeys>();
             var made = await AddAsync(server, manager, acme.Root, Wanted());
             var id = TestServer.IdOf(made);
             var service = Guid.Parse((await ExchangeAsync(server, made)).Claims.GetProperty("sub").GetString()!);
 
-            foreach (var actor in (Actor[])[Actor.Session(member), Actor.Key(acme.Owner, "0000000000000000", TestServer.EveryScope), Actor.ApiKey(service, id, TestServer.EveryScope), Actor.Session(service), Actor.Operator])
+            foreach (
+                var actor in (Actor[])
+                    [
+                        Actor.Session(member),
+                        Actor.Key(acme.Owner, "0000000000000000", TestServer.EveryScope),
+                        Actor.ApiKey(service, id, TestServer.EveryScope),
+                        Actor.Session(service),
+                        Actor.Operator,
+                    ]
+            )
             {
                 Assert.True((await keys.CreateAsync(actor, acme.Root, Wanted("Another"))).IsRefused);
                 Assert.True((await keys.ChangeAsync(actor, acme.Root, id, "Renamed", null)).IsRefused);
                 Assert.True((await keys.RotateAsync(actor, acme.Root, id, KeyFormat.NewId(), TimeSpan.Zero)).IsRefused);
             }
 
-            Assert.Equal(RefusalCode.NotFound, (await keys.CreateAsync(Actor.Session((await server.AddAcmeAsync()).Owner), acme.Root, Wanted("Another"))).Refusal!.Code); // R9
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await keys.CreateAsync(Actor.Session((await server.AddAcmeAsync()).Owner), acme.Root, Wanted("Another"))).Refusal!.Code
+            ); // R9
         }
 
         [Fact]
@@ -228,11 +292,20 @@ public static class ApiKeysTests
             var acme = await server.AddAcmeAsync();
             var manager = await server.AddMemberAsync(acme.Root, "organization-manager");
             var keys = server.Get<ApiKeys>();
-            Assert.Equal(RefusalCode.AccessDenied, (await keys.CreateAsync(Actor.Session(manager), acme.Root, Wanted(roles: (acme.Root, ["owner"])))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await keys.CreateAsync(Actor.Session(manager), acme.Root, Wanted(roles: (acme.Root, ["owner"])))).Refusal!.Code
+            );
             var owners = TestServer.IdOf(await AddAsync(server, acme.Owner, acme.Root, Wanted(roles: (acme.Root, ["owner"]))));
-            Assert.Equal(RefusalCode.AccessDenied, (await keys.RotateAsync(Actor.Session(manager), acme.Root, owners, KeyFormat.NewId(), TimeSpan.Zero)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await keys.RotateAsync(Actor.Session(manager), acme.Root, owners, KeyFormat.NewId(), TimeSpan.Zero)).Refusal!.Code
+            );
             var ours = TestServer.IdOf(await AddAsync(server, manager, acme.Root, Wanted("Ours")));
-            Assert.Equal(RefusalCode.AccessDenied, (await keys.ChangeAsync(Actor.Session(manager), acme.Root, ours, null, [new(acme.Root, NameSet.Of("owner"))])).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await keys.ChangeAsync(Actor.Session(manager), acme.Root, ours, null, [new(acme.Root, NameSet.Of("owner"))])).Refusal!.Code
+            );
         }
 
         [Fact]
@@ -241,7 +314,10 @@ public static class ApiKeysTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             await AddAsync(server, acme.Owner, acme.Root, Wanted(roles: (acme.Root, ["owner"])));
-            Assert.Equal(RefusalCode.Conflict, (await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, acme.Owner)).Refusal!.Code
+            );
             Assert.Single((await server.Members.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value); // nor a member that people see
         }
 
@@ -252,7 +328,10 @@ public static class ApiKeysTests
             var acme = await server.AddAcmeAsync();
             var keys = server.Get<ApiKeys>();
             var first = TestServer.IdOf(await AddAsync(server, acme.Owner, acme.Root, Wanted()));
-            Assert.Equal(RefusalCode.Conflict, (await keys.CreateAsync(Actor.Session(acme.Owner), acme.Root, Wanted(" Deploy "))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await keys.CreateAsync(Actor.Session(acme.Owner), acme.Root, Wanted(" Deploy "))).Refusal!.Code
+            );
             await AddAsync(server, acme.Owner, acme.Sub, Wanted());
             await keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, first);
             await AddAsync(server, acme.Owner, acme.Root, Wanted());
@@ -269,7 +348,10 @@ public static class ApiKeysTests
             Assert.True((await keys.CreateAsync(Actor.Session(acme.Owner), acme.Root, Wanted(expiresAt: now))).IsRefused);
             await AddAsync(server, acme.Owner, acme.Root, Wanted(expiresAt: now.AddDays(366)));
             await AddAsync(server, acme.Owner, acme.Root, Wanted("Default"));
-            Assert.Contains((await keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value, key => key.ExpiresAt == now + ApiKeys.LifetimeDefault);
+            Assert.Contains(
+                (await keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value,
+                key => key.ExpiresAt == now + ApiKeys.LifetimeDefault
+            );
         }
 
         [Fact]
@@ -278,8 +360,20 @@ public static class ApiKeysTests
             await using var server = await TestServer.StartAsync();
             var (acme, elsewhere) = (await server.AddAcmeAsync(), await server.AddAcmeAsync());
             var keys = server.Get<ApiKeys>();
-            foreach (var (home, roles) in ((Guid, (Guid, string[])[])[])[(acme.Root, [(elsewhere.Root, ["viewer"])]), (acme.Root, [(elsewhere.Sub, ["viewer"])]), (acme.Sub, [(acme.Root, ["viewer"])]), (acme.Root, [(acme.Root, ["invented"])]), (acme.Root, [(acme.Sub, []), (acme.Sub, [])])])
-                Assert.Equal(RefusalCode.InvalidRequest, (await keys.CreateAsync(Actor.Session(acme.Owner), home, Wanted(roles: roles))).Refusal!.Code);
+            foreach (
+                var (home, roles) in ((Guid, (Guid, string[])[])[])
+                    [
+                        (acme.Root, [(elsewhere.Root, ["viewer"])]),
+                        (acme.Root, [(elsewhere.Sub, ["viewer"])]),
+                        (acme.Sub, [(acme.Root, ["viewer"])]),
+                        (acme.Root, [(acme.Root, ["invented"])]),
+                        (acme.Root, [(acme.Sub, []), (acme.Sub, [])]),
+                    ]
+            )
+                Assert.Equal(
+                    RefusalCode.InvalidRequest,
+                    (await keys.CreateAsync(Actor.Session(acme.Owner), home, Wanted(roles: roles))).Refusal!.Code
+                );
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM users WHERE kind = 'service'"));
         }
 
@@ -290,7 +384,10 @@ public static class ApiKeysTests
             var acme = await server.AddAcmeAsync();
             var wanted = Wanted();
             await AddAsync(server, acme.Owner, acme.Root, wanted);
-            Assert.Equal(Keys.DuplicateId, (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, wanted with { Name = "Other" })).Refusal);
+            Assert.Equal(
+                Keys.DuplicateId,
+                (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, wanted with { Name = "Other" })).Refusal
+            );
         }
 
         [Fact]
@@ -299,7 +396,19 @@ public static class ApiKeysTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var secret = await AddAsync(server, acme.Owner, acme.Root, Wanted(roles: [(acme.Root, ["viewer"]), (acme.Sub, ["builder"])]));
-            Assert.False((await server.Get<ApiKeys>().ChangeAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(secret), "Renamed", [new(acme.Root, NameSet.Of("tester"))])).IsRefused);
+            Assert.False(
+                (
+                    await server
+                        .Get<ApiKeys>()
+                        .ChangeAsync(
+                            Actor.Session(acme.Owner),
+                            acme.Root,
+                            TestServer.IdOf(secret),
+                            "Renamed",
+                            [new(acme.Root, NameSet.Of("tester"))]
+                        )
+                ).IsRefused
+            );
             Assert.Equal(["tester"], (await ExchangeAsync(server, secret, "Renamed")).Roles);
             Assert.Equal(HttpStatusCode.Forbidden, (await ExchangeAsync(server, secret, "Renamed", acme.Sub.ToString())).Status);
             Assert.Equal(HttpStatusCode.Unauthorized, (await ExchangeAsync(server, secret)).Status); // the earlier name
@@ -314,13 +423,30 @@ public static class ApiKeysTests
             var security = $"/organizations/{acme.Root}/security";
             Assert.Contains($"{security}/api-keys/new", (await visitor.GetAsync(security)).Body, StringComparison.Ordinal);
 
-            var made = await visitor.SubmitToAsync($"{security}/api-keys/new", $"{security}/api-keys/new#new-key", ("Name", "Deploy"), ("ExpiresInDays", "30"), ("roles.test", "builder"));
+            var made = await visitor.SubmitToAsync(
+                $"{security}/api-keys/new",
+                $"{security}/api-keys/new#new-key",
+                ("Name", "Deploy"),
+                ("ExpiresInDays", "30"),
+                ("roles.test", "builder")
+            );
             Assert.Equal(HttpStatusCode.OK, made.Status);
-            var secret = System.Text.RegularExpressions.Regex.Match(made.Body, "ph_oak1_[0-9A-Za-z]{16}_[0-9A-Za-z]{49}", System.Text.RegularExpressions.RegexOptions.None, TimeSpan.FromSeconds(1)).Value;
+            var secret = System
+                .Text.RegularExpressions.Regex.Match(
+                    made.Body,
+                    "ph_oak1_[0-9A-Za-z]{16}_[0-9A-Za-z]{49}",
+                    System.Text.RegularExpressions.RegexOptions.None,
+                    TimeSpan.FromSeconds(1)
+                )
+                .Value;
             Assert.Equal(["builder"], (await ExchangeAsync(server, secret)).Roles);
 
             var page = $"{security}/api-keys/{TestServer.IdOf(secret)}";
-            Assert.DoesNotContain(secret, (await visitor.GetAsync(security)).Body + (await visitor.GetAsync(page)).Body, StringComparison.Ordinal);
+            Assert.DoesNotContain(
+                secret,
+                (await visitor.GetAsync(security)).Body + (await visitor.GetAsync(page)).Body,
+                StringComparison.Ordinal
+            );
             Assert.Equal(HttpStatusCode.SeeOther, (await visitor.SubmitToAsync(page, $"{page}?handler=Delete")).Status);
             Assert.Equal(HttpStatusCode.Unauthorized, (await ExchangeAsync(server, secret)).Status);
         }
@@ -335,8 +461,11 @@ public static class ApiKeysTests
             var notices = server.Get<ApiKeyNotices>();
             await notices.RunAsync();
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
-            await server.ExecuteAsync($"UPDATE access_keys SET expires_at = {server.Clock.GetUtcNow().AddDays(7).ToUnixTimeMilliseconds()}");
-            for (var i = 0; i < 2; i++) await notices.RunAsync();
+            await server.ExecuteAsync(
+                $"UPDATE access_keys SET expires_at = {server.Clock.GetUtcNow().AddDays(7).ToUnixTimeMilliseconds()}"
+            );
+            for (var i = 0; i < 2; i++)
+                await notices.RunAsync();
             Assert.Equal(1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails")); // the root's owner is the sub-organization's too
         }
     }

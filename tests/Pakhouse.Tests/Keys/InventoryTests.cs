@@ -5,8 +5,18 @@ namespace Pakhouse.Tests;
 
 public static class InventoryTests
 {
-    private static async Task<IReadOnlyList<string>> IdsAsync(TestServer server, Guid user, Guid organization, KeyFilter filter = KeyFilter.All, string search = "") =>
-        [.. (await server.Get<Inventory>().ListAsync(Actor.Session(user), organization, new(filter, search), 1_000)).Value.Select(row => row.Key.Id)];
+    private static async Task<IReadOnlyList<string>> IdsAsync(
+        TestServer server,
+        Guid user,
+        Guid organization,
+        KeyFilter filter = KeyFilter.All,
+        string search = ""
+    ) =>
+        [
+            .. (await server.Get<Inventory>().ListAsync(Actor.Session(user), organization, new(filter, search), 1_000)).Value.Select(row =>
+                row.Key.Id
+            ),
+        ];
 
     public class Listing
     {
@@ -22,11 +32,20 @@ public static class InventoryTests
             var sub = TestServer.IdOf(await server.AddKeyAsync(developer, acme.Sub));
             Assert.Equal([sub, root], await IdsAsync(server, acme.Owner, acme.Root)); // newest first
             Assert.Equal([sub], await IdsAsync(server, acme.Owner, acme.Sub));
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Get<Inventory>().ListAsync(Actor.Session(developer), acme.Sub, new(), 10)).Refusal!.Code);
-            Assert.Equal(RefusalCode.NotFound, (await server.Get<Inventory>().ListAsync(Actor.Session(other.Owner), acme.Root, new(), 10)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Get<Inventory>().ListAsync(Actor.Session(developer), acme.Sub, new(), 10)).Refusal!.Code
+            );
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await server.Get<Inventory>().ListAsync(Actor.Session(other.Owner), acme.Root, new(), 10)).Refusal!.Code
+            );
             var manager = await server.AddMemberAsync(acme.Sub, "organization-manager");
             Assert.Equal([sub], await IdsAsync(server, manager, acme.Sub));
-            Assert.Equal(RefusalCode.NotFound, (await server.Get<Inventory>().ListAsync(Actor.Session(manager), acme.Root, new(), 10)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await server.Get<Inventory>().ListAsync(Actor.Session(manager), acme.Root, new(), 10)).Refusal!.Code
+            );
         }
 
         [Fact]
@@ -36,7 +55,8 @@ public static class InventoryTests
             var acme = await server.AddAcmeAsync();
             var member = await server.AddMemberAsync(acme.Root, "viewer");
             var gone = await server.AddMemberAsync(acme.Root, "viewer");
-            async Task<string> AddAsync(Guid user, int? days) => TestServer.IdOf(await server.AddKeyAsync(user, acme.Root, days is { } number ? TimeSpan.FromDays(number) : null));
+            async Task<string> AddAsync(Guid user, int? days) =>
+                TestServer.IdOf(await server.AddKeyAsync(user, acme.Root, days is { } number ? TimeSpan.FromDays(number) : null));
             var (endless, expired, expiring) = (await AddAsync(member, null), await AddAsync(member, 1), await AddAsync(member, 120));
             var inactive = await AddAsync(gone, 200);
             var usedKey = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(365));
@@ -48,20 +68,25 @@ public static class InventoryTests
             await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, KeyAction.Suspend, [endless]);
             await PoliciesTests.SetAsync(server, acme.Owner, acme.Root, new() { Holders = NameSet.Of("owner") });
 
-            foreach (var (filter, ids) in new (KeyFilter, string[])[]
-            {
-                (KeyFilter.All, [endless, expired, expiring, inactive, used]),
-                (KeyFilter.NeverUsed, [endless, expired, expiring, inactive]),
-                (KeyFilter.Unused, [endless, expired, expiring, inactive]),
-                (KeyFilter.Expired, [expired]),
-                (KeyFilter.Expiring, [expiring]),
-                (KeyFilter.NoExpiry, [endless]),
-                (KeyFilter.HolderInactive, [inactive]),
-                (KeyFilter.Suspended, [endless]),
-                (KeyFilter.BeyondPolicy, [expiring]), // the others do not work for another reason
-                (KeyFilter.ApiKeys, []),
-            })
-                Assert.Equal((filter, string.Join(' ', ids.Order())), (filter, string.Join(' ', (await IdsAsync(server, acme.Owner, acme.Root, filter)).Order())));
+            foreach (
+                var (filter, ids) in new (KeyFilter, string[])[]
+                {
+                    (KeyFilter.All, [endless, expired, expiring, inactive, used]),
+                    (KeyFilter.NeverUsed, [endless, expired, expiring, inactive]),
+                    (KeyFilter.Unused, [endless, expired, expiring, inactive]),
+                    (KeyFilter.Expired, [expired]),
+                    (KeyFilter.Expiring, [expiring]),
+                    (KeyFilter.NoExpiry, [endless]),
+                    (KeyFilter.HolderInactive, [inactive]),
+                    (KeyFilter.Suspended, [endless]),
+                    (KeyFilter.BeyondPolicy, [expiring]), // the others do not work for another reason
+                    (KeyFilter.ApiKeys, []),
+                }
+            )
+                Assert.Equal(
+                    (filter, string.Join(' ', ids.Order())),
+                    (filter, string.Join(' ', (await IdsAsync(server, acme.Owner, acme.Root, filter)).Order()))
+                );
         }
 
         [Theory]
@@ -97,7 +122,12 @@ public static class InventoryTests
 
             Assert.Equal(keys.Select(key => key.Id).Order(), seen.Order());
             foreach (var cursor in (string[])["x", "1-x", "-1-0000000000000000", "9999999999999999999999-0000000000000000"])
-                Assert.StartsWith("after:", (await server.Get<Inventory>().ListAsync(Actor.Session(acme.Owner), acme.Root, new(After: cursor), 50)).Refusal!.Description);
+                Assert.StartsWith(
+                    "after:",
+                    (await server.Get<Inventory>().ListAsync(Actor.Session(acme.Owner), acme.Root, new(After: cursor), 50))
+                        .Refusal!
+                        .Description
+                );
         }
 
         [Fact, SqliteOnly("reads a query plan of SQLite")]
@@ -106,9 +136,32 @@ public static class InventoryTests
             await using var server = await TestServer.StartAsync();
             foreach (var filter in Enum.GetValues<KeyFilter>())
             {
-                var plan = await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<string>($"EXPLAIN QUERY PLAN {Inventory.Page.Replace("{0}", Inventory.Where(filter), StringComparison.Ordinal)}",
-                    new { organizationId = "", withSubs = 1L, afterAt = 0L, afterId = "", search = "", now = 0L, soon = 0L, usedHour = 0L, limit = 50L }));
-                Assert.DoesNotContain(plan, line => line.StartsWith("SCAN k", StringComparison.Ordinal) || line.StartsWith("SCAN m", StringComparison.Ordinal) || line.StartsWith("SCAN h", StringComparison.Ordinal));
+                var plan = await server
+                    .Get<Database>()
+                    .ReadAsync(connection =>
+                        connection.QueryAsync<string>(
+                            $"EXPLAIN QUERY PLAN {Inventory.Page.Replace("{0}", Inventory.Where(filter), StringComparison.Ordinal)}",
+                            new
+                            {
+                                organizationId = "",
+                                withSubs = 1L,
+                                afterAt = 0L,
+                                afterId = "",
+                                search = "",
+                                now = 0L,
+                                soon = 0L,
+                                usedHour = 0L,
+                                limit = 50L,
+                            }
+                        )
+                    );
+                Assert.DoesNotContain(
+                    plan,
+                    line =>
+                        line.StartsWith("SCAN k", StringComparison.Ordinal)
+                        || line.StartsWith("SCAN m", StringComparison.Ordinal)
+                        || line.StartsWith("SCAN h", StringComparison.Ordinal)
+                );
             }
         }
     }
@@ -124,18 +177,43 @@ public static class InventoryTests
             var keys = new[] { await server.AddKeyAsync(holder, acme.Sub), await server.AddKeyAsync(holder, acme.Sub) };
             string[] ids = [.. keys.Select(TestServer.IdOf)];
 
-            foreach (var (action, status, did) in new[] { (KeyAction.Suspend, HttpStatusCode.Unauthorized, AuditAction.KeySuspend), (KeyAction.Resume, HttpStatusCode.OK, AuditAction.KeyResume), (KeyAction.Delete, HttpStatusCode.Unauthorized, AuditAction.KeyRevoke) })
+            foreach (
+                var (action, status, did) in new[]
+                {
+                    (KeyAction.Suspend, HttpStatusCode.Unauthorized, AuditAction.KeySuspend),
+                    (KeyAction.Resume, HttpStatusCode.OK, AuditAction.KeyResume),
+                    (KeyAction.Delete, HttpStatusCode.Unauthorized, AuditAction.KeyRevoke),
+                }
+            )
             {
                 Assert.Equal(ids, (await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, action, ids)).Value);
-                Assert.Empty((await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, action, ids)).Value); // done already
-                foreach (var key in keys) Assert.Equal(status, (await server.ExchangeAsync(key)).Status);
-                Assert.Equal(2, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{did}' AND subject_user_id = '{holder}'"));
-                Assert.Equal(2, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM access_keys WHERE status = {action switch { KeyAction.Suspend => 2, KeyAction.Resume => 0, KeyAction.Delete => 1 }}"));
+                // done already
+                Assert.Empty((await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, action, ids)).Value);
+                foreach (var key in keys)
+                    Assert.Equal(status, (await server.ExchangeAsync(key)).Status);
+                Assert.Equal(
+                    2,
+                    await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{did}' AND subject_user_id = '{holder}'")
+                );
+                Assert.Equal(
+                    2,
+                    await server.ScalarAsync<long>(
+                        $"SELECT COUNT(*) FROM access_keys WHERE status = "
+                            + $"{action switch { KeyAction.Suspend => 2, KeyAction.Resume => 0, KeyAction.Delete => 1 }}"
+                    )
+                );
             }
 
             Assert.Equal(3, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
-            foreach (var content in await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<byte[]>("SELECT content FROM mails")))
-                Assert.All(keys, key => Assert.DoesNotContain(key[^49..], server.Get<Mails>().Open(content).Text, StringComparison.Ordinal));
+            foreach (
+                var content in await server
+                    .Get<Database>()
+                    .ReadAsync(connection => connection.QueryAsync<byte[]>("SELECT content FROM mails"))
+            )
+                Assert.All(
+                    keys,
+                    key => Assert.DoesNotContain(key[^49..], server.Get<Mails>().Open(content).Text, StringComparison.Ordinal)
+                );
         }
 
         [Fact]
@@ -148,8 +226,12 @@ public static class InventoryTests
             var roots = await server.AddKeyAsync(acme.Owner, acme.Root);
             foreach (var action in Enum.GetValues<KeyAction>())
             {
-                Assert.Empty((await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, action, [TestServer.IdOf(theirs)])).Value);
-                Assert.Empty((await server.Get<Inventory>().ActAsync(Actor.Session(manager), acme.Sub, action, [TestServer.IdOf(roots)])).Value);
+                Assert.Empty(
+                    (await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, action, [TestServer.IdOf(theirs)])).Value
+                );
+                Assert.Empty(
+                    (await server.Get<Inventory>().ActAsync(Actor.Session(manager), acme.Sub, action, [TestServer.IdOf(roots)])).Value
+                );
             }
 
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(theirs)).Status);
@@ -162,14 +244,50 @@ public static class InventoryTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var member = await server.AddMemberAsync(acme.Root);
-            var (mine, theirs) = (await server.AddKeyAsync(acme.Owner, acme.Root), TestServer.IdOf(await server.AddKeyAsync(member, acme.Root)));
+            var (mine, theirs) = (
+                await server.AddKeyAsync(acme.Owner, acme.Root),
+                TestServer.IdOf(await server.AddKeyAsync(member, acme.Root))
+            );
             var token = (await server.ExchangeAsync(mine)).Token;
             var path = $"/identity/v1/organizations/{acme.Root}/keys";
             Assert.Equal(2, (await PoliciesTests.SendAsync(server, HttpMethod.Get, path, token)).Json.GetProperty("data").GetArrayLength());
-            foreach (var (action, status) in new[] { ("suspend", HttpStatusCode.Forbidden), ("resume", HttpStatusCode.Forbidden), ("explode", HttpStatusCode.BadRequest), ("delete", HttpStatusCode.OK) })
-                Assert.Equal(status, (await PoliciesTests.SendAsync(server, HttpMethod.Post, $"{path}/actions", token, $$"""{"action":"{{action}}","keyIds":["{{theirs}}"]}""")).Status);
-            foreach (var body in (string[])["{}", "null", "[]", "{", """{"action":"delete","keyIds":[]}""", """{"action":"delete","keyIds":["x"]}""", """{"action":"delete","keyIds":7}"""])
-                Assert.Equal(HttpStatusCode.BadRequest, (await PoliciesTests.SendAsync(server, HttpMethod.Post, $"{path}/actions", token, body)).Status);
+            foreach (
+                var (action, status) in new[]
+                {
+                    ("suspend", HttpStatusCode.Forbidden),
+                    ("resume", HttpStatusCode.Forbidden),
+                    ("explode", HttpStatusCode.BadRequest),
+                    ("delete", HttpStatusCode.OK),
+                }
+            )
+                Assert.Equal(
+                    status,
+                    (
+                        await PoliciesTests.SendAsync(
+                            server,
+                            HttpMethod.Post,
+                            $"{path}/actions",
+                            token,
+                            $$"""{"action":"{{action}}","keyIds":["{{theirs}}"]}"""
+                        )
+                    ).Status
+                );
+            foreach (
+                var body in (string[])
+                    [
+                        "{}",
+                        "null",
+                        "[]",
+                        "{",
+                        """{"action":"delete","keyIds":[]}""",
+                        """{"action":"delete","keyIds":["x"]}""",
+                        """{"action":"delete","keyIds":7}""",
+                    ]
+            )
+                Assert.Equal(
+                    HttpStatusCode.BadRequest,
+                    (await PoliciesTests.SendAsync(server, HttpMethod.Post, $"{path}/actions", token, body)).Status
+                );
         }
     }
 
@@ -187,7 +305,12 @@ public static class InventoryTests
                 await server.AddKeyAsync(user, acme.Root);
             }
 
-            var answer = await PoliciesTests.SendAsync(server, HttpMethod.Get, $"/identity/v1/organizations/{acme.Root}/keys.csv", (await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root))).Token);
+            var answer = await PoliciesTests.SendAsync(
+                server,
+                HttpMethod.Get,
+                $"/identity/v1/organizations/{acme.Root}/keys.csv",
+                (await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root))).Token
+            );
             Assert.Equal("text/csv; charset=utf-8", answer.Header("Content-Type"));
             var lines = answer.Body.Split("\r\n", StringSplitOptions.RemoveEmptyEntries);
             Assert.Equal(7, lines.Length);

@@ -24,7 +24,15 @@ public static class KeyExpiryTests
                 first.Clock.Advance(TimeSpan.FromDays(1));
             }
 
-            Assert.Equal([(60, "Your key “Key 1” expires in 30 days"), (83, "Your key “Key 1” expires in 7 days"), (89, "Your key “Key 1” expires in 1 day"), (90, "Your key “Key 1” has expired")], subjects);
+            Assert.Equal(
+                [
+                    (60, "Your key “Key 1” expires in 30 days"),
+                    (83, "Your key “Key 1” expires in 7 days"),
+                    (89, "Your key “Key 1” expires in 1 day"),
+                    (90, "Your key “Key 1” has expired"),
+                ],
+                subjects
+            );
             await first.StopAsync();
         }
 
@@ -45,7 +53,15 @@ public static class KeyExpiryTests
                 server.Clock.Advance(TimeSpan.FromHours(12));
             }
 
-            Assert.Equal(told, string.Join(' ', (await KeyRotationTests.MailsAsync(server)).Select(mail => mail.Subject.Split("expires in ") is [_, var left] ? left.Split(' ')[0] : "0")));
+            Assert.Equal(
+                told,
+                string.Join(
+                    ' ',
+                    (await KeyRotationTests.MailsAsync(server)).Select(mail =>
+                        mail.Subject.Split("expires in ") is [_, var left] ? left.Split(' ')[0] : "0"
+                    )
+                )
+            );
         }
 
         [Fact]
@@ -98,9 +114,11 @@ public static class KeyExpiryTests
                 INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, expires_at, status_index)
                 WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 450)
                 SELECT 'copy' || (100000000000 + n), membership_id, name, hash, scopes, created_at, expires_at, 1000 + n FROM access_keys, numbers
-                """);
+                """
+            );
             server.Clock.Advance(TimeSpan.FromDays(53));
-            for (var run = 0; run < 3; run++) await server.Get<KeyExpiryJob>().RunAsync();
+            for (var run = 0; run < 3; run++)
+                await server.Get<KeyExpiryJob>().RunAsync();
             Assert.Equal(451, await server.ScalarAsync<long>("SELECT COUNT(*) FROM key_expiry_notices"));
         }
     }
@@ -134,7 +152,10 @@ public static class KeyExpiryTests
             await KeyRotationTests.RotateAsync(server, acme, key);
             answer = await server.ExchangeAsync(key);
             Assert.Equal("2026-11-03T09:00:30Z", answer.Json.GetProperty("key_expires_at").GetString());
-            Assert.Equal("This key was rotated and stops on 3 Nov 2026, 09:00 UTC: use the key that replaced it.", answer.Json.GetProperty("warning").GetString());
+            Assert.Equal(
+                "This key was rotated and stops on 3 Nov 2026, 09:00 UTC: use the key that replaced it.",
+                answer.Json.GetProperty("warning").GetString()
+            );
         }
 
         [Fact]
@@ -145,7 +166,11 @@ public static class KeyExpiryTests
             var key = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(1));
             server.Clock.Advance(TimeSpan.FromDays(1));
             Assert.Contains("has expired", (await server.ExchangeAsync(key)).Description, StringComparison.Ordinal);
-            Assert.DoesNotContain("expired", (await server.ExchangeAsync(KeyHistoryTests.ForgedOf(key))).Description, StringComparison.Ordinal);
+            Assert.DoesNotContain(
+                "expired",
+                (await server.ExchangeAsync(KeyHistoryTests.ForgedOf(key))).Description,
+                StringComparison.Ordinal
+            );
             server.Clock.Advance(TimeSpan.FromDays(90) - TimeSpan.FromMilliseconds(1));
             Assert.Single((await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value);
             server.Clock.Advance(TimeSpan.FromMilliseconds(1));

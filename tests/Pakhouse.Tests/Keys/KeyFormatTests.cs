@@ -23,7 +23,8 @@ public partial class KeyFormatTests
             Assert.True(KeyFormat.TryParse(bytes, out _, out var parsed));
             Assert.Equal(id, parsed);
             Assert.True(seen.Add(key));
-            foreach (var c in key.AsSpan()[^49..^6]) characters[c]++;
+            foreach (var c in key.AsSpan()[^49..^6])
+                characters[c]++;
         }
 
         // Every character of the secret is as likely as another: 4.3 million drawn, 69,355 expected of each, six standard deviations.
@@ -40,7 +41,8 @@ public partial class KeyFormatTests
         {
             for (var value = 0; value < 256; value++)
             {
-                if (value == sample[position]) continue;
+                if (value == sample[position])
+                    continue;
                 var changed = sample.ToArray();
                 changed[position] = (byte)value;
                 Assert.False(KeyFormat.TryParse(changed, out _, out var id), $"position {position}, byte {value}");
@@ -51,33 +53,49 @@ public partial class KeyFormatTests
 
     [Fact]
     public void Losing_adding_or_swapping_a_character_fails_the_check() =>
-        Gen.Select(Gen.Int[0, 83], Gen.Int[0, 2]).Sample((position, kind) =>
-        {
-            var sample = KeyFormat.Create("acme", KeyFormat.NewId());
-            position %= sample.Length - 1;
-            if (kind == 2 && sample[position] == sample[position + 1]) return true; // swapping equals changes nothing
-            var changed = sample.ToList();
-            if (kind == 0) changed.RemoveAt(position);
-            else if (kind == 1) changed.Insert(position, (byte)'A');
-            else (changed[position], changed[position + 1]) = (changed[position + 1], changed[position]);
-            return !KeyFormat.TryParse(changed.ToArray(), out _, out _);
-        }, iter: 20_000);
+        Gen.Select(Gen.Int[0, 83], Gen.Int[0, 2])
+            .Sample(
+                (position, kind) =>
+                {
+                    var sample = KeyFormat.Create("acme", KeyFormat.NewId());
+                    position %= sample.Length - 1;
+                    if (kind == 2 && sample[position] == sample[position + 1])
+                        return true; // swapping equals changes nothing
+                    var changed = sample.ToList();
+                    if (kind == 0)
+                        changed.RemoveAt(position);
+                    else if (kind == 1)
+                        changed.Insert(position, (byte)'A');
+                    else
+                        (changed[position], changed[position + 1]) = (changed[position + 1], changed[position]);
+                    return !KeyFormat.TryParse(changed.ToArray(), out _, out _);
+                },
+                iter: 20_000
+            );
 
     [Fact]
     public void Whatever_bytes_are_given_parsing_answers_and_says_yes_to_the_grammar_only() =>
-        Gen.OneOf(
-            Gen.Byte.Array[0, 200],
-            Gen.Select(Gen.Char["abc_pk10ABC"].Array[60, 90], chars => Encoding.ASCII.GetBytes(chars)))
-        .Sample(bytes => !KeyFormat.TryParse(bytes, out _, out _) || Grammar.IsMatch(Encoding.Latin1.GetString(bytes)), iter: 50_000);
+        Gen.OneOf(Gen.Byte.Array[0, 200], Gen.Select(Gen.Char["abc_pk10ABC"].Array[60, 90], chars => Encoding.ASCII.GetBytes(chars)))
+            .Sample(bytes => !KeyFormat.TryParse(bytes, out _, out _) || Grammar.IsMatch(Encoding.Latin1.GetString(bytes)), iter: 50_000);
 
     [Theory]
     [InlineData("ph", true), InlineData("a1", true), InlineData("abcdefghijklmnop", true)]
-    [InlineData("p", false), InlineData("abcdefghijklmnopq", false), InlineData("1a", false), InlineData("Ph", false), InlineData("p_h", false), InlineData("", false), InlineData("pä", false)]
+    [
+        InlineData("p", false),
+        InlineData("abcdefghijklmnopq", false),
+        InlineData("1a", false),
+        InlineData("Ph", false),
+        InlineData("p_h", false),
+        InlineData("", false),
+        InlineData("pä", false)
+    ]
     public void A_brand_is_two_to_sixteen_of_its_characters_with_a_letter_first(string brand, bool isBrand)
     {
         Assert.Equal(isBrand, KeyFormat.IsBrand(brand));
-        if (isBrand) Assert.True(KeyFormat.TryParse(KeyFormat.Create(brand, KeyFormat.NewId()), out _, out _));
-        else Assert.Throws<ArgumentException>(() => KeyFormat.Create(brand, KeyFormat.NewId()));
+        if (isBrand)
+            Assert.True(KeyFormat.TryParse(KeyFormat.Create(brand, KeyFormat.NewId()), out _, out _));
+        else
+            Assert.Throws<ArgumentException>(() => KeyFormat.Create(brand, KeyFormat.NewId()));
     }
 
     [Fact]
@@ -88,11 +106,20 @@ public partial class KeyFormatTests
     public void The_published_test_vectors_hold()
     {
         var page = File.ReadAllText(Path.Combine(Repository.Root, "docs", "protocol.md"));
-        var vectors = Regex.Matches(page, @"^\| `(?<key>[^`]+)` \| (?<verdict>valid|invalid)\b", RegexOptions.Multiline | RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1));
+        var vectors = Regex.Matches(
+            page,
+            @"^\| `(?<key>[^`]+)` \| (?<verdict>valid|invalid)\b",
+            RegexOptions.Multiline | RegexOptions.ExplicitCapture,
+            TimeSpan.FromSeconds(1)
+        );
         Assert.True(vectors.Count(vector => vector.Groups["verdict"].Value == "valid") >= 3);
         Assert.True(vectors.Count(vector => vector.Groups["verdict"].Value == "invalid") >= 3);
         foreach (Match vector in vectors)
-            Assert.True(KeyFormat.TryParse(Encoding.ASCII.GetBytes(vector.Groups["key"].Value), out _, out _) == (vector.Groups["verdict"].Value == "valid"), vector.Value);
+            Assert.True(
+                KeyFormat.TryParse(Encoding.ASCII.GetBytes(vector.Groups["key"].Value), out _, out _)
+                    == (vector.Groups["verdict"].Value == "valid"),
+                vector.Value
+            );
     }
 }
 
@@ -104,7 +131,8 @@ internal static class Repository
     private static string Find()
     {
         var folder = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(folder.FullName, "Pakhouse.slnx"))) folder = folder.Parent ?? throw new InvalidOperationException("The tests run inside the checkout.");
+        while (!File.Exists(Path.Combine(folder.FullName, "Pakhouse.slnx")))
+            folder = folder.Parent ?? throw new InvalidOperationException("The tests run inside the checkout.");
         return folder.FullName;
     }
 }

@@ -20,7 +20,8 @@ public static class KeyHistoryTests
         [InlineData("2001:db8:8::1", "2001:db8:8::/48")]
         [InlineData("::1", "::/48")]
         [InlineData("fe80::1%3", "fe80::/48")]
-        public void IPv4_is_told_apart_by_24_bits_and_IPv6_by_48(string address, string network) => Assert.Equal(network, KeyNetwork.Of(IPAddress.Parse(address)).ToString());
+        public void IPv4_is_told_apart_by_24_bits_and_IPv6_by_48(string address, string network) =>
+            Assert.Equal(network, KeyNetwork.Of(IPAddress.Parse(address)).ToString());
 
         [Fact]
         public void A_caller_without_an_address_has_no_network()
@@ -97,10 +98,17 @@ public static class KeyHistoryTests
         private static async Task CountWritesAsync(TestServer server)
         {
             await server.ExecuteAsync("CREATE TABLE writes (n BIGINT)");
-            foreach (var (table, when) in ((string, string)[])[("key_use_hours", "INSERT"), ("key_use_hours", "UPDATE"), ("key_networks", "INSERT"), ("key_networks", "UPDATE")])
-                await server.ExecuteAsync(TestDatabase.IsPostgres
-                    ? $"CREATE OR REPLACE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO writes VALUES (1); RETURN NULL; END $$; CREATE TRIGGER note_{table}_{when} AFTER {when} ON {table} FOR EACH ROW EXECUTE FUNCTION note()"
-                    : $"CREATE TRIGGER note_{table}_{when} AFTER {when} ON {table} BEGIN INSERT INTO writes VALUES (1); END");
+            foreach (
+                var (table, when) in ((string, string)[])
+                    [("key_use_hours", "INSERT"), ("key_use_hours", "UPDATE"), ("key_networks", "INSERT"), ("key_networks", "UPDATE")]
+            )
+                await server.ExecuteAsync(
+                    TestDatabase.IsPostgres
+                        ? $"CREATE OR REPLACE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO writes VALUES (1); "
+                            + $"RETURN NULL; END $$; CREATE TRIGGER note_{table}_{when} AFTER {when} ON {table} FOR EACH ROW EXECUTE "
+                            + $"FUNCTION note()"
+                        : $"CREATE TRIGGER note_{table}_{when} AFTER {when} ON {table} BEGIN INSERT INTO writes VALUES (1); END"
+                );
         }
     }
 
@@ -119,8 +127,17 @@ public static class KeyHistoryTests
             await server.Get<KeyUsage>().FlushAsync();
 
             var read = await ReadAsync(server, acme, TestServer.IdOf(key));
-            Assert.Equal([new UseHour(DateTimeOffset.Parse("2026-11-02T09:00:00Z"), 1), new UseHour(DateTimeOffset.Parse("2026-11-02T10:00:00Z"), 2)], read.Hours);
-            Assert.Equal(("203.0.113.8", "build/1.1", server.Clock.GetUtcNow()), (read.Key.LastUsedAddress, read.Key.LastUsedUserAgent, read.Key.LastUsedAt));
+            Assert.Equal(
+                [
+                    new UseHour(DateTimeOffset.Parse("2026-11-02T09:00:00Z"), 1),
+                    new UseHour(DateTimeOffset.Parse("2026-11-02T10:00:00Z"), 2),
+                ],
+                read.Hours
+            );
+            Assert.Equal(
+                ("203.0.113.8", "build/1.1", server.Clock.GetUtcNow()),
+                (read.Key.LastUsedAddress, read.Key.LastUsedUserAgent, read.Key.LastUsedAt)
+            );
             Assert.Equal((acme.Sub, "Mobile"), (read.LastUsedFor, read.LastUsedForName));
             Assert.Equal(["203.0.113.0/24"], read.Networks.Select(one => one.Network));
             Assert.True(read.IsOwn);
@@ -131,17 +148,26 @@ public static class KeyHistoryTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var (holder, manager, other) = (await server.AddMemberAsync(acme.Root), await server.AddMemberAsync(acme.Root, "organization-manager"), await server.AddMemberAsync(acme.Root));
+            var (holder, manager, other) = (
+                await server.AddMemberAsync(acme.Root),
+                await server.AddMemberAsync(acme.Root, "organization-manager"),
+                await server.AddMemberAsync(acme.Root)
+            );
             var id = TestServer.IdOf(await server.AddKeyAsync(holder, acme.Root));
             var history = server.Get<KeyHistory>();
-            foreach (var leader in (Guid[])[acme.Owner, manager]) Assert.False((await history.ReadAsync(Actor.Session(leader), acme.Root, id)).Value.IsOwn);
+            foreach (var leader in (Guid[])[acme.Owner, manager])
+                Assert.False((await history.ReadAsync(Actor.Session(leader), acme.Root, id)).Value.IsOwn);
             Assert.True((await history.ReadAsync(Actor.Session(holder), acme.Root, id)).Value.IsOwn);
 
             var theirs = (await history.ReadAsync(Actor.Session(other), acme.Root, id)).Refusal!;
             Assert.Equal((await history.ReadAsync(Actor.Session(other), acme.Root, KeyFormat.NewId())).Refusal, theirs);
             Assert.Equal(RefusalCode.NotFound, theirs.Code);
-            Assert.Equal(RefusalCode.NotFound, (await history.ReadAsync(Actor.Session(acme.Owner), acme.Sub, id)).Refusal!.Code); // by another organization's address
-            Assert.Equal(RefusalCode.NotFound, (await history.ReadAsync(Actor.Session(await server.AddUserAsync()), acme.Root, id)).Refusal!.Code);
+            // by another organization's address
+            Assert.Equal(RefusalCode.NotFound, (await history.ReadAsync(Actor.Session(acme.Owner), acme.Sub, id)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await history.ReadAsync(Actor.Session(await server.AddUserAsync()), acme.Root, id)).Refusal!.Code
+            );
         }
     }
 
@@ -153,9 +179,12 @@ public static class KeyHistoryTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromHours(1));
-            if (end == "deleted") await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key));
-            else server.Clock.Advance(TimeSpan.FromHours(1));
-            for (var i = 0; i < 3; i++) Assert.Contains(end, (await server.ExchangeAsync(key)).Description, StringComparison.Ordinal);
+            if (end == "deleted")
+                await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key));
+            else
+                server.Clock.Advance(TimeSpan.FromHours(1));
+            for (var i = 0; i < 3; i++)
+                Assert.Contains(end, (await server.ExchangeAsync(key)).Description, StringComparison.Ordinal);
             await server.ExchangeAsync(ForgedOf(key)); // right id, wrong secret: proves nothing, counts nothing
             await server.Get<KeyUsage>().FlushAsync();
             server.Clock.Advance(TimeSpan.FromHours(1));
@@ -163,9 +192,13 @@ public static class KeyHistoryTests
             await server.Get<KeyUsage>().FlushAsync();
 
             var read = await ReadAsync(server, acme, TestServer.IdOf(key));
-            Assert.Equal((4, "127.0.0.1", server.Clock.GetUtcNow(), server.Clock.GetUtcNow().AddHours(-1)), (read.AfterEnd!.Count, read.AfterEnd.Address, read.AfterEnd.LastAt, read.AfterEnd.FirstAt));
+            Assert.Equal(
+                (4, "127.0.0.1", server.Clock.GetUtcNow(), server.Clock.GetUtcNow().AddHours(-1)),
+                (read.AfterEnd!.Count, read.AfterEnd.Address, read.AfterEnd.LastAt, read.AfterEnd.FirstAt)
+            );
             Assert.Empty(read.Hours);
-            if (end == "expired") Assert.Contains("used after its end", await ChipsAsync(server, acme));
+            if (end == "expired")
+                Assert.Contains("used after its end", await ChipsAsync(server, acme));
         }
 
         [Fact]
@@ -230,7 +263,8 @@ public static class KeyHistoryTests
 
     private static void Count(TestServer server, Acme acme, string keyId, params string[] addresses)
     {
-        foreach (var address in addresses) server.Get<KeyUsage>().Record(keyId, acme.Root.ToString(), server.Clock.GetUtcNow(), IPAddress.Parse(address), "agent");
+        foreach (var address in addresses)
+            server.Get<KeyUsage>().Record(keyId, acme.Root.ToString(), server.Clock.GetUtcNow(), IPAddress.Parse(address), "agent");
     }
 
     private static Task UseAsync(TestServer server, Acme acme, string keyId, params string[] addresses)
@@ -239,12 +273,23 @@ public static class KeyHistoryTests
         return server.Get<KeyUsage>().FlushAsync();
     }
 
-    private static async Task<KeyRecord> ReadAsync(TestServer server, Acme acme, string keyId) => (await server.Get<KeyHistory>().ReadAsync(Actor.Session(acme.Owner), acme.Root, keyId)).Value;
+    private static async Task<KeyRecord> ReadAsync(TestServer server, Acme acme, string keyId) =>
+        (await server.Get<KeyHistory>().ReadAsync(Actor.Session(acme.Owner), acme.Root, keyId)).Value;
 
     private static async Task<List<string>> ChipsAsync(TestServer server, Acme acme) =>
-        [.. (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.SelectMany(key => KeyBadge.Of(key, server.Clock.GetUtcNow())).Select(chip => chip.Text)];
+        [
+            .. (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root))
+                .Value.SelectMany(key => KeyBadge.Of(key, server.Clock.GetUtcNow()))
+                .Select(chip => chip.Text),
+        ];
 
-    private static async Task ExchangeFromAsync(TestServer server, string key, string address, string userAgent, Guid? subOrganization = null)
+    private static async Task ExchangeFromAsync(
+        TestServer server,
+        string key,
+        string address,
+        string userAgent,
+        Guid? subOrganization = null
+    )
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, new Uri($"{server.Address}/auth/v3/token"))
         {

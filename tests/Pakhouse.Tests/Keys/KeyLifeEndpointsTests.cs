@@ -16,13 +16,28 @@ public class KeyLifeEndpointsTests
         var key = await server.AddKeyAsync(acme.Owner, acme.Root);
         var token = (await server.ExchangeAsync(key)).Token;
         await server.Get<KeyUsage>().FlushAsync();
-        var answer = await SendAsync(server, HttpMethod.Get, $"/identity/v1/organizations/{acme.Root}/personal-access-keys/{TestServer.IdOf(key)}/usage", token);
+        var answer = await SendAsync(
+            server,
+            HttpMethod.Get,
+            $"/identity/v1/organizations/{acme.Root}/personal-access-keys/{TestServer.IdOf(key)}/usage",
+            token
+        );
         Assert.Equal(HttpStatusCode.OK, answer.Status);
         Assert.Equal(1, answer.Json.GetProperty("hours")[0].GetProperty("count").GetInt64());
         Assert.Equal("127.0.0.0/24", answer.Json.GetProperty("networks")[0].GetProperty("network").GetString());
         Assert.Equal("127.0.0.1", answer.Json.GetProperty("lastUsedAddress").GetString());
         Assert.Equal(acme.Root.ToString(), answer.Json.GetProperty("lastUsedOrganizationId").GetString());
-        Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(server, HttpMethod.Get, $"/identity/v1/organizations/{acme.Root}/personal-access-keys/{KeyFormat.NewId()}/usage", token)).Status);
+        Assert.Equal(
+            HttpStatusCode.NotFound,
+            (
+                await SendAsync(
+                    server,
+                    HttpMethod.Get,
+                    $"/identity/v1/organizations/{acme.Root}/personal-access-keys/{KeyFormat.NewId()}/usage",
+                    token
+                )
+            ).Status
+        );
     }
 
     [Theory, InlineData("rotate"), InlineData("finish-rotation")]
@@ -32,7 +47,17 @@ public class KeyLifeEndpointsTests
         var acme = await server.AddAcmeAsync();
         var key = await server.AddKeyAsync(acme.Owner, acme.Root);
         var token = (await server.ExchangeAsync(key)).Token;
-        Assert.Equal(HttpStatusCode.Forbidden, (await SendAsync(server, HttpMethod.Post, $"/identity/v1/organizations/{acme.Root}/personal-access-keys/{TestServer.IdOf(key)}/{call}", token)).Status);
+        Assert.Equal(
+            HttpStatusCode.Forbidden,
+            (
+                await SendAsync(
+                    server,
+                    HttpMethod.Post,
+                    $"/identity/v1/organizations/{acme.Root}/personal-access-keys/{TestServer.IdOf(key)}/{call}",
+                    token
+                )
+            ).Status
+        );
         Assert.Equal(1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM access_keys"));
     }
 
@@ -44,7 +69,9 @@ public class KeyLifeEndpointsTests
         var old = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(10), "openid");
         Assert.Equal(HttpStatusCode.Forbidden, (await server.PostAsync(Self, ("personalAccessKey", old))).Status);
 
-        await server.ExecuteAsync($"UPDATE organizations SET policy = '{new PolicyPlan(new Policy { SelfRotation = true })}' WHERE id = '{acme.Root}'");
+        await server.ExecuteAsync(
+            $"UPDATE organizations SET policy = '{new PolicyPlan(new Policy { SelfRotation = true })}' WHERE id = '{acme.Root}'"
+        );
         server.Clock.Advance(TimeSpan.FromDays(5));
         var answer = await server.PostAsync(Self, ("personalAccessKey", old), ("overlapSeconds", "60"));
         Assert.Equal(HttpStatusCode.OK, answer.Status);
@@ -68,11 +95,24 @@ public class KeyLifeEndpointsTests
         var key = await server.AddKeyAsync(acme.Owner, acme.Root);
         var token = (await server.ExchangeAsync(key)).Token;
         Assert.Equal(HttpStatusCode.Unauthorized, (await server.PostAsync(Self, ("personalAccessKey", token))).Status);
-        for (var i = 0; i < 2; i++) Assert.Equal(HttpStatusCode.Unauthorized, (await server.PostAsync(Self, ("personalAccessKey", KeyHistoryTests.ForgedOf(key)))).Status);
-        Assert.Equal(HttpStatusCode.TooManyRequests, (await server.PostAsync(Self, ("personalAccessKey", KeyHistoryTests.ForgedOf(key)))).Status);
+        for (var i = 0; i < 2; i++)
+            Assert.Equal(
+                HttpStatusCode.Unauthorized,
+                (await server.PostAsync(Self, ("personalAccessKey", KeyHistoryTests.ForgedOf(key)))).Status
+            );
+        Assert.Equal(
+            HttpStatusCode.TooManyRequests,
+            (await server.PostAsync(Self, ("personalAccessKey", KeyHistoryTests.ForgedOf(key)))).Status
+        );
         Assert.Equal(HttpStatusCode.BadRequest, (await server.PostAsync(Self)).Status);
-        Assert.Equal(HttpStatusCode.BadRequest, (await server.PostAsync(Self, ("personalAccessKey", key), ("overlapSeconds", "1e3"))).Status);
-        Assert.Equal(HttpStatusCode.BadRequest, (await server.PostAsync(Self, ("personalAccessKey", key), ("overlapSeconds", "9223372036854775807"))).Status);
+        Assert.Equal(
+            HttpStatusCode.BadRequest,
+            (await server.PostAsync(Self, ("personalAccessKey", key), ("overlapSeconds", "1e3"))).Status
+        );
+        Assert.Equal(
+            HttpStatusCode.BadRequest,
+            (await server.PostAsync(Self, ("personalAccessKey", key), ("overlapSeconds", "9223372036854775807"))).Status
+        );
         Assert.Equal(1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM access_keys"));
         Assert.Equal(HttpStatusCode.OK, (await server.PostAsync(Self, ("personalAccessKey", key))).Status); // a real key is never limited
     }

@@ -18,8 +18,14 @@ public static class KeyRotationTests
             var key = await RotateAsync(server, acme, old);
 
             var entries = (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value;
-            var (successor, predecessor) = (entries.Single(one => one.Id == TestServer.IdOf(key)), entries.Single(one => one.Id == TestServer.IdOf(old)));
-            Assert.Equal((predecessor.Name, predecessor.Scopes.ToString(), server.Clock.GetUtcNow().AddDays(60)), (successor.Name, successor.Scopes.ToString(), successor.ExpiresAt));
+            var (successor, predecessor) = (
+                entries.Single(one => one.Id == TestServer.IdOf(key)),
+                entries.Single(one => one.Id == TestServer.IdOf(old))
+            );
+            Assert.Equal(
+                (predecessor.Name, predecessor.Scopes.ToString(), server.Clock.GetUtcNow().AddDays(60)),
+                (successor.Name, successor.Scopes.ToString(), successor.ExpiresAt)
+            );
             Assert.Equal((successor.Id, server.Clock.GetUtcNow().AddDays(1)), (predecessor.SuccessorId, predecessor.OverlapEndsAt));
             Assert.Equal("openid email", (await server.ExchangeAsync(key)).Json.GetProperty("scope").GetString());
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(old)).Status);
@@ -34,7 +40,11 @@ public static class KeyRotationTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var old = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(3));
-            using var rotated = (await server.Get<KeyRotation>().RotateAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(old), KeyFormat.NewId(), TimeSpan.FromDays(30))).Value;
+            using var rotated = (
+                await server
+                    .Get<KeyRotation>()
+                    .RotateAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(old), KeyFormat.NewId(), TimeSpan.FromDays(30))
+            ).Value;
             Assert.Equal(server.Clock.GetUtcNow().AddDays(3), rotated.OldEndsAt);
         }
 
@@ -46,7 +56,18 @@ public static class KeyRotationTests
             var old = await server.AddKeyAsync(acme.Owner, acme.Root);
             await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(1));
             await RotateAsync(server, acme, old);
-            Assert.Equal(RefusalCode.Conflict, (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, new NewKey(KeyFormat.NewId(), "One more", null, NameSet.All))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (
+                    await server.Keys.GenerateAsync(
+                        Actor.Session(acme.Owner),
+                        acme.Root,
+                        new NewKey(KeyFormat.NewId(), "One more", null, NameSet.All)
+                    )
+                )
+                    .Refusal!
+                    .Code
+            );
             server.Clock.Advance(TimeSpan.FromDays(1));
             await server.AddKeyAsync(acme.Owner, acme.Root);
         }
@@ -57,7 +78,17 @@ public static class KeyRotationTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var old = TestServer.IdOf(await server.AddKeyAsync(acme.Owner, acme.Root));
-            Assert.StartsWith("overlap:", (await server.Get<KeyRotation>().RotateAsync(Actor.Session(acme.Owner), acme.Root, old, KeyFormat.NewId(), TimeSpan.FromSeconds(seconds))).Refusal!.Description, StringComparison.Ordinal);
+            Assert.StartsWith(
+                "overlap:",
+                (
+                    await server
+                        .Get<KeyRotation>()
+                        .RotateAsync(Actor.Session(acme.Owner), acme.Root, old, KeyFormat.NewId(), TimeSpan.FromSeconds(seconds))
+                )
+                    .Refusal!
+                    .Description,
+                StringComparison.Ordinal
+            );
         }
 
         [Fact]
@@ -68,7 +99,15 @@ public static class KeyRotationTests
             var other = await server.AddMemberAsync(acme.Root, "owner");
             var rotation = server.Get<KeyRotation>();
             async Task<Refusal> RefusalAsync(string key, Guid? user = null, string? newId = null) =>
-                (await rotation.RotateAsync(Actor.Session(user ?? acme.Owner), acme.Root, TestServer.IdOf(key), newId ?? KeyFormat.NewId(), TimeSpan.Zero)).Refusal!;
+                (
+                    await rotation.RotateAsync(
+                        Actor.Session(user ?? acme.Owner),
+                        acme.Root,
+                        TestServer.IdOf(key),
+                        newId ?? KeyFormat.NewId(),
+                        TimeSpan.Zero
+                    )
+                ).Refusal!;
 
             var first = await server.AddKeyAsync(acme.Owner, acme.Root);
             Assert.Equal(Server.Keys.NoSuchKey, await RefusalAsync(first, other)); // somebody else's
@@ -94,7 +133,10 @@ public static class KeyRotationTests
             var acme = await server.AddAcmeAsync();
             var id = TestServer.IdOf(await server.AddKeyAsync(acme.Owner, acme.Root));
             var actor = Actor.Key(acme.Owner, id, TestServer.EveryScope, acme.Root);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Get<KeyRotation>().RotateAsync(actor, acme.Root, id, KeyFormat.NewId(), TimeSpan.Zero)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Get<KeyRotation>().RotateAsync(actor, acme.Root, id, KeyFormat.NewId(), TimeSpan.Zero)).Refusal!.Code
+            );
             Assert.Equal(RefusalCode.AccessDenied, (await server.Get<KeyRotation>().FinishAsync(actor, acme.Root, id)).Refusal!.Code);
         }
 
@@ -104,8 +146,17 @@ public static class KeyRotationTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var id = TestServer.IdOf(await server.AddKeyAsync(acme.Owner, acme.Root));
-            var outcomes = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => Task.Run(() =>
-                server.Get<KeyRotation>().RotateAsync(Actor.Session(acme.Owner), acme.Root, id, KeyFormat.NewId(), TimeSpan.FromDays(1)))));
+            var outcomes = await Task.WhenAll(
+                Enumerable
+                    .Range(0, 10)
+                    .Select(_ =>
+                        Task.Run(() =>
+                            server
+                                .Get<KeyRotation>()
+                                .RotateAsync(Actor.Session(acme.Owner), acme.Root, id, KeyFormat.NewId(), TimeSpan.FromDays(1))
+                        )
+                    )
+            );
             Assert.Single(outcomes, outcome => !outcome.IsRefused);
             Assert.Equal(2, await server.ScalarAsync<long>("SELECT COUNT(*) FROM access_keys"));
         }
@@ -120,7 +171,10 @@ public static class KeyRotationTests
             var acme = await server.AddAcmeAsync();
             var old = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(90));
             var key = await RotateAsync(server, acme, old);
-            var switches = Enumerable.Range(0, 50).Select(_ => System.Security.Cryptography.RandomNumberGenerator.GetInt32(24 * 60)).ToArray(); // minutes after the rotation
+            var switches = Enumerable
+                .Range(0, 50)
+                .Select(_ => System.Security.Cryptography.RandomNumberGenerator.GetInt32(24 * 60))
+                .ToArray(); // minutes after the rotation
             var end = server.Clock.GetUtcNow().AddDays(1);
             for (var minute = 0; minute < 24 * 60; minute += 120)
             {
@@ -165,11 +219,17 @@ public static class KeyRotationTests
             var old = await server.AddKeyAsync(acme.Owner, acme.Root);
             var key = await RotateAsync(server, acme, old);
             var rotation = server.Get<KeyRotation>();
-            Assert.Equal(RefusalCode.Conflict, (await rotation.FinishAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await rotation.FinishAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key))).Refusal!.Code
+            );
             Assert.False((await rotation.FinishAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(old))).IsRefused);
             Assert.Equal(KeyStatus.Invalid, await StatusAsync(server, old));
             Assert.Equal(KeyStatus.Valid, await StatusAsync(server, key));
-            Assert.Equal(RefusalCode.Conflict, (await rotation.FinishAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(old))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await rotation.FinishAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(old))).Refusal!.Code
+            );
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(old)).Status);
         }
@@ -218,7 +278,8 @@ public static class KeyRotationTests
 
             var answers = await Task.WhenAll(Enumerable.Range(0, 5).Select(_ => server.ExchangeAsync(old)));
             Assert.All(answers, answer => Assert.Equal((HttpStatusCode.Unauthorized, "invalid_grant"), (answer.Status, answer.Error)));
-            Assert.Contains("suspended", (await server.ExchangeAsync(key)).Description, StringComparison.Ordinal); // at once, not in some seconds
+            // at once, not in some seconds
+            Assert.Contains("suspended", (await server.ExchangeAsync(key)).Description, StringComparison.Ordinal);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(bystander)).Status);
             Assert.Equal(KeyStatus.Suspended, await StatusAsync(server, key));
 
@@ -226,12 +287,27 @@ public static class KeyRotationTests
             Assert.Contains("is frozen", mail.Subject, StringComparison.Ordinal);
             Assert.Contains("from 127.0.0.1", mail.Text, StringComparison.Ordinal);
             Assert.Contains($"/security/keys/{TestServer.IdOf(old)}", mail.Text, StringComparison.Ordinal);
-            var rows = (await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<(string Target, string Key, string Address)>(
-                "SELECT target, actor_key_id, address FROM activity WHERE action = 'PAT Suspend' ORDER BY target"))).ToList();
-            Assert.Equal(new[] { TestServer.IdOf(old), TestServer.IdOf(key) }.Order(StringComparer.Ordinal).Select(id => (id, TestServer.IdOf(old), "127.0.0.1")), rows);
+            var rows = (
+                await server
+                    .Get<Database>()
+                    .ReadAsync(connection =>
+                        connection.QueryAsync<(string Target, string Key, string Address)>(
+                            "SELECT target, actor_key_id, address FROM activity WHERE action = 'PAT Suspend' ORDER BY target"
+                        )
+                    )
+            ).ToList();
+            Assert.Equal(
+                new[] { TestServer.IdOf(old), TestServer.IdOf(key) }
+                    .Order(StringComparer.Ordinal)
+                    .Select(id => (id, TestServer.IdOf(old), "127.0.0.1")),
+                rows
+            );
 
             var entries = (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value;
-            Assert.Contains(KeyBadge.Of(entries.Single(one => one.Id == TestServer.IdOf(key)), server.Clock.GetUtcNow()), chip => chip.Text == "frozen");
+            Assert.Contains(
+                KeyBadge.Of(entries.Single(one => one.Id == TestServer.IdOf(key)), server.Clock.GetUtcNow()),
+                chip => chip.Text == "frozen"
+            );
             await server.Get<KeyUsage>().FlushAsync();
             Assert.Equal(5, (await ReadAsync(server, acme, old)).AfterEnd!.Count);
         }
@@ -274,10 +350,17 @@ public static class KeyRotationTests
             var key = await RotateAsync(server, acme, old, TimeSpan.Zero);
             await server.ExchangeAsync(old);
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
-            Assert.Equal([TestServer.IdOf(key)], (await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, KeyAction.Resume, [TestServer.IdOf(key)])).Value);
+            Assert.Equal(
+                [TestServer.IdOf(key)],
+                (
+                    await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, KeyAction.Resume, [TestServer.IdOf(key)])
+                ).Value
+            );
             await server.ExchangeAsync(old);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
-            var entry = (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.Single(one => one.Id == TestServer.IdOf(key));
+            var entry = (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.Single(one =>
+                one.Id == TestServer.IdOf(key)
+            );
             Assert.DoesNotContain(KeyBadge.Of(entry, server.Clock.GetUtcNow()), chip => chip.Text == "frozen");
         }
 
@@ -299,12 +382,23 @@ public static class KeyRotationTests
 
     internal static async Task<string> RotateAsync(TestServer server, Acme acme, string key, TimeSpan? overlap = null)
     {
-        using var rotated = (await server.Get<KeyRotation>().RotateAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key), KeyFormat.NewId(), overlap ?? KeyRotation.OverlapDefault)).Value;
+        using var rotated = (
+            await server
+                .Get<KeyRotation>()
+                .RotateAsync(
+                    Actor.Session(acme.Owner),
+                    acme.Root,
+                    TestServer.IdOf(key),
+                    KeyFormat.NewId(),
+                    overlap ?? KeyRotation.OverlapDefault
+                )
+        ).Value;
         return rotated.Key.Reveal();
     }
 
     /// <summary>All that was written to the owner of Acme.</summary>
-    internal static async Task<List<(string Subject, string Text)>> MailsAsync(TestServer server) => [.. (await server.MailsToAsync("person1@acme.example")).Select(mail => (mail.Subject!, mail.TextBody!))];
+    internal static async Task<List<(string Subject, string Text)>> MailsAsync(TestServer server) =>
+        [.. (await server.MailsToAsync("person1@acme.example")).Select(mail => (mail.Subject!, mail.TextBody!))];
 
     private static async Task UseAsync(TestServer server, string key)
     {
@@ -313,7 +407,9 @@ public static class KeyRotationTests
         await server.Get<KeyUsage>().FlushAsync();
     }
 
-    private static async Task<KeyRecord> ReadAsync(TestServer server, Acme acme, string key) => (await server.Get<KeyHistory>().ReadAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key))).Value;
+    private static async Task<KeyRecord> ReadAsync(TestServer server, Acme acme, string key) =>
+        (await server.Get<KeyHistory>().ReadAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key))).Value;
 
-    private static Task<long> StatusAsync(TestServer server, string key) => server.ScalarAsync<long>($"SELECT status FROM access_keys WHERE id = '{TestServer.IdOf(key)}'")!;
+    private static Task<long> StatusAsync(TestServer server, string key) =>
+        server.ScalarAsync<long>($"SELECT status FROM access_keys WHERE id = '{TestServer.IdOf(key)}'")!;
 }

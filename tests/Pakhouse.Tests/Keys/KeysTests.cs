@@ -20,7 +20,9 @@ public static class KeysTests
             Assert.Throws<ObjectDisposedException>(key.Hash);
             Assert.DoesNotContain(text[^49..], key.ToString(), StringComparison.Ordinal);
 
-            var stored = await server.Get<Database>().ReadAsync(connection => connection.QuerySingleAsync<byte[]>("SELECT hash FROM access_keys"));
+            var stored = await server
+                .Get<Database>()
+                .ReadAsync(connection => connection.QuerySingleAsync<byte[]>("SELECT hash FROM access_keys"));
             Assert.Equal(System.Security.Cryptography.SHA256.HashData(Encoding.ASCII.GetBytes(text)), stored);
         }
 
@@ -31,7 +33,10 @@ public static class KeysTests
             var acme = await server.AddAcmeAsync();
             var wanted = AKey();
             using var first = (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, wanted)).Value;
-            Assert.Equal(RefusalCode.Conflict, (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, wanted)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, wanted)).Refusal!.Code
+            );
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(first.Reveal())).Status); // and the first is the one that works
         }
 
@@ -47,7 +52,12 @@ public static class KeysTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var wanted = new NewKey(KeyFormat.NewId(), name == "LONG" ? new string('x', 101) : name, server.Clock.GetUtcNow().AddDays(days), NameSet.All);
+            var wanted = new NewKey(
+                KeyFormat.NewId(),
+                name == "LONG" ? new string('x', 101) : name,
+                server.Clock.GetUtcNow().AddDays(days),
+                NameSet.All
+            );
             var refusal = (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, wanted)).Refusal!;
             Assert.Equal(RefusalCode.InvalidRequest, refusal.Code);
             Assert.StartsWith($"{field}:", refusal.Description);
@@ -58,7 +68,12 @@ public static class KeysTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            Assert.Equal(RefusalCode.InvalidScope, (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, AKey() with { Scopes = NameSet.Of("admin") })).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.InvalidScope,
+                (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, AKey() with { Scopes = NameSet.Of("admin") }))
+                    .Refusal!
+                    .Code
+            );
         }
 
         [Fact]
@@ -67,8 +82,12 @@ public static class KeysTests
             await using var server = await TestServer.StartAsync("--Pakhouse:KeysPerMemberMax=3");
             var acme = await server.AddAcmeAsync();
             var keys = new List<string>();
-            for (var i = 0; i < 3; i++) keys.Add(await server.AddKeyAsync(acme.Owner, acme.Root));
-            Assert.Equal(RefusalCode.Conflict, (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, AKey())).Refusal!.Code);
+            for (var i = 0; i < 3; i++)
+                keys.Add(await server.AddKeyAsync(acme.Owner, acme.Root));
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, AKey())).Refusal!.Code
+            );
             await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(keys[0]));
             Assert.False((await server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, AKey())).IsRefused);
         }
@@ -78,7 +97,9 @@ public static class KeysTests
         {
             await using var server = await TestServer.StartAsync("--Pakhouse:KeysPerMemberMax=5");
             var acme = await server.AddAcmeAsync();
-            var outcomes = await Task.WhenAll(Enumerable.Range(0, 30).Select(_ => Task.Run(() => server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, AKey()))));
+            var outcomes = await Task.WhenAll(
+                Enumerable.Range(0, 30).Select(_ => Task.Run(() => server.Keys.GenerateAsync(Actor.Session(acme.Owner), acme.Root, AKey())))
+            );
             Assert.Equal(5, outcomes.Count(outcome => !outcome.IsRefused));
         }
 
@@ -145,10 +166,16 @@ public static class KeysTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Keys.DeleteByOperatorAsync(Actor.Session(acme.Owner), TestServer.IdOf(key))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Keys.DeleteByOperatorAsync(Actor.Session(acme.Owner), TestServer.IdOf(key))).Refusal!.Code
+            );
             Assert.False((await server.Keys.DeleteByOperatorAsync(Actor.Operator, TestServer.IdOf(key))).IsRefused);
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
-            Assert.Equal(RefusalCode.NotFound, (await server.Keys.DeleteByOperatorAsync(Actor.Operator, TestServer.IdOf(key))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await server.Keys.DeleteByOperatorAsync(Actor.Operator, TestServer.IdOf(key))).Refusal!.Code
+            );
         }
 
         [Fact]
@@ -158,7 +185,10 @@ public static class KeysTests
             var acme = await server.AddAcmeAsync();
             await server.Members.AddAsync(Actor.Operator, acme.Sub, acme.Owner, NameSet.Empty);
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            Assert.Equal(RefusalCode.NotFound, (await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Sub, TestServer.IdOf(key))).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Sub, TestServer.IdOf(key))).Refusal!.Code
+            );
         }
     }
 
@@ -171,9 +201,22 @@ public static class KeysTests
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             await server.Keys.DeleteAsync(Actor.Session(acme.Owner, IPAddress.Parse("198.51.100.7")), acme.Root, TestServer.IdOf(key));
-            var rows = (await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<(string Action, string Target, string User, string? Address)>(
-                "SELECT action, target, actor_user_id, address FROM activity WHERE action LIKE 'PAT%' ORDER BY action"))).ToList();
-            Assert.Equal([("PAT Create", TestServer.IdOf(key), acme.Owner.ToString(), null), ("PAT Revoke", TestServer.IdOf(key), acme.Owner.ToString(), "198.51.100.7")], rows);
+            var rows = (
+                await server
+                    .Get<Database>()
+                    .ReadAsync(connection =>
+                        connection.QueryAsync<(string Action, string Target, string User, string? Address)>(
+                            "SELECT action, target, actor_user_id, address FROM activity WHERE action LIKE 'PAT%' ORDER BY action"
+                        )
+                    )
+            ).ToList();
+            Assert.Equal(
+                [
+                    ("PAT Create", TestServer.IdOf(key), acme.Owner.ToString(), null),
+                    ("PAT Revoke", TestServer.IdOf(key), acme.Owner.ToString(), "198.51.100.7"),
+                ],
+                rows
+            );
         }
 
         [Fact]
@@ -183,7 +226,9 @@ public static class KeysTests
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             await server.BreakInsertsAsync("activity");
-            await Assert.ThrowsAnyAsync<DbException>(() => server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key)));
+            await Assert.ThrowsAnyAsync<DbException>(() =>
+                server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(key))
+            );
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
         }
 
@@ -206,11 +251,14 @@ public static class KeysTests
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             string[] tables = ["key_use_hours", "activity"];
-            foreach (var table in tables) await server.BreakInsertsAsync(table);
-            for (var i = 0; i < 25; i++) Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key, i % 2 == 0 ? acme.Sub : null)).Status);
+            foreach (var table in tables)
+                await server.BreakInsertsAsync(table);
+            for (var i = 0; i < 25; i++)
+                Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key, i % 2 == 0 ? acme.Sub : null)).Status);
             await Assert.ThrowsAnyAsync<DbException>(server.Get<KeyUsage>().FlushAsync); // a write would have been found
 
-            foreach (var table in tables) await server.MendInsertsAsync(table);
+            foreach (var table in tables)
+                await server.MendInsertsAsync(table);
             await server.Get<KeyUsage>().FlushAsync();
             var entry = (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.Single();
             Assert.Equal(server.Clock.GetUtcNow(), entry.LastUsedAt);
@@ -267,7 +315,12 @@ public static class KeysTests
             await server.ExchangeAsync(key);
             server.Get<KeyUsage>().Record(TestServer.IdOf(key), acme.Root.ToString(), server.Clock.GetUtcNow().AddHours(1), null, null);
             await server.Get<KeyUsage>().FlushAsync();
-            Assert.Equal(2, await server.Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM key_use_hours WHERE count = 1")));
+            Assert.Equal(
+                2,
+                await server
+                    .Get<Database>()
+                    .ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM key_use_hours WHERE count = 1"))
+            );
         }
 
         [Fact]
@@ -319,20 +372,34 @@ public static class KeysTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            using var request = new HttpRequestMessage(HttpMethod.Post, new Uri($"{server.Address}/auth/v3/token")) { Content = new FormUrlEncodedContent([new("pat", key)]) };
+            using var request = new HttpRequestMessage(HttpMethod.Post, new Uri($"{server.Address}/auth/v3/token"))
+            {
+                Content = new FormUrlEncodedContent([new("pat", key)]),
+            };
             request.Headers.TryAddWithoutValidation("User-Agent", $"curl {key}");
             using var response = await server.Http.SendAsync(request);
             await server.Get<KeyUsage>().FlushAsync();
-            Assert.Equal("(withheld: it held a key)", (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.Single().LastUsedUserAgent);
+            Assert.Equal(
+                "(withheld: it held a key)",
+                (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.Single().LastUsedUserAgent
+            );
         }
 
-        private static Task<long> CountAsync(TestServer server) => server.Get<Database>().ReadAsync(connection => connection.ExecuteScalarAsync<long>("SELECT CAST(COALESCE(SUM(count), 0) AS BIGINT) FROM key_use_hours"));
+        private static Task<long> CountAsync(TestServer server) =>
+            server
+                .Get<Database>()
+                .ReadAsync(connection =>
+                    connection.ExecuteScalarAsync<long>("SELECT CAST(COALESCE(SUM(count), 0) AS BIGINT) FROM key_use_hours")
+                );
     }
 
     private static NewKey AKey() => new(KeyFormat.NewId(), "Key 1", null, NameSet.All);
 }
 
-/// <summary>Waits for something that another thread does, by asking again; fails after a generous while. The clock is the test's, so nothing is timed.</summary>
+/// <summary>
+/// Waits for something that another thread does, by asking again; fails after a generous while. The clock is the test's, so nothing is
+/// timed.
+/// </summary>
 internal static class Eventually
 {
     public static async Task TrueAsync(Func<Task<bool>> condition)

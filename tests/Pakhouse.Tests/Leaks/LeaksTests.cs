@@ -20,9 +20,14 @@ public static class LeaksTests
     /// <summary>A key that fits the grammar and was never given out; with an id of one that was, too.</summary>
     private static string Forge(string? id = null) => Encoding.ASCII.GetString(KeyFormat.Create("ph", id ?? KeyFormat.NewId()));
 
-    private static Task<List<(string Recipient, MailContent Content)>> MailsAsync(TestServer server) => server.Get<Database>().ReadAsync(async connection =>
-        (await connection.QueryAsync<(string Recipient, byte[] Content)>("SELECT recipient, content FROM mails ORDER BY id"))
-            .Select(mail => (mail.Recipient, server.Get<Mails>().Open(mail.Content))).ToList());
+    private static Task<List<(string Recipient, MailContent Content)>> MailsAsync(TestServer server) =>
+        server
+            .Get<Database>()
+            .ReadAsync(async connection =>
+                (await connection.QueryAsync<(string Recipient, byte[] Content)>("SELECT recipient, content FROM mails ORDER BY id"))
+                    .Select(mail => (mail.Recipient, server.Get<Mails>().Open(mail.Content)))
+                    .ToList()
+            );
 
     public class On202
     {
@@ -37,7 +42,10 @@ public static class LeaksTests
             Assert.Equal(HttpStatusCode.Accepted, (await ReportAsync(server, leaked)).Status);
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(leaked)).Status);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(other)).Status);
-            Assert.Equal(KeyStatus.Invalid, await server.ScalarAsync<long>($"SELECT status FROM access_keys WHERE id = '{TestServer.IdOf(leaked)}'"));
+            Assert.Equal(
+                KeyStatus.Invalid,
+                await server.ScalarAsync<long>($"SELECT status FROM access_keys WHERE id = '{TestServer.IdOf(leaked)}'")
+            );
         }
 
         [Fact]
@@ -55,7 +63,13 @@ public static class LeaksTests
             {
                 Assert.Contains(TestServer.IdOf(key), mail.Content.Text, StringComparison.Ordinal);
                 Assert.DoesNotContain(key, mail.Content.Text, StringComparison.Ordinal);
-                Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'PAT Leak' AND target = '{TestServer.IdOf(key)}' AND organization_id = '{acme.Root}' AND subject_user_id = '{acme.Owner}' AND address = '127.0.0.1'"));
+                Assert.Equal(
+                    1,
+                    await server.ScalarAsync<long>(
+                        $"SELECT COUNT(*) FROM activity WHERE action = 'PAT Leak' AND target = '{TestServer.IdOf(key)}' AND "
+                            + $"organization_id = '{acme.Root}' AND subject_user_id = '{acme.Owner}' AND address = '127.0.0.1'"
+                    )
+                );
             }
         }
 
@@ -66,7 +80,10 @@ public static class LeaksTests
             var acme = await server.AddAcmeAsync();
             var member = await server.AddMemberAsync(acme.Sub);
             var key = await server.AddKeyAsync(member, acme.Sub);
-            await server.ExecuteAsync($"UPDATE access_keys SET kind = 'oak' WHERE id = '{TestServer.IdOf(key)}'; UPDATE users SET kind = 'service' WHERE id = '{member}'");
+            await server.ExecuteAsync(
+                $"UPDATE access_keys SET kind = 'oak' WHERE id = '{TestServer.IdOf(key)}'; UPDATE users SET kind = 'service' WHERE id = "
+                    + $"'{member}'"
+            );
 
             await ReportAsync(server, key);
             Assert.Equal("person1@acme.example", Assert.Single(await MailsAsync(server)).Recipient);
@@ -95,7 +112,10 @@ public static class LeaksTests
             {
                 var began = Stopwatch.GetTimestamp();
                 var answer = await ReportAsync(server, keys);
-                var headers = answer.Response.Headers.Concat(answer.Response.Content.Headers).Where(header => header.Key != "Date").Select(header => $"{header.Key}: {string.Join(',', header.Value)}");
+                var headers = answer
+                    .Response.Headers.Concat(answer.Response.Content.Headers)
+                    .Where(header => header.Key != "Date")
+                    .Select(header => $"{header.Key}: {string.Join(',', header.Value)}");
                 answers.Add(($"{answer.Status} {answer.Body} {string.Join(' ', headers)}", Stopwatch.GetElapsedTime(began)));
             }
 
@@ -110,8 +130,13 @@ public static class LeaksTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var (quoted, escaped) = (await server.AddKeyAsync(acme.Owner, acme.Root), await server.AddKeyAsync(acme.Owner, acme.Root));
-            await server.PostBodyAsync("/leaks/revoke", $$"""{"note":{"a":[1]},"keys":["export TOKEN='{{quoted}}'","{{escaped.Replace("_", "\\u005f", StringComparison.Ordinal)}}"]}""", "application/json");
-            foreach (var key in (string[])[quoted, escaped]) Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
+            await server.PostBodyAsync(
+                "/leaks/revoke",
+                $$"""{"note":{"a":[1]},"keys":["export TOKEN='{{quoted}}'","{{escaped.Replace("_", "\\u005f", StringComparison.Ordinal)}}"]}""",
+                "application/json"
+            );
+            foreach (var key in (string[])[quoted, escaped])
+                Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
         }
 
         [Fact]
@@ -120,8 +145,12 @@ public static class LeaksTests
             await using var server = await TestServer.StartAsync("--Pakhouse:KeysPerMemberMax=10000");
             var acme = await server.AddAcmeAsync();
             var keys = new List<string>();
-            for (var i = 0; i < 12; i++) keys.Add(await server.AddKeyAsync(acme.Owner, acme.Root));
-            Assert.Equal(HttpStatusCode.Accepted, (await ReportAsync(server, [.. Enumerable.Range(0, 1000 - keys.Count).Select(_ => Forge()), .. keys])).Status);
+            for (var i = 0; i < 12; i++)
+                keys.Add(await server.AddKeyAsync(acme.Owner, acme.Root));
+            Assert.Equal(
+                HttpStatusCode.Accepted,
+                (await ReportAsync(server, [.. Enumerable.Range(0, 1000 - keys.Count).Select(_ => Forge()), .. keys])).Status
+            );
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE deleted_at IS NULL"));
         }
 
@@ -144,7 +173,20 @@ public static class LeaksTests
         public async Task What_is_no_list_of_keys_is_refused()
         {
             await using var server = await TestServer.StartAsync();
-            foreach (var body in (string[])["", "{}", "[]", "{\"keys\":\"one\"}", "{\"keys\":[1]}", "{\"keys\":[]}{}", "{\"keys\":[],\"keys\":[]}", "{\"keys\":[\"\\ud800\"]}", "{\"keys\":[\""])
+            foreach (
+                var body in (string[])
+                    [
+                        "",
+                        "{}",
+                        "[]",
+                        "{\"keys\":\"one\"}",
+                        "{\"keys\":[1]}",
+                        "{\"keys\":[]}{}",
+                        "{\"keys\":[],\"keys\":[]}",
+                        "{\"keys\":[\"\\ud800\"]}",
+                        "{\"keys\":[\"",
+                    ]
+            )
             {
                 var answer = await server.PostBodyAsync("/leaks/revoke", body, "application/json");
                 Assert.Equal(HttpStatusCode.BadRequest, answer.Status);
@@ -160,9 +202,13 @@ public static class LeaksTests
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             Assert.Equal(HttpStatusCode.BadRequest, (await ReportAsync(server, [key, .. Enumerable.Repeat("x", 1000)])).Status);
             Assert.Equal(HttpStatusCode.RequestEntityTooLarge, (await ReportAsync(server, [key, new string('x', 130 * 1024)])).Status);
-            using var chunked = new HttpRequestMessage(HttpMethod.Post, "/leaks/revoke") { Content = new StringContent($"{{\"keys\":[\"{key}\",\"{new string('x', 130 * 1024)}\"]}}") };
+            using var chunked = new HttpRequestMessage(HttpMethod.Post, "/leaks/revoke")
+            {
+                Content = new StringContent($"{{\"keys\":[\"{key}\",\"{new string('x', 130 * 1024)}\"]}}"),
+            };
             chunked.Headers.TransferEncodingChunked = true;
-            // On a connection of its own: that of the refusal before was answered with its body unread, and is closed while the client may be taking it again.
+            // On a connection of its own: that of the refusal before was answered with its body unread, and is closed while the client may
+            // be taking it again.
             using var alone = new HttpClient { BaseAddress = server.Http.BaseAddress };
             Assert.Equal(HttpStatusCode.RequestEntityTooLarge, (await alone.SendAsync(chunked)).StatusCode);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
@@ -191,28 +237,52 @@ public static class LeaksTests
 
     public class OfGitHub
     {
-        // https://docs.github.com/en/code-security/secret-scanning/secret-scanning-partner-program: the sample message, and the key it was signed with.
-        private const string VectorBody = """[{"source":"commit","token":"some_token","type":"some_type","url":"https://example.com/base-repo-url/"}]""";
+        // https://docs.github.com/en/code-security/secret-scanning/secret-scanning-partner-program: the sample message, and the key it was
+        // signed with.
+        private const string VectorBody =
+            """[{"source":"commit","token":"some_token","type":"some_type","url":"https://example.com/base-repo-url/"}]""";
         private const string VectorKeyId = "bcb53661c06b4728e59d897fb6165d5c9cda0fd9cdf9d09ead458168deb7518c";
-        private const string VectorSignature = "MEQCIQDaMKqrGnE27S0kgMrEK0eYBmyG0LeZismAEz/BgZyt7AIfXt9fErtRS4XaeSt/AO1RtBY66YcAdjxji410VQV4xg==";
-        private const string VectorKey = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYAGMWO8XgCamYKMJS6jc/qgvSlAd\nAjPuDPRcXU22YxgBrz+zoN19MzuRyW87qEt9/AmtoNP5GrobzUvQSyJFVw==\n-----END PUBLIC KEY-----\n";
+        private const string VectorSignature =
+            "MEQCIQDaMKqrGnE27S0kgMrEK0eYBmyG0LeZismAEz/BgZyt7AIfXt9fErtRS4XaeSt/AO1RtBY66YcAdjxji410VQV4xg==";
+        private const string VectorKey =
+            "-----BEGIN PUBLIC "
+                + "KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYAGMWO8XgCamYKMJS6jc/qgvSlAd\nAjPuDPRcXU22YxgBrz+zoN19MzuRyW87qEt9/AmtoNP5GrobzUvQSyJFVw==\n-----END PUBLIC KEY-----\n";
 
         private static readonly ECDsa ours = ECDsa.Create(ECCurve.NamedCurves.nistP256);
 
-        private static string Published => JsonSerializer.Serialize(new
-        {
-            public_keys = new[]
-            {
-                new { key_identifier = VectorKeyId, key = VectorKey, is_current = false },
-                new { key_identifier = "ours", key = ours.ExportSubjectPublicKeyInfoPem(), is_current = true },
-            },
-        });
+        private static string Published =>
+            JsonSerializer.Serialize(
+                new
+                {
+                    public_keys = new[]
+                    {
+                        new
+                        {
+                            key_identifier = VectorKeyId,
+                            key = VectorKey,
+                            is_current = false,
+                        },
+                        new
+                        {
+                            key_identifier = "ours",
+                            key = ours.ExportSubjectPublicKeyInfoPem(),
+                            is_current = true,
+                        },
+                    },
+                }
+            );
 
-        private static string Sign(string body) => Convert.ToBase64String(ours.SignData(Encoding.UTF8.GetBytes(body), HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence));
+        private static string Sign(string body) =>
+            Convert.ToBase64String(
+                ours.SignData(Encoding.UTF8.GetBytes(body), HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence)
+            );
 
         private static async Task<Answer> PostAsync(TestServer server, string body, string keyId, string signature)
         {
-            using var request = new HttpRequestMessage(HttpMethod.Post, "/leaks/github") { Content = new StringContent(body, Encoding.UTF8, "application/json") };
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/leaks/github")
+            {
+                Content = new StringContent(body, Encoding.UTF8, "application/json"),
+            };
             request.Headers.TryAddWithoutValidation("GITHUB-PUBLIC-KEY-IDENTIFIER", keyId);
             request.Headers.TryAddWithoutValidation("GITHUB-PUBLIC-KEY-SIGNATURE", signature);
             return await Answer.OfAsync(await server.Http.SendAsync(request));
@@ -235,18 +305,21 @@ public static class LeaksTests
             Assert.Equal("some_type", accepted.Json[0].GetProperty("token_type").GetString());
             Assert.Equal(Convert.ToHexStringLower(SHA256.HashData("some_token"u8)), accepted.Json[0].GetProperty("token_hash").GetString());
 
-            foreach (var (body, keyId, signature) in new[]
-            {
-                (VectorBody.Replace("commit", "Commit", StringComparison.Ordinal), VectorKeyId, VectorSignature),
-                (VectorBody + " ", VectorKeyId, VectorSignature),
-                (VectorBody, "ours", VectorSignature),
-                (VectorBody, "unknown", VectorSignature),
-                (VectorBody, "", VectorSignature),
-                (VectorBody, VectorKeyId, ""),
-                (VectorBody, VectorKeyId, "not base64"),
-                (VectorBody, VectorKeyId, Convert.ToBase64String(new byte[70])),
-                (VectorBody, VectorKeyId, Sign(VectorBody)),
-            }) Assert.Equal(HttpStatusCode.Unauthorized, (await PostAsync(server, body, keyId, signature)).Status);
+            foreach (
+                var (body, keyId, signature) in new[]
+                {
+                    (VectorBody.Replace("commit", "Commit", StringComparison.Ordinal), VectorKeyId, VectorSignature),
+                    (VectorBody + " ", VectorKeyId, VectorSignature),
+                    (VectorBody, "ours", VectorSignature),
+                    (VectorBody, "unknown", VectorSignature),
+                    (VectorBody, "", VectorSignature),
+                    (VectorBody, VectorKeyId, ""),
+                    (VectorBody, VectorKeyId, "not base64"),
+                    (VectorBody, VectorKeyId, Convert.ToBase64String(new byte[70])),
+                    (VectorBody, VectorKeyId, Sign(VectorBody)),
+                }
+            )
+                Assert.Equal(HttpStatusCode.Unauthorized, (await PostAsync(server, body, keyId, signature)).Status);
         }
 
         [Fact]
@@ -255,14 +328,37 @@ public static class LeaksTests
             await using var server = await StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            var body = JsonSerializer.Serialize(new object[]
-            {
-                new { token = Forge(), type = "pakhouse", url = "https://github.com/acme/a", source = "content" },
-                new { token = key, type = "pakhouse", url = "https://github.com/acme/b\u001b[31m", source = "content" },
-                new { token = Forge(TestServer.IdOf(key)), type = "pakhouse", url = "", source = "content" },
-            });
+            var body = JsonSerializer.Serialize(
+                new object[]
+                {
+                    new
+                    {
+                        token = Forge(),
+                        type = "pakhouse",
+                        url = "https://github.com/acme/a",
+                        source = "content",
+                    },
+                    new
+                    {
+                        token = key,
+                        type = "pakhouse",
+                        url = "https://github.com/acme/b\u001b[31m",
+                        source = "content",
+                    },
+                    new
+                    {
+                        token = Forge(TestServer.IdOf(key)),
+                        type = "pakhouse",
+                        url = "",
+                        source = "content",
+                    },
+                }
+            );
             var answer = await PostAsync(server, body, "ours", Sign(body));
-            Assert.Equal(["false_positive", "true_positive", "false_positive"], answer.Json.EnumerateArray().Select(match => match.GetProperty("label").GetString()!));
+            Assert.Equal(
+                ["false_positive", "true_positive", "false_positive"],
+                answer.Json.EnumerateArray().Select(match => match.GetProperty("label").GetString()!)
+            );
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
 
             var mail = Assert.Single(await MailsAsync(server));
@@ -281,17 +377,22 @@ public static class LeaksTests
             builder.Logging.ClearProviders();
             await using var gitHub = builder.Build();
             gitHub.Urls.Add("http://127.0.0.1:0");
-            gitHub.MapGet("/keys", () =>
-            {
-                fetched++;
-                return fetched == 4 ? Results.StatusCode(500) : Results.Content(Published, "application/json");
-            });
+            gitHub.MapGet(
+                "/keys",
+                () =>
+                {
+                    fetched++;
+                    return fetched == 4 ? Results.StatusCode(500) : Results.Content(Published, "application/json");
+                }
+            );
             await gitHub.StartAsync();
             await using var server = await TestServer.StartAsync($"--Pakhouse:LeakGitHubKeys={gitHub.Urls.Single()}/keys");
 
-            for (var i = 0; i < 3; i++) Assert.Equal(HttpStatusCode.OK, (await PostAsync(server, VectorBody, VectorKeyId, VectorSignature)).Status);
+            for (var i = 0; i < 3; i++)
+                Assert.Equal(HttpStatusCode.OK, (await PostAsync(server, VectorBody, VectorKeyId, VectorSignature)).Status);
             Assert.Equal(1, fetched);
-            for (var i = 0; i < 3; i++) Assert.Equal(HttpStatusCode.Unauthorized, (await PostAsync(server, VectorBody, "unknown", VectorSignature)).Status);
+            for (var i = 0; i < 3; i++)
+                Assert.Equal(HttpStatusCode.Unauthorized, (await PostAsync(server, VectorBody, "unknown", VectorSignature)).Status);
             Assert.Equal(1, fetched);
             server.Clock.Advance(TimeSpan.FromMinutes(1));
             await PostAsync(server, VectorBody, "unknown", VectorSignature);
@@ -335,17 +436,38 @@ public static class LeaksTests
 
             var types = await SendAsync(server, HttpMethod.Get, "/v1/revocable_token_types", Token);
             Assert.Equal($"{{\"types\":[\"{Type}\"]}}", types.Body);
-            var body = JsonSerializer.Serialize(new[] { new { type = Type, token = key, location = "https://gitlab.example.com/some-repo/blob/a/b" } });
+            var body = JsonSerializer.Serialize(
+                new[]
+                {
+                    new
+                    {
+                        type = Type,
+                        token = key,
+                        location = "https://gitlab.example.com/some-repo/blob/a/b",
+                    },
+                }
+            );
             Assert.Equal(HttpStatusCode.Unauthorized, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", null, body)).Status);
-            Assert.Equal(HttpStatusCode.Unauthorized, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token + "x", body)).Status);
+            Assert.Equal(
+                HttpStatusCode.Unauthorized,
+                (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token + "x", body)).Status
+            );
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
-            Assert.Equal(HttpStatusCode.BadRequest, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, """{"no":"array"}""")).Status);
+            Assert.Equal(
+                HttpStatusCode.BadRequest,
+                (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, """{"no":"array"}""")).Status
+            );
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
 
             Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, body)).Status);
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
-            Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, body)).Status); // idempotent
-            Assert.Contains("https: / / gitlab. example. com/ some-repo/ blob/ a/ b", Assert.Single(await MailsAsync(server)).Content.Text, StringComparison.Ordinal);
+            // idempotent
+            Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, body)).Status);
+            Assert.Contains(
+                "https: / / gitlab. example. com/ some-repo/ blob/ a/ b",
+                Assert.Single(await MailsAsync(server)).Content.Text,
+                StringComparison.Ordinal
+            );
         }
 
         [Fact]
@@ -354,7 +476,8 @@ public static class LeaksTests
             await using var server = await TestServer.StartAsync($"--Pakhouse:LeakGitLabToken={Token}");
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            var body = $$"""[{"type":"gitleaks_rule_id_aws","token":"AKIA0"},7,{"type":"{{Type}}"},{"type":"{{Type}}","token":null},{"type":"{{Type}}","token":"{{key}}"},"x"]""";
+            var body =
+                $$"""[{"type":"gitleaks_rule_id_aws","token":"AKIA0"},7,{"type":"{{Type}}"},{"type":"{{Type}}","token":null},{"type":"{{Type}}","token":"{{key}}"},"x"]""";
             Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, body)).Status);
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);
         }
@@ -366,10 +489,19 @@ public static class LeaksTests
             var acme = await first.AddAcmeAsync();
             var key = await first.AddKeyAsync(acme.Owner, acme.Root);
             await first.StopAsync();
-            await using var server = await TestServer.StartOnAsync(first.Place, first.Clock, "--Pakhouse:Brand=newname", "--Pakhouse:EarlierBrands=acme", $"--Pakhouse:LeakGitLabToken={Token}");
+            await using var server = await TestServer.StartOnAsync(
+                first.Place,
+                first.Clock,
+                "--Pakhouse:Brand=newname",
+                "--Pakhouse:EarlierBrands=acme",
+                $"--Pakhouse:LeakGitLabToken={Token}"
+            );
 
             var types = await SendAsync(server, HttpMethod.Get, "/v1/revocable_token_types", Token);
-            Assert.Equal("""{"types":["gitleaks_rule_id_pakhouse_newname_access_key","gitleaks_rule_id_pakhouse_acme_access_key"]}""", types.Body);
+            Assert.Equal(
+                """{"types":["gitleaks_rule_id_pakhouse_newname_access_key","gitleaks_rule_id_pakhouse_acme_access_key"]}""",
+                types.Body
+            );
             var body = JsonSerializer.Serialize(new[] { new { type = "gitleaks_rule_id_pakhouse_acme_access_key", token = key } });
             Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(server, HttpMethod.Post, "/v1/revoke_tokens", Token, body)).Status);
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);

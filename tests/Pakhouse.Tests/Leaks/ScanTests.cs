@@ -7,7 +7,8 @@ namespace Pakhouse.Tests;
 /// <summary>The command <c>scan</c>, on real files and real repositories.</summary>
 public static class ScanTests
 {
-    private static string NewKey(string brand = "ph", KeyKind kind = KeyKind.Personal) => Encoding.ASCII.GetString(KeyFormat.Create(brand, KeyFormat.NewId(), kind));
+    private static string NewKey(string brand = "ph", KeyKind kind = KeyKind.Personal) =>
+        Encoding.ASCII.GetString(KeyFormat.Create(brand, KeyFormat.NewId(), kind));
 
     private static async Task<(int Code, string Output, string Errors)> ScanAsync(string path, bool isHistory = false, Uri? revoke = null)
     {
@@ -21,13 +22,17 @@ public static class ScanTests
     {
         using var scan = new KeyScan();
         var (found, at) = (new List<Finding>(), 0);
-        scan.Run("text", buffer =>
-        {
-            var count = Math.Min(Math.Min(chunk, buffer.Length), text.Length - at);
-            text.AsSpan(at, count).CopyTo(buffer.Span);
-            at += count;
-            return count;
-        }, found.Add);
+        scan.Run(
+            "text",
+            buffer =>
+            {
+                var count = Math.Min(Math.Min(chunk, buffer.Length), text.Length - at);
+                text.AsSpan(at, count).CopyTo(buffer.Span);
+                at += count;
+                return count;
+            },
+            found.Add
+        );
         return found;
     }
 
@@ -40,8 +45,13 @@ public static class ScanTests
             var text = Encoding.ASCII.GetBytes($"first\nsecond {keys[0]}\n{keys[1]}{keys[2]}\nlast ak1_ pak1_ _pak1_ \n");
             for (var chunk = 1; chunk <= text.Length; chunk++)
                 Assert.Equal(
-                    [(2L, "ph", KeyKind.Personal, TestServer.IdOf(keys[0])), (3L, "a0123456789bcdef", KeyKind.Organization, TestServer.IdOf(keys[1])), (3L, "zz", KeyKind.Personal, TestServer.IdOf(keys[2]))],
-                    Search(text, chunk).Select(found => (found.Line, found.Brand, found.Kind, found.Id)));
+                    [
+                        (2L, "ph", KeyKind.Personal, TestServer.IdOf(keys[0])),
+                        (3L, "a0123456789bcdef", KeyKind.Organization, TestServer.IdOf(keys[1])),
+                        (3L, "zz", KeyKind.Personal, TestServer.IdOf(keys[2])),
+                    ],
+                    Search(text, chunk).Select(found => (found.Line, found.Brand, found.Kind, found.Id))
+                );
         }
 
         [Fact]
@@ -51,7 +61,8 @@ public static class ScanTests
             var text = new byte[3 * 1024 * 1024];
             text.AsSpan().Fill((byte)'\n');
             var places = Enumerable.Range(1, 5).Select(i => i * 512 * 1024 - i * 17).ToArray();
-            foreach (var place in places) Encoding.ASCII.GetBytes(key).CopyTo(text, place);
+            foreach (var place in places)
+                Encoding.ASCII.GetBytes(key).CopyTo(text, place);
             Assert.Equal(places.Length, Search(text, int.MaxValue).Count);
         }
 
@@ -60,10 +71,23 @@ public static class ScanTests
         {
             var key = NewKey();
             foreach (var around in (string[])["{0}", "TOKEN_{0}", "%22{0}%22", "x{0}x", "\"{0}\"", "{0}=", "é{0}é", "__{0}__"])
-                Assert.Equal(TestServer.IdOf(key), Assert.Single(Search(Encoding.UTF8.GetBytes(string.Format(around, key)), int.MaxValue)).Id);
+                Assert.Equal(
+                    TestServer.IdOf(key),
+                    Assert.Single(Search(Encoding.UTF8.GetBytes(string.Format(around, key)), int.MaxValue)).Id
+                );
 
             var changed = key[^1] == 'x' ? 'y' : 'x';
-            foreach (var other in new[] { key[..^1], key[..^1] + changed, key.Replace("_pak1_", "_pak2_", StringComparison.Ordinal), key.Replace("_pak1_", "_xak1_", StringComparison.Ordinal), key.ToUpperInvariant(), key[3..] })
+            foreach (
+                var other in new[]
+                {
+                    key[..^1],
+                    key[..^1] + changed,
+                    key.Replace("_pak1_", "_pak2_", StringComparison.Ordinal),
+                    key.Replace("_pak1_", "_xak1_", StringComparison.Ordinal),
+                    key.ToUpperInvariant(),
+                    key[3..],
+                }
+            )
                 Assert.Empty(Search(Encoding.ASCII.GetBytes(other), int.MaxValue));
         }
     }
@@ -87,13 +111,22 @@ public static class ScanTests
 
             var (code, output, errors) = await ScanAsync(folder);
             Assert.Equal(Scan.FoundKeys, code);
-            Assert.Contains($"{Path.Combine(folder, "a", ".hidden", "config")}:3: personal access key {TestServer.IdOf(one)} (brand ph)", output, StringComparison.Ordinal);
-            Assert.Contains($"{Path.Combine(folder, "binary")}:1: API key {TestServer.IdOf(two)} (brand acme)", output, StringComparison.Ordinal);
+            Assert.Contains(
+                $"{Path.Combine(folder, "a", ".hidden", "config")}:3: personal access key {TestServer.IdOf(one)} (brand ph)",
+                output,
+                StringComparison.Ordinal
+            );
+            Assert.Contains(
+                $"{Path.Combine(folder, "binary")}:1: API key {TestServer.IdOf(two)} (brand acme)",
+                output,
+                StringComparison.Ordinal
+            );
             Assert.Contains($"personal access key {TestServer.IdOf(named)}", output, StringComparison.Ordinal);
             Assert.Equal(3, output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
             Assert.Contains("3 keys in 3 places", errors, StringComparison.Ordinal);
             Assert.DoesNotContain('\u001b', output);
-            foreach (var key in (string[])[one, two, named]) Assert.DoesNotContain(key[^49..^20], output + errors, StringComparison.Ordinal);
+            foreach (var key in (string[])[one, two, named])
+                Assert.DoesNotContain(key[^49..^20], output + errors, StringComparison.Ordinal);
         }
 
         [Fact]
@@ -128,8 +161,18 @@ public static class ScanTests
 
         private void Git(params string[] arguments)
         {
-            var start = new ProcessStartInfo("git") { UseShellExecute = false, WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true };
-            foreach (var argument in (string[])["-c", "user.name=Test", "-c", "user.email=test@acme.example", "-c", "commit.gpgsign=false", .. arguments]) start.ArgumentList.Add(argument);
+            var start = new ProcessStartInfo("git")
+            {
+                UseShellExecute = false,
+                WorkingDirectory = folder,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            };
+            foreach (
+                var argument in (string[])
+                    ["-c", "user.name=Test", "-c", "user.email=test@acme.example", "-c", "commit.gpgsign=false", .. arguments]
+            )
+                start.ArgumentList.Add(argument);
             using var git = Process.Start(start)!;
             git.StandardOutput.ReadToEnd();
             git.WaitForExit();
@@ -152,13 +195,15 @@ public static class ScanTests
             await File.WriteAllTextAsync(Path.Combine(folder, "other"), "harmless");
             Git("commit", "-q", "-a", "--amend", "-m", "third");
 
-            Assert.Equal(Scan.FoundNothing, (await ScanAsync(Path.Combine(folder, "settings.env"))).Code); // the control: the file itself holds none any more
+            // the control: the file itself holds none any more
+            Assert.Equal(Scan.FoundNothing, (await ScanAsync(Path.Combine(folder, "settings.env"))).Code);
             var (code, output, _) = await ScanAsync(folder, isHistory: true);
             Assert.Equal(Scan.FoundKeys, code);
             Assert.Matches($"(?m)^[0-9a-f]{{7,}}:settings.env:2: personal access key {TestServer.IdOf(deleted)} ", output);
             Assert.Matches($"(?m)^commit [0-9a-f]{{12}}:\\d+: personal access key {TestServer.IdOf(said)} ", output);
             Assert.Matches($"(?m)^blob [0-9a-f]{{12}}:1: personal access key {TestServer.IdOf(amended)} ", output);
-            foreach (var key in (string[])[deleted, amended, said]) Assert.DoesNotContain(key[^49..^20], output, StringComparison.Ordinal);
+            foreach (var key in (string[])[deleted, amended, said])
+                Assert.DoesNotContain(key[^49..^20], output, StringComparison.Ordinal);
         }
     }
 }

@@ -22,7 +22,8 @@ public static class MailSenderTests
             Assert.Equal(("Grüße ✓", "Line one\nLine two"), (mail.Subject, mail.TextBody!.ReplaceLineEndings("\n").TrimEnd()));
             Assert.Equal("auto-generated", mail.Headers["Auto-Submitted"]);
             var file = Directory.GetFiles(Path.Combine(server.DataFolder, "mails")).Single();
-            if (!OperatingSystem.IsWindows()) Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file));
+            if (!OperatingSystem.IsWindows())
+                Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file));
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
         }
 
@@ -60,8 +61,17 @@ public static class MailSenderTests
         {
             await using var smtp = new SmtpListener();
             await using var server = await TestServer.StartAsync(smtp.Settings);
-            for (var i = 0; i < 25; i++) await EnqueueAsync(server, $"Number {i}", "x", $"ada@elsewhere{i % 5}.example");
-            using var second = new MailSender(server.Get<Database>(), server.Get<Mails>(), server.Get<IMailLoss>(), server.Get<PakhouseOptions>(), server.Get<PublicAddress>(), server.Clock, Microsoft.Extensions.Logging.Abstractions.NullLogger<MailSender>.Instance);
+            for (var i = 0; i < 25; i++)
+                await EnqueueAsync(server, $"Number {i}", "x", $"ada@elsewhere{i % 5}.example");
+            using var second = new MailSender(
+                server.Get<Database>(),
+                server.Get<Mails>(),
+                server.Get<IMailLoss>(),
+                server.Get<PakhouseOptions>(),
+                server.Get<PublicAddress>(),
+                server.Clock,
+                Microsoft.Extensions.Logging.Abstractions.NullLogger<MailSender>.Instance
+            );
             await Task.WhenAll(server.Get<MailSender>().RunAsync(), second.RunAsync());
             Assert.Equal(25, smtp.Messages.Count);
             Assert.Equal(25, smtp.Messages.Select(message => message.Data).Distinct().Count());
@@ -78,7 +88,9 @@ public static class MailSenderTests
             for (var i = 0; i < 9; i++)
             {
                 await server.Get<MailSender>().RunAsync();
-                var wait = TimeSpan.FromMilliseconds(await server.ScalarAsync<long>("SELECT due_at FROM mails") - server.Clock.GetUtcNow().ToUnixTimeMilliseconds());
+                var wait = TimeSpan.FromMilliseconds(
+                    await server.ScalarAsync<long>("SELECT due_at FROM mails") - server.Clock.GetUtcNow().ToUnixTimeMilliseconds()
+                );
                 waits.Add(wait.TotalMinutes);
                 server.Clock.Advance(wait);
             }
@@ -87,8 +99,15 @@ public static class MailSenderTests
             server.Clock.Advance(TimeSpan.FromDays(3));
             await server.Get<MailSender>().RunAsync();
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails"));
-            Assert.Contains(server.Log.Lines, line => line.Contains("is given up after ", StringComparison.Ordinal) && line.Contains("(status 451)", StringComparison.Ordinal));
-            Assert.DoesNotContain(server.Log.Lines, line => line.Contains("ada@", StringComparison.Ordinal) || line.Contains("nobody's business", StringComparison.Ordinal));
+            Assert.Contains(
+                server.Log.Lines,
+                line =>
+                    line.Contains("is given up after ", StringComparison.Ordinal) && line.Contains("(status 451)", StringComparison.Ordinal)
+            );
+            Assert.DoesNotContain(
+                server.Log.Lines,
+                line => line.Contains("ada@", StringComparison.Ordinal) || line.Contains("nobody's business", StringComparison.Ordinal)
+            );
         }
 
         [Fact]
@@ -108,10 +127,18 @@ public static class MailSenderTests
         [Fact]
         public async Task Slow_recipients_of_one_domain_hold_up_nobody_else()
         {
-            var (release, arrived) = (new TaskCompletionSource(), new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously));
-            await using var smtp = new SmtpListener { Held = ("RCPT TO:<ada@slow.example", release.Task), Arrived = to => arrived.TrySetResult(to) };
+            var (release, arrived) = (
+                new TaskCompletionSource(),
+                new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously)
+            );
+            await using var smtp = new SmtpListener
+            {
+                Held = ("RCPT TO:<ada@slow.example", release.Task),
+                Arrived = to => arrived.TrySetResult(to),
+            };
             await using var server = await TestServer.StartAsync(smtp.Settings);
-            for (var i = 0; i < 9; i++) await EnqueueAsync(server, $"Slow {i}", "x", "ada@slow.example");
+            for (var i = 0; i < 9; i++)
+                await EnqueueAsync(server, $"Slow {i}", "x", "ada@slow.example");
             await EnqueueAsync(server, "Reset", "x");
             var sending = server.Get<MailSender>().RunAsync();
             Assert.Equal(Recipient, await arrived.Task.WaitAsync(TimeSpan.FromMinutes(2)));
@@ -149,7 +176,11 @@ public static class MailSenderTests
         public async Task What_the_server_says_of_us_is_tried_again(string command, string answer)
         {
             await using var smtp = new SmtpListener { Answers = { [command] = answer } };
-            await using var server = await TestServer.StartAsync([.. smtp.Settings, "--Pakhouse:SmtpUser=keys", "--Pakhouse:SmtpPassword=s3cret"]);
+            await using var server = await TestServer.StartAsync([
+                .. smtp.Settings,
+                "--Pakhouse:SmtpUser=keys",
+                "--Pakhouse:SmtpPassword=s3cret",
+            ]);
             await EnqueueAsync(server, "Hello", "x");
             await server.Get<MailSender>().RunAsync();
             smtp.Answers.Clear();
@@ -164,7 +195,9 @@ public static class MailSenderTests
             await using var smtp = new SmtpListener();
             await using var server = await TestServer.StartAsync(smtp.Settings);
             await EnqueueAsync(server, "Hello", "x");
-            await server.ExecuteAsync($"UPDATE mails SET attempts = 1, due_at = due_at + {(long)TimeSpan.FromMinutes(10).TotalMilliseconds}"); // as a claim leaves it
+            await server.ExecuteAsync(
+                $"UPDATE mails SET attempts = 1, due_at = due_at + {(long)TimeSpan.FromMinutes(10).TotalMilliseconds}"
+            ); // as a claim leaves it
             await server.Get<MailSender>().RunAsync();
             Assert.Empty(smtp.Messages);
             server.Clock.Advance(TimeSpan.FromMinutes(10));
@@ -176,7 +209,11 @@ public static class MailSenderTests
         public async Task The_password_goes_to_the_server_and_into_no_log()
         {
             await using var smtp = new SmtpListener();
-            await using var server = await TestServer.StartAsync([.. smtp.Settings, "--Pakhouse:SmtpUser=keys", "--Pakhouse:SmtpPassword=s3cret-of-smtp"]);
+            await using var server = await TestServer.StartAsync([
+                .. smtp.Settings,
+                "--Pakhouse:SmtpUser=keys",
+                "--Pakhouse:SmtpPassword=s3cret-of-smtp",
+            ]);
             await EnqueueAsync(server, "Hello", "x");
             await server.Get<MailSender>().RunAsync();
             Assert.Single(smtp.Messages);
@@ -184,7 +221,10 @@ public static class MailSenderTests
             Assert.DoesNotContain(server.Log.Lines, line => line.Contains("s3cret", StringComparison.Ordinal));
         }
 
-        /// <summary>The attack: stand between, offer no TLS or a certificate of one's own, and read the links. The control is the listener's plain delivery above.</summary>
+        /// <summary>
+        /// The attack: stand between, offer no TLS or a certificate of one's own, and read the links. The control is the listener's plain
+        /// delivery above.
+        /// </summary>
         [Theory]
         [InlineData(false)]
         [InlineData(true)]
@@ -205,7 +245,13 @@ public static class MailSenderTests
     {
         [Theory]
         [InlineData("SmtpUser", "--Pakhouse:SmtpHost=mail.acme.example", "--Pakhouse:SmtpUser=keys")]
-        [InlineData("SmtpTls", "--Pakhouse:SmtpHost=mail.acme.example", "--Pakhouse:SmtpUser=keys", "--Pakhouse:SmtpPassword=s3cret", "--Pakhouse:SmtpTls=none")]
+        [InlineData(
+            "SmtpTls",
+            "--Pakhouse:SmtpHost=mail.acme.example",
+            "--Pakhouse:SmtpUser=keys",
+            "--Pakhouse:SmtpPassword=s3cret",
+            "--Pakhouse:SmtpTls=none"
+        )]
         [InlineData("MailFrom", "--Pakhouse:MailFrom=nobody at all <")]
         [InlineData("MailFrom", "--Pakhouse:SmtpHost=mail.acme.example")]
         [InlineData("SmtpCaFile", "--Pakhouse:SmtpCaFile=/nowhere/ca.pem")]
@@ -218,11 +264,14 @@ public static class MailSenderTests
         }
     }
 
-    private static Task<bool> EnqueueAsync(TestServer server, string subject, string text, string recipient = Recipient) => server.Get<Database>().WriteAsync(async transaction =>
-    {
-        await server.Get<Mails>().EnqueueAsync(transaction, recipient, new MailContent(Literal(subject), Literal(text)));
-        return true;
-    });
+    private static Task<bool> EnqueueAsync(TestServer server, string subject, string text, string recipient = Recipient) =>
+        server
+            .Get<Database>()
+            .WriteAsync(async transaction =>
+            {
+                await server.Get<Mails>().EnqueueAsync(transaction, recipient, new MailContent(Literal(subject), Literal(text)));
+                return true;
+            });
 
     private static MailText Literal(string words)
     {
@@ -259,11 +308,30 @@ public static class MailSenderTests
 
         public int Connections { get; private set; }
 
-        public IReadOnlyList<(string From, string To, string Data)> Messages { get { lock (gate) return [.. messages]; } }
+        public IReadOnlyList<(string From, string To, string Data)> Messages
+        {
+            get
+            {
+                lock (gate)
+                    return [.. messages];
+            }
+        }
 
-        public IReadOnlyList<string> Lines { get { lock (gate) return [.. lines]; } }
+        public IReadOnlyList<string> Lines
+        {
+            get
+            {
+                lock (gate)
+                    return [.. lines];
+            }
+        }
 
-        public string[] Settings => ["--Pakhouse:SmtpHost=127.0.0.1", $"--Pakhouse:SmtpPort={((IPEndPoint)listener.LocalEndpoint).Port}", "--Pakhouse:MailFrom=Keys <keys@acme.example>"];
+        public string[] Settings =>
+            [
+                "--Pakhouse:SmtpHost=127.0.0.1",
+                $"--Pakhouse:SmtpPort={((IPEndPoint)listener.LocalEndpoint).Port}",
+                "--Pakhouse:MailFrom=Keys <keys@acme.example>",
+            ];
 
         public async ValueTask DisposeAsync()
         {
@@ -276,7 +344,8 @@ public static class MailSenderTests
             var talks = new List<Task>();
             try
             {
-                while (true) talks.Add(TalkAsync(await listener.AcceptTcpClientAsync()));
+                while (true)
+                    talks.Add(TalkAsync(await listener.AcceptTcpClientAsync()));
             }
             catch (Exception e) when (e is SocketException or ObjectDisposedException)
             {
@@ -296,11 +365,18 @@ public static class MailSenderTests
                 await SayAsync("220 test");
                 while (await reader.ReadLineAsync() is { } line)
                 {
-                    lock (gate) lines.Add(line);
-                    if (Held is { } held && line.StartsWith(held.Line, StringComparison.Ordinal)) await held.Until;
-                    if (Answers.FirstOrDefault(answer => line.StartsWith(answer.Key, StringComparison.Ordinal)).Value is { } no) await SayAsync(no);
-                    else if (line.StartsWith("EHLO", StringComparison.Ordinal)) await SayAsync(OffersTls ? "250-test\r\n250-STARTTLS\r\n250 AUTH PLAIN" : "250-test\r\n250-8BITMIME\r\n250 AUTH PLAIN");
-                    else if (line.StartsWith("AUTH", StringComparison.Ordinal)) await SayAsync("235 welcome");
+                    lock (gate)
+                        lines.Add(line);
+                    if (Held is { } held && line.StartsWith(held.Line, StringComparison.Ordinal))
+                        await held.Until;
+                    if (Answers.FirstOrDefault(answer => line.StartsWith(answer.Key, StringComparison.Ordinal)).Value is { } no)
+                        await SayAsync(no);
+                    else if (line.StartsWith("EHLO", StringComparison.Ordinal))
+                        await SayAsync(
+                            OffersTls ? "250-test\r\n250-STARTTLS\r\n250 AUTH PLAIN" : "250-test\r\n250-8BITMIME\r\n250 AUTH PLAIN"
+                        );
+                    else if (line.StartsWith("AUTH", StringComparison.Ordinal))
+                        await SayAsync("235 welcome");
                     else if (line == "STARTTLS")
                     {
                         await SayAsync("220 go on");
@@ -312,17 +388,22 @@ public static class MailSenderTests
                     {
                         await SayAsync("354 go on");
                         var data = new StringBuilder();
-                        while (await reader.ReadLineAsync() is { } part && part != ".") data.Append(part.StartsWith('.') ? part[1..] : part).Append("\r\n");
-                        lock (gate) messages.Add((from, to, data.ToString()));
+                        while (await reader.ReadLineAsync() is { } part && part != ".")
+                            data.Append(part.StartsWith('.') ? part[1..] : part).Append("\r\n");
+                        lock (gate)
+                            messages.Add((from, to, data.ToString()));
                         await SayAsync("250 taken");
                         Arrived(to);
                     }
                     else
                     {
-                        if (line.StartsWith("MAIL FROM:", StringComparison.Ordinal)) from = line.Split('<', '>')[1];
-                        if (line.StartsWith("RCPT TO:", StringComparison.Ordinal)) to = line.Split('<', '>')[1];
+                        if (line.StartsWith("MAIL FROM:", StringComparison.Ordinal))
+                            from = line.Split('<', '>')[1];
+                        if (line.StartsWith("RCPT TO:", StringComparison.Ordinal))
+                            to = line.Split('<', '>')[1];
                         await SayAsync(line == "QUIT" ? "221 bye" : "250 yes");
-                        if (line == "QUIT") return;
+                        if (line == "QUIT")
+                            return;
                     }
                 }
 

@@ -6,7 +6,9 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Pakhouse.Tests;
 
-/// <summary>The mail server of most relays, with a certificate of an authority that only the test knows, and each kind of refusal.</summary>
+/// <summary>
+/// The mail server of most relays, with a certificate of an authority that only the test knows, and each kind of refusal.
+/// </summary>
 public static class PostfixTests
 {
     public class Certificates
@@ -20,11 +22,15 @@ public static class PostfixTests
             string certified, string host, bool isTrusted, bool isExpired, string? fault)
         {
             await using var postfix = await Postfix.StartAsync(certified, isExpired);
-            await using var server = await TestServer.StartAsync(
-                [.. postfix.Settings(host), "--Pakhouse:SmtpTls=starttls", .. isTrusted ? [$"--Pakhouse:SmtpCaFile={postfix.CaFile}"] : Array.Empty<string>()]);
+            await using var server = await TestServer.StartAsync([
+                .. postfix.Settings(host),
+                "--Pakhouse:SmtpTls=starttls",
+                .. isTrusted ? [$"--Pakhouse:SmtpCaFile={postfix.CaFile}"] : Array.Empty<string>(),
+            ]);
             await SendAsync(server, "ada@here.example");
             Assert.Equal(fault is null ? 0 : 1, await WaitingAsync(server));
-            if (fault is not null) Assert.Contains(server.Log.Lines, line => line.Contains($"TLS: {fault}", StringComparison.Ordinal));
+            if (fault is not null)
+                Assert.Contains(server.Log.Lines, line => line.Contains($"TLS: {fault}", StringComparison.Ordinal));
         }
 
         [Fact]
@@ -53,9 +59,14 @@ public static class PostfixTests
             await using var server = await TestServer.StartAsync([.. postfix.Settings("127.0.0.1"), $"--Pakhouse:MailFrom={from}"]);
             await SendAsync(server, recipient);
             Assert.Equal(isKept ? 1 : 0, await WaitingAsync(server));
-            if (log is not null) Assert.Contains(server.Log.Lines, line => line.Contains(log, StringComparison.Ordinal));
-            else Assert.DoesNotContain(server.Log.Lines, line => line.Contains("given up", StringComparison.Ordinal));
-            Assert.DoesNotContain(server.Log.Lines, line => line.Contains(recipient, StringComparison.Ordinal) && line.Contains(nameof(MailSender), StringComparison.Ordinal));
+            if (log is not null)
+                Assert.Contains(server.Log.Lines, line => line.Contains(log, StringComparison.Ordinal));
+            else
+                Assert.DoesNotContain(server.Log.Lines, line => line.Contains("given up", StringComparison.Ordinal));
+            Assert.DoesNotContain(
+                server.Log.Lines,
+                line => line.Contains(recipient, StringComparison.Ordinal) && line.Contains(nameof(MailSender), StringComparison.Ordinal)
+            );
         }
     }
 
@@ -65,15 +76,26 @@ public static class PostfixTests
         public async Task An_invitation_that_no_server_takes_is_told_to_its_sender_and_stands_in_the_record()
         {
             await using var postfix = await Postfix.StartAsync("127.0.0.1", isExpired: false);
-            await using var server = await TestServer.StartAsync([.. postfix.Settings("127.0.0.1"), "--Pakhouse:MailFrom=keys@acme.example"]);
+            await using var server = await TestServer.StartAsync([
+                .. postfix.Settings("127.0.0.1"),
+                "--Pakhouse:MailFrom=keys@acme.example",
+            ]);
             var acme = await server.AddAcmeAsync();
             var owner = Actor.Session(acme.Owner);
             foreach (var email in (string[])["nobody@here.example", "ada@here.example"]) // the second is the control
                 Assert.False((await server.Invitations.InviteAsync(owner, acme.Root, email, [new(acme.Root, NameSet.Empty)])).IsRefused);
             await server.Get<MailSender>().RunAsync();
             var invitations = (await server.Invitations.ListAsync(owner, acme.Root)).Value;
-            Assert.Equal([("ada@here.example", false), ("nobody@here.example", true)], invitations.Select(one => (one.Email, one.UndeliveredAt is not null)));
-            Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{AuditAction.InviteUndelivered}' AND organization_id = '{acme.Root}'"));
+            Assert.Equal(
+                [("ada@here.example", false), ("nobody@here.example", true)],
+                invitations.Select(one => (one.Email, one.UndeliveredAt is not null))
+            );
+            Assert.Equal(
+                1,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM activity WHERE action = '{AuditAction.InviteUndelivered}' AND organization_id = '{acme.Root}'"
+                )
+            );
             Assert.Equal(1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM mails WHERE recipient = 'person1@acme.example'"));
 
             // Sent once more, it is under way again.
@@ -85,10 +107,18 @@ public static class PostfixTests
         public async Task Any_other_mail_to_a_person_that_no_server_takes_stands_in_the_record()
         {
             await using var postfix = await Postfix.StartAsync("127.0.0.1", isExpired: false);
-            await using var server = await TestServer.StartAsync([.. postfix.Settings("127.0.0.1"), "--Pakhouse:MailFrom=keys@acme.example"]);
+            await using var server = await TestServer.StartAsync([
+                .. postfix.Settings("127.0.0.1"),
+                "--Pakhouse:MailFrom=keys@acme.example",
+            ]);
             var user = (await server.Users.CreateAsync(Actor.Operator, "nobody@here.example", "Nobody", TestServer.Password)).Value;
             await SendAsync(server, "nobody@here.example");
-            Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{AuditAction.MailUndelivered}' AND subject_user_id = '{user}'"));
+            Assert.Equal(
+                1,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM activity WHERE action = '{AuditAction.MailUndelivered}' AND subject_user_id = '{user}'"
+                )
+            );
         }
     }
 
@@ -116,7 +146,8 @@ public static class PostfixTests
         {
             var postfix = new Postfix();
             await postfix.RunAsync("chmod", "755", postfix.folder);
-            foreach (var name in (string[])["conf", "queue", "data"]) Directory.CreateDirectory(Path.Combine(postfix.folder, name));
+            foreach (var name in (string[])["conf", "queue", "data"])
+                Directory.CreateDirectory(Path.Combine(postfix.folder, name));
             await postfix.RunAsync("chown", "postfix", Path.Combine(postfix.folder, "data"));
             using (var free = new TcpListener(IPAddress.Loopback, 0))
             {
@@ -125,7 +156,8 @@ public static class PostfixTests
             }
 
             postfix.Certify(certified, isExpired);
-            await File.WriteAllTextAsync(Path.Combine(postfix.folder, "conf", "main.cf"),
+            await File.WriteAllTextAsync(
+                Path.Combine(postfix.folder, "conf", "main.cf"),
                 $$"""
                 compatibility_level = 3.6
                 queue_directory = {{postfix.folder}}/queue
@@ -144,8 +176,10 @@ public static class PostfixTests
                 smtpd_recipient_restrictions = check_sender_access inline:{ {refused@acme.example = 550 5.7.1 not yours} }, check_recipient_access inline:{ {grey@here.example = 450 4.2.0 Greylisted} }
                 smtpd_tls_security_level = may
                 smtpd_tls_chain_files = {{postfix.folder}}/server.pem
-                """);
-            await File.WriteAllTextAsync(Path.Combine(postfix.folder, "conf", "master.cf"),
+                """
+            );
+            await File.WriteAllTextAsync(
+                Path.Combine(postfix.folder, "conf", "master.cf"),
                 $"""
                 127.0.0.1:{postfix.port} inet n - n - - smtpd
                 cleanup unix n - n - 0 cleanup
@@ -161,12 +195,14 @@ public static class PostfixTests
                 tlsmgr unix - - n 1000? 1 tlsmgr
                 postlog unix-dgram n - n - 1 postlogd
 
-                """);
+                """
+            );
             await postfix.RunAsync("/usr/sbin/postfix", "-c", Path.Combine(postfix.folder, "conf"), "start");
             return postfix;
         }
 
-        public string[] Settings(string host) => [$"--Pakhouse:SmtpHost={host}", $"--Pakhouse:SmtpPort={port}", "--Pakhouse:MailFrom=Keys <keys@acme.example>"];
+        public string[] Settings(string host) =>
+            [$"--Pakhouse:SmtpHost={host}", $"--Pakhouse:SmtpPort={port}", "--Pakhouse:MailFrom=Keys <keys@acme.example>"];
 
         public async ValueTask DisposeAsync()
         {
@@ -178,8 +214,11 @@ public static class PostfixTests
         private async Task RunAsync(string program, params string[] arguments)
         {
             var start = new ProcessStartInfo(Environment.IsPrivilegedProcess ? program : "sudo") { RedirectStandardError = false };
-            if (!Environment.IsPrivilegedProcess) foreach (var argument in (string[])["-n", program]) start.ArgumentList.Add(argument);
-            foreach (var argument in arguments) start.ArgumentList.Add(argument);
+            if (!Environment.IsPrivilegedProcess)
+                foreach (var argument in (string[])["-n", program])
+                    start.ArgumentList.Add(argument);
+            foreach (var argument in arguments)
+                start.ArgumentList.Add(argument);
             using var process = Process.Start(start)!;
             await process.WaitForExitAsync();
             Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', arguments)} ended with {process.ExitCode}");
@@ -195,14 +234,21 @@ public static class PostfixTests
             using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
             var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
             var names = new SubjectAlternativeNameBuilder();
-            if (IPAddress.TryParse(name, out var address)) names.AddIpAddress(address);
-            else names.AddDnsName(name);
+            if (IPAddress.TryParse(name, out var address))
+                names.AddIpAddress(address);
+            else
+                names.AddDnsName(name);
             request.CertificateExtensions.Add(names.Build());
             // Where the authority's list of revocations would be: nobody answers there, as in a network without a way out.
-            request.CertificateExtensions.Add(CertificateRevocationListBuilder.BuildCrlDistributionPointExtension(["http://127.0.0.1:9/ca.crl"]));
+            request.CertificateExtensions.Add(
+                CertificateRevocationListBuilder.BuildCrlDistributionPointExtension(["http://127.0.0.1:9/ca.crl"])
+            );
             using var leaf = request.Create(ca, now.AddDays(-20), now.AddDays(isExpired ? -10 : 20), RandomNumberGenerator.GetBytes(8));
             File.WriteAllText(CaFile, ca.ExportCertificatePem());
-            File.WriteAllText(Path.Combine(folder, "server.pem"), key.ExportPkcs8PrivateKeyPem() + "\n" + leaf.ExportCertificatePem() + "\n");
+            File.WriteAllText(
+                Path.Combine(folder, "server.pem"),
+                key.ExportPkcs8PrivateKeyPem() + "\n" + leaf.ExportCertificatePem() + "\n"
+            );
         }
     }
 }

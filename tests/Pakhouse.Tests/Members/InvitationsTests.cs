@@ -18,17 +18,42 @@ public static partial class InvitationsTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var invited = await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, $" {New} ", [new(acme.Root, NameSet.Empty), new(acme.Sub, NameSet.Of("builder", "viewer"))]);
+            var invited = await server.Invitations.InviteAsync(
+                Actor.Session(acme.Owner),
+                acme.Root,
+                $" {New} ",
+                [new(acme.Root, NameSet.Empty), new(acme.Sub, NameSet.Of("builder", "viewer"))]
+            );
             Assert.Equal(["Acme", "Mobile"], invited.Value.OrganizationsAndRoles.Select(one => one.OrganizationName));
 
             var mail = (await server.MailsToAsync(New)).Single();
             Assert.Equal("Person 1 invites you to Acme", mail.Subject);
-            foreach (var part in (string[])["Person 1 (person1@ acme. example)", "Acme: member", "Mobile: Builder, Viewer", "9 Nov 2026, 09:00 UTC", $"{server.Address}/invitations/"])
+            foreach (
+                var part in (string[])
+                    [
+                        "Person 1 (person1@ acme. example)",
+                        "Acme: member",
+                        "Mobile: Builder, Viewer",
+                        "9 Nov 2026, 09:00 UTC",
+                        $"{server.Address}/invitations/",
+                    ]
+            )
                 Assert.Contains(part, mail.TextBody, StringComparison.Ordinal);
             var code = await CodeAsync(server);
-            Assert.DoesNotContain(server.Log.Lines, line => line.Contains(code, StringComparison.Ordinal) || line.Contains(New, StringComparison.OrdinalIgnoreCase));
-            Assert.Equal(0, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE target LIKE '%{code}%' OR detail LIKE '%@%'"));
-            Assert.Equal(2, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'Invite Create' AND target = '{invited.Value.Id}'"));
+            Assert.DoesNotContain(
+                server.Log.Lines,
+                line => line.Contains(code, StringComparison.Ordinal) || line.Contains(New, StringComparison.OrdinalIgnoreCase)
+            );
+            Assert.Equal(
+                0,
+                await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE target LIKE '%{code}%' OR detail LIKE '%@%'")
+            );
+            Assert.Equal(
+                2,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM activity WHERE action = 'Invite Create' AND target = '{invited.Value.Id}'"
+                )
+            );
         }
 
         /// <summary>The attack: find out who has an account by inviting.</summary>
@@ -41,10 +66,24 @@ public static partial class InvitationsTests
             var answers = new List<(string, string, string?)>();
             foreach (var email in (string[])["person2@acme.example", New])
             {
-                var invitation = (await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, email, [new(acme.Root, NameSet.Of("viewer"))])).Value;
+                var invitation = (
+                    await server.Invitations.InviteAsync(
+                        Actor.Session(acme.Owner),
+                        acme.Root,
+                        email,
+                        [new(acme.Root, NameSet.Of("viewer"))]
+                    )
+                ).Value;
                 var mail = (await server.MailsToAsync(email)).Single();
-                answers.Add((Link().Replace(mail.TextBody!, "LINK"), string.Join(' ', invitation.OrganizationsAndRoles.Select(one => one.Roles)),
-                    await server.ScalarAsync<string>($"SELECT action || COALESCE(subject_user_id, '') || detail FROM activity WHERE target = '{invitation.Id}'")));
+                answers.Add(
+                    (
+                        Link().Replace(mail.TextBody!, "LINK"),
+                        string.Join(' ', invitation.OrganizationsAndRoles.Select(one => one.Roles)),
+                        await server.ScalarAsync<string>(
+                            $"SELECT action || COALESCE(subject_user_id, '') || detail FROM activity WHERE target = '{invitation.Id}'"
+                        )
+                    )
+                );
             }
 
             Assert.Single(answers.Distinct());
@@ -63,8 +102,14 @@ public static partial class InvitationsTests
                 foreach (var isKnown in (bool[])[true, false])
                 {
                     var start = Stopwatch.GetTimestamp();
-                    await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, isKnown ? $"person{i + 2}@acme.example" : $"nobody{i + 2}@acme.example", [new(acme.Root, NameSet.Empty)]);
-                    if (i >= 5) times[isKnown].Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+                    await server.Invitations.InviteAsync(
+                        Actor.Session(acme.Owner),
+                        acme.Root,
+                        isKnown ? $"person{i + 2}@acme.example" : $"nobody{i + 2}@acme.example",
+                        [new(acme.Root, NameSet.Empty)]
+                    );
+                    if (i >= 5)
+                        times[isKnown].Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
                 }
             }
 
@@ -89,16 +134,23 @@ public static partial class InvitationsTests
         {
             await using var server = await TestServer.StartAsync();
             var (acme, other) = (await server.AddAcmeAsync(), await server.AddAcmeAsync());
-            var (manager, subManager, viewer) = (await server.AddMemberAsync(acme.Root, "organization-manager"), await server.AddMemberAsync(acme.Sub, "organization-manager"), await server.AddMemberAsync(acme.Root, "organization-viewer"));
-            async Task<RefusalCode?> InviteAsync(Actor actor, Guid from, Guid to, params string[] roles) => (await server.Invitations.InviteAsync(actor, from, New, [new(to, NameSet.Of(roles))])).Refusal?.Code;
+            var (manager, subManager, viewer) = (
+                await server.AddMemberAsync(acme.Root, "organization-manager"),
+                await server.AddMemberAsync(acme.Sub, "organization-manager"),
+                await server.AddMemberAsync(acme.Root, "organization-viewer")
+            );
+            async Task<RefusalCode?> InviteAsync(Actor actor, Guid from, Guid to, params string[] roles) =>
+                (await server.Invitations.InviteAsync(actor, from, New, [new(to, NameSet.Of(roles))])).Refusal?.Code;
 
-            Assert.Null(await InviteAsync(Actor.Key(manager, "0000000000000000", TestServer.EveryScope), acme.Root, acme.Sub, "builder")); // the command line does
+            // the command line does
+            Assert.Null(await InviteAsync(Actor.Key(manager, "0000000000000000", TestServer.EveryScope), acme.Root, acme.Sub, "builder"));
             Assert.Null(await InviteAsync(Actor.Session(acme.Owner), acme.Sub, acme.Sub, "owner")); // an owner of the root is one below
             Assert.Equal(RefusalCode.AccessDenied, await InviteAsync(Actor.Session(manager), acme.Root, acme.Sub, "owner"));
             Assert.Equal(RefusalCode.AccessDenied, await InviteAsync(Actor.Session(manager), acme.Root, acme.Root, "owner"));
             Assert.Equal(RefusalCode.AccessDenied, await InviteAsync(Actor.Session(viewer), acme.Root, acme.Root));
             Assert.Equal(RefusalCode.NotFound, await InviteAsync(Actor.Session(subManager), acme.Sub, acme.Root)); // upwards
-            Assert.Equal(RefusalCode.NotFound, await InviteAsync(Actor.Session(acme.Owner), acme.Sub, acme.Root)); // not below where it is done
+            // not below where it is done
+            Assert.Equal(RefusalCode.NotFound, await InviteAsync(Actor.Session(acme.Owner), acme.Sub, acme.Root));
             Assert.Equal(RefusalCode.NotFound, await InviteAsync(Actor.Session(acme.Owner), acme.Root, other.Root));
             Assert.Equal(RefusalCode.NotFound, await InviteAsync(Actor.Session(acme.Owner), acme.Root, other.Sub));
             Assert.Equal(RefusalCode.InvalidRequest, await InviteAsync(Actor.Session(acme.Owner), acme.Root, acme.Root, "no-such-role"));
@@ -115,7 +167,12 @@ public static partial class InvitationsTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            Assert.Equal(RefusalCode.InvalidRequest, (await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, email, [new(acme.Root, NameSet.Empty)])).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.InvalidRequest,
+                (await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, email, [new(acme.Root, NameSet.Empty)]))
+                    .Refusal!
+                    .Code
+            );
         }
 
         /// <summary>The attack: make an organization, and have this server write to strangers.</summary>
@@ -125,7 +182,8 @@ public static partial class InvitationsTests
             await using var server = await TestServer.StartAsync("--Pakhouse:InvitationsPerDayMax=22");
             var acme = await server.AddAcmeAsync();
             var owner = Actor.Session(acme.Owner);
-            Task<Outcome<Invitation>> InviteAsync(string email) => server.Invitations.InviteAsync(owner, acme.Root, email, [new(acme.Root, NameSet.Empty)]);
+            Task<Outcome<Invitation>> InviteAsync(string email) =>
+                server.Invitations.InviteAsync(owner, acme.Root, email, [new(acme.Root, NameSet.Empty)]);
             for (var i = 0; i < InvitationMessages.MessagesPerAddressMax; i++)
             {
                 Assert.False((await InviteAsync(New)).IsRefused);
@@ -145,12 +203,28 @@ public static partial class InvitationsTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            var (owner, subManager) = (Actor.Session(acme.Owner), Actor.Session(await server.AddMemberAsync(acme.Sub, "organization-manager")));
-            await server.Invitations.InviteAsync(owner, acme.Root, New, [new(acme.Root, NameSet.Of("owner")), new(acme.Sub, NameSet.Of("viewer"))]);
+            var (owner, subManager) = (
+                Actor.Session(acme.Owner),
+                Actor.Session(await server.AddMemberAsync(acme.Sub, "organization-manager"))
+            );
+            await server.Invitations.InviteAsync(
+                owner,
+                acme.Root,
+                New,
+                [new(acme.Root, NameSet.Of("owner")), new(acme.Sub, NameSet.Of("viewer"))]
+            );
             server.Clock.Advance(TimeSpan.FromDays(5));
 
-            Assert.Equal("viewer", (await server.Invitations.ListAsync(subManager, acme.Sub)).Value.Single().OrganizationsAndRoles.Single().Roles.ToString());
-            Assert.Equal("tester", (await server.Invitations.SetRolesAsync(subManager, acme.Sub, New, [new(acme.Sub, NameSet.Of("tester"))])).Value.OrganizationsAndRoles.Single().Roles.ToString());
+            Assert.Equal(
+                "viewer",
+                (await server.Invitations.ListAsync(subManager, acme.Sub)).Value.Single().OrganizationsAndRoles.Single().Roles.ToString()
+            );
+            Assert.Equal(
+                "tester",
+                (await server.Invitations.SetRolesAsync(subManager, acme.Sub, New, [new(acme.Sub, NameSet.Of("tester"))]))
+                    .Value.OrganizationsAndRoles.Single()
+                    .Roles.ToString()
+            );
             await server.Invitations.SendAgainAsync(subManager, acme.Sub, New);
 
             // The attack: from below, keep an invitation alive that makes an owner of the root.
@@ -159,7 +233,12 @@ public static partial class InvitationsTests
             Assert.Equal([acme.Sub], opened.Invitation.OrganizationsAndRoles.Select(one => one.OrganizationId));
 
             Assert.False((await server.Invitations.WithdrawAsync(subManager, acme.Sub, New)).IsRefused);
-            Assert.Equal([acme.Root], (await server.Invitations.ListAsync(owner, acme.Root)).Value.Single().OrganizationsAndRoles.Select(one => one.OrganizationId));
+            Assert.Equal(
+                [acme.Root],
+                (await server.Invitations.ListAsync(owner, acme.Root))
+                    .Value.Single()
+                    .OrganizationsAndRoles.Select(one => one.OrganizationId)
+            );
             Assert.Equal(RefusalCode.NotFound, (await server.Invitations.SendAgainAsync(subManager, acme.Sub, New)).Refusal!.Code);
         }
 
@@ -170,8 +249,23 @@ public static partial class InvitationsTests
             var acme = await server.AddAcmeAsync();
             var manager = await server.AddMemberAsync(acme.Root, "organization-manager");
             await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, New, [new(acme.Root, NameSet.Of("owner"))]);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Invitations.SendAgainAsync(Actor.Session(manager), acme.Root, New)).Refusal!.Code);
-            Assert.Equal(RefusalCode.Conflict, (await server.Invitations.InviteAsync(Actor.Session(manager), acme.Root, "person2@acme.example", [new(acme.Root, NameSet.Empty)])).Refusal!.Code); // a member already
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Invitations.SendAgainAsync(Actor.Session(manager), acme.Root, New)).Refusal!.Code
+            );
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (
+                    await server.Invitations.InviteAsync(
+                        Actor.Session(manager),
+                        acme.Root,
+                        "person2@acme.example",
+                        [new(acme.Root, NameSet.Empty)]
+                    )
+                )
+                    .Refusal!
+                    .Code
+            ); // a member already
         }
     }
 
@@ -187,10 +281,16 @@ public static partial class InvitationsTests
             Assert.Equal((New, "Nora New"), (user.Email, user.Name));
             var member = (await server.Members.FindAsync(Actor.Session(acme.Owner), acme.Sub, user.Id)).Value;
             Assert.Equal("builder", member.Roles.ToString());
-            Assert.Equal($"{user.Id} builder", await server.ScalarAsync<string>("SELECT actor_user_id || ' ' || detail FROM activity WHERE action = 'Invite Accept'"));
+            Assert.Equal(
+                $"{user.Id} builder",
+                await server.ScalarAsync<string>("SELECT actor_user_id || ' ' || detail FROM activity WHERE action = 'Invite Accept'")
+            );
             Assert.Equal(200, (int)(await server.ExchangeAsync(await server.AddKeyAsync(user.Id, acme.Sub))).Status);
 
-            Assert.Equal(RefusalCode.NotFound, (await server.Get<InvitationAnswers>().AcceptAsync(Actor.Session(user.Id), code)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await server.Get<InvitationAnswers>().AcceptAsync(Actor.Session(user.Id), code)).Refusal!.Code
+            );
             Assert.Empty((await server.Invitations.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value);
         }
 
@@ -203,7 +303,10 @@ public static partial class InvitationsTests
             var code = await InviteAsync(server, acme, "PERSON2@acme.example");
             var answers = server.Get<InvitationAnswers>();
             Assert.Equal(RefusalCode.AccessDenied, (await answers.AcceptAsync(Actor.Session(other), code)).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await answers.AcceptAsync(Actor.Key(person, "0000000000000000", TestServer.EveryScope), code)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await answers.AcceptAsync(Actor.Key(person, "0000000000000000", TestServer.EveryScope), code)).Refusal!.Code
+            );
             Assert.True((await answers.OpenAsync(code)).Value.HasAccount);
             Assert.Equal(RefusalCode.Conflict, (await answers.SignUpAsync(code, "Again", TestServer.Password, null)).Refusal!.Code);
             Assert.Equal(acme.Sub, (await answers.AcceptAsync(Actor.Session(person), code)).Value);
@@ -216,7 +319,9 @@ public static partial class InvitationsTests
             var acme = await server.AddAcmeAsync();
             var person = await server.AddUserAsync();
             var code = await InviteAsync(server, acme, "person2@acme.example");
-            var outcomes = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(() => server.Get<InvitationAnswers>().AcceptAsync(Actor.Session(person), code))));
+            var outcomes = await Task.WhenAll(
+                Enumerable.Range(0, 8).Select(_ => Task.Run(() => server.Get<InvitationAnswers>().AcceptAsync(Actor.Session(person), code)))
+            );
             Assert.Single(outcomes, outcome => !outcome.IsRefused);
         }
 
@@ -235,12 +340,24 @@ public static partial class InvitationsTests
             var code = await InviteAsync(server, acme);
             switch (how)
             {
-                case "expired": server.Clock.Advance(TimeSpan.FromDays(7)); break;
-                case "withdrawn": await server.Invitations.WithdrawAsync(owner, acme.Root, New); break;
-                case "sent again": await server.Invitations.SendAgainAsync(owner, acme.Root, New); break;
-                case "organization deleted": await server.Organizations.DeleteAsync(owner, acme.Sub, "Mobile"); break;
-                case "root deleted": await server.Organizations.DeleteAsync(owner, acme.Root, "Acme"); break;
-                default: code = new string('x', 43); break;
+                case "expired":
+                    server.Clock.Advance(TimeSpan.FromDays(7));
+                    break;
+                case "withdrawn":
+                    await server.Invitations.WithdrawAsync(owner, acme.Root, New);
+                    break;
+                case "sent again":
+                    await server.Invitations.SendAgainAsync(owner, acme.Root, New);
+                    break;
+                case "organization deleted":
+                    await server.Organizations.DeleteAsync(owner, acme.Sub, "Mobile");
+                    break;
+                case "root deleted":
+                    await server.Organizations.DeleteAsync(owner, acme.Root, "Acme");
+                    break;
+                default:
+                    code = new string('x', 43);
+                    break;
             }
 
             var answers = server.Get<InvitationAnswers>();
@@ -248,7 +365,8 @@ public static partial class InvitationsTests
             Assert.Equal((await answers.OpenAsync("")).Refusal, refusal);
             Assert.Equal(refusal, (await answers.SignUpAsync(code, "Nora New", TestServer.Password, null)).Refusal);
             Assert.Null(await server.Users.FindByEmailAsync(New));
-            if (how != "sent again") return;
+            if (how != "sent again")
+                return;
             // Of two messages of one moment neither is the first; one of their links works.
             var links = (await server.MailsToAsync(New)).Select(mail => Link().Match(mail.TextBody!).Groups["code"].Value).ToList();
             Assert.Equal(2, links.Count);
@@ -262,7 +380,10 @@ public static partial class InvitationsTests
             var acme = await server.AddAcmeAsync();
             var code = await InviteAsync(server, acme);
             await server.Organizations.SetDisabledAsync(Actor.Session(acme.Owner), acme.Root, disabled: true);
-            Assert.Equal(RefusalCode.Conflict, (await server.Get<InvitationAnswers>().SignUpAsync(code, "Nora New", TestServer.Password, null)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await server.Get<InvitationAnswers>().SignUpAsync(code, "Nora New", TestServer.Password, null)).Refusal!.Code
+            );
             await server.Organizations.SetDisabledAsync(Actor.Session(acme.Owner), acme.Root, disabled: false);
             Assert.False((await server.Get<InvitationAnswers>().SignUpAsync(code, "Nora New", TestServer.Password, null)).IsRefused);
         }
@@ -285,7 +406,10 @@ public static partial class InvitationsTests
                 Assert.Contains("no-store", answer.Header("Cache-Control"), StringComparison.Ordinal);
             }
 
-            Assert.Equal(HttpStatusCode.BadRequest, (await server.PostAsync($"/invitations/{code}", ("UserName", "Nora"), ("Password", TestServer.Password))).Status);
+            Assert.Equal(
+                HttpStatusCode.BadRequest,
+                (await server.PostAsync($"/invitations/{code}", ("UserName", "Nora"), ("Password", TestServer.Password))).Status
+            );
             Assert.Null(await server.Users.FindByEmailAsync(New));
             Assert.Equal(HttpStatusCode.NotFound, (await server.GetAsync("/invitations/unknown")).Status);
             Assert.Equal(HttpStatusCode.NotFound, (await server.GetAsync($"/invitations/{new string('x', 65)}")).Status);
@@ -298,16 +422,26 @@ public static partial class InvitationsTests
             var acme = await server.AddAcmeAsync();
             await server.AddUserAsync();
             var code = await InviteAsync(server, acme, "person2@acme.example");
-            Assert.Contains($"/sign-in?from=%2Finvitations%2F{code}", (await server.GetAsync($"/invitations/{code}")).Body, StringComparison.Ordinal);
+            Assert.Contains(
+                $"/sign-in?from=%2Finvitations%2F{code}",
+                (await server.GetAsync($"/invitations/{code}")).Body,
+                StringComparison.Ordinal
+            );
         }
     }
 
     private static async Task<string> InviteAsync(TestServer server, Acme acme, string email = New)
     {
-        var invited = await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, email, [new(acme.Sub, NameSet.Of("builder"))]);
+        var invited = await server.Invitations.InviteAsync(
+            Actor.Session(acme.Owner),
+            acme.Root,
+            email,
+            [new(acme.Sub, NameSet.Of("builder"))]
+        );
         Assert.False(invited.IsRefused);
         return await CodeAsync(server, email);
     }
 
-    private static async Task<string> CodeAsync(TestServer server, string email = New) => Link().Match((await server.MailsToAsync(email))[^1].TextBody!).Groups["code"].Value;
+    private static async Task<string> CodeAsync(TestServer server, string email = New) =>
+        Link().Match((await server.MailsToAsync(email))[^1].TextBody!).Groups["code"].Value;
 }

@@ -14,14 +14,23 @@ public static class MemberMailTests
             var owner = Actor.Session(acme.Owner);
             foreach (var _ in (int[])[1, 2]) // the second changes nothing
                 Assert.False((await server.Members.SetRolesAsync(owner, acme.Root, member, NameSet.Of("organization-manager"))).IsRefused);
-            Assert.False((await server.Members.SetRolesAsync(Actor.Session(member), acme.Root, member, NameSet.Of("organization-viewer"))).IsRefused);
+            Assert.False(
+                (await server.Members.SetRolesAsync(Actor.Session(member), acme.Root, member, NameSet.Of("organization-viewer"))).IsRefused
+            );
             Assert.False((await server.Members.RemoveAsync(owner, acme.Root, member)).IsRefused);
 
             var mails = await server.MailsToAsync("person2@acme.example");
-            Assert.Equal(["Your roles in Acme were changed", "You are no member of Acme any more"], mails.Select(mail => mail.Subject).OrderDescending(StringComparer.Ordinal));
+            Assert.Equal(
+                ["Your roles in Acme were changed", "You are no member of Acme any more"],
+                mails.Select(mail => mail.Subject).OrderDescending(StringComparer.Ordinal)
+            );
             Assert.All(mails, mail => Assert.Contains(TimeText.Exact(server.Clock.GetUtcNow()), mail.TextBody, StringComparison.Ordinal));
             Assert.All(mails, mail => Assert.Contains("Person 1 ", mail.TextBody, StringComparison.Ordinal));
-            Assert.Contains($"{server.Address}/organizations/{acme.Root}/security", mails.Single(mail => mail.Subject!.StartsWith("Your roles", StringComparison.Ordinal)).TextBody!, StringComparison.Ordinal);
+            Assert.Contains(
+                $"{server.Address}/organizations/{acme.Root}/security",
+                mails.Single(mail => mail.Subject!.StartsWith("Your roles", StringComparison.Ordinal)).TextBody!,
+                StringComparison.Ordinal
+            );
             Assert.Empty(await server.MailsToAsync("person1@acme.example"));
         }
 
@@ -30,9 +39,13 @@ public static class MemberMailTests
         {
             await using var server = await TestServer.StartAsync();
             var user = await server.AddUserAsync();
-            foreach (var isDisabled in (bool[])[false, true, true, false, false]) Assert.False((await server.Users.SetDisabledAsync(Actor.Operator, user, isDisabled)).IsRefused);
+            foreach (var isDisabled in (bool[])[false, true, true, false, false])
+                Assert.False((await server.Users.SetDisabledAsync(Actor.Operator, user, isDisabled)).IsRefused);
             var mails = await server.MailsToAsync("person1@acme.example");
-            Assert.Equal(["Your account was disabled", "Your account was enabled"], mails.Select(mail => mail.Subject).Order(StringComparer.Ordinal));
+            Assert.Equal(
+                ["Your account was disabled", "Your account was enabled"],
+                mails.Select(mail => mail.Subject).Order(StringComparer.Ordinal)
+            );
             Assert.All(mails, mail => Assert.Contains(TimeText.Exact(server.Clock.GetUtcNow()), mail.TextBody, StringComparison.Ordinal));
         }
 
@@ -43,9 +56,18 @@ public static class MemberMailTests
             var acme = await server.AddAcmeAsync();
             var member = await server.AddMemberAsync(acme.Root);
             var key = TestServer.IdOf(await server.AddKeyAsync(member, acme.Root));
-            Assert.False((await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, KeyAction.Suspend, [key])).IsRefused);
+            Assert.False(
+                (await server.Get<Inventory>().ActAsync(Actor.Session(acme.Owner), acme.Root, KeyAction.Suspend, [key])).IsRefused
+            );
             var text = Assert.Single(await server.MailsToAsync("person2@acme.example")).TextBody;
-            foreach (var part in (string[])["Person 1, an owner or manager of Acme,", TimeText.Exact(server.Clock.GetUtcNow()), $"{server.Address}/organizations/{acme.Root}/security/keys/{key}"])
+            foreach (
+                var part in (string[])
+                    [
+                        "Person 1, an owner or manager of Acme,",
+                        TimeText.Exact(server.Clock.GetUtcNow()),
+                        $"{server.Address}/organizations/{acme.Root}/security/keys/{key}",
+                    ]
+            )
                 Assert.Contains(part, text, StringComparison.Ordinal);
         }
     }

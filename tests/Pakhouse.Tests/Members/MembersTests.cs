@@ -18,7 +18,12 @@ public static class MembersTests
             Assert.False((await server.Members.LeaveAsync(Actor.Session(user), acme.Root)).IsRefused);
             Assert.Equal(401, (int)(await server.ExchangeAsync(rootKey)).Status);
             Assert.Equal(200, (int)(await server.ExchangeAsync(subKey)).Status);
-            Assert.Equal("builder", await server.ScalarAsync<string>($"SELECT detail FROM activity WHERE action = 'Member Leave' AND subject_user_id = '{user}' AND actor_user_id = '{user}'"));
+            Assert.Equal(
+                "builder",
+                await server.ScalarAsync<string>(
+                    $"SELECT detail FROM activity WHERE action = 'Member Leave' AND subject_user_id = '{user}' AND actor_user_id = '{user}'"
+                )
+            );
         }
 
         [Fact]
@@ -29,7 +34,10 @@ public static class MembersTests
             Assert.Equal(RefusalCode.Conflict, (await server.Members.LeaveAsync(Actor.Session(acme.Owner), acme.Root)).Refusal!.Code);
             Assert.Equal(RefusalCode.AccessDenied, (await server.Members.LeaveAsync(Actor.Session(acme.Owner), acme.Sub)).Refusal!.Code);
             var user = await server.AddMemberAsync(acme.Root);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Members.LeaveAsync(Actor.Key(user, "0000000000000000", TestServer.EveryScope), acme.Root)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Members.LeaveAsync(Actor.Key(user, "0000000000000000", TestServer.EveryScope), acme.Root)).Refusal!.Code
+            );
         }
     }
 
@@ -48,14 +56,27 @@ public static class MembersTests
             {
                 var root = (await server.Organizations.CreateRootAsync(Actor.Operator, $"Acme {round}", first)).Value;
                 var second = await server.AddMemberAsync(root, "owner");
-                var outcomes = await Task.WhenAll(Enumerable.Select<(Guid By, Guid Whom), Task<Outcome<bool>>>([(first, second), (second, first)], pair => Task.Run(() => how switch
-                {
-                    "remove" => server.Members.RemoveAsync(Actor.Session(pair.By), root, pair.Whom),
-                    "demote" => server.Members.SetRolesAsync(Actor.Session(pair.By), root, pair.Whom, NameSet.Of("viewer")),
-                    _ => server.Members.LeaveAsync(Actor.Session(pair.By), root),
-                })));
+                var outcomes = await Task.WhenAll(
+                    Enumerable.Select<(Guid By, Guid Whom), Task<Outcome<bool>>>(
+                        [(first, second), (second, first)],
+                        pair =>
+                            Task.Run(() =>
+                                how switch
+                                {
+                                    "remove" => server.Members.RemoveAsync(Actor.Session(pair.By), root, pair.Whom),
+                                    "demote" => server.Members.SetRolesAsync(Actor.Session(pair.By), root, pair.Whom, NameSet.Of("viewer")),
+                                    _ => server.Members.LeaveAsync(Actor.Session(pair.By), root),
+                                }
+                            )
+                    )
+                );
                 Assert.Single(outcomes, outcome => !outcome.IsRefused);
-                Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM memberships WHERE organization_id = '{root}' AND ended_at IS NULL AND roles = 'owner'"));
+                Assert.Equal(
+                    1,
+                    await server.ScalarAsync<long>(
+                        $"SELECT COUNT(*) FROM memberships WHERE organization_id = '{root}' AND ended_at IS NULL AND roles = 'owner'"
+                    )
+                );
             }
         }
 
@@ -106,7 +127,10 @@ public static class MembersTests
             var acme = await server.AddAcmeAsync();
             await FillAsync(server, acme.Root, 70, "root");
             await FillAsync(server, acme.Sub, 60, "sub");
-            await server.ExecuteAsync($"INSERT INTO memberships (id, organization_id, user_id, roles, created_at) SELECT 'b' || SUBSTR(id, 2), '{acme.Sub}', id, 'viewer', 0 FROM users WHERE id LIKE '%-00000000000_' AND name LIKE 'root%'");
+            await server.ExecuteAsync(
+                $"INSERT INTO memberships (id, organization_id, user_id, roles, created_at) SELECT 'b' || SUBSTR(id, 2), '{acme.Sub}', "
+                    + $"id, 'viewer', 0 FROM users WHERE id LIKE '%-00000000000_' AND name LIKE 'root%'"
+            );
             await OrganizationsTests.ServiceAsync(server, acme.Sub);
 
             var seen = new List<Member>();
@@ -120,9 +144,15 @@ public static class MembersTests
 
             Assert.Equal(131, seen.Count);
             Assert.Equal(131, seen.DistinctBy(member => member.UserId).Count());
-            Assert.Equal(seen.Select(member => member.Name.ToUpperInvariant()).Order(StringComparer.Ordinal), seen.Select(member => member.Name.ToUpperInvariant()));
+            Assert.Equal(
+                seen.Select(member => member.Name.ToUpperInvariant()).Order(StringComparer.Ordinal),
+                seen.Select(member => member.Name.ToUpperInvariant())
+            );
             Assert.Equal(71 - 9, seen.Count(member => member.IsInherited));
-            Assert.Equal(seen.Select(member => member.UserId), (await server.Members.ListAsync(Actor.Session(acme.Owner), acme.Sub)).Value.Select(member => member.UserId));
+            Assert.Equal(
+                seen.Select(member => member.UserId),
+                (await server.Members.ListAsync(Actor.Session(acme.Owner), acme.Sub)).Value.Select(member => member.UserId)
+            );
         }
 
         [Fact]
@@ -172,7 +202,10 @@ public static class MembersTests
             await server.ExecuteAsync($"UPDATE users SET name = 'Zoe' WHERE id = '{user}'");
             Assert.Equal(user, (await server.Members.PageAsync(Actor.Session(acme.Owner), acme.Root, "zoe")).Value.Members.Single().UserId);
             await server.Users.DeleteAsync(Actor.Operator, user);
-            Assert.Equal(0, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM memberships WHERE user_id = '{user}' AND listed_as IS NOT NULL"));
+            Assert.Equal(
+                0,
+                await server.ScalarAsync<long>($"SELECT COUNT(*) FROM memberships WHERE user_id = '{user}' AND listed_as IS NOT NULL")
+            );
         }
 
         [Fact]
@@ -182,13 +215,20 @@ public static class MembersTests
             var acme = await server.AddAcmeAsync();
             var user = await server.AddMemberAsync(acme.Root, "viewer");
             await server.Members.SetRolesAsync(Actor.Session(acme.Owner), acme.Root, user, NameSet.Of("builder", "tester"));
-            Assert.Equal("viewer → builder tester", await server.ScalarAsync<string>($"SELECT detail FROM activity WHERE action = 'Member Role Update' AND subject_user_id = '{user}'"));
+            Assert.Equal(
+                "viewer → builder tester",
+                await server.ScalarAsync<string>(
+                    $"SELECT detail FROM activity WHERE action = 'Member Role Update' AND subject_user_id = '{user}'"
+                )
+            );
         }
     }
 
     public class With_ten_thousand_members_and_a_thousand_sub_organizations
     {
-        /// <summary>Medians of interleaved rounds; half as slow again as the rule allows, because other programs run beside the test.</summary>
+        /// <summary>
+        /// Medians of interleaved rounds; half as slow again as the rule allows, because other programs run beside the test.
+        /// </summary>
         [Fact]
         public async Task Lists_and_exchanges_stay_as_quick_as_with_few()
         {
@@ -200,18 +240,37 @@ public static class MembersTests
                 $"""
                 INSERT INTO organizations (id, root_id, name, name_normalized, created_at)
                 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
-                SELECT '{large.Root.ToString()[..24]}' || SUBSTR('000000000000' || i, LENGTH('000000000000' || i) - 11, 12), '{large.Root}', 'Sub ' || i, 'SUB ' || i, 0 FROM n
-                """);
-            if (TestDatabase.IsPostgres) await server.ExecuteAsync("ANALYZE users, organizations, memberships"); // as its autovacuum does; SQLite goes without
+                SELECT '{large.Root.ToString()[
+                    ..24
+                ]}' || SUBSTR('000000000000' || i, LENGTH('000000000000' || i) - 11, 12), '{large.Root}', 'Sub ' || i, 'SUB ' || i, 0 FROM n
+                """
+            );
+            if (TestDatabase.IsPostgres)
+                await server.ExecuteAsync("ANALYZE users, organizations, memberships"); // as its autovacuum does; SQLite goes without
 
-            var (smallKey, largeKey) = (await server.AddKeyAsync(small.Owner, small.Root), await server.AddKeyAsync(large.Owner, large.Root));
+            var (smallKey, largeKey) = (
+                await server.AddKeyAsync(small.Owner, small.Root),
+                await server.AddKeyAsync(large.Owner, large.Root)
+            );
             var middle = Guid.Parse((await server.ScalarAsync<string>($"SELECT id FROM users WHERE name = 'large 5000'"))!);
             await RatioAsync("list", () => PageAsync(small, ""), () => PageAsync(large, ""));
-            await RatioAsync("a later page", () => PageAsync(small, ""), () => server.Members.PageAsync(Actor.Session(large.Owner), large.Root, after: middle));
-            await RatioAsync("list in a sub-organization", () => PageAsync(small with { Root = small.Sub }, ""), () => PageAsync(large with { Root = large.Sub }, ""));
+            await RatioAsync(
+                "a later page",
+                () => PageAsync(small, ""),
+                () => server.Members.PageAsync(Actor.Session(large.Owner), large.Root, after: middle)
+            );
+            await RatioAsync(
+                "list in a sub-organization",
+                () => PageAsync(small with { Root = small.Sub }, ""),
+                () => PageAsync(large with { Root = large.Sub }, "")
+            );
             await RatioAsync("search that finds many", () => PageAsync(small, "acme"), () => PageAsync(large, "acme"));
             await RatioAsync("exchange", () => server.ExchangeAsync(smallKey), () => server.ExchangeAsync(largeKey));
-            await RatioAsync("exchange for a sub-organization", () => server.ExchangeAsync(smallKey, small.Sub), () => server.ExchangeAsync(largeKey, large.Sub));
+            await RatioAsync(
+                "exchange for a sub-organization",
+                () => server.ExchangeAsync(smallKey, small.Sub),
+                () => server.ExchangeAsync(largeKey, large.Sub)
+            );
 
             Assert.Single((await PageAsync(large, "large7777@")).Value.Members);
             await RatioAsync("search for an address", () => PageAsync(small, "small33@"), () => PageAsync(large, "large7777@"));
@@ -219,7 +278,8 @@ public static class MembersTests
             Assert.Single((await PageAsync(large, "7777")).Value.Members);
             await RatioAsync("search that finds one name", () => PageAsync(small, "33"), () => PageAsync(large, "7777"), max: 30);
 
-            Task<Outcome<MemberPage>> PageAsync(Acme acme, string search) => server.Members.PageAsync(Actor.Session(acme.Owner), acme.Root, search);
+            Task<Outcome<MemberPage>> PageAsync(Acme acme, string search) =>
+                server.Members.PageAsync(Actor.Session(acme.Owner), acme.Root, search);
 
             static async Task RatioAsync(string what, Func<Task> few, Func<Task> many, double max = 3)
             {
@@ -235,7 +295,9 @@ public static class MembersTests
                 }
 
                 var ratio = (double)manyTimes.Order().ElementAt(12) / fewTimes.Order().ElementAt(12);
-                TestContext.Current.TestOutputHelper?.WriteLine($"{what}: {ratio:0.00}, {Stopwatch.GetElapsedTime(0, manyTimes.Order().ElementAt(12)).TotalMilliseconds:0.0} ms");
+                TestContext.Current.TestOutputHelper?.WriteLine(
+                    $"{what}: {ratio:0.00}, {Stopwatch.GetElapsedTime(0, manyTimes.Order().ElementAt(12)).TotalMilliseconds:0.0} ms"
+                );
                 Assert.True(ratio < max, $"{what}: {ratio:0.00} times as long");
             }
         }
@@ -251,6 +313,7 @@ public static class MembersTests
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
             SELECT '{prefix}' || SUBSTR('000000000000' || i, LENGTH('000000000000' || i) - 11, 12), '{name}' || i || '@acme.example', '{name.ToUpperInvariant()}' || i || '@ACME.EXAMPLE', '{name} ' || i, 'x', 0 FROM n;
             INSERT INTO memberships (id, organization_id, user_id, roles, created_at) SELECT 'a' || SUBSTR(id, 2), '{organization}', id, 'viewer', 0 FROM users WHERE id LIKE '{prefix}%';
-            """);
+            """
+        );
     }
 }

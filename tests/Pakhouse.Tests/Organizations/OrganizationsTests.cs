@@ -11,7 +11,14 @@ public static class OrganizationsTests
             var person = Actor.Session(await server.AddUserAsync());
             var root = (await server.Organizations.CreateRootAsync(person, "Acme")).Value;
             Assert.Equal("owner", (await server.Members.ListAsync(person, root)).Value.Single().Roles.ToString());
-            Assert.Equal(("Acme", 1L, null), ((await server.Organizations.FindAsync(person, root)).Value is var found ? (found.Name, found.MemberCount, found.RootName) : default));
+            Assert.Equal(
+                ("Acme", 1L, null),
+                (
+                    (await server.Organizations.FindAsync(person, root)).Value is var found
+                        ? (found.Name, found.MemberCount, found.RootName)
+                        : default
+                )
+            );
         }
 
         [Fact]
@@ -19,17 +26,33 @@ public static class OrganizationsTests
         {
             await using var server = await TestServer.StartAsync();
             var person = await server.AddUserAsync();
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Organizations.CreateRootAsync(Actor.Key(person, "0000000000000000", TestServer.EveryScope), "Acme")).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Organizations.CreateRootAsync(Actor.ApiKey(person, "0000000000000000", TestServer.EveryScope), "Acme")).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Organizations.CreateRootAsync(Actor.Key(person, "0000000000000000", TestServer.EveryScope), "Acme"))
+                    .Refusal!
+                    .Code
+            );
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Organizations.CreateRootAsync(Actor.ApiKey(person, "0000000000000000", TestServer.EveryScope), "Acme"))
+                    .Refusal!
+                    .Code
+            );
             await server.Users.SetDisabledAsync(Actor.Operator, person, disabled: true);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Organizations.CreateRootAsync(Actor.Session(person), "Acme")).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await server.Organizations.CreateRootAsync(Actor.Session(person), "Acme")).Refusal!.Code
+            );
         }
 
         /// <summary>The attack: rows without end, by making and deleting.</summary>
         [Fact]
         public async Task A_person_makes_so_many_and_deleting_makes_room_a_day_later()
         {
-            await using var server = await TestServer.StartAsync("--Pakhouse:OrganizationsPerPersonMax=2", "--Pakhouse:SubOrganizationsMax=1");
+            await using var server = await TestServer.StartAsync(
+                "--Pakhouse:OrganizationsPerPersonMax=2",
+                "--Pakhouse:SubOrganizationsMax=1"
+            );
             var person = Actor.Session(await server.AddUserAsync());
             var first = (await server.Organizations.CreateRootAsync(person, "One")).Value;
             await server.Organizations.CreateRootAsync(person, "Two");
@@ -55,7 +78,10 @@ public static class OrganizationsTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            Assert.Equal(RefusalCode.InvalidRequest, (await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Root, typed)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.InvalidRequest,
+                (await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Root, typed)).Refusal!.Code
+            );
             Assert.Equal(200, (int)(await server.ExchangeAsync(key)).Status);
         }
 
@@ -70,11 +96,25 @@ public static class OrganizationsTests
             await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, "new@acme.example", [new(acme.Sub, NameSet.Empty)]);
 
             Assert.False((await server.Organizations.DeleteAsync(Actor.Session(acme.Owner), acme.Root, " Acme ")).IsRefused);
-            foreach (var key in keys) Assert.Equal(401, (int)(await server.ExchangeAsync(key)).Status);
+            foreach (var key in keys)
+                Assert.Equal(401, (int)(await server.ExchangeAsync(key)).Status);
             Assert.Equal(200, (int)(await server.ExchangeAsync(elsewhere)).Status);
-            Assert.Equal(0, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM memberships WHERE ended_at IS NULL AND organization_id IN ('{acme.Root}', '{acme.Sub}')"));
-            Assert.Equal(0, await server.ScalarAsync<long>("SELECT (SELECT COUNT(*) FROM invitations) + (SELECT COUNT(*) FROM invitation_parts)"));
-            Assert.Equal(2, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'Organization Delete' AND target IN ('{acme.Root}', '{acme.Sub}')"));
+            Assert.Equal(
+                0,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM memberships WHERE ended_at IS NULL AND organization_id IN ('{acme.Root}', '{acme.Sub}')"
+                )
+            );
+            Assert.Equal(
+                0,
+                await server.ScalarAsync<long>("SELECT (SELECT COUNT(*) FROM invitations) + (SELECT COUNT(*) FROM invitation_parts)")
+            );
+            Assert.Equal(
+                2,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM activity WHERE action = 'Organization Delete' AND target IN ('{acme.Root}', '{acme.Sub}')"
+                )
+            );
             Assert.Empty(await server.Organizations.ListAsync(Actor.Session(acme.Owner)));
         }
     }
@@ -93,7 +133,10 @@ public static class OrganizationsTests
             Assert.Equal([2, 1], (await server.Organizations.ListAsync(owner, counted: true)).Select(one => (int)one.MemberCount!));
             Assert.Equal([null, "Acme"], (await server.Organizations.ListAsync(owner)).Select(one => one.RootName));
             Assert.Equal(2, (await server.Organizations.FindAsync(Actor.Session(member), acme.Root)).Value.MemberCount);
-            Assert.Equal(RefusalCode.NotFound, (await server.Organizations.FindAsync(Actor.Session(await server.AddUserAsync()), acme.Root)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await server.Organizations.FindAsync(Actor.Session(await server.AddUserAsync()), acme.Root)).Refusal!.Code
+            );
         }
     }
 
@@ -101,7 +144,13 @@ public static class OrganizationsTests
     internal static async Task ServiceAsync(TestServer server, Guid organization)
     {
         var user = Ids.New(server.Clock);
-        await server.ExecuteAsync($"INSERT INTO users (id, email, email_normalized, name, security_stamp, created_at, kind) VALUES ('{user}', '', '{user}', 'deploy', 'x', 0, 'service')");
-        await server.ExecuteAsync($"INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES ('{Ids.New(server.Clock)}', '{organization}', '{user}', 'owner', 0)");
+        await server.ExecuteAsync(
+            $"INSERT INTO users (id, email, email_normalized, name, security_stamp, created_at, kind) VALUES ('{user}', '', '{user}', "
+                + $"'deploy', 'x', 0, 'service')"
+        );
+        await server.ExecuteAsync(
+            $"INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES ('{Ids.New(server.Clock)}', "
+                + $"'{organization}', '{user}', 'owner', 0)"
+        );
     }
 }

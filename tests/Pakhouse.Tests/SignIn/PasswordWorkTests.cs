@@ -38,7 +38,9 @@ public class PasswordWorkTests
     {
         using var work = new PasswordWork();
         for (var i = 0; i < PasswordWork.AtOnceMax + PasswordWork.WaitingMax + 1; i++)
-            await Assert.ThrowsAsync<InvalidOperationException>(() => work.RunAsync<bool>(() => throw new InvalidOperationException("fault")));
+            await Assert.ThrowsAsync<InvalidOperationException>(() =>
+                work.RunAsync<bool>(() => throw new InvalidOperationException("fault"))
+            );
         Assert.True((await work.RunAsync(() => Task.FromResult<Outcome<bool>>(true))).Value);
     }
 
@@ -51,7 +53,11 @@ public class PasswordWorkTests
         var (end, works) = Fill(server.Get<PasswordWork>(), PasswordWork.AtOnceMax + PasswordWork.WaitingMax);
         for (var i = 0; i < 5; i++)
         {
-            var answer = await new Visitor(server).SubmitAsync("/sign-in", ("Email", "person1@acme.example"), ("Password", TestServer.Password));
+            var answer = await new Visitor(server).SubmitAsync(
+                "/sign-in",
+                ("Email", "person1@acme.example"),
+                ("Password", TestServer.Password)
+            );
             Assert.Equal((HttpStatusCode.ServiceUnavailable, "5"), (answer.Status, answer.Header("Retry-After")));
             Assert.Contains("as many passwords as it can", answer.Body);
         }
@@ -71,12 +77,15 @@ public class PasswordWorkTests
         {
             await using var server = await TestServer.StartAsync();
             var failures = server.Get<SignInFailures>();
-            for (var i = 0; i < 50; i++) await failures.RecordAsync(null, IPAddress.Parse("198.51.100.1"), SignInMethod.Password);
+            for (var i = 0; i < 50; i++)
+                await failures.RecordAsync(null, IPAddress.Parse("198.51.100.1"), SignInMethod.Password);
             Assert.Equal(1, await server.ScalarAsync<long>(Strangers));
             Assert.Equal(50, await server.ScalarAsync<long>("SELECT failed FROM sign_in_failures"));
-            for (var i = 0; i < 5; i++) await failures.RecordAsync(null, IPAddress.Parse($"2001:db8::{i}"), SignInMethod.Password); // one /64
+            for (var i = 0; i < 5; i++)
+                await failures.RecordAsync(null, IPAddress.Parse($"2001:db8::{i}"), SignInMethod.Password); // one /64
             Assert.Equal(2, await server.ScalarAsync<long>(Strangers));
-            for (var i = 0; i < SignInFailures.StrangersPerHourMax + 20; i++) await failures.RecordAsync(null, IPAddress.Parse($"203.0.113.{i}"), SignInMethod.Password);
+            for (var i = 0; i < SignInFailures.StrangersPerHourMax + 20; i++)
+                await failures.RecordAsync(null, IPAddress.Parse($"203.0.113.{i}"), SignInMethod.Password);
             Assert.Equal(SignInFailures.StrangersPerHourMax, await server.ScalarAsync<long>(Strangers));
 
             server.Clock.Advance(TimeSpan.FromHours(1));
@@ -93,10 +102,17 @@ public class PasswordWorkTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var failures = server.Get<SignInFailures>();
-            for (var i = 0; i < SignInFailures.StrangersPerHourMax; i++) await failures.RecordAsync(null, IPAddress.Parse($"203.0.113.{i}"), SignInMethod.Password);
+            for (var i = 0; i < SignInFailures.StrangersPerHourMax; i++)
+                await failures.RecordAsync(null, IPAddress.Parse($"203.0.113.{i}"), SignInMethod.Password);
             var owner = await server.Users.FindAsync(acme.Owner);
-            for (var i = 0; i < 3; i++) await failures.RecordAsync(owner, IPAddress.Parse("198.51.100.1"), SignInMethod.Password);
-            Assert.Equal(3, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'Login Failed' AND subject_user_id = '{acme.Owner}'"));
+            for (var i = 0; i < 3; i++)
+                await failures.RecordAsync(owner, IPAddress.Parse("198.51.100.1"), SignInMethod.Password);
+            Assert.Equal(
+                3,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM activity WHERE action = 'Login Failed' AND subject_user_id = '{acme.Owner}'"
+                )
+            );
         }
     }
 }

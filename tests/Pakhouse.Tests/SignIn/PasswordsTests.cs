@@ -12,7 +12,15 @@ public static class PasswordsTests
     private static readonly IPAddress here = IPAddress.Parse("198.51.100.7");
 
     private static async Task<List<(string Recipient, MailContent Content)>> MailsAsync(TestServer server) =>
-        [.. (await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<(string Recipient, byte[] Content)>("SELECT recipient, content FROM mails ORDER BY id"))).Select(row => (row.Recipient, server.Get<Mails>().Open(row.Content)))];
+        [
+            .. (
+                await server
+                    .Get<Database>()
+                    .ReadAsync(connection =>
+                        connection.QueryAsync<(string Recipient, byte[] Content)>("SELECT recipient, content FROM mails ORDER BY id")
+                    )
+            ).Select(row => (row.Recipient, server.Get<Mails>().Open(row.Content))),
+        ];
 
     private static async Task<string> LinkAsync(TestServer server)
     {
@@ -20,7 +28,15 @@ public static class PasswordsTests
         await server.Get<Passwords>().RequestResetAsync(Email, here);
         var mail = Assert.Single(await MailsAsync(server));
         Assert.Equal(Email, mail.Recipient);
-        return Regex.Match(mail.Content.Text, "/reset-password\\?code=(?<code>[A-Za-z0-9_-]{43})\\s", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)).Groups["code"].Value;
+        return Regex
+            .Match(
+                mail.Content.Text,
+                "/reset-password\\?code=(?<code>[A-Za-z0-9_-]{43})\\s",
+                RegexOptions.ExplicitCapture,
+                TimeSpan.FromSeconds(1)
+            )
+            .Groups["code"]
+            .Value;
     }
 
     public class Reset
@@ -31,11 +47,15 @@ public static class PasswordsTests
             await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=1000");
             await server.AddAcmeAsync();
             var before = await Visitor.SignInAsync(server, Email);
-            for (var i = 0; i < 6; i++) await server.Get<PasswordSignIn>().SignInAsync(Email, "wrong", here);
+            for (var i = 0; i < 6; i++)
+                await server.Get<PasswordSignIn>().SignInAsync(Email, "wrong", here);
             var code = await LinkAsync(server);
 
             var visitor = new Visitor(server);
-            Assert.Equal(HttpStatusCode.BadRequest, (await visitor.SubmitAsync($"/reset-password?code={code}", ("Password", "short"))).Status);
+            Assert.Equal(
+                HttpStatusCode.BadRequest,
+                (await visitor.SubmitAsync($"/reset-password?code={code}", ("Password", "short"))).Status
+            );
             var answer = await visitor.SubmitAsync($"/reset-password?code={code}", ("Password", New));
             Assert.Equal((HttpStatusCode.SeeOther, "/sign-in?reset=true"), (answer.Status, answer.Header("Location")));
             Assert.Equal(HttpStatusCode.NotFound, (await visitor.GetAsync($"/reset-password?code={code}")).Status);
@@ -53,9 +73,18 @@ public static class PasswordsTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var (secret, _) = server.Get<SecondFactor>().Offer(acme.Owner);
-            await server.Get<SecondFactor>().AddAsync(Actor.Session(acme.Owner), secret, new OtpNet.Totp(OtpNet.Base32Encoding.ToBytes(secret)).ComputeTotp(server.Clock.GetUtcNow().UtcDateTime));
+            await server
+                .Get<SecondFactor>()
+                .AddAsync(
+                    Actor.Session(acme.Owner),
+                    secret,
+                    new OtpNet.Totp(OtpNet.Base32Encoding.ToBytes(secret)).ComputeTotp(server.Clock.GetUtcNow().UtcDateTime)
+                );
             Assert.False((await server.Get<Passwords>().ResetAsync(await LinkAsync(server), New, here)).IsRefused);
-            Assert.StartsWith("/sign-in/code", (await new Visitor(server).SubmitAsync("/sign-in", ("Email", Email), ("Password", New))).Header("Location"));
+            Assert.StartsWith(
+                "/sign-in/code",
+                (await new Visitor(server).SubmitAsync("/sign-in", ("Email", Email), ("Password", New))).Header("Location")
+            );
         }
 
         [Fact]
@@ -79,7 +108,9 @@ public static class PasswordsTests
             await using var server = await TestServer.StartAsync();
             await server.AddAcmeAsync();
             var code = await LinkAsync(server);
-            var outcomes = await Task.WhenAll(Enumerable.Range(0, 6).Select(i => Task.Run(() => server.Get<Passwords>().ResetAsync(code, $"{New} {i}", here))));
+            var outcomes = await Task.WhenAll(
+                Enumerable.Range(0, 6).Select(i => Task.Run(() => server.Get<Passwords>().ResetAsync(code, $"{New} {i}", here)))
+            );
             Assert.Single(outcomes, outcome => !outcome.IsRefused);
         }
 
@@ -89,12 +120,14 @@ public static class PasswordsTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var passwords = server.Get<Passwords>();
-            for (var i = 0; i < 8; i++) Assert.False((await passwords.RequestResetAsync(Email, here)).IsRefused);
+            for (var i = 0; i < 8; i++)
+                Assert.False((await passwords.RequestResetAsync(Email, here)).IsRefused);
             Assert.Equal(5, (await MailsAsync(server)).Count);
             await server.ExecuteAsync("DELETE FROM mails");
             server.Clock.Advance(TimeSpan.FromMinutes(15));
             await server.Users.SetDisabledAsync(Actor.Operator, acme.Owner, disabled: true);
-            foreach (var email in (string[])[Email, "nobody@acme.example", "", "a\0b", new string('x', 300)]) Assert.False((await passwords.RequestResetAsync(email, here)).IsRefused);
+            foreach (var email in (string[])[Email, "nobody@acme.example", "", "a\0b", new string('x', 300)])
+                Assert.False((await passwords.RequestResetAsync(email, here)).IsRefused);
             Assert.DoesNotContain(await MailsAsync(server), mail => mail.Content.Subject != "Your account was disabled");
         }
     }
@@ -107,9 +140,20 @@ public static class PasswordsTests
             await using var server = await TestServer.StartAsync();
             await server.AddAcmeAsync();
             var (visitor, other) = (await Visitor.SignInAsync(server, Email), await Visitor.SignInAsync(server, Email));
-            Assert.Equal(HttpStatusCode.BadRequest, (await visitor.SubmitAsync("/account/password", ("OldPassword", "wrong"), ("NewPassword", New))).Status);
-            Assert.Equal(HttpStatusCode.BadRequest, (await visitor.SubmitAsync("/account/password", ("OldPassword", TestServer.Password), ("NewPassword", "short"))).Status);
-            Assert.Equal("/account?done=password", (await visitor.SubmitAsync("/account/password", ("OldPassword", TestServer.Password), ("NewPassword", New))).Header("Location"));
+            Assert.Equal(
+                HttpStatusCode.BadRequest,
+                (await visitor.SubmitAsync("/account/password", ("OldPassword", "wrong"), ("NewPassword", New))).Status
+            );
+            Assert.Equal(
+                HttpStatusCode.BadRequest,
+                (await visitor.SubmitAsync("/account/password", ("OldPassword", TestServer.Password), ("NewPassword", "short"))).Status
+            );
+            Assert.Equal(
+                "/account?done=password",
+                (await visitor.SubmitAsync("/account/password", ("OldPassword", TestServer.Password), ("NewPassword", New))).Header(
+                    "Location"
+                )
+            );
             Assert.Equal(HttpStatusCode.OK, (await visitor.GetAsync("/account")).Status);
             Assert.Equal(HttpStatusCode.Redirect, (await other.GetAsync("/account")).Status);
             Assert.False((await server.Get<PasswordSignIn>().SignInAsync(Email, New, here)).IsRefused);
@@ -124,8 +168,12 @@ public static class PasswordsTests
             await using var server = await TestServer.StartAsync();
             await server.AddAcmeAsync();
             var visitor = await Visitor.SignInAsync(server, Email);
-            for (var i = 0; i < 5; i++) await visitor.SubmitAsync("/account/password", ("OldPassword", "wrong"), ("NewPassword", New));
-            Assert.Equal(HttpStatusCode.BadRequest, (await visitor.SubmitAsync("/account/password", ("OldPassword", TestServer.Password), ("NewPassword", New))).Status);
+            for (var i = 0; i < 5; i++)
+                await visitor.SubmitAsync("/account/password", ("OldPassword", "wrong"), ("NewPassword", New));
+            Assert.Equal(
+                HttpStatusCode.BadRequest,
+                (await visitor.SubmitAsync("/account/password", ("OldPassword", TestServer.Password), ("NewPassword", New))).Status
+            );
             Assert.Equal("locked", (await server.Get<PasswordSignIn>().SignInAsync(Email, TestServer.Password, here)).Refusal!.Reason);
         }
     }
@@ -144,7 +192,10 @@ public static class PasswordsTests
             foreach (var email in (string[])[Email, "nobody1@acme.example"])
             {
                 var answer = await new Visitor(server).SubmitAsync(path, ("Email", email), ("Password", "wrong"));
-                bodies.Add($"{answer.Status} {Regex.Replace(answer.Body.Replace(email, "EMAIL"), "value=\"CfDJ8[^\"]+\"", "", RegexOptions.None, TimeSpan.FromSeconds(1))}");
+                bodies.Add(
+                    $"{answer.Status} "
+                        + $"{Regex.Replace(answer.Body.Replace(email, "EMAIL"), "value=\"CfDJ8[^\"]+\"", "", RegexOptions.None, TimeSpan.FromSeconds(1))}"
+                );
             }
 
             Assert.Equal(bodies[0], bodies[1]);
@@ -153,7 +204,10 @@ public static class PasswordsTests
         [Fact]
         public async Task They_take_the_same_time()
         {
-            await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=100000", "--Pakhouse:SignInAttemptsMax=100");
+            await using var server = await TestServer.StartAsync(
+                "--Pakhouse:FailuresPerMinuteMax=100000",
+                "--Pakhouse:SignInAttemptsMax=100"
+            );
             await server.AddAcmeAsync();
             var (signIn, passwords) = (server.Get<PasswordSignIn>(), server.Get<Passwords>());
             Assert.InRange(await RatioAsync(email => signIn.SignInAsync(email, "wrong", here)), 0.67, 1.5);
@@ -164,7 +218,10 @@ public static class PasswordsTests
         [Fact]
         public async Task Control_a_sign_in_that_gives_up_early_is_found_out()
         {
-            await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=100000", "--Pakhouse:SignInAttemptsMax=100");
+            await using var server = await TestServer.StartAsync(
+                "--Pakhouse:FailuresPerMinuteMax=100000",
+                "--Pakhouse:SignInAttemptsMax=100"
+            );
             await server.AddAcmeAsync();
             var signIn = server.Get<PasswordSignIn>();
             Assert.True(await RatioAsync(async email =>

@@ -16,8 +16,19 @@ public static class ProviderTests
 {
     private const string Email = "person1@acme.example";
 
-    private static Task<TestServer> StartAsync(Provider provider, params string[] settings) => TestServer.StartOnAsync(null, provider.Clock,
-        ["--Pakhouse:FailuresPerMinuteMax=1000", $"--Pakhouse:OidcAuthority={provider.Address}", $"--Pakhouse:OidcClientId={Provider.ClientId}", $"--Pakhouse:OidcClientSecret={Provider.ClientSecret}", "--Pakhouse:OidcName=Acme ID", .. settings]);
+    private static Task<TestServer> StartAsync(Provider provider, params string[] settings) =>
+        TestServer.StartOnAsync(
+            null,
+            provider.Clock,
+            [
+                "--Pakhouse:FailuresPerMinuteMax=1000",
+                $"--Pakhouse:OidcAuthority={provider.Address}",
+                $"--Pakhouse:OidcClientId={Provider.ClientId}",
+                $"--Pakhouse:OidcClientSecret={Provider.ClientSecret}",
+                "--Pakhouse:OidcName=Acme ID",
+                .. settings,
+            ]
+        );
 
     private static async Task<(Visitor Visitor, Answer Answer)> SignInAsync(TestServer server, string query = "?from=%2Faccount")
     {
@@ -68,7 +79,8 @@ public static class ProviderTests
             var user = await server.AddUserAsync();
             await SignInAsync(server);
             Assert.False((await server.Users.DeleteAsync(Actor.Operator, user)).IsRefused);
-            foreach (var table in (string[])["sessions", "provider_subjects"]) Assert.Equal(0, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM {table}"));
+            foreach (var table in (string[])["sessions", "provider_subjects"])
+                Assert.Equal(0, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM {table}"));
             Assert.False((await server.Users.CreateAsync(Actor.Operator, Email, "Ada again", TestServer.Password)).IsRefused);
             Assert.Equal(HttpStatusCode.Redirect, (await SignInAsync(server)).Answer.Status);
         }
@@ -90,11 +102,27 @@ public static class ProviderTests
             await using var server = await StartAsync(provider);
             await server.AddAcmeAsync();
             await SignInAsync(server);
-            foreach (var name in (string[])["state", "nonce", "code_challenge"]) Assert.True(provider.Asked[name].Length >= 43, name);
-            Assert.Equal(("code", "S256", "openid profile email", $"{server.Address}/sign-in/provider/callback"), (provider.Asked["response_type"], provider.Asked["code_challenge_method"], provider.Asked["scope"], provider.Asked["redirect_uri"]));
+            foreach (var name in (string[])["state", "nonce", "code_challenge"])
+                Assert.True(provider.Asked[name].Length >= 43, name);
+            Assert.Equal(
+                ("code", "S256", "openid profile email", $"{server.Address}/sign-in/provider/callback"),
+                (
+                    provider.Asked["response_type"],
+                    provider.Asked["code_challenge_method"],
+                    provider.Asked["scope"],
+                    provider.Asked["redirect_uri"]
+                )
+            );
         }
 
-        [Theory, InlineData("https://evil.example"), InlineData("//evil.example"), InlineData("/\\evil.example"), InlineData("/\t/evil.example"), InlineData("javascript:alert(1)")]
+        [
+            Theory,
+            InlineData("https://evil.example"),
+            InlineData("//evil.example"),
+            InlineData("/\\evil.example"),
+            InlineData("/\t/evil.example"),
+            InlineData("javascript:alert(1)")
+        ]
         public async Task It_leads_nowhere_else(string from)
         {
             await using var provider = await Provider.StartAsync();
@@ -106,7 +134,18 @@ public static class ProviderTests
 
     public class Attacks
     {
-        [Theory, InlineData("unverified"), InlineData("not said to be verified"), InlineData("nonce"), InlineData("issuer"), InlineData("audience"), InlineData("signature"), InlineData("expired"), InlineData("no signature"), InlineData("userinfo of another")]
+        [
+            Theory,
+            InlineData("unverified"),
+            InlineData("not said to be verified"),
+            InlineData("nonce"),
+            InlineData("issuer"),
+            InlineData("audience"),
+            InlineData("signature"),
+            InlineData("expired"),
+            InlineData("no signature"),
+            InlineData("userinfo of another")
+        ]
         public async Task A_forged_or_unproved_answer_opens_nothing(string fault)
         {
             await using var provider = await Provider.StartAsync();
@@ -148,15 +187,24 @@ public static class ProviderTests
         }
 
         [Theory, InlineData(null, true, true), InlineData(null, false, false), InlineData(false, true, false)]
-        public async Task An_issuer_that_is_believed_needs_not_say_that_an_address_is_verified_and_its_no_is_a_no(bool? isVerified, bool isBelieved, bool isOpen)
+        public async Task An_issuer_that_is_believed_needs_not_say_that_an_address_is_verified_and_its_no_is_a_no(
+            bool? isVerified,
+            bool isBelieved,
+            bool isOpen
+        )
         {
             await using var provider = await Provider.StartAsync();
-            await using var server = await StartAsync(provider, $"--Pakhouse:OidcEmailIssuers={(isBelieved ? provider.Address : "https://login.example/tenant/v2.0")}");
+            await using var server = await StartAsync(
+                provider,
+                $"--Pakhouse:OidcEmailIssuers={(isBelieved ? provider.Address : "https://login.example/tenant/v2.0")}"
+            );
             await server.AddAcmeAsync();
             provider.IsEmailVerified = isVerified;
             var tried = await SignInAsync(server);
-            if (isOpen) Assert.Equal(HttpStatusCode.Redirect, tried.Answer.Status);
-            else await AssertRefusedAsync(server, tried, isVerified is null ? "does not say" : "has not verified");
+            if (isOpen)
+                Assert.Equal(HttpStatusCode.Redirect, tried.Answer.Status);
+            else
+                await AssertRefusedAsync(server, tried, isVerified is null ? "does not say" : "has not verified");
         }
 
         [Fact]
@@ -200,7 +248,10 @@ public static class ProviderTests
             var acme = await server.AddAcmeAsync();
             await server.Users.SetDisabledAsync(Actor.Operator, acme.Owner, disabled: true);
             await AssertRefusedAsync(server, await SignInAsync(server), "suspended");
-            await server.ExecuteAsync($"INSERT INTO provider_subjects (issuer, subject, user_id, created_at) VALUES ('{provider.Address}', '{provider.Subject}', '{acme.Owner}', 0)");
+            await server.ExecuteAsync(
+                $"INSERT INTO provider_subjects (issuer, subject, user_id, created_at) VALUES ('{provider.Address}', "
+                    + $"'{provider.Subject}', '{acme.Owner}', 0)"
+            );
             await AssertRefusedAsync(server, await SignInAsync(server), "suspended");
         }
     }
@@ -216,14 +267,18 @@ public static class ProviderTests
             var page = await new Visitor(server).GetAsync("/sign-in");
             Assert.Contains("Sign in with Acme ID", page.Body);
             Assert.DoesNotContain("type=\"password\"", page.Body);
-            Assert.Equal(RefusalCode.NotFound, (await server.Get<PasswordSignIn>().SignInAsync(Email, TestServer.Password, null)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await server.Get<PasswordSignIn>().SignInAsync(Email, TestServer.Password, null)).Refusal!.Code
+            );
             Assert.Equal(RefusalCode.NotFound, (await server.Get<Passwords>().RequestResetAsync(Email, null)).Refusal!.Code);
             Assert.Equal(RefusalCode.NotFound, (await server.Get<Passwords>().ResetAsync("code", TestServer.Password, null)).Refusal!.Code);
             Assert.False(server.Get<Passkeys>().IsOn);
             Assert.Equal(HttpStatusCode.NotFound, (await new Visitor(server).GetAsync("/forgot-password")).Status);
 
             var (visitor, _) = await SignInAsync(server);
-            foreach (var path in (string[])["/account/password", "/account/second-factor", "/account/passkeys/add"]) Assert.Equal(HttpStatusCode.NotFound, (await visitor.GetAsync(path)).Status);
+            foreach (var path in (string[])["/account/password", "/account/second-factor", "/account/passkeys/add"])
+                Assert.Equal(HttpStatusCode.NotFound, (await visitor.GetAsync(path)).Status);
             Assert.Equal(HttpStatusCode.OK, (await visitor.GetAsync("/account")).Status);
         }
 
@@ -236,7 +291,9 @@ public static class ProviderTests
             const string nora = "nora@acme.example";
             await server.Invitations.InviteAsync(Actor.Session(acme.Owner), acme.Root, nora, [new(acme.Root, NameSet.Empty)]);
             var mail = (await server.MailsToAsync(nora)).Single().TextBody!;
-            var link = new Uri(mail.Split('\n').Single(line => line.Contains("/invitations/", StringComparison.Ordinal)).Trim()).AbsolutePath;
+            var link = new Uri(
+                mail.Split('\n').Single(line => line.Contains("/invitations/", StringComparison.Ordinal)).Trim()
+            ).AbsolutePath;
 
             var visitor = new Visitor(server);
             Assert.DoesNotContain("type=\"password\"", (await visitor.GetAsync(link)).Body);
@@ -257,7 +314,13 @@ public static class ProviderTests
             Assert.Equal(HttpStatusCode.NotFound, (await new Visitor(server).GetAsync("/sign-in/provider/callback?code=x")).Status);
         }
 
-        [Theory, InlineData("auth_time now", true), InlineData("auth_time long ago", false), InlineData("no auth_time", false), InlineData("another person", false)]
+        [
+            Theory,
+            InlineData("auth_time now", true),
+            InlineData("auth_time long ago", false),
+            InlineData("no auth_time", false),
+            InlineData("another person", false)
+        ]
         public async Task It_confirms_who_one_is_by_a_fresh_sign_in_of_the_same_person(string answer, bool isConfirmed)
         {
             await using var provider = await Provider.StartAsync();
@@ -267,22 +330,36 @@ public static class ProviderTests
             var (visitor, _) = await SignInAsync(server);
             server.Clock.Advance(TimeSpan.FromMinutes(20));
             Assert.Equal(HttpStatusCode.SeeOther, (await visitor.GetAsync("/account/second-factor")).Status);
-            provider.AuthTime = answer switch { "auth_time now" => server.Clock.GetUtcNow(), "no auth_time" => null, "another person" => server.Clock.GetUtcNow(), _ => server.Clock.GetUtcNow().AddMinutes(-20) };
-            if (answer == "another person") (provider.Subject, provider.Email) = ("subject-2", "person2@acme.example");
+            provider.AuthTime = answer switch
+            {
+                "auth_time now" => server.Clock.GetUtcNow(),
+                "no auth_time" => null,
+                "another person" => server.Clock.GetUtcNow(),
+                _ => server.Clock.GetUtcNow().AddMinutes(-20),
+            };
+            if (answer == "another person")
+                (provider.Subject, provider.Email) = ("subject-2", "person2@acme.example");
             var back = await GoAsync(server, visitor, "?confirm=true&from=%2Faccount%2Fsecond-factor");
             Assert.Equal(("login", "0"), (provider.Asked["prompt"], provider.Asked["max_age"]));
             Assert.Equal(isConfirmed ? HttpStatusCode.Redirect : HttpStatusCode.Forbidden, back.Status);
-            Assert.Equal(isConfirmed ? HttpStatusCode.OK : HttpStatusCode.SeeOther, (await visitor.GetAsync("/account/second-factor")).Status);
+            Assert.Equal(
+                isConfirmed ? HttpStatusCode.OK : HttpStatusCode.SeeOther,
+                (await visitor.GetAsync("/account/second-factor")).Status
+            );
         }
     }
 
-    /// <summary>A small OpenID Connect provider: real endpoints, real tokens, and faults on demand. Whoever comes is signed in there already.</summary>
+    /// <summary>
+    /// A small OpenID Connect provider: real endpoints, real tokens, and faults on demand. Whoever comes is signed in there already.
+    /// </summary>
     private sealed class Provider : IAsyncDisposable
     {
-        public const string ClientId = "pakhouse", ClientSecret = "a secret of both";
+        public const string ClientId = "pakhouse",
+            ClientSecret = "a secret of both";
 
         private readonly WebApplication app;
-        private readonly RsaSecurityKey key = new(RSA.Create(2048)) { KeyId = "key-1" }, foreign = new(RSA.Create(2048)) { KeyId = "key-1" };
+        private readonly RsaSecurityKey key = new(RSA.Create(2048)) { KeyId = "key-1" },
+            foreign = new(RSA.Create(2048)) { KeyId = "key-1" };
         private readonly Dictionary<string, Dictionary<string, string>> codes = new(StringComparer.Ordinal);
 
         private Provider()
@@ -291,34 +368,94 @@ public static class ProviderTests
             builder.Logging.ClearProviders();
             app = builder.Build();
             app.Urls.Add("http://127.0.0.1:0");
-            app.MapGet("/.well-known/openid-configuration", () => new Dictionary<string, object>
-            {
-                ["issuer"] = Address, ["authorization_endpoint"] = $"{Address}/authorize", ["token_endpoint"] = $"{Address}/token", ["userinfo_endpoint"] = $"{Address}/userinfo", ["jwks_uri"] = $"{Address}/jwks",
-            });
-            app.MapGet("/jwks", () =>
-            {
-                var parameters = key.Rsa.ExportParameters(false);
-                return new { keys = new[] { new { kty = "RSA", use = "sig", alg = "RS256", kid = key.KeyId, n = Base64Url.EncodeToString(parameters.Modulus), e = Base64Url.EncodeToString(parameters.Exponent) } } };
-            });
-            app.MapGet("/authorize", (HttpContext context) =>
-            {
-                Asked = context.Request.Query.ToDictionary(pair => pair.Key, pair => pair.Value.ToString(), StringComparer.Ordinal);
-                var code = KeyFormat.NewId();
-                codes[code] = Asked;
-                return Results.Redirect(QueryHelpers.AddQueryString(Asked["redirect_uri"], new Dictionary<string, string?> { ["code"] = code, ["state"] = Asked["state"] }));
-            });
-            app.MapPost("/token", async (HttpContext context) =>
-            {
+            app.MapGet(
+                "/.well-known/openid-configuration",
+                () =>
+                    new Dictionary<string, object>
+                    {
+                        ["issuer"] = Address,
+                        ["authorization_endpoint"] = $"{Address}/authorize",
+                        ["token_endpoint"] = $"{Address}/token",
+                        ["userinfo_endpoint"] = $"{Address}/userinfo",
+                        ["jwks_uri"] = $"{Address}/jwks",
+                    }
+            );
+            app.MapGet(
+                "/jwks",
+                () =>
+                {
+                    var parameters = key.Rsa.ExportParameters(false);
+                    return new
+                    {
+                        keys = new[]
+                        {
+                            new
+                            {
+                                kty = "RSA",
+                                use = "sig",
+                                alg = "RS256",
+                                kid = key.KeyId,
+                                n = Base64Url.EncodeToString(parameters.Modulus),
+                                e = Base64Url.EncodeToString(parameters.Exponent),
+                            },
+                        },
+                    };
+                }
+            );
+            app.MapGet(
+                "/authorize",
+                (HttpContext context) =>
+                {
+                    Asked = context.Request.Query.ToDictionary(pair => pair.Key, pair => pair.Value.ToString(), StringComparer.Ordinal);
+                    var code = KeyFormat.NewId();
+                    codes[code] = Asked;
+                    return Results.Redirect(
+                        QueryHelpers.AddQueryString(
+                            Asked["redirect_uri"],
+                            new Dictionary<string, string?> { ["code"] = code, ["state"] = Asked["state"] }
+                        )
+                    );
+                }
+            );
+            app.MapPost(
+                "/token",
+                async (HttpContext context) =>
+                {
 #pragma warning disable RS0030 // the provider of the tests holds no secret of ours
-                var form = await context.Request.ReadFormAsync();
+                    var form = await context.Request.ReadFormAsync();
 #pragma warning restore RS0030
-                var asked = codes[form["code"]!];
-                if (!codes.Remove(form["code"]!) || form["client_id"] != ClientId || form["client_secret"] != ClientSecret || form["redirect_uri"] != asked["redirect_uri"]
-                    || Base64Url.EncodeToString(SHA256.HashData(Encoding.ASCII.GetBytes(form["code_verifier"]!))) != asked["code_challenge"])
-                    return Results.BadRequest();
-                return Results.Json(new { id_token = Token(asked["nonce"]), access_token = "access", token_type = "Bearer", expires_in = 60 });
-            });
-            app.MapGet("/userinfo", () => UserInfo ?? new Dictionary<string, object> { ["sub"] = Fault == "userinfo of another" ? "somebody" : Subject, ["email"] = Email, ["email_verified"] = IsEmailVerified == true });
+                    var asked = codes[form["code"]!];
+                    if (
+                        !codes.Remove(form["code"]!)
+                        || form["client_id"] != ClientId
+                        || form["client_secret"] != ClientSecret
+                        || form["redirect_uri"] != asked["redirect_uri"]
+                        || Base64Url.EncodeToString(SHA256.HashData(Encoding.ASCII.GetBytes(form["code_verifier"]!)))
+                            != asked["code_challenge"]
+                    )
+                        return Results.BadRequest();
+                    return Results.Json(
+                        new
+                        {
+                            id_token = Token(asked["nonce"]),
+                            access_token = "access",
+                            token_type = "Bearer",
+                            expires_in = 60,
+                        }
+                    );
+                }
+            );
+            app.MapGet(
+                "/userinfo",
+                () =>
+                    UserInfo
+                    ?? new Dictionary<string, object>
+                    {
+                        ["sub"] = Fault == "userinfo of another" ? "somebody" : Subject,
+                        ["email"] = Email,
+                        ["email_verified"] = IsEmailVerified == true,
+                    }
+            );
         }
 
         public FakeTimeProvider Clock { get; } = new(new DateTimeOffset(2026, 11, 2, 9, 0, 30, TimeSpan.Zero));
@@ -354,18 +491,26 @@ public static class ProviderTests
         {
             var now = Clock.GetUtcNow().UtcDateTime.AddHours(Fault == "expired" ? -2 : 0);
             var claims = new Dictionary<string, object> { ["sub"] = Subject, ["nonce"] = Fault == "nonce" ? nonce + "x" : nonce };
-            if (IsEmailInToken) claims["email"] = Email;
-            if (IsEmailInToken && IsEmailVerified is { } verified) claims["email_verified"] = verified;
-            if (AuthTime is { } at) claims["auth_time"] = at.ToUnixTimeSeconds();
-            return new JsonWebTokenHandler { SetDefaultTimesOnTokenCreation = false }.CreateToken(new SecurityTokenDescriptor
-            {
-                Issuer = Fault == "issuer" ? "https://evil.example" : Address,
-                Audience = Fault == "audience" ? "another-client" : ClientId,
-                Claims = claims,
-                IssuedAt = now, // no nbf, as real providers have it
-                Expires = now.AddHours(1),
-                SigningCredentials = Fault == "no signature" ? null : new SigningCredentials(Fault == "signature" ? foreign : key, SecurityAlgorithms.RsaSha256),
-            });
+            if (IsEmailInToken)
+                claims["email"] = Email;
+            if (IsEmailInToken && IsEmailVerified is { } verified)
+                claims["email_verified"] = verified;
+            if (AuthTime is { } at)
+                claims["auth_time"] = at.ToUnixTimeSeconds();
+            return new JsonWebTokenHandler { SetDefaultTimesOnTokenCreation = false }.CreateToken(
+                new SecurityTokenDescriptor
+                {
+                    Issuer = Fault == "issuer" ? "https://evil.example" : Address,
+                    Audience = Fault == "audience" ? "another-client" : ClientId,
+                    Claims = claims,
+                    IssuedAt = now, // no nbf, as real providers have it
+                    Expires = now.AddHours(1),
+                    SigningCredentials =
+                        Fault == "no signature"
+                            ? null
+                            : new SigningCredentials(Fault == "signature" ? foreign : key, SecurityAlgorithms.RsaSha256),
+                }
+            );
         }
     }
 }

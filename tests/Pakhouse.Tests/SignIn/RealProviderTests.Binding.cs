@@ -20,10 +20,16 @@ public static partial class RealProviderTests
             var subjects = server.Get<ProviderSubjects>();
             const string email = "person1@acme.example";
             var owner = Guid.Parse((await server.ScalarAsync<string>("SELECT id FROM users WHERE email = 'person1@acme.example'"))!);
-            Assert.Equal(RefusalCode.AccessDenied, (await subjects.BindAsync(Actor.Session(owner), email, provider.Address, "subject-1")).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await subjects.BindAsync(Actor.Session(owner), email, provider.Address, "subject-1")).Refusal!.Code
+            );
             Assert.Null((await subjects.BindAsync(Actor.Operator, email, provider.Address, "subject-1")).Refusal);
             await AssertSignsInAsync(server, provider);
-            Assert.Equal(RefusalCode.Conflict, (await subjects.BindAsync(Actor.Operator, email, provider.Address, "subject-2")).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await subjects.BindAsync(Actor.Operator, email, provider.Address, "subject-2")).Refusal!.Code
+            );
 
             var (visitor, _) = await SignInAsync(server, provider);
             Assert.Null((await subjects.UnbindAsync(Actor.Operator, email)).Refusal);
@@ -34,7 +40,12 @@ public static partial class RealProviderTests
             Assert.Contains("Pakhouse: an account of the identity provider now opens yours", told);
             Assert.Contains("Pakhouse: the identity provider no longer opens your account", told);
             foreach (var action in (string[])["Provider Bind", "Provider Unbind"])
-                Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{action}' AND subject_user_id = '{owner}'"));
+                Assert.Equal(
+                    1,
+                    await server.ScalarAsync<long>(
+                        $"SELECT COUNT(*) FROM activity WHERE action = '{action}' AND subject_user_id = '{owner}'"
+                    )
+                );
         }
 
         [Fact]
@@ -45,11 +56,23 @@ public static partial class RealProviderTests
             await server.AddUserAsync();
             var subjects = server.Get<ProviderSubjects>();
             foreach (var subject in (string[])["", new string('s', 256), "a\nb"])
-                Assert.Equal(RefusalCode.InvalidRequest, (await subjects.BindAsync(Actor.Operator, "person1@acme.example", "https://idp.example", subject)).Refusal!.Code);
-            Assert.Equal(RefusalCode.InvalidRequest, (await subjects.BindAsync(Actor.Operator, "person1@acme.example", "idp", "s")).Refusal!.Code);
-            Assert.Equal(RefusalCode.NotFound, (await subjects.BindAsync(Actor.Operator, "nobody@acme.example", "https://idp.example", "s")).Refusal!.Code);
+                Assert.Equal(
+                    RefusalCode.InvalidRequest,
+                    (await subjects.BindAsync(Actor.Operator, "person1@acme.example", "https://idp.example", subject)).Refusal!.Code
+                );
+            Assert.Equal(
+                RefusalCode.InvalidRequest,
+                (await subjects.BindAsync(Actor.Operator, "person1@acme.example", "idp", "s")).Refusal!.Code
+            );
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await subjects.BindAsync(Actor.Operator, "nobody@acme.example", "https://idp.example", "s")).Refusal!.Code
+            );
             Assert.Null((await subjects.BindAsync(Actor.Operator, "person1@acme.example", "https://idp.example", "s")).Refusal);
-            Assert.Equal(RefusalCode.Conflict, (await subjects.BindAsync(Actor.Operator, "person2@acme.example", "https://idp.example", "s")).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await subjects.BindAsync(Actor.Operator, "person2@acme.example", "https://idp.example", "s")).Refusal!.Code
+            );
         }
     }
 }

@@ -6,7 +6,9 @@ namespace Pakhouse.Tests;
 
 public static partial class RealProviderTests
 {
-    /// <summary>An owner sends a link, and the person connects the two accounts. Written from the side of an owner who wants more than that.</summary>
+    /// <summary>
+    /// An owner sends a link, and the person connects the two accounts. Written from the side of an owner who wants more than that.
+    /// </summary>
     public class Connecting
     {
         private const string Ada = "person2@acme.example";
@@ -27,7 +29,16 @@ public static partial class RealProviderTests
             Guid.Parse((await server.ScalarAsync<string>($"SELECT id FROM users WHERE email = '{email}'"))!);
 
         private static Task<string[]> BeAsync(TestServer server, NodeProvider provider, string subject, string email) =>
-            RegisterAsync(server, provider, new() { ["account"] = subject, ["email"] = email, ["emailVerified"] = null! });
+            RegisterAsync(
+                server,
+                provider,
+                new()
+                {
+                    ["account"] = subject,
+                    ["email"] = email,
+                    ["emailVerified"] = null!,
+                }
+            );
 
         private static async Task<string> SendAsync(TestServer server, Acme acme, Guid member, string email = Ada)
         {
@@ -37,7 +48,10 @@ public static partial class RealProviderTests
 
         /// <summary>Mails of one instant are in no order.</summary>
         private static async Task<string> LinkAsync(TestServer server, string email, string pattern = @"/sign-in/connect\?code=\S+") =>
-            (await server.MailsToAsync(email)).Select(mail => Regex.Match(mail.TextBody!, pattern, RegexOptions.None, TimeSpan.FromSeconds(1))).Last(match => match.Success).Value;
+            (await server.MailsToAsync(email))
+                .Select(mail => Regex.Match(mail.TextBody!, pattern, RegexOptions.None, TimeSpan.FromSeconds(1)))
+                .Last(match => match.Success)
+                .Value;
 
         private static async Task AssertMailAsync(TestServer server, string email, string subject) =>
             Assert.Contains(subject, (await server.MailsToAsync(email)).Select(mail => mail.Subject));
@@ -79,7 +93,8 @@ public static partial class RealProviderTests
 
             var visitor = new Visitor(server);
             var asked = await GoAsync(visitor, provider, link);
-            foreach (var shown in (string[])["subject-ada", Ada, "Person 2"]) Assert.Contains(shown, asked.Body);
+            foreach (var shown in (string[])["subject-ada", Ada, "Person 2"])
+                Assert.Contains(shown, asked.Body);
             Assert.Equal(0, await BoundAsync(server)); // whatever was opened so far
             Assert.Equal("/", (await visitor.SubmitAsync("/sign-in/connect")).Header("Location"));
             Assert.Contains(Ada, (await visitor.GetAsync("/account")).Body);
@@ -89,9 +104,17 @@ public static partial class RealProviderTests
             await AssertMailAsync(server, Ada, "Pakhouse: single sign-on now opens your account");
             foreach (var told in (string[])["person1@acme.example", "person3@acme.example"])
                 await AssertMailAsync(server, told, "Pakhouse: single sign-on now opens the account of Person 2");
-            Assert.Equal(1, await server.ScalarAsync<long>(
-                $"SELECT COUNT(*) FROM activity WHERE action = 'Provider Link Send' AND organization_id = '{acme.Root}' AND actor_user_id = '{acme.Owner}' AND target = '{ada}'"));
-            Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'Provider Bind' AND actor_user_id = '{ada}'"));
+            Assert.Equal(
+                1,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM activity WHERE action = 'Provider Link Send' AND organization_id = '{acme.Root}' AND "
+                        + $"actor_user_id = '{acme.Owner}' AND target = '{ada}'"
+                )
+            );
+            Assert.Equal(
+                1,
+                await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'Provider Bind' AND actor_user_id = '{ada}'")
+            );
 
             // And undone, by the person.
             Assert.Equal(HttpStatusCode.SeeOther, (await visitor.SubmitToAsync("/account", "/account?handler=Disconnect")).Status);
@@ -111,12 +134,16 @@ public static partial class RealProviderTests
             var stranger = await server.AddUserAsync();
             await server.Organizations.CreateRootAsync(Actor.Operator, "Umbra", stranger);
             var owner = Actor.Session(acme.Owner);
-            foreach (var (actor, code) in (IEnumerable<(Actor, RefusalCode)>)
-            [
-                (Actor.Session(manager), RefusalCode.AccessDenied), (Actor.Session(ada), RefusalCode.AccessDenied), (Actor.Session(stranger), RefusalCode.NotFound),
-                (Actor.Key(acme.Owner, "0000000000000000", TestServer.EveryScope, acme.Root), RefusalCode.AccessDenied),
-                (owner with { Freshness = Freshness.Recent }, RefusalCode.SignInNotFresh),
-            ])
+            foreach (
+                var (actor, code) in (IEnumerable<(Actor, RefusalCode)>)
+                    [
+                        (Actor.Session(manager), RefusalCode.AccessDenied),
+                        (Actor.Session(ada), RefusalCode.AccessDenied),
+                        (Actor.Session(stranger), RefusalCode.NotFound),
+                        (Actor.Key(acme.Owner, "0000000000000000", TestServer.EveryScope, acme.Root), RefusalCode.AccessDenied),
+                        (owner with { Freshness = Freshness.Recent }, RefusalCode.SignInNotFresh),
+                    ]
+            )
                 Assert.Equal(code, (await connections.SendAsync(actor, acme.Root, ada)).Refusal!.Code);
 
             // Seen from the sub-organization Ada is an inherited member: she belongs to the root, whose owners may.
@@ -137,7 +164,10 @@ public static partial class RealProviderTests
             var code = (await SendAsync(server, acme, ada)).Split('=')[1];
             Assert.Empty(await server.MailsToAsync("person1@acme.example"));
             Assert.DoesNotContain(server.Log.Lines, line => line.Contains(code, StringComparison.Ordinal));
-            Assert.Equal(0, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE target LIKE '%{code}%' OR detail LIKE '%{code}%'"));
+            Assert.Equal(
+                0,
+                await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE target LIKE '%{code}%' OR detail LIKE '%{code}%'")
+            );
 
             // With an account of the provider of their own, and everything that they can see, sign-in stays theirs.
             await BeAsync(server, provider, "subject-owner-2", Ada);
@@ -232,9 +262,12 @@ public static partial class RealProviderTests
             var link = await SendAsync(server, acme, ada);
             var visitor = new Visitor(server);
             var form = Visitor.Hidden(await GoAsync(visitor, provider, link), "/sign-in/connect").ToArray();
-            if (state == "disabled") await server.Users.SetDisabledAsync(Actor.Operator, ada, disabled: true);
-            if (state == "deleted") await server.Users.DeleteAsync(Actor.Operator, ada);
-            if (state == "old") await server.ExecuteAsync($"UPDATE password_resets SET created_at = created_at - {24 * 3600 * 1000}");
+            if (state == "disabled")
+                await server.Users.SetDisabledAsync(Actor.Operator, ada, disabled: true);
+            if (state == "deleted")
+                await server.Users.DeleteAsync(Actor.Operator, ada);
+            if (state == "old")
+                await server.ExecuteAsync($"UPDATE password_resets SET created_at = created_at - {24 * 3600 * 1000}");
             if (state == "used")
             {
                 var copies = new[] { visitor.Copy(), visitor.Copy(), visitor.Copy(), visitor.Copy() };
@@ -277,14 +310,18 @@ public static partial class RealProviderTests
             await using var _ = server;
             var connections = server.Get<ProviderConnections>();
             var answers = new List<Outcome<bool>>();
-            for (var i = 0; i < 20; i++) answers.Add(await connections.SendAsync(Actor.Session(acme.Owner), acme.Root, ada));
+            for (var i = 0; i < 20; i++)
+                answers.Add(await connections.SendAsync(Actor.Session(acme.Owner), acme.Root, ada));
             Assert.Equal(RefusalCode.SlowDown, answers[^1].Refusal!.Code);
             Assert.InRange((await server.MailsToAsync(Ada)).Count, 1, 10);
 
             await using var plain = await TestServer.StartAsync();
             var other = await plain.AddAcmeAsync();
             var member = await plain.AddMemberAsync(other.Root);
-            Assert.Equal(RefusalCode.NotFound, (await plain.Get<ProviderConnections>().SendAsync(Actor.Session(other.Owner), other.Root, member)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await plain.Get<ProviderConnections>().SendAsync(Actor.Session(other.Owner), other.Root, member)).Refusal!.Code
+            );
             Assert.Equal(HttpStatusCode.NotFound, (await new Visitor(plain).GetAsync("/sign-in/connect?code=x")).Status);
             var owner = await Visitor.SignInAsync(plain, "person1@acme.example");
             Assert.DoesNotContain("Send a link", (await owner.GetAsync($"/organizations/{other.Root}/team/members/{member}")).Body);

@@ -7,11 +7,15 @@ public static partial class RealProviderTests
 {
     private const string LogoutPath = "/sign-in/provider/backchannel-logout";
 
-    private static readonly object events = new Dictionary<string, object> { ["http://schemas.openid.net/event/backchannel-logout"] = new { } };
+    private static readonly object events = new Dictionary<string, object>
+    {
+        ["http://schemas.openid.net/event/backchannel-logout"] = new { },
+    };
 
     private static Task<Answer> NotifyAsync(TestServer server, string token) => server.PostAsync(LogoutPath, ("logout_token", token));
 
-    private static async Task<bool> IsSignedInAsync(Visitor visitor) => (await visitor.Copy().GetAsync("/account")).Status == HttpStatusCode.OK;
+    private static async Task<bool> IsSignedInAsync(Visitor visitor) =>
+        (await visitor.Copy().GetAsync("/account")).Status == HttpStatusCode.OK;
 
     /// <summary>A logout token as the specification wants it, but for what <paramref name="change"/> does to it.</summary>
     private static Dictionary<string, object?> Claims(NodeProvider provider, Action<Dictionary<string, object?>>? change = null)
@@ -19,7 +23,13 @@ public static partial class RealProviderTests
         var now = provider.Clock.GetUtcNow().ToUnixTimeSeconds();
         var claims = new Dictionary<string, object?>
         {
-            ["iss"] = provider.Address, ["aud"] = NodeProvider.ClientId, ["iat"] = now, ["exp"] = now + 120, ["jti"] = KeyFormat.NewId(), ["sub"] = "subject-1", ["events"] = events,
+            ["iss"] = provider.Address,
+            ["aud"] = NodeProvider.ClientId,
+            ["iat"] = now,
+            ["exp"] = now + 120,
+            ["jti"] = KeyFormat.NewId(),
+            ["sub"] = "subject-1",
+            ["events"] = events,
         };
         change?.Invoke(claims);
         return claims;
@@ -44,7 +54,8 @@ public static partial class RealProviderTests
             var away = await visitor.GetAsync("/sign-in/provider/sign-out");
             Assert.Equal(HttpStatusCode.Redirect, away.Status);
             var asked = QueryHelpers.ParseQuery(new Uri(away.Header("Location")!).Query);
-            Assert.Equal(["client_id", "post_logout_redirect_uri", "state"], asked.Keys.Order(StringComparer.Ordinal)); // and nothing about the person
+            // and nothing about the person
+            Assert.Equal(["client_id", "post_logout_redirect_uri", "state"], asked.Keys.Order(StringComparer.Ordinal));
             var back = await provider.SignOutAsync(away.Header("Location")!, cookies);
             Assert.Equal("/sign-in/provider/signed-out", back.AbsolutePath);
             Assert.Equal("/sign-in?out=provider", (await visitor.GetAsync(back.PathAndQuery)).Header("Location"));
@@ -60,7 +71,11 @@ public static partial class RealProviderTests
         {
             await using var provider = await NodeProvider.StartAsync();
             await using var server = await StartAsync(provider);
-            await using var second = await TestServer.StartOnAsync(server.Place, provider.Clock, $"--Pakhouse:PublicAddress={server.Address}");
+            await using var second = await TestServer.StartOnAsync(
+                server.Place,
+                provider.Clock,
+                $"--Pakhouse:PublicAddress={server.Address}"
+            );
             var (one, two) = (new Dictionary<string, string>(), new Dictionary<string, string>());
             var first = (await SignInAsync(server, provider, one)).Visitor;
             var elsewhere = (await SignInAsync(server, provider, two)).Visitor; // the same person, at another session of the provider
@@ -68,14 +83,18 @@ public static partial class RealProviderTests
             var inSecond = new Visitor(second) { Cookies = new Dictionary<string, string>(first.Cookies) };
             Assert.True(await IsSignedInAsync(inSecond));
 
-            var end = $"{provider.Address}/session/end?client_id={NodeProvider.ClientId}&post_logout_redirect_uri={Uri.EscapeDataString($"{server.Address}/sign-in/provider/signed-out")}";
+            var end =
+                $"{provider.Address}/session/end?client_id={NodeProvider.ClientId}&post_logout_redirect_uri={Uri.EscapeDataString($"{server.Address}/sign-in/provider/signed-out")}";
             await provider.SignOutAsync(end, one);
             var told = await provider.SetAsync(new { });
             Assert.False(await IsSignedInAsync(first), string.Join("; ", told));
             Assert.False(await IsSignedInAsync(inSecond));
             Assert.True(await IsSignedInAsync(elsewhere));
             Assert.True(await IsSignedInAsync(byPassword));
-            Assert.Equal(1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM activity WHERE action = 'Session End' AND detail = 'provider'"));
+            Assert.Equal(
+                1,
+                await server.ScalarAsync<long>("SELECT COUNT(*) FROM activity WHERE action = 'Session End' AND detail = 'provider'")
+            );
         }
 
         [Fact]
@@ -88,7 +107,8 @@ public static partial class RealProviderTests
             var answer = await NotifyAsync(server, await provider.SignAsync(Claims(provider)));
             Assert.Equal(HttpStatusCode.OK, answer.Status);
             Assert.Equal("no-store", answer.Header("Cache-Control"));
-            foreach (var visitor in visitors) Assert.False(await IsSignedInAsync(visitor));
+            foreach (var visitor in visitors)
+                Assert.False(await IsSignedInAsync(visitor));
             Assert.True(await IsSignedInAsync(byPassword));
         }
 
@@ -105,7 +125,9 @@ public static partial class RealProviderTests
             Assert.Equal(1, sid);
             // As the provider would tell it, of the very session.
             await server.ExecuteAsync(
-                "INSERT INTO provider_logouts (hash, provider_session, kept_until) SELECT provider_session, provider_session, 4000000000000 FROM sessions WHERE provider_session IS NOT NULL");
+                "INSERT INTO provider_logouts (hash, provider_session, kept_until) SELECT provider_session, provider_session, "
+                    + "4000000000000 FROM sessions WHERE provider_session IS NOT NULL"
+            );
             var answer = await late.GetAsync(back.PathAndQuery);
             Assert.Equal(HttpStatusCode.Forbidden, answer.Status);
             Assert.Contains("signed out at your identity provider meanwhile", answer.Body);
@@ -148,17 +170,38 @@ public static partial class RealProviderTests
                 ["neither sub nor sid"] = await provider.SignAsync(Without("sub")),
                 ["sub as a number"] = await provider.SignAsync(With("sub", 1)),
                 ["no events"] = await provider.SignAsync(Without("events")),
-                ["another event"] = await provider.SignAsync(With("events", new Dictionary<string, object> { ["http://schemas.openid.net/event/other"] = new { } })),
+                ["another event"] = await provider.SignAsync(
+                    With("events", new Dictionary<string, object> { ["http://schemas.openid.net/event/other"] = new { } })
+                ),
                 ["the event as text"] = await provider.SignAsync(With("events", "http://schemas.openid.net/event/backchannel-logout")),
-                ["the event is no object"] = await provider.SignAsync(With("events", new Dictionary<string, object> { ["http://schemas.openid.net/event/backchannel-logout"] = true })),
-                ["an id token"] = await provider.SignAsync(Claims(provider, claims => { claims.Remove("events"); claims["nonce"] = "n"; })),
+                ["the event is no object"] = await provider.SignAsync(
+                    With("events", new Dictionary<string, object> { ["http://schemas.openid.net/event/backchannel-logout"] = true })
+                ),
+                ["an id token"] = await provider.SignAsync(
+                    Claims(
+                        provider,
+                        claims =>
+                        {
+                            claims.Remove("events");
+                            claims["nonce"] = "n";
+                        }
+                    )
+                ),
                 ["a nonce"] = await provider.SignAsync(With("nonce", "n")),
                 ["a nonce that is null"] = await provider.SignAsync(With("nonce", null)),
                 ["an access token"] = await provider.SignAsync(Claims(provider), new { typ = "at+jwt" }),
-                ["a token of ours"] = (await server.ExchangeAsync(await server.AddKeyAsync(
-                    Guid.Parse((await server.ScalarAsync<string>("SELECT user_id FROM memberships LIMIT 1"))!),
-                    Guid.Parse((await server.ScalarAsync<string>("SELECT organization_id FROM memberships LIMIT 1"))!)))).Token,
-                ["nothing"] = "", ["no token"] = "a.b", ["noise"] = "a.b.c", ["too long"] = new string('a', 9000),
+                ["a token of ours"] = (
+                    await server.ExchangeAsync(
+                        await server.AddKeyAsync(
+                            Guid.Parse((await server.ScalarAsync<string>("SELECT user_id FROM memberships LIMIT 1"))!),
+                            Guid.Parse((await server.ScalarAsync<string>("SELECT organization_id FROM memberships LIMIT 1"))!)
+                        )
+                    )
+                ).Token,
+                ["nothing"] = "",
+                ["no token"] = "a.b",
+                ["noise"] = "a.b.c",
+                ["too long"] = new string('a', 9000),
             };
             foreach (var (name, token) in tokens)
             {
@@ -172,7 +215,10 @@ public static partial class RealProviderTests
             Assert.Equal(HttpStatusCode.OK, (await NotifyAsync(server, good)).Status);
             Assert.False(await IsSignedInAsync(visitor));
             foreach (var type in (string[])["logout+jwt", "application/logout+jwt", "JWT"])
-                Assert.Equal(HttpStatusCode.OK, (await NotifyAsync(server, await provider.SignAsync(Claims(provider), new { typ = type }))).Status);
+                Assert.Equal(
+                    HttpStatusCode.OK,
+                    (await NotifyAsync(server, await provider.SignAsync(Claims(provider), new { typ = type }))).Status
+                );
         }
 
         [Fact]
@@ -196,7 +242,8 @@ public static partial class RealProviderTests
         {
             await using var provider = await NodeProvider.StartAsync();
             await using var server = await StartAsync(provider, "--Pakhouse:FailuresPerMinuteMax=3");
-            for (var i = 0; i < 3; i++) Assert.Equal(HttpStatusCode.BadRequest, (await NotifyAsync(server, "a.b.c")).Status);
+            for (var i = 0; i < 3; i++)
+                Assert.Equal(HttpStatusCode.BadRequest, (await NotifyAsync(server, "a.b.c")).Status);
             Assert.Equal(HttpStatusCode.TooManyRequests, (await NotifyAsync(server, "a.b.c")).Status);
         }
 

@@ -16,11 +16,18 @@ public static partial class RealProviderTests
         return server;
     }
 
-    private static Task<TestServer> StartAsync(string authority, FakeTimeProvider? clock, params string[] settings) => TestServer.StartOnAsync(null, clock,
-    [
-        "--Pakhouse:FailuresPerMinuteMax=1000", $"--Pakhouse:OidcAuthority={authority}", $"--Pakhouse:OidcClientId={NodeProvider.ClientId}",
-        $"--Pakhouse:OidcClientSecret={NodeProvider.ClientSecret}", .. settings,
-    ]);
+    private static Task<TestServer> StartAsync(string authority, FakeTimeProvider? clock, params string[] settings) =>
+        TestServer.StartOnAsync(
+            null,
+            clock,
+            [
+                "--Pakhouse:FailuresPerMinuteMax=1000",
+                $"--Pakhouse:OidcAuthority={authority}",
+                $"--Pakhouse:OidcClientId={NodeProvider.ClientId}",
+                $"--Pakhouse:OidcClientSecret={NodeProvider.ClientSecret}",
+                .. settings,
+            ]
+        );
 
     private static Task<string[]> RegisterAsync(TestServer server, NodeProvider provider, Dictionary<string, object> changes)
     {
@@ -28,16 +35,22 @@ public static partial class RealProviderTests
         {
             redirect_uris = new[] { $"{server.Address}/sign-in/provider/callback" },
             post_logout_redirect_uris = new[] { $"{server.Address}/sign-in/provider/signed-out" },
-            backchannel_logout_uri = $"{server.Address}/sign-in/provider/backchannel-logout", backchannel_logout_session_required = true,
+            backchannel_logout_uri = $"{server.Address}/sign-in/provider/backchannel-logout",
+            backchannel_logout_session_required = true,
         };
         return provider.SetAsync(changes);
     }
 
-    private static async Task<(Visitor Visitor, Answer Answer)> SignInAsync(TestServer server, NodeProvider provider, IDictionary<string, string>? cookies = null)
+    private static async Task<(Visitor Visitor, Answer Answer)> SignInAsync(
+        TestServer server,
+        NodeProvider provider,
+        IDictionary<string, string>? cookies = null
+    )
     {
         var visitor = new Visitor(server);
         var away = await visitor.GetAsync("/sign-in/provider?from=%2Faccount");
-        if (away.Status != HttpStatusCode.Redirect) return (visitor, away);
+        if (away.Status != HttpStatusCode.Redirect)
+            return (visitor, away);
         var back = await provider.FollowAsync(away.Header("Location")!, cookies);
         return (visitor, await visitor.GetAsync(back.PathAndQuery));
     }
@@ -92,7 +105,8 @@ public static partial class RealProviderTests
             free.Start();
             var port = ((IPEndPoint)free.LocalEndpoint).Port;
             free.Stop();
-            await using (var server = await StartAsync($"http://127.0.0.1:{port}", provider.Clock)) await AssertAwayAsync(server);
+            await using (var server = await StartAsync($"http://127.0.0.1:{port}", provider.Clock))
+                await AssertAwayAsync(server);
 
             await using var hanging = await StartAsync(provider);
             await RegisterAsync(hanging, provider, new() { ["hang"] = "/.well-known" });
@@ -176,8 +190,12 @@ public class ProviderTimesTests
     [InlineData(null, -300, 0, false)]
     [InlineData(null, 60, 299, true)]
     [InlineData(null, 60, 301, false)] // made in the future
-    public void A_token_is_good_from_nbf_to_exp_with_five_minutes_between_clocks(int? notBefore, int? expires, int? issuedAt, bool isGood) =>
-        Assert.Equal(isGood, ProviderSignIn.IsInTime(At(notBefore), At(expires), At(issuedAt), now));
+    public void A_token_is_good_from_nbf_to_exp_with_five_minutes_between_clocks(
+        int? notBefore,
+        int? expires,
+        int? issuedAt,
+        bool isGood
+    ) => Assert.Equal(isGood, ProviderSignIn.IsInTime(At(notBefore), At(expires), At(issuedAt), now));
 
     [Fact]
     public void The_ends_of_the_calendar_are_no_faults()

@@ -10,14 +10,17 @@ public static class SecondFactorTests
     private const string Email = "person1@acme.example";
     private static readonly IPAddress here = IPAddress.Parse("198.51.100.7");
 
-    private static string CodeAt(string secret, DateTimeOffset time) => new Totp(Base32Encoding.ToBytes(secret)).ComputeTotp(time.UtcDateTime);
+    private static string CodeAt(string secret, DateTimeOffset time) =>
+        new Totp(Base32Encoding.ToBytes(secret)).ComputeTotp(time.UtcDateTime);
 
     /// <summary>Turned on, and half an hour later: the code that turned it on is past.</summary>
     private static async Task<(User User, string Secret, string[] Recovery)> AddAsync(TestServer server)
     {
         var user = (await server.Users.FindAsync((await server.AddAcmeAsync()).Owner))!;
         var (secret, _) = server.Get<SecondFactor>().Offer(user.Id);
-        var codes = (await server.Get<SecondFactor>().AddAsync(Actor.Session(user.Id), secret, CodeAt(secret, server.Clock.GetUtcNow()))).Value;
+        var codes = (
+            await server.Get<SecondFactor>().AddAsync(Actor.Session(user.Id), secret, CodeAt(secret, server.Clock.GetUtcNow()))
+        ).Value;
         server.Clock.Advance(TimeSpan.FromMinutes(30));
         return (user, secret, codes);
     }
@@ -25,9 +28,20 @@ public static class SecondFactorTests
     public class Codes
     {
         /// <summary>RFC 6238, Appendix B, SHA-1; the last six of its eight digits.</summary>
-        [Theory, InlineData(59, "287082"), InlineData(1111111109, "081804"), InlineData(1111111111, "050471"), InlineData(1234567890, "005924"), InlineData(2000000000, "279037"), InlineData(20000000000, "353130")]
+        [
+            Theory,
+            InlineData(59, "287082"),
+            InlineData(1111111109, "081804"),
+            InlineData(1111111111, "050471"),
+            InlineData(1234567890, "005924"),
+            InlineData(2000000000, "279037"),
+            InlineData(20000000000, "353130")
+        ]
         public void The_library_computes_the_codes_of_the_standard(long time, string code) =>
-            Assert.Equal(code, new Totp(Encoding.ASCII.GetBytes("12345678901234567890")).ComputeTotp(DateTimeOffset.FromUnixTimeSeconds(time).UtcDateTime));
+            Assert.Equal(
+                code,
+                new Totp(Encoding.ASCII.GetBytes("12345678901234567890")).ComputeTotp(DateTimeOffset.FromUnixTimeSeconds(time).UtcDateTime)
+            );
 
         [Fact]
         public async Task A_code_of_now_or_of_a_neighbouring_half_minute_works_once_and_never_one_before_it()
@@ -50,7 +64,9 @@ public static class SecondFactorTests
             var (user, secret, recovery) = await AddAsync(server);
             foreach (var code in (string[])[CodeAt(secret, server.Clock.GetUtcNow()), recovery[0]])
             {
-                var outcomes = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(() => server.Get<SecondFactor>().CheckAsync(user, code, here))));
+                var outcomes = await Task.WhenAll(
+                    Enumerable.Range(0, 8).Select(_ => Task.Run(() => server.Get<SecondFactor>().CheckAsync(user, code, here)))
+                );
                 Assert.Single(outcomes, outcome => !outcome.IsRefused);
             }
         }
@@ -72,17 +88,29 @@ public static class SecondFactorTests
             Assert.Equal("locked", (await factor.CheckAsync(user, recovery[0], here)).Refusal!.Reason);
             server.Clock.Advance(TimeSpan.FromMinutes(15));
             Assert.False((await factor.CheckAsync(user, recovery[0], here)).IsRefused);
-            Assert.Equal(5, await server.ScalarAsync<long>("SELECT COUNT(*) FROM activity WHERE action = 'Login Failed' AND detail = 'password and code'"));
+            Assert.Equal(
+                5,
+                await server.ScalarAsync<long>(
+                    "SELECT COUNT(*) FROM activity WHERE action = 'Login Failed' AND detail = 'password and code'"
+                )
+            );
         }
 
         [Fact]
         public async Task Ten_recovery_codes_work_once_each_and_renewing_ends_those_before()
         {
-            await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=1000", "--Pakhouse:SignInAttemptsMax=100");
+            await using var server = await TestServer.StartAsync(
+                "--Pakhouse:FailuresPerMinuteMax=1000",
+                "--Pakhouse:SignInAttemptsMax=100"
+            );
             var (user, _, recovery) = await AddAsync(server);
             var factor = server.Get<SecondFactor>();
             Assert.Equal(10, recovery.Distinct().Count());
-            foreach (var code in recovery.Take(9)) Assert.Equal(SignInMethod.PasswordAndRecoveryCode, (await factor.CheckAsync(user, code.ToUpperInvariant().Replace('-', ' '), here)).Value);
+            foreach (var code in recovery.Take(9))
+                Assert.Equal(
+                    SignInMethod.PasswordAndRecoveryCode,
+                    (await factor.CheckAsync(user, code.ToUpperInvariant().Replace('-', ' '), here)).Value
+                );
             Assert.True((await factor.CheckAsync(user, recovery[0], here)).IsRefused);
             Assert.Equal(1, (await factor.StateAsync(user.Id)).RecoveryCodesLeft);
             var renewed = (await factor.RenewCodesAsync(Actor.Session(user.Id))).Value;
@@ -137,7 +165,12 @@ public static class SecondFactorTests
             await server.Get<SecondFactor>().RenewCodesAsync(Actor.Session(user.Id));
             await server.Get<SecondFactor>().RemoveAsync(Actor.Session(user.Id));
             foreach (var action in (string[])[AuditAction.SecondFactorAdd, AuditAction.RecoveryCodes, AuditAction.SecondFactorRemove])
-                Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = '{action}' AND actor_user_id = '{user.Id}'"));
+                Assert.Equal(
+                    1,
+                    await server.ScalarAsync<long>(
+                        $"SELECT COUNT(*) FROM activity WHERE action = '{action}' AND actor_user_id = '{user.Id}'"
+                    )
+                );
             Assert.Equal(3, (await server.MailsToAsync(Email)).Count);
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM recovery_codes"));
         }
@@ -153,7 +186,16 @@ public static class SecondFactorTests
             Assert.Equal(RefusalCode.AccessDenied, (await factor.RenewCodesAsync(key)).Refusal!.Code);
             Assert.Equal(RefusalCode.AccessDenied, (await factor.AddAsync(key, factor.Offer(user.Id).Secret, "000000")).Refusal!.Code);
             Assert.Equal(RefusalCode.AccessDenied, (await server.Get<Passkeys>().RemoveAsync(key, Guid.Empty)).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await server.Get<Passwords>().ChangeAsync(key, new Session { UserId = user.Id, Email = Email }, TestServer.Password, "another horse battery")).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (
+                    await server
+                        .Get<Passwords>()
+                        .ChangeAsync(key, new Session { UserId = user.Id, Email = Email }, TestServer.Password, "another horse battery")
+                )
+                    .Refusal!
+                    .Code
+            );
         }
     }
 
@@ -204,17 +246,31 @@ public static class SecondFactorTests
             var page = await visitor.GetAsync("/account/second-factor");
             Assert.Contains("<svg class=\"qr\"", page.Body);
             Assert.Contains("no-store", page.Header("Cache-Control"));
-            var secret = Regex.Match(page.Body, "data-testid=\"totp-secret\">(?<secret>[A-Z2-7]{32})<", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)).Groups["secret"].Value;
+            var secret = Regex
+                .Match(
+                    page.Body,
+                    "data-testid=\"totp-secret\">(?<secret>[A-Z2-7]{32})<",
+                    RegexOptions.ExplicitCapture,
+                    TimeSpan.FromSeconds(1)
+                )
+                .Groups["secret"]
+                .Value;
             var hidden = Visitor.Hidden(page, "/account/second-factor").ToArray();
             var wrong = await visitor.PostAsync("/account/second-factor", [.. hidden, ("Code", "000")]);
             Assert.Equal(HttpStatusCode.BadRequest, wrong.Status);
             Assert.Contains(secret, wrong.Body); // scanned already: it stays
             var added = await visitor.PostAsync("/account/second-factor", [.. hidden, ("Code", CodeAt(secret, server.Clock.GetUtcNow()))]);
             Assert.Equal(HttpStatusCode.OK, added.Status);
-            var codes = Regex.Matches(added.Body, "[a-z2-7]{4}(-[a-z2-7]{4}){3}", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)).Select(match => match.Value).ToArray();
+            var codes = Regex
+                .Matches(added.Body, "[a-z2-7]{4}(-[a-z2-7]{4}){3}", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1))
+                .Select(match => match.Value)
+                .ToArray();
             Assert.Equal(10, codes.Length);
             Assert.DoesNotContain(codes[0], (await visitor.GetAsync("/account/second-factor")).Body);
-            Assert.Equal(HttpStatusCode.SeeOther, (await visitor.SubmitToAsync("/account/second-factor", "/account/second-factor?handler=Remove")).Status);
+            Assert.Equal(
+                HttpStatusCode.SeeOther,
+                (await visitor.SubmitToAsync("/account/second-factor", "/account/second-factor?handler=Remove")).Status
+            );
         }
 
         /// <summary>The attack: a session left open, or stolen, used to change how its owner signs in.</summary>
@@ -228,7 +284,9 @@ public static class SecondFactorTests
             var asked = await visitor.GetAsync(path);
             var confirm = $"/account/confirm?from={Uri.EscapeDataString(path)}";
             Assert.Equal((HttpStatusCode.SeeOther, confirm), (asked.Status, asked.Header("Location")));
-            var token = Visitor.Hidden(await visitor.GetAsync("/account/confirm"), "/account/confirm").First(field => field.Name.StartsWith("__", StringComparison.Ordinal));
+            var token = Visitor
+                .Hidden(await visitor.GetAsync("/account/confirm"), "/account/confirm")
+                .First(field => field.Name.StartsWith("__", StringComparison.Ordinal));
             Assert.Equal(HttpStatusCode.SeeOther, (await visitor.PostAsync(path, token)).Status); // and so does its form
 
             Assert.Equal(HttpStatusCode.BadRequest, (await visitor.SubmitAsync(confirm, ("Password", "wrong"))).Status);
@@ -238,7 +296,14 @@ public static class SecondFactorTests
         }
 
         /// <summary>R7 at the pages: a token is no session.</summary>
-        [Theory, InlineData("/account"), InlineData("/account/second-factor"), InlineData("/account/password"), InlineData("/account/passkeys/add"), InlineData("/account/confirm")]
+        [
+            Theory,
+            InlineData("/account"),
+            InlineData("/account/second-factor"),
+            InlineData("/account/password"),
+            InlineData("/account/passkeys/add"),
+            InlineData("/account/confirm")
+        ]
         public async Task A_token_does_not_open_them(string path)
         {
             await using var server = await TestServer.StartAsync();

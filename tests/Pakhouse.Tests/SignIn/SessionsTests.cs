@@ -6,11 +6,14 @@ public static class SessionsTests
 {
     private const string Email = "person1@acme.example";
 
-    private static async Task<HttpStatusCode> StatusAsync(Visitor visitor) => (await visitor.GetAsync("/")).Status switch
-    {
-        HttpStatusCode.Redirect or HttpStatusCode.OK => (await visitor.GetAsync("/sign-in")).Status == HttpStatusCode.Redirect ? HttpStatusCode.OK : HttpStatusCode.Unauthorized,
-        var other => other,
-    };
+    private static async Task<HttpStatusCode> StatusAsync(Visitor visitor) =>
+        (await visitor.GetAsync("/")).Status switch
+        {
+            HttpStatusCode.Redirect or HttpStatusCode.OK => (await visitor.GetAsync("/sign-in")).Status == HttpStatusCode.Redirect
+                ? HttpStatusCode.OK
+                : HttpStatusCode.Unauthorized,
+            var other => other,
+        };
 
     private static async Task AssertAliveAsync(Visitor visitor) => Assert.Equal(HttpStatusCode.OK, await StatusAsync(visitor));
 
@@ -82,7 +85,11 @@ public static class SessionsTests
             await server.AddAcmeAsync();
             var user = (await server.Users.FindByEmailAsync(Email))!;
             var table = server.Get<SessionStore>();
-            var secrets = new[] { await table.BeginAsync(user, SignInMethod.Password, null, null), await table.BeginAsync(user, SignInMethod.Password, null, null) };
+            var secrets = new[]
+            {
+                await table.BeginAsync(user, SignInMethod.Password, null, null),
+                await table.BeginAsync(user, SignInMethod.Password, null, null),
+            };
             Assert.NotEqual(secrets[0], secrets[1]);
             Assert.All(secrets, secret => Assert.Equal(43, secret!.Length));
             Assert.Equal(2, await server.ScalarAsync<long>("SELECT COUNT(*) FROM sessions WHERE LENGTH(hash) = 32"));
@@ -93,15 +100,25 @@ public static class SessionsTests
     public class Listed
     {
         [Theory]
-        [InlineData("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, "
-            + "like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0", "Edge on Windows")]
-        [InlineData("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like "
-            + "Gecko) Chrome/140.0.0.0 Safari/537.36 OPR/120.0.0.0", "Opera on Linux")]
+        [InlineData(
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, "
+                + "like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0",
+            "Edge on Windows"
+        )]
+        [InlineData(
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like " + "Gecko) Chrome/140.0.0.0 Safari/537.36 OPR/120.0.0.0",
+            "Opera on Linux"
+        )]
         [InlineData("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux")]
-        [InlineData("Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 "
-            + "(KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36", "Chrome on ChromeOS")]
-        [InlineData("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) "
-            + "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/604.1", "Safari on iPhone")]
+        [InlineData(
+            "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 " + "(KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+            "Chrome on ChromeOS"
+        )]
+        [InlineData(
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) "
+                + "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/604.1",
+            "Safari on iPhone"
+        )]
         [InlineData("curl/8.5.0", "curl")]
         [InlineData("", "Unknown browser")]
         public void A_session_names_its_browser_as_people_know_it(string userAgent, string name) =>
@@ -117,7 +134,11 @@ public static class SessionsTests
             server.Clock.Advance(TimeSpan.FromSeconds(59));
             await AssertAliveAsync(visitor);
             var session = Assert.Single(await server.Get<SessionStore>().ListAsync(acme.Owner));
-            Assert.True(session is { Method: SignInMethod.Password, Address: "127.0.0.1" } && session.LastSeenAt == began && session.CreatedAt == began);
+            Assert.True(
+                session is { Method: SignInMethod.Password, Address: "127.0.0.1" }
+                    && session.LastSeenAt == began
+                    && session.CreatedAt == began
+            );
             Assert.Contains("Firefox/140.0", session.UserAgent);
             server.Clock.Advance(TimeSpan.FromSeconds(1));
             await AssertAliveAsync(visitor);
@@ -144,15 +165,24 @@ public static class SessionsTests
             var acme = await server.AddAcmeAsync();
             var table = server.Get<SessionStore>();
             var visitors = new List<Visitor>();
-            for (var i = 0; i < 4; i++, server.Clock.Advance(TimeSpan.FromSeconds(1))) visitors.Add(await Visitor.SignInAsync(server, Email));
+            for (var i = 0; i < 4; i++, server.Clock.Advance(TimeSpan.FromSeconds(1)))
+                visitors.Add(await Visitor.SignInAsync(server, Email));
             var sessions = (await table.ListAsync(acme.Owner)).OrderBy(session => session.CreatedAt).ToList();
             Assert.False((await table.EndAsync(Actor.Session(acme.Owner), sessions[3].Id, AuditAction.SessionEnd)).IsRefused);
             await AssertDeadAsync(visitors[3]);
             Assert.Equal(2, (await table.EndOthersAsync(Actor.Session(acme.Owner), sessions[0].Id)).Value);
             await AssertAliveAsync(visitors[0]);
             await AssertDeadAsync(visitors[1]);
-            Assert.Equal(RefusalCode.NotFound, (await table.EndAsync(Actor.Session(acme.Owner), sessions[3].Id, AuditAction.SessionEnd)).Refusal!.Code);
-            Assert.Equal(3, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'Session End' AND subject_user_id = '{acme.Owner}'"));
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await table.EndAsync(Actor.Session(acme.Owner), sessions[3].Id, AuditAction.SessionEnd)).Refusal!.Code
+            );
+            Assert.Equal(
+                3,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM activity WHERE action = 'Session End' AND subject_user_id = '{acme.Owner}'"
+                )
+            );
         }
 
         /// <summary>The attacks: ending somebody else's session, and ending one with a stolen key (R7).</summary>
@@ -165,8 +195,14 @@ public static class SessionsTests
             var visitor = await Visitor.SignInAsync(server, Email);
             var (table, id) = (server.Get<SessionStore>(), (await server.Get<SessionStore>().ListAsync(acme.Owner)).Single().Id);
             Assert.Equal(RefusalCode.NotFound, (await table.EndAsync(Actor.Session(eve), id, AuditAction.SessionEnd)).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await table.EndAsync(Actor.Key(acme.Owner, "key", TestServer.EveryScope), id, AuditAction.SessionEnd)).Refusal!.Code);
-            Assert.Equal(RefusalCode.AccessDenied, (await table.EndOthersAsync(Actor.Key(acme.Owner, "key", TestServer.EveryScope), Guid.Empty)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await table.EndAsync(Actor.Key(acme.Owner, "key", TestServer.EveryScope), id, AuditAction.SessionEnd)).Refusal!.Code
+            );
+            Assert.Equal(
+                RefusalCode.AccessDenied,
+                (await table.EndOthersAsync(Actor.Key(acme.Owner, "key", TestServer.EveryScope), Guid.Empty)).Refusal!.Code
+            );
             await AssertAliveAsync(visitor);
         }
     }
@@ -185,12 +221,28 @@ public static class SessionsTests
                 await signIn.SignInAsync(Email, "wrong", IPAddress.Loopback);
             }
 
-            Assert.Equal(5, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'Login Failed' AND subject_user_id = '{acme.Owner}' AND actor_user_id IS NULL AND address = '127.0.0.1'"));
+            Assert.Equal(
+                5,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM activity WHERE action = 'Login Failed' AND subject_user_id = '{acme.Owner}' AND actor_user_id "
+                        + $"IS NULL AND address = '127.0.0.1'"
+                )
+            );
             // What a stranger tries is one row of an hour, however often.
-            Assert.Equal(1, await server.ScalarAsync<long>("SELECT COUNT(*) FROM activity WHERE action = 'Login Failed' AND subject_user_id IS NULL AND target = ''"));
+            Assert.Equal(
+                1,
+                await server.ScalarAsync<long>(
+                    "SELECT COUNT(*) FROM activity WHERE action = 'Login Failed' AND subject_user_id IS NULL AND target = ''"
+                )
+            );
             server.Clock.Advance(TimeSpan.FromMinutes(15));
             await Visitor.SignInAsync(server, Email);
-            Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'Login' AND actor_user_id = '{acme.Owner}' AND detail = 'password'"));
+            Assert.Equal(
+                1,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM activity WHERE action = 'Login' AND actor_user_id = '{acme.Owner}' AND detail = 'password'"
+                )
+            );
         }
 
         [Fact]
@@ -199,12 +251,26 @@ public static class SessionsTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var (user, table) = ((await server.Users.FindAsync(acme.Owner))!, server.Get<SessionStore>());
-            foreach (var (address, mails) in ((string, int)[])[("198.51.100.7", 0), ("198.51.100.200", 0), ("203.0.113.1", 1), ("203.0.113.9", 1), ("2001:db8:1::1", 2), ("2001:db8:1:2::1", 2), ("::ffff:203.0.113.9", 2)])
+            foreach (
+                var (address, mails) in ((string, int)[])
+                    [
+                        ("198.51.100.7", 0),
+                        ("198.51.100.200", 0),
+                        ("203.0.113.1", 1),
+                        ("203.0.113.9", 1),
+                        ("2001:db8:1::1", 2),
+                        ("2001:db8:1:2::1", 2),
+                        ("::ffff:203.0.113.9", 2),
+                    ]
+            )
             {
                 await table.BeginAsync(user, SignInMethod.Password, IPAddress.Parse(address), "Mozilla/5.0");
-                var sent = (await server.MailsToAsync(Email)).Where(mail => mail.Subject == "Pakhouse: a sign-in from a new place").ToList();
+                var sent = (await server.MailsToAsync(Email))
+                    .Where(mail => mail.Subject == "Pakhouse: a sign-in from a new place")
+                    .ToList();
                 Assert.True(sent.Count == mails, $"{address}: {sent.Count}");
-                if (sent.Count == 1) Assert.Contains("203.0.113.1", sent[0].TextBody);
+                if (sent.Count == 1)
+                    Assert.Contains("203.0.113.1", sent[0].TextBody);
             }
 
             // What was seen longer ago than a session can last is new again.
@@ -233,7 +299,10 @@ public static class SessionsTests
             await server.AddAcmeAsync();
             await server.BreakInsertsAsync("activity");
             var visitor = new Visitor(server);
-            Assert.Equal(HttpStatusCode.InternalServerError, (await visitor.SubmitAsync("/sign-in", ("Email", Email), ("Password", TestServer.Password))).Status);
+            Assert.Equal(
+                HttpStatusCode.InternalServerError,
+                (await visitor.SubmitAsync("/sign-in", ("Email", Email), ("Password", TestServer.Password))).Status
+            );
             Assert.Equal(0, await server.ScalarAsync<long>("SELECT COUNT(*) FROM sessions"));
         }
     }

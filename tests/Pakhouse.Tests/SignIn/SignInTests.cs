@@ -15,7 +15,10 @@ public static class SignInTests
         {
             await using var server = await TestServer.StartAsync();
             var id = await server.AddUserAsync();
-            Assert.Equal(id, (await server.Get<PasswordSignIn>().SignInAsync(" PERSON1@acme.EXAMPLE ", TestServer.Password, here)).Value.Id);
+            Assert.Equal(
+                id,
+                (await server.Get<PasswordSignIn>().SignInAsync(" PERSON1@acme.EXAMPLE ", TestServer.Password, here)).Value.Id
+            );
         }
 
         [Fact]
@@ -57,7 +60,8 @@ public static class SignInTests
         {
             await using var server = await TestServer.StartAsync();
             var signIn = server.Get<PasswordSignIn>();
-            for (var i = 0; i < 5; i++) Assert.Equal("unknown address", (await signIn.SignInAsync("nobody@acme.example", "wrong", here)).Refusal!.Reason);
+            for (var i = 0; i < 5; i++)
+                Assert.Equal("unknown address", (await signIn.SignInAsync("nobody@acme.example", "wrong", here)).Refusal!.Reason);
             Assert.Equal("locked", (await signIn.SignInAsync("nobody@acme.example", "wrong", here)).Refusal!.Reason);
         }
 
@@ -81,7 +85,9 @@ public static class SignInTests
             await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=1000");
             await server.AddUserAsync();
             var signIn = server.Get<PasswordSignIn>();
-            var reasons = await Task.WhenAll(Enumerable.Range(0, 40).Select(_ => Task.Run(async () => (await signIn.SignInAsync(Email, "wrong", here)).Refusal!.Reason)));
+            var reasons = await Task.WhenAll(
+                Enumerable.Range(0, 40).Select(_ => Task.Run(async () => (await signIn.SignInAsync(Email, "wrong", here)).Refusal!.Reason))
+            );
             Assert.Equal(5, reasons.Count(reason => reason == "wrong password"));
             // The rest finds the lock, or the queue of PasswordWork full; none is tried beyond.
             Assert.Equal(35, reasons.Count(reason => reason is "locked" or "queue of password hashing full"));
@@ -93,7 +99,13 @@ public static class SignInTests
         {
             await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=10");
             var signIn = server.Get<PasswordSignIn>();
-            var codes = await Task.WhenAll(Enumerable.Range(0, 60).Select(i => Task.Run(async () => (await signIn.SignInAsync($"victim{i}@acme.example", "Password1234", here)).Refusal!.Code)));
+            var codes = await Task.WhenAll(
+                Enumerable
+                    .Range(0, 60)
+                    .Select(i =>
+                        Task.Run(async () => (await signIn.SignInAsync($"victim{i}@acme.example", "Password1234", here)).Refusal!.Code)
+                    )
+            );
             Assert.InRange(codes.Count(code => code != RefusalCode.SlowDown), 10, 20); // 10, and what was between check and count
         }
 
@@ -102,7 +114,8 @@ public static class SignInTests
         {
             await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=3");
             await server.AddUserAsync();
-            for (var i = 0; i < 10; i++) Assert.False((await server.Get<PasswordSignIn>().SignInAsync(Email, TestServer.Password, here)).IsRefused);
+            for (var i = 0; i < 10; i++)
+                Assert.False((await server.Get<PasswordSignIn>().SignInAsync(Email, TestServer.Password, here)).IsRefused);
         }
 
         [Fact]
@@ -110,26 +123,45 @@ public static class SignInTests
         {
             await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=10");
             var signIn = server.Get<PasswordSignIn>();
-            for (var i = 0; i < 10; i++) await signIn.SignInAsync($"victim{i}@acme.example", "Password1234", here);
+            for (var i = 0; i < 10; i++)
+                await signIn.SignInAsync($"victim{i}@acme.example", "Password1234", here);
             var refusal = (await signIn.SignInAsync("victim10@acme.example", "Password1234", here)).Refusal!;
             Assert.Equal(RefusalCode.SlowDown, refusal.Code);
             Assert.NotNull(refusal.RetryAfterSeconds);
-            Assert.NotEqual(RefusalCode.SlowDown, (await signIn.SignInAsync("victim10@acme.example", "x", IPAddress.Parse("198.51.100.8"))).Refusal!.Code);
+            Assert.NotEqual(
+                RefusalCode.SlowDown,
+                (await signIn.SignInAsync("victim10@acme.example", "x", IPAddress.Parse("198.51.100.8"))).Refusal!.Code
+            );
         }
 
         [Theory, InlineData("short"), InlineData("aaaaaaaaaaaaaaaa"), InlineData("elevenchars"), InlineData("LONG")]
         public async Task A_weak_password_is_refused_in_words(string password)
         {
             await using var server = await TestServer.StartAsync();
-            var refusal = (await server.Users.CreateAsync(Actor.Operator, Email, "Ada", password == "LONG" ? new string('a', 257) : password)).Refusal!;
+            var refusal = (
+                await server.Users.CreateAsync(Actor.Operator, Email, "Ada", password == "LONG" ? new string('a', 257) : password)
+            ).Refusal!;
             Assert.StartsWith("password:", refusal.Description);
         }
 
-        [Theory, InlineData(""), InlineData("ada"), InlineData("@"), InlineData("a@"), InlineData("@b"), InlineData("a@b@c"), InlineData("a b@c"), InlineData("a\n@b.c")]
+        [
+            Theory,
+            InlineData(""),
+            InlineData("ada"),
+            InlineData("@"),
+            InlineData("a@"),
+            InlineData("@b"),
+            InlineData("a@b@c"),
+            InlineData("a b@c"),
+            InlineData("a\n@b.c")
+        ]
         public async Task What_is_no_address_is_refused(string email)
         {
             await using var server = await TestServer.StartAsync();
-            Assert.StartsWith("email:", (await server.Users.CreateAsync(Actor.Operator, email, "Ada", TestServer.Password)).Refusal!.Description);
+            Assert.StartsWith(
+                "email:",
+                (await server.Users.CreateAsync(Actor.Operator, email, "Ada", TestServer.Password)).Refusal!.Description
+            );
         }
 
         [Fact]
@@ -137,7 +169,10 @@ public static class SignInTests
         {
             await using var server = await TestServer.StartAsync();
             var first = (await server.Users.CreateAsync(Actor.Operator, "Ada@acme.example", "Ada", TestServer.Password)).Value;
-            Assert.Equal(RefusalCode.Conflict, (await server.Users.CreateAsync(Actor.Operator, "ada@ACME.example", "Ada", TestServer.Password)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.Conflict,
+                (await server.Users.CreateAsync(Actor.Operator, "ada@ACME.example", "Ada", TestServer.Password)).Refusal!.Code
+            );
             await server.Users.DeleteAsync(Actor.Operator, first);
             Assert.False((await server.Users.CreateAsync(Actor.Operator, "ada@acme.example", "Ada", TestServer.Password)).IsRefused);
         }
@@ -147,7 +182,10 @@ public static class SignInTests
         {
             await using var server = await TestServer.StartAsync();
             var user = (await server.Users.FindAsync(await server.AddUserAsync()))!;
-            Assert.NotEqual(PasswordVerificationResult.Failed, new PasswordHasher<User>().VerifyHashedPassword(user, user.PasswordHash!, TestServer.Password));
+            Assert.NotEqual(
+                PasswordVerificationResult.Failed,
+                new PasswordHasher<User>().VerifyHashedPassword(user, user.PasswordHash!, TestServer.Password)
+            );
         }
     }
 
@@ -165,7 +203,10 @@ public static class SignInTests
             Assert.True(organization is { Name: "Acme", RootId: null, IsDirectMember: true });
 
             Assert.False(await setUp.IsValidAsync(code));
-            Assert.Equal(RefusalCode.NotFound, (await setUp.CompleteAsync(code, "Acme", "Eve", "eve@acme.example", TestServer.Password)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await setUp.CompleteAsync(code, "Acme", "Eve", "eve@acme.example", TestServer.Password)).Refusal!.Code
+            );
             Assert.Null(await setUp.NewCodeAsync());
         }
 
@@ -187,7 +228,11 @@ public static class SignInTests
             await using var server = await TestServer.StartAsync();
             var setUp = server.Get<SetUp>();
             var code = (await setUp.NewCodeAsync())!;
-            var outcomes = await Task.WhenAll(Enumerable.Range(0, 8).Select(i => Task.Run(() => setUp.CompleteAsync(code, "Acme", "Ada", $"ada{i}@acme.example", TestServer.Password))));
+            var outcomes = await Task.WhenAll(
+                Enumerable
+                    .Range(0, 8)
+                    .Select(i => Task.Run(() => setUp.CompleteAsync(code, "Acme", "Ada", $"ada{i}@acme.example", TestServer.Password)))
+            );
             Assert.Single(outcomes, outcome => !outcome.IsRefused);
         }
 

@@ -18,9 +18,13 @@ public sealed class ProtectionKeysTests : IDisposable
         store.StoreElement(Key("a"), "key-a");
         store.StoreElement(Key("b"), "key-b");
 
-        Assert.Equal(["key-a.xml", "key-b.xml"], Directory.GetFileSystemEntries(Folder).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["key-a.xml", "key-b.xml"],
+            Directory.GetFileSystemEntries(Folder).Select(Path.GetFileName).Order(StringComparer.Ordinal)
+        );
         foreach (var file in Directory.GetFiles(Folder))
-            if (!OperatingSystem.IsWindows()) Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file));
+            if (!OperatingSystem.IsWindows())
+                Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file));
         Assert.Equal(2, store.GetAllElements().Count);
         Assert.Throws<ArgumentException>(() => store.StoreElement(Key("c"), "../key-c"));
     }
@@ -58,11 +62,18 @@ public sealed class ProtectionKeysTests : IDisposable
 
         var later = TimeProvider.System.GetUtcNow().AddDays(200); // its date is over long since
         Assert.Equal(present.KeyId, ring.CreateNewKey(later, later.AddDays(90)).KeyId);
-        Assert.Contains(server.Log.Lines, line => line.StartsWith("Warning", StringComparison.Ordinal) && line.Contains("cannot be stored", StringComparison.Ordinal));
+        Assert.Contains(
+            server.Log.Lines,
+            line => line.StartsWith("Warning", StringComparison.Ordinal) && line.Contains("cannot be stored", StringComparison.Ordinal)
+        );
 
         // The control: with no key to go on with there is nothing but a refusal.
         await server.ExecuteAsync("DELETE FROM data_protection_keys");
-        Assert.Contains("none can be stored", Assert.Throws<StartupException>(() => ring.CreateNewKey(later, later.AddDays(90))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "none can be stored",
+            Assert.Throws<StartupException>(() => ring.CreateNewKey(later, later.AddDays(90))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]

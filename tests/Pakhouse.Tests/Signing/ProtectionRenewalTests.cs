@@ -16,19 +16,28 @@ public sealed class ProtectionRenewalTests
     /// <summary>Who encrypts, and what becomes of it. A source file that is new here must be thought of in the renewal.</summary>
     private static readonly Dictionary<string, string> users = new(StringComparer.Ordinal)
     {
-        ["SigningKeys.cs"] = SigningKeys.Purpose, ["SecondFactor.cs"] = SecondFactor.Purpose,
-        ["Mails.cs"] = Mails.Purpose, ["WebhookSecrets.cs"] = WebhookSecrets.Purpose,
-        ["KeptForms.cs"] = "deleted with its session", ["SignInStateCookies.cs"] = "a cookie, void", ["IdempotencyTokens.cs"] = "in a form, void",
-        ["ProviderSignOut.cs"] = "in an address, void", ["ProtectionRenewal.cs"] = "itself",
+        ["SigningKeys.cs"] = SigningKeys.Purpose,
+        ["SecondFactor.cs"] = SecondFactor.Purpose,
+        ["Mails.cs"] = Mails.Purpose,
+        ["WebhookSecrets.cs"] = WebhookSecrets.Purpose,
+        ["KeptForms.cs"] = "deleted with its session",
+        ["SignInStateCookies.cs"] = "a cookie, void",
+        ["IdempotencyTokens.cs"] = "in a form, void",
+        ["ProviderSignOut.cs"] = "in an address, void",
+        ["ProtectionRenewal.cs"] = "itself",
     };
 
     [Fact, SqliteOnly("it reads source files")]
     public void Everything_that_encrypts_is_encrypted_anew_or_void()
     {
-        var found = Directory.GetFiles(Path.Combine(Repository.Root, "src", "Pakhouse.Server"), "*.cs", SearchOption.AllDirectories)
-            .Where(file => File.ReadAllText(file) is var text
-                && (text.Contains("IDataProtect", StringComparison.Ordinal) || text.Contains(".CreateProtector(", StringComparison.Ordinal)))
-            .Select(file => Path.GetFileName(file)).Where(name => name != "ProtectionKeyRing.cs"); // of which they are made
+        var found = Directory
+            .GetFiles(Path.Combine(Repository.Root, "src", "Pakhouse.Server"), "*.cs", SearchOption.AllDirectories)
+            .Where(file =>
+                File.ReadAllText(file) is var text
+                && (text.Contains("IDataProtect", StringComparison.Ordinal) || text.Contains(".CreateProtector(", StringComparison.Ordinal))
+            )
+            .Select(file => Path.GetFileName(file))
+            .Where(name => name != "ProtectionKeyRing.cs"); // of which they are made
         Assert.Equal(users.Keys.Order(StringComparer.Ordinal), found.Order(StringComparer.Ordinal));
         Assert.Empty(ProtectionRenewal.Columns.Select(column => column.Purpose).Except(users.Values, StringComparer.Ordinal));
         Assert.Equal(4, ProtectionRenewal.Columns.Select(column => column.Purpose).Distinct(StringComparer.Ordinal).Count());
@@ -57,8 +66,16 @@ public sealed class ProtectionRenewalTests
         var old = Assert.Single(server.Get<ProtectionKeyRing>().GetAllKeys()).KeyId;
         var before = await EncryptedAsync(server.Place);
         Assert.Equal(
-            ["authenticators.secret", "mails.content", "sessions.kept_form", "signing_keys.private_key", "webhooks.old_secret", "webhooks.secret"],
-            before.Select(one => one.Column).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal));
+            [
+                "authenticators.secret",
+                "mails.content",
+                "sessions.kept_form",
+                "signing_keys.private_key",
+                "webhooks.old_secret",
+                "webhooks.secret",
+            ],
+            before.Select(one => one.Column).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)
+        );
         Assert.All(before, one => Assert.Equal(old, one.Key));
 
         var report = await server.Get<ProtectionRenewal>().RunAsync();
@@ -70,7 +87,8 @@ public sealed class ProtectionRenewalTests
         Assert.All(after, one => Assert.Equal(report.KeyId, one.Key));
         Assert.Equal(
             before.Where(one => one.Column != "sessions.kept_form").Select(one => one.Column).Order(StringComparer.Ordinal),
-            after.Select(one => one.Column).Order(StringComparer.Ordinal));
+            after.Select(one => one.Column).Order(StringComparer.Ordinal)
+        );
 
         await using var next = await TestServer.StartOnAsync(server.Place, server.Clock, "--Pakhouse:WebhookNetworksAllowed=127.0.0.0/8");
         await next.Get<WebhookSender>().StopAsync(CancellationToken.None);
@@ -85,18 +103,27 @@ public sealed class ProtectionRenewalTests
         Assert.Equal(signingKey, Assert.Single(next.Get<SigningKeys>().Published).Public.Id);
         Assert.Equal(HttpStatusCode.OK, (await next.ExchangeAsync(key)).Status);
         Assert.False((await next.Get<SecondFactor>().CheckAsync(owner, CodeAt(secret, next), here)).IsRefused);
-        Assert.Contains(await next.MailsToAsync(owner.Email), mail => mail.TextBody!.Contains("code of that app", StringComparison.Ordinal));
+        Assert.Contains(
+            await next.MailsToAsync(owner.Email),
+            mail => mail.TextBody!.Contains("code of that app", StringComparison.Ordinal)
+        );
 
         Assert.False((await next.Get<Server.Webhooks>().TestAsync(scene.Owner, acme.Root, scene.Id)).IsRefused);
         await next.Get<WebhookSender>().RunAsync();
         var message = scene.Receiver.All[^1];
         byte[][] secrets = [.. new[] { newSecret, scene.Secret }.Select(text => Convert.FromBase64String(text["whsec_".Length..]))];
         Assert.Equal(WebhookSignature.Of(secrets, message.Id, long.Parse(message.Timestamp), message.Body), message.Signature);
-        Assert.Equal(1, await next.ScalarAsync<long>(
-            $"SELECT COUNT(*) FROM activity WHERE action = '{AuditAction.ProtectionKeysRenew}' AND target = '{report.KeyId}'"));
+        Assert.Equal(
+            1,
+            await next.ScalarAsync<long>(
+                $"SELECT COUNT(*) FROM activity WHERE action = '{AuditAction.ProtectionKeysRenew}' AND target = '{report.KeyId}'"
+            )
+        );
     }
 
-    /// <summary>It broke off after the change and before the old keys were destroyed: they are still there, and a second run ends them.</summary>
+    /// <summary>
+    /// It broke off after the change and before the old keys were destroyed: they are still there, and a second run ends them.
+    /// </summary>
     [Fact]
     public async Task A_run_that_broke_off_is_run_again_and_what_nothing_can_read_is_left_and_told()
     {
@@ -111,7 +138,8 @@ public sealed class ProtectionRenewalTests
         await using var next = await TestServer.StartOnAsync(server.Place, server.Clock);
         var zero = TestDatabase.IsPostgres ? "'\\x00'" : "x'00'";
         await next.ExecuteAsync(
-            $"INSERT INTO mails (id, recipient, content, created_at, due_at, attempts) VALUES ('x', 'a@b.example', {zero}, 0, 0, 0)");
+            $"INSERT INTO mails (id, recipient, content, created_at, due_at, attempts) VALUES ('x', 'a@b.example', {zero}, 0, 0, 0)"
+        );
 
         var second = await next.Get<ProtectionRenewal>().RunAsync();
         Assert.NotEqual(first.KeyId, second.KeyId);
@@ -131,25 +159,31 @@ public sealed class ProtectionRenewalTests
     {
         await using var connection = place.Connect();
         await connection.OpenAsync();
-        var tables = (await connection.QueryAsync<string>(TestDatabase.IsPostgres
-            ? "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
-            : "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")).AsList();
+        var tables = (
+            await connection.QueryAsync<string>(
+                TestDatabase.IsPostgres
+                    ? "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+                    : "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
+        ).AsList();
         var found = new List<(string, Guid)>();
         foreach (var table in tables)
         {
             await using var reader = (DbDataReader)await connection.ExecuteReaderAsync($"SELECT * FROM {table}");
             while (await reader.ReadAsync())
                 for (var i = 0; i < reader.FieldCount; i++)
-                    if (ProtectionKeyRing.KeyOf(Bytes(reader.GetValue(i))) is { } key) found.Add(($"{table}.{reader.GetName(i)}", key));
+                    if (ProtectionKeyRing.KeyOf(Bytes(reader.GetValue(i))) is { } key)
+                        found.Add(($"{table}.{reader.GetName(i)}", key));
         }
 
         return found;
     }
 
-    private static byte[] Bytes(object value) => value switch
-    {
-        byte[] bytes => bytes,
-        string text when text.StartsWith("CfDJ8", StringComparison.Ordinal) => WebEncoders.Base64UrlDecode(text),
-        _ => [],
-    };
+    private static byte[] Bytes(object value) =>
+        value switch
+        {
+            byte[] bytes => bytes,
+            string text when text.StartsWith("CfDJ8", StringComparison.Ordinal) => WebEncoders.Base64UrlDecode(text),
+            _ => [],
+        };
 }

@@ -49,7 +49,10 @@ public class SigningKeysTests
         using var keys = await server.Http.GetAsync(new Uri(document.GetProperty("jwks_uri").GetString()!));
         Assert.Equal(HttpStatusCode.OK, keys.StatusCode);
         Assert.Equal("application/jwk-set+json", keys.Content.Headers.ContentType?.MediaType);
-        Assert.Equal(["ES256"], document.GetProperty("id_token_signing_alg_values_supported").EnumerateArray().Select(value => value.GetString()));
+        Assert.Equal(
+            ["ES256"],
+            document.GetProperty("id_token_signing_alg_values_supported").EnumerateArray().Select(value => value.GetString())
+        );
     }
 
     [Fact]
@@ -126,7 +129,11 @@ public class SigningKeysTests
         // As a process whose clock is 400 days ahead left it: rotation is blocked until then.
         var waits = (await keys.RotateAsync(Actor.Operator)).Value.Public.Id;
         await server.ExecuteAsync($"UPDATE signing_keys SET activates_at = activates_at + 34560000000 WHERE id = '{waits}'");
-        Assert.Contains($"signing-keys abandon {waits}", (await keys.RotateAsync(Actor.Operator)).Refusal!.Description, StringComparison.Ordinal);
+        Assert.Contains(
+            $"signing-keys abandon {waits}",
+            (await keys.RotateAsync(Actor.Operator)).Refusal!.Description,
+            StringComparison.Ordinal
+        );
         Assert.Equal(RefusalCode.Conflict, (await keys.AbandonAsync(Actor.Operator, signs)).Refusal!.Code);
         Assert.Equal(RefusalCode.NotFound, (await keys.AbandonAsync(Actor.Operator, "x")).Refusal!.Code);
         Assert.Equal(RefusalCode.AccessDenied, (await keys.AbandonAsync(Actor.Session(Guid.Empty), waits)).Refusal!.Code);
@@ -214,7 +221,8 @@ public class SigningKeysTests
         var secret = credentials.ECDsa.ExportParameters(includePrivateParameters: true).D!;
         var files = Directory.GetFiles(server.DataFolder, "*", SearchOption.AllDirectories).Select(ReadShared).ToList();
         Assert.DoesNotContain(files, content => content.AsSpan().IndexOf(secret) >= 0);
-        Assert.Contains(files, content => content.AsSpan().IndexOf(Encoding.ASCII.GetBytes(credentials.KeyId)) >= 0); // the search finds what is there
+        // the search finds what is there
+        Assert.Contains(files, content => content.AsSpan().IndexOf(Encoding.ASCII.GetBytes(credentials.KeyId)) >= 0);
     }
 
     [Fact, SqliteOnly("the keys stand in a folder on SQLite only")]
@@ -233,10 +241,18 @@ public class SigningKeysTests
     public async Task With_a_certificate_the_data_protection_keys_are_encrypted_too()
     {
         using var rsa = System.Security.Cryptography.RSA.Create(2048);
-        var request = new System.Security.Cryptography.X509Certificates.CertificateRequest("CN=pakhouse", rsa, System.Security.Cryptography.HashAlgorithmName.SHA256, System.Security.Cryptography.RSASignaturePadding.Pkcs1);
+        var request = new System.Security.Cryptography.X509Certificates.CertificateRequest(
+            "CN=pakhouse",
+            rsa,
+            System.Security.Cryptography.HashAlgorithmName.SHA256,
+            System.Security.Cryptography.RSASignaturePadding.Pkcs1
+        );
         using var certificate = request.CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch.AddYears(100));
         var file = Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "dp.pfx");
-        await File.WriteAllBytesAsync(file, certificate.Export(System.Security.Cryptography.X509Certificates.X509ContentType.Pkcs12, "p4ss"));
+        await File.WriteAllBytesAsync(
+            file,
+            certificate.Export(System.Security.Cryptography.X509Certificates.X509ContentType.Pkcs12, "p4ss")
+        );
         string[] settings = [$"--Pakhouse:DataProtectionCertificateFile={file}", "--Pakhouse:DataProtectionCertificatePassword=p4ss"];
 
         var first = await TestServer.StartAsync(settings);
@@ -257,7 +273,12 @@ public class SigningKeysTests
     private static string Kid(string token) => new JsonWebToken(token).Kid;
 
     private static async Task<IReadOnlyList<string>> PublishedAsync(TestServer server) =>
-        [.. (await server.GetAsync("/.well-known/jwks.json")).Json.GetProperty("keys").EnumerateArray().Select(key => key.GetProperty("kid").GetString()!)];
+        [
+            .. (await server.GetAsync("/.well-known/jwks.json"))
+                .Json.GetProperty("keys")
+                .EnumerateArray()
+                .Select(key => key.GetProperty("kid").GetString()!),
+        ];
 
     private static async Task<bool> IsAcceptedAsync(TestServer server, string token)
     {

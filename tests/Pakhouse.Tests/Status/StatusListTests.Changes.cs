@@ -36,32 +36,50 @@ public static partial class StatusListTests
             var key = await server.AddKeyAsync(user, acme.Sub);
             var colleagues = await server.AddKeyAsync(colleague, acme.Sub);
             var entry = EntryOf(await server.ExchangeAsync(key));
-            foreach (var process in (TestServer[])[server, other]) Assert.Equal(0, await StatusAsync(process, entry));
+            foreach (var process in (TestServer[])[server, other])
+                Assert.Equal(0, await StatusAsync(process, entry));
 
             var id = TestServer.IdOf(key);
             foreach (var step in what.Split(", "))
             {
-                Assert.False(step switch
-                {
-                    "the key is deleted by its holder" or "the key is deleted" => (await server.Keys.DeleteAsync(Actor.Session(user), acme.Sub, id)).IsRefused && (await server.Keys.DeleteByOperatorAsync(Actor.Operator, id)).IsRefused,
-                    "the key is deleted by the operator" => (await server.Keys.DeleteByOperatorAsync(Actor.Operator, id)).IsRefused,
-                    "the key is revoked with the key itself" => (await server.PostAsync("/oauth/revoke", ("token", key))).Status != HttpStatusCode.OK,
-                    "the membership ends" => (await server.Members.RemoveAsync(Actor.Operator, acme.Sub, user)).IsRefused,
-                    "the user is deleted" => (await server.Users.DeleteAsync(Actor.Operator, user)).IsRefused,
-                    "the user is disabled" or "the user is disabled and enabled" => (await server.Users.SetDisabledAsync(Actor.Operator, user, true)).IsRefused,
-                    "the user is enabled" => (await server.Users.SetDisabledAsync(Actor.Operator, user, false)).IsRefused,
-                    "the organization is disabled" or "the organization is disabled and enabled" => (await server.Organizations.SetDisabledAsync(Actor.Operator, acme.Sub, true)).IsRefused,
-                    "the root is disabled" => (await server.Organizations.SetDisabledAsync(Actor.Operator, acme.Root, true)).IsRefused,
-                    "the organization is deleted" => (await server.Organizations.DeleteAsync(Actor.Operator, acme.Sub, "Mobile")).IsRefused,
-                    "the root is deleted" => (await server.Organizations.DeleteAsync(Actor.Operator, acme.Root, "Acme")).IsRefused,
-                    "the key of a colleague is deleted" => (await server.Keys.DeleteAsync(Actor.Session(colleague), acme.Sub, TestServer.IdOf(colleagues))).IsRefused,
-                    _ => true,
-                }, step);
-                if (step == "the user is disabled and enabled") await server.Users.SetDisabledAsync(Actor.Operator, user, false);
-                if (step == "the organization is disabled and enabled") await server.Organizations.SetDisabledAsync(Actor.Operator, acme.Sub, false);
+                Assert.False(
+                    step switch
+                    {
+                        "the key is deleted by its holder" or "the key is deleted" => (
+                            await server.Keys.DeleteAsync(Actor.Session(user), acme.Sub, id)
+                        ).IsRefused && (await server.Keys.DeleteByOperatorAsync(Actor.Operator, id)).IsRefused,
+                        "the key is deleted by the operator" => (await server.Keys.DeleteByOperatorAsync(Actor.Operator, id)).IsRefused,
+                        "the key is revoked with the key itself" => (await server.PostAsync("/oauth/revoke", ("token", key))).Status
+                            != HttpStatusCode.OK,
+                        "the membership ends" => (await server.Members.RemoveAsync(Actor.Operator, acme.Sub, user)).IsRefused,
+                        "the user is deleted" => (await server.Users.DeleteAsync(Actor.Operator, user)).IsRefused,
+                        "the user is disabled" or "the user is disabled and enabled" => (
+                            await server.Users.SetDisabledAsync(Actor.Operator, user, true)
+                        ).IsRefused,
+                        "the user is enabled" => (await server.Users.SetDisabledAsync(Actor.Operator, user, false)).IsRefused,
+                        "the organization is disabled" or "the organization is disabled and enabled" => (
+                            await server.Organizations.SetDisabledAsync(Actor.Operator, acme.Sub, true)
+                        ).IsRefused,
+                        "the root is disabled" => (await server.Organizations.SetDisabledAsync(Actor.Operator, acme.Root, true)).IsRefused,
+                        "the organization is deleted" => (
+                            await server.Organizations.DeleteAsync(Actor.Operator, acme.Sub, "Mobile")
+                        ).IsRefused,
+                        "the root is deleted" => (await server.Organizations.DeleteAsync(Actor.Operator, acme.Root, "Acme")).IsRefused,
+                        "the key of a colleague is deleted" => (
+                            await server.Keys.DeleteAsync(Actor.Session(colleague), acme.Sub, TestServer.IdOf(colleagues))
+                        ).IsRefused,
+                        _ => true,
+                    },
+                    step
+                );
+                if (step == "the user is disabled and enabled")
+                    await server.Users.SetDisabledAsync(Actor.Operator, user, false);
+                if (step == "the organization is disabled and enabled")
+                    await server.Organizations.SetDisabledAsync(Actor.Operator, acme.Sub, false);
             }
 
-            foreach (var process in (TestServer[])[server, other]) Assert.Equal(expected, await StatusAsync(process, entry));
+            foreach (var process in (TestServer[])[server, other])
+                Assert.Equal(expected, await StatusAsync(process, entry));
             await other.StopAsync();
             // And in one that starts only now: it reads all that ever changed.
             var late = await TestServer.StartOnAsync(server.Place, server.Clock, $"--Pakhouse:PublicAddress={server.Address}");

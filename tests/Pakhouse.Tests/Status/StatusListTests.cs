@@ -19,7 +19,11 @@ public static partial class StatusListTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var (first, second) = (await server.AddKeyAsync(acme.Owner, acme.Root), await server.AddKeyAsync(acme.Owner, acme.Root));
-            var (one, again, other) = (EntryOf(await server.ExchangeAsync(first)), EntryOf(await server.ExchangeAsync(first)), EntryOf(await server.ExchangeAsync(second, acme.Sub)));
+            var (one, again, other) = (
+                EntryOf(await server.ExchangeAsync(first)),
+                EntryOf(await server.ExchangeAsync(first)),
+                EntryOf(await server.ExchangeAsync(second, acme.Sub))
+            );
             Assert.Equal(one, again); // one entry for each key, not for each token
             Assert.NotEqual(one.Index, other.Index);
             Assert.Equal($"{server.Address}/status-lists/0", one.Uri);
@@ -57,8 +61,12 @@ public static partial class StatusListTests
             int[] statuses = [1, 2, 0, 3, 0, 1, 0, 1, 1, 2, 3, 3];
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            foreach (var _ in statuses) await server.AddKeyAsync(acme.Owner, acme.Root);
-            for (var i = 0; i < statuses.Length; i++) await server.ExecuteAsync($"UPDATE access_keys SET status = {statuses[i]}, status_version = {i + 1} WHERE status_index = {i}");
+            foreach (var _ in statuses)
+                await server.AddKeyAsync(acme.Owner, acme.Root);
+            for (var i = 0; i < statuses.Length; i++)
+                await server.ExecuteAsync(
+                    $"UPDATE access_keys SET status = {statuses[i]}, status_version = {i + 1} WHERE status_index = {i}"
+                );
             await server.ExecuteAsync("INSERT INTO counters (name, value) VALUES ('access_keys.status_version', 12)");
             Assert.Equal([0xC9, 0x44, 0xF9], Entries(Part((await FetchAsync(server)).Body, 1))[..3]);
         }
@@ -68,7 +76,10 @@ public static partial class StatusListTests
         {
             await using var server = await ServerWithKeyAsync();
             var plain = await FetchAsync(server);
-            using var request = new HttpRequestMessage(HttpMethod.Get, "/status-lists/0") { Headers = { { "Accept-Encoding", "gzip, br" } } };
+            using var request = new HttpRequestMessage(HttpMethod.Get, "/status-lists/0")
+            {
+                Headers = { { "Accept-Encoding", "gzip, br" } },
+            };
             using var answer = await server.Http.SendAsync(request);
             Assert.Equal("gzip", Assert.Single(answer.Content.Headers.ContentEncoding));
             using var unzipped = new StreamReader(new GZipStream(await answer.Content.ReadAsStreamAsync(), CompressionMode.Decompress));
@@ -86,7 +97,8 @@ public static partial class StatusListTests
             Assert.Equal($"{server.Address}/oauth/revoke", metadata.GetProperty("revocation_endpoint").GetString());
             Assert.Equal($$"""{"status_lists":["{{server.Address}}/status-lists/0"]}""", (await server.GetAsync("/status-lists")).Body);
 
-            await server.ExecuteAsync($"UPDATE counters SET value = {StatusLists.EntriesPerList} WHERE name = 'access_keys.status_index'"); // the next list begins
+            // the next list begins
+            await server.ExecuteAsync($"UPDATE counters SET value = {StatusLists.EntriesPerList} WHERE name = 'access_keys.status_index'");
             Assert.Equal(2, (await server.GetAsync("/status-lists")).Json.GetProperty("status_lists").GetArrayLength());
             Assert.Equal(HttpStatusCode.OK, (await server.GetAsync("/status-lists/1")).Status);
         }
@@ -98,16 +110,30 @@ public static partial class StatusListTests
             var list = (await FetchAsync(server)).Body.Split('.');
             var jwk = (await server.GetAsync("/.well-known/jwks.json")).Json.GetProperty("keys")[0];
             byte[] Number(string name) => Base64Url.DecodeFromChars(jwk.GetProperty(name).GetString());
-            using var key = System.Security.Cryptography.ECDsa.Create(new System.Security.Cryptography.ECParameters
-            {
-                Curve = System.Security.Cryptography.ECCurve.NamedCurves.nistP256, Q = { X = Number("x"), Y = Number("y") },
-            });
-            bool Verify(string signed) => key.VerifyData(Encoding.ASCII.GetBytes(signed), Base64Url.DecodeFromChars(list[2]), System.Security.Cryptography.HashAlgorithmName.SHA256);
+            using var key = System.Security.Cryptography.ECDsa.Create(
+                new System.Security.Cryptography.ECParameters
+                {
+                    Curve = System.Security.Cryptography.ECCurve.NamedCurves.nistP256,
+                    Q = { X = Number("x"), Y = Number("y") },
+                }
+            );
+            bool Verify(string signed) =>
+                key.VerifyData(
+                    Encoding.ASCII.GetBytes(signed),
+                    Base64Url.DecodeFromChars(list[2]),
+                    System.Security.Cryptography.HashAlgorithmName.SHA256
+                );
             Assert.True(Verify($"{list[0]}.{list[1]}"));
             Assert.False(Verify($"{list[0]}.{list[1]}x"));
         }
 
-        [Theory, InlineData(null), InlineData("*/*"), InlineData("application/statuslist+jwt"), InlineData("text/html, application/*;q=0.8")]
+        [
+            Theory,
+            InlineData(null),
+            InlineData("*/*"),
+            InlineData("application/statuslist+jwt"),
+            InlineData("text/html, application/*;q=0.8")
+        ]
         public async Task Every_Accept_that_takes_it_gets_it(string? accept)
         {
             await using var server = await ServerWithKeyAsync();
@@ -204,19 +230,30 @@ public static partial class StatusListTests
 
     internal static long Version(Answer list) => Part(list.Body, 1).GetProperty("version").GetInt64();
 
-    internal static async Task<Answer> FetchAsync(TestServer server, string? tag = null, string? accept = MediaType, string path = "/status-lists/0")
+    internal static async Task<Answer> FetchAsync(
+        TestServer server,
+        string? tag = null,
+        string? accept = MediaType,
+        string path = "/status-lists/0"
+    )
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, path);
-        if (accept is not null) request.Headers.TryAddWithoutValidation("Accept", accept);
-        if (tag is not null) request.Headers.TryAddWithoutValidation("If-None-Match", tag);
+        if (accept is not null)
+            request.Headers.TryAddWithoutValidation("Accept", accept);
+        if (tag is not null)
+            request.Headers.TryAddWithoutValidation("If-None-Match", tag);
         return await Answer.OfAsync(await server.Http.SendAsync(request));
     }
 
-    private static JsonElement Part(string jwt, int part) => JsonDocument.Parse(Base64Url.DecodeFromChars(jwt.Split('.')[part])).RootElement;
+    private static JsonElement Part(string jwt, int part) =>
+        JsonDocument.Parse(Base64Url.DecodeFromChars(jwt.Split('.')[part])).RootElement;
 
     private static byte[] Entries(JsonElement claims)
     {
-        using var zlib = new ZLibStream(new MemoryStream(Base64Url.DecodeFromChars(claims.GetProperty("status_list").GetProperty("lst").GetString())), CompressionMode.Decompress);
+        using var zlib = new ZLibStream(
+            new MemoryStream(Base64Url.DecodeFromChars(claims.GetProperty("status_list").GetProperty("lst").GetString())),
+            CompressionMode.Decompress
+        );
         using var entries = new MemoryStream();
         zlib.CopyTo(entries);
         return entries.ToArray();

@@ -39,7 +39,8 @@ public static class StatusStreamTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var keys = new List<string>();
-            for (var i = 0; i < 4; i++) keys.Add(await server.AddKeyAsync(acme.Owner, acme.Root));
+            for (var i = 0; i < 4; i++)
+                keys.Add(await server.AddKeyAsync(acme.Owner, acme.Root));
             string last;
             using (var stream = await Stream.OpenAsync(server))
             {
@@ -49,11 +50,14 @@ public static class StatusStreamTests
                 last = (await stream.NextAsync()).Id!;
             }
 
-            foreach (var key in keys[1..]) await server.Keys.DeleteByOperatorAsync(Actor.Operator, TestServer.IdOf(key));
+            foreach (var key in keys[1..])
+                await server.Keys.DeleteByOperatorAsync(Actor.Operator, TestServer.IdOf(key));
             using var again = await Stream.OpenAsync(server, last);
             Assert.Equal("open", (await again.NextAsync()).Type);
             var told = new HashSet<long>();
-            while (told.Count < 4) told.Add((await again.NextAsync()).Data.GetProperty("idx").GetInt64()); // the last one once more: one number can stand on many changes
+            while (told.Count < 4)
+                // the last one once more: one number can stand on many changes
+                told.Add((await again.NextAsync()).Data.GetProperty("idx").GetInt64());
             Assert.Equal(4, told.Count);
         }
 
@@ -126,11 +130,18 @@ public static class StatusStreamTests
             var (type, id, data) = ("message", (string?)null, "");
             while (await reader.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(20)) is { } line)
             {
-                if (line.Length == 0) return new Event(type, id, JsonDocument.Parse(data).RootElement);
-                var (name, value) = (line[..line.IndexOf(':', StringComparison.Ordinal)], line[(line.IndexOf(':', StringComparison.Ordinal) + 1)..].TrimStart());
-                if (name == "event") type = value;
-                else if (name == "id") id = value;
-                else if (name == "data") data += value;
+                if (line.Length == 0)
+                    return new Event(type, id, JsonDocument.Parse(data).RootElement);
+                var (name, value) = (
+                    line[..line.IndexOf(':', StringComparison.Ordinal)],
+                    line[(line.IndexOf(':', StringComparison.Ordinal) + 1)..].TrimStart()
+                );
+                if (name == "event")
+                    type = value;
+                else if (name == "id")
+                    id = value;
+                else if (name == "data")
+                    data += value;
             }
 
             throw new InvalidOperationException("The stream has ended.");

@@ -39,7 +39,8 @@ public class ClockTests
         var place = await TestDatabase.CreateAsync();
         await (await TestServer.StartOnAsync(place, new MovedClock(TimeProvider.System.GetUtcNow()), bounds: null)).StopAsync();
         var clock = new MovedClock(TimeProvider.System.GetUtcNow().AddDays(days));
-        await using (var database = Database.Of(place.Options)) await database.WriteSeenTimeAsync(clock.GetUtcNow(), accept: true);
+        await using (var database = Database.Of(place.Options))
+            await database.WriteSeenTimeAsync(clock.GetUtcNow(), accept: true);
         var server = await TestServer.StartOnAsync(place, clock, bounds: null);
         Assert.Equal(HttpStatusCode.OK, (await server.GetAsync("/health/ready")).Status);
         await server.StopAsync();
@@ -52,7 +53,14 @@ public class ClockTests
         var shift = TimeSpan.Zero;
         var clock = new MovedClock(new DateTimeOffset(2026, 11, 2, 9, 0, 30, TimeSpan.Zero));
         TestServer server = null!;
-        Task<TimeBounds> Bounds() => Task.FromResult(new TimeBounds(clock.GetUtcNow() - shift - TimeSpan.FromHours(1), clock.GetUtcNow() - shift + TimeSpan.FromHours(1), "the test"));
+        Task<TimeBounds> Bounds() =>
+            Task.FromResult(
+                new TimeBounds(
+                    clock.GetUtcNow() - shift - TimeSpan.FromHours(1),
+                    clock.GetUtcNow() - shift + TimeSpan.FromHours(1),
+                    "the test"
+                )
+            );
         await using (server = await TestServer.StartOnAsync(null, clock, Bounds))
         {
             var acme = await server.AddAcmeAsync();
@@ -61,7 +69,9 @@ public class ClockTests
             await server.ExchangeAsync(key);
             await server.Get<KeyUsage>().FlushAsync();
             await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(deleted));
-            await server.Get<SessionStore>().BeginAsync((await server.Users.FindAsync(acme.Owner))!, SignInMethod.Password, IPAddress.Loopback, null);
+            await server
+                .Get<SessionStore>()
+                .BeginAsync((await server.Users.FindAsync(acme.Owner))!, SignInMethod.Password, IPAddress.Loopback, null);
             await server.Get<SigningKeys>().RotateAsync(Actor.Operator);
             await server.Get<MailSender>().RunAsync();
             var before = await CountsAsync(server);
@@ -91,7 +101,8 @@ public class ClockTests
             shift = TimeSpan.Zero;
             await server.Get<ClockWatch>().CheckAsync();
             await server.Get<SigningKeys>().RefreshAsync();
-            foreach (var job in Jobs(server)) await job.RunAsync();
+            foreach (var job in Jobs(server))
+                await job.RunAsync();
             Assert.Equal(HttpStatusCode.OK, (await server.GetAsync("/health/ready")).Status);
             var after = await CountsAsync(server);
             Assert.NotEqual(before["access_keys"], after["access_keys"]);
@@ -99,13 +110,26 @@ public class ClockTests
         }
     }
 
-    private static IEnumerable<PeriodicJob> Jobs(TestServer server) =>
-        server.Get<IEnumerable<IHostedService>>().OfType<PeriodicJob>();
+    private static IEnumerable<PeriodicJob> Jobs(TestServer server) => server.Get<IEnumerable<IHostedService>>().OfType<PeriodicJob>();
 
     private static async Task<Dictionary<string, long>> CountsAsync(TestServer server)
     {
         var counts = new Dictionary<string, long>(StringComparer.Ordinal);
-        foreach (var table in (string[])["access_keys", "key_use_hours", "key_networks", "key_expiry_notices", "signing_keys", "sessions", "activity", "mails", "webhook_messages", "setup_codes"])
+        foreach (
+            var table in (string[])
+                [
+                    "access_keys",
+                    "key_use_hours",
+                    "key_networks",
+                    "key_expiry_notices",
+                    "signing_keys",
+                    "sessions",
+                    "activity",
+                    "mails",
+                    "webhook_messages",
+                    "setup_codes",
+                ]
+        )
             counts[table] = await server.ScalarAsync<long>($"SELECT COUNT(*) FROM {table}");
         return counts;
     }

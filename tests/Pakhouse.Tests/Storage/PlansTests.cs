@@ -35,19 +35,20 @@ public sealed partial class PlansTests
         ("SELECT * FROM ", "storage copy reads every table whole: that is its work, and servers are stopped"),
         ("A SELECT of ids", "a comment, which the program carries for its API document"),
         ("SELECT COUNT(*) FROM access_keys k WHERE", "the command restore, while nothing is served"),
-        ("WHERE k.deleted_at IS NULL AND k.status = 0 ORDER BY k.created_at DESC, k.id LIMIT", "the command restore, while nothing is served"),
-        .. TestDatabase.IsPostgres ? ((string, string)[])
-        [
-            ("pragma_foreign_key_check", "SQLite alone"),
-            ("sqlite_master", "SQLite alone"),
-        ] :
-        [
-            ("pg_", "PostgreSQL alone"),
-            ("clock_timestamp()", "PostgreSQL alone"),
-            ("has_function_privilege", "PostgreSQL alone"),
-            ("data_protection_keys", "PostgreSQL alone"),
-            ("to_regclass", "PostgreSQL alone"),
-        ],
+        (
+            "WHERE k.deleted_at IS NULL AND k.status = 0 ORDER BY k.created_at DESC, k.id LIMIT",
+            "the command restore, while nothing is served"
+        ),
+        .. TestDatabase.IsPostgres
+            ? ((string, string)[])[("pragma_foreign_key_check", "SQLite alone"), ("sqlite_master", "SQLite alone")]
+            :
+            [
+                ("pg_", "PostgreSQL alone"),
+                ("clock_timestamp()", "PostgreSQL alone"),
+                ("has_function_privilege", "PostgreSQL alone"),
+                ("data_protection_keys", "PostgreSQL alone"),
+                ("to_regclass", "PostgreSQL alone"),
+            ],
     ];
 
     [Fact]
@@ -75,8 +76,10 @@ public sealed partial class PlansTests
 
         foreach (var literal in Literals())
         {
-            if (known.Keys.Any(text => text.Contains(Squeeze(literal), StringComparison.Ordinal))) continue;
-            if (unsent.Any(one => literal.Contains(one.Part, StringComparison.Ordinal))) continue;
+            if (known.Keys.Any(text => text.Contains(Squeeze(literal), StringComparison.Ordinal)))
+                continue;
+            if (unsent.Any(one => literal.Contains(one.Part, StringComparison.Ordinal)))
+                continue;
             try
             {
                 var whole = new SentSql(literal.Replace("{0}", "1 = 1", StringComparison.Ordinal), []);
@@ -84,7 +87,9 @@ public sealed partial class PlansTests
             }
             catch (Exception e) when (e is DbException or InvalidOperationException)
             {
-                faults.Add($"never sent by the walk, and no statement of its own, so its plan is unknown: {Squeeze(literal)} ({e.Message})");
+                faults.Add(
+                    $"never sent by the walk, and no statement of its own, so its plan is unknown: {Squeeze(literal)} ({e.Message})"
+                );
             }
         }
 
@@ -132,7 +137,9 @@ public sealed partial class PlansTests
 
     [GeneratedRegex(
         @"(^|\s)(SELECT|INSERT INTO|UPDATE [a-z_]+|DELETE FROM|JOIN [a-z_]+|WHERE|ORDER BY|GROUP BY|RETURNING|EXISTS \(|UNION( ALL)?|ON CONFLICT|AND [a-z.(_]+|LIMIT)\s",
-        RegexOptions.ExplicitCapture, 1000)]
+        RegexOptions.ExplicitCapture,
+        1000
+    )]
     private static partial Regex Sql();
 
     [GeneratedRegex(@"\s+", RegexOptions.None, 1000)]

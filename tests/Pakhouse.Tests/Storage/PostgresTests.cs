@@ -15,14 +15,18 @@ public class PostgresTests
     {
         var place = await TestDatabase.CreateEmptyAsync();
         var servers = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => TestServer.StartOnAsync(place, null))));
-        var files = typeof(Database).Assembly.GetManifestResourceNames().Count(name => name.StartsWith("Pakhouse.Server.Storage.postgres.", StringComparison.Ordinal));
+        var files = typeof(Database)
+            .Assembly.GetManifestResourceNames()
+            .Count(name => name.StartsWith("Pakhouse.Server.Storage.postgres.", StringComparison.Ordinal));
         Assert.Equal(files, await servers[0].ScalarAsync<long>("SELECT COUNT(*) FROM schemaversions"));
         Assert.Equal(1, await servers[0].ScalarAsync<long>("SELECT COUNT(*) FROM data_protection_keys"));
 
         // And what one encrypts, another reads: sessions and forms need no particular process.
         var sealedText = servers[0].Get<IDataProtectionProvider>().CreateProtector("test").Protect("text");
-        foreach (var server in servers) Assert.Equal("text", server.Get<IDataProtectionProvider>().CreateProtector("test").Unprotect(sealedText));
-        foreach (var server in servers) await server.StopAsync();
+        foreach (var server in servers)
+            Assert.Equal("text", server.Get<IDataProtectionProvider>().CreateProtector("test").Unprotect(sealedText));
+        foreach (var server in servers)
+            await server.StopAsync();
         await place.DeleteAsync();
     }
 
@@ -30,7 +34,9 @@ public class PostgresTests
     public async Task A_database_from_a_newer_version_is_refused()
     {
         var first = await TestServer.StartAsync();
-        await first.ExecuteAsync("INSERT INTO schemaversions (scriptname, applied) VALUES ('Pakhouse.Server.Storage.postgres.999.sql', now())");
+        await first.ExecuteAsync(
+            "INSERT INTO schemaversions (scriptname, applied) VALUES ('Pakhouse.Server.Storage.postgres.999.sql', now())"
+        );
         await first.StopAsync();
         var e = await Assert.ThrowsAsync<StartupException>(() => TestServer.StartOnAsync(first.Place, first.Clock));
         Assert.Contains("newer Pakhouse: it has schema 999", e.Message, StringComparison.Ordinal);
@@ -43,13 +49,16 @@ public class PostgresTests
         var place = await TestDatabase.CreateEmptyAsync();
         var role = $"serving_{Ids.New(TimeProvider.System):n}";
         await using var owner = new NpgsqlConnection(place.Postgres + ";Pooling=false");
-        await owner.ExecuteAsync($"CREATE ROLE {role} LOGIN; ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}");
+        await owner.ExecuteAsync(
+            $"CREATE ROLE {role} LOGIN; ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}"
+        );
         var serving = place with { Postgres = new NpgsqlConnectionStringBuilder(place.Postgres) { Username = role }.ConnectionString };
 
         var e = await Assert.ThrowsAsync<StartupException>(() => TestServer.StartOnAsync(serving, null));
         Assert.Contains("Run the command migrate with a role that may change the schema", e.Message, StringComparison.Ordinal);
 
-        await using (var database = Database.Of(place.Options)) database.Prepare(); // what the command does
+        await using (var database = Database.Of(place.Options))
+            database.Prepare(); // what the command does
         var server = await TestServer.StartOnAsync(serving, null);
         var acme = await server.AddAcmeAsync();
         Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root))).Status);
@@ -67,8 +76,11 @@ public class PostgresTests
         var key = await server.AddKeyAsync(acme.Owner, acme.Root);
         await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => server.ExchangeAsync(key))); // several kept connections
         await using var operatorConnection = new NpgsqlConnection(server.Place.Postgres + ";Pooling=false");
-        await operatorConnection.ExecuteAsync("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
-        foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => server.ExchangeAsync(key)))) Assert.Equal(HttpStatusCode.OK, answer.Status);
+        await operatorConnection.ExecuteAsync(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        );
+        foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => server.ExchangeAsync(key))))
+            Assert.Equal(HttpStatusCode.OK, answer.Status);
     }
 
     [Fact, PostgresOnly("locks a table from outside")]
@@ -102,7 +114,18 @@ public class PostgresTests
         var key = await server.AddKeyAsync(acme.Owner, acme.Root);
         var release = new TaskCompletionSource();
         // The sixth is kept by the status lists.
-        var taken = Enumerable.Range(0, 5).Select(_ => server.Get<Database>().ReadAsync<bool>(async _ => { await release.Task; return true; })).ToList();
+        var taken = Enumerable
+            .Range(0, 5)
+            .Select(_ =>
+                server
+                    .Get<Database>()
+                    .ReadAsync<bool>(async _ =>
+                    {
+                        await release.Task;
+                        return true;
+                    })
+            )
+            .ToList();
         Assert.Equal(HttpStatusCode.ServiceUnavailable, (await server.ExchangeAsync(key)).Status);
         Assert.Equal(HttpStatusCode.ServiceUnavailable, (await server.GetAsync("/health/ready")).Status);
         Assert.Equal(HttpStatusCode.OK, (await server.GetAsync("/health/live")).Status);
@@ -136,7 +159,10 @@ public class PostgresTests
         var sqlite = place with { Postgres = null };
         var first = await TestServer.StartOnAsync(sqlite, null);
         var acme = await first.AddAcmeAsync();
-        var (key, deleted) = (await first.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(3), "openid"), await first.AddKeyAsync(acme.Owner, acme.Root));
+        var (key, deleted) = (
+            await first.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(3), "openid"),
+            await first.AddKeyAsync(acme.Owner, acme.Root)
+        );
         await first.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(deleted));
         await first.ExchangeAsync(key);
         var session = first.Get<IDataProtectionProvider>().CreateProtector("test").Protect("session");
@@ -146,8 +172,12 @@ public class PostgresTests
         var there = await CopyAsync(sqlite, place);
         await using (var connection = place.Connect())
             Assert.Equal( // every table there is, but for DbUp's own and the one that is a folder on the other side
-                await connection.QueryAsync<string>("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_name NOT IN ('schemaversions', 'data_protection_keys') ORDER BY table_name COLLATE \"C\""),
-                there.Select(table => table.Name).Order(StringComparer.Ordinal));
+                await connection.QueryAsync<string>(
+                    "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_name NOT IN "
+                        + "('schemaversions', 'data_protection_keys') ORDER BY table_name COLLATE \"C\""
+                ),
+                there.Select(table => table.Name).Order(StringComparer.Ordinal)
+            );
         Assert.Equal(2, there.Single(table => table.Name == "access_keys").Rows);
         var e = await Assert.ThrowsAsync<StartupException>(() => CopyAsync(sqlite, place));
         Assert.Contains("is not empty", e.Message, StringComparison.Ordinal);
@@ -157,7 +187,9 @@ public class PostgresTests
         Assert.Contains("deleted", (await second.ExchangeAsync(deleted)).Description, StringComparison.Ordinal);
         Assert.Equal(kid, second.Get<SigningKeys>().Published.Single().Public.Id);
         Assert.Equal("session", second.Get<IDataProtectionProvider>().CreateProtector("test").Unprotect(session));
-        Assert.False((await second.Get<PasswordSignIn>().SignInAsync("person1@acme.example", TestServer.Password, IPAddress.Loopback)).IsRefused);
+        Assert.False(
+            (await second.Get<PasswordSignIn>().SignInAsync("person1@acme.example", TestServer.Password, IPAddress.Loopback)).IsRefused
+        );
         await second.StopAsync();
 
         // And back, into an empty folder.
@@ -189,10 +221,20 @@ public class PostgresTests
     public void The_certificate_and_name_of_another_machine_are_verified_unless_told_otherwise(string connectionString, SslMode expected) =>
         Assert.Equal(expected, PostgresConnection.Parse(connectionString).SslMode);
 
-    [Theory, InlineData("Host=x;Password=hunter2"), InlineData("hunter2"), InlineData("Hots=x;Database=p;Password=hunter2"), InlineData("Host=x;Database=p;Port=hunter2")]
+    [
+        Theory,
+        InlineData("Host=x;Password=hunter2"),
+        InlineData("hunter2"),
+        InlineData("Hots=x;Database=p;Password=hunter2"),
+        InlineData("Host=x;Database=p;Port=hunter2")
+    ]
     public void A_connection_string_at_fault_is_refused_without_being_shown(string connectionString)
     {
-        var e = Assert.Throws<StartupException>(() => PakhouseOptions.Read(new ConfigurationBuilder().AddInMemoryCollection([new("Pakhouse:PostgresConnection", connectionString)]).Build()));
+        var e = Assert.Throws<StartupException>(() =>
+            PakhouseOptions.Read(
+                new ConfigurationBuilder().AddInMemoryCollection([new("Pakhouse:PostgresConnection", connectionString)]).Build()
+            )
+        );
         Assert.Contains("PostgresConnection must be a connection string", e.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("hunter2", e.ToString(), StringComparison.Ordinal);
     }

@@ -16,9 +16,9 @@ internal sealed partial class SqlPlans(DbConnection connection)
         var scans = new List<string>();
         foreach (var statement in Statement().Split(sql.Text).Select(part => part.Trim()).Where(part => part.Length > 0))
         {
-            scans.AddRange(TestDatabase.IsPostgres
-                ? await PostgresAsync(statement, sql.Parameters)
-                : await SqliteAsync(statement, sql.Parameters));
+            scans.AddRange(
+                TestDatabase.IsPostgres ? await PostgresAsync(statement, sql.Parameters) : await SqliteAsync(statement, sql.Parameters)
+            );
         }
 
         return [.. scans.Distinct(StringComparer.Ordinal)];
@@ -32,19 +32,29 @@ internal sealed partial class SqlPlans(DbConnection connection)
         var names = Named(statement);
         var details = new List<string>();
         await using (var rows = await command.ExecuteReaderAsync())
-            while (await rows.ReadAsync()) details.Add(rows.GetString(3));
+            while (await rows.ReadAsync())
+                details.Add(rows.GetString(3));
         var scans = new List<string>();
         // The rows of a subquery are read from end to end, as they should be. One may have the name of a table inside it.
         var subqueries = details
-            .Where(detail => detail.StartsWith("CO-ROUTINE ", StringComparison.Ordinal) || detail.StartsWith("MATERIALIZE ", StringComparison.Ordinal))
-            .Select(detail => detail.Split(' ')[1]).ToList();
+            .Where(detail =>
+                detail.StartsWith("CO-ROUTINE ", StringComparison.Ordinal) || detail.StartsWith("MATERIALIZE ", StringComparison.Ordinal)
+            )
+            .Select(detail => detail.Split(' ')[1])
+            .ToList();
         foreach (var detail in details)
         {
             // An automatic index is made by reading the whole table.
-            if (!detail.StartsWith("SCAN ", StringComparison.Ordinal) && !detail.Contains("AUTOMATIC", StringComparison.Ordinal)) continue;
+            if (!detail.StartsWith("SCAN ", StringComparison.Ordinal) && !detail.Contains("AUTOMATIC", StringComparison.Ordinal))
+                continue;
             var name = detail.Split(' ')[1];
-            if (detail.StartsWith("SCAN ", StringComparison.Ordinal) && subqueries.Remove(name)) continue;
-            scans.AddRange(names.TryGetValue(name, out var tables) ? tables : LargeDatabase.Large.Contains(name) ? [name] : []);
+            if (detail.StartsWith("SCAN ", StringComparison.Ordinal) && subqueries.Remove(name))
+                continue;
+            scans.AddRange(
+                names.TryGetValue(name, out var tables) ? tables
+                : LargeDatabase.Large.Contains(name) ? [name]
+                : []
+            );
         }
 
         return scans;
@@ -87,9 +97,12 @@ internal sealed partial class SqlPlans(DbConnection connection)
             "Index Scan" or "Index Only Scan" or "Bitmap Index Scan" => Text("Index Cond") is null,
             _ => false,
         };
-        if (isScan && Text("Relation Name") is { } table && IsLarge(table)) scans.Add(table);
-        if (!node.TryGetProperty("Plans", out var children)) return;
-        foreach (var child in children.EnumerateArray()) Walk(child, scans);
+        if (isScan && Text("Relation Name") is { } table && IsLarge(table))
+            scans.Add(table);
+        if (!node.TryGetProperty("Plans", out var children))
+            return;
+        foreach (var child in children.EnumerateArray())
+            Walk(child, scans);
     }
 
     private static void Bind(DbCommand command, string statement, IReadOnlyList<(string Name, object? Value, DbType Type)> values)
@@ -100,23 +113,31 @@ internal sealed partial class SqlPlans(DbConnection connection)
             var known = values.FirstOrDefault(value => Is(value.Name, name));
             parameter.ParameterName = name;
             // The database finds the type of a null, as it does when the server sends one.
-            if (known.Value is not null and not DBNull) parameter.DbType = known.Type;
+            if (known.Value is not null and not DBNull)
+                parameter.DbType = known.Type;
             parameter.Value = known.Value ?? DBNull.Value;
             command.Parameters.Add(parameter);
         }
     }
 
-    private static bool Is(string recorded, string inText) => recorded.TrimStart('@').Equals(inText[1..], StringComparison.OrdinalIgnoreCase);
+    private static bool Is(string recorded, string inText) =>
+        recorded.TrimStart('@').Equals(inText[1..], StringComparison.OrdinalIgnoreCase);
 
     private static bool IsLarge(string table) => LargeDatabase.Large.Contains(table);
 
     /// <summary>The tables behind each name in the statement. One name can stand for several.</summary>
-    private static Dictionary<string, string[]> Named(string statement) => Source().Matches(statement)
-        .Where(match => LargeDatabase.Large.Contains(match.Groups["table"].Value))
-        .SelectMany(match => new[] { match.Groups["table"].Value, match.Groups["alias"].Value }.Select(name => (Name: name, Table: match.Groups["table"].Value)))
-        .Where(one => one.Name.Length > 0)
-        .GroupBy(one => one.Name, one => one.Table, StringComparer.Ordinal)
-        .ToDictionary(group => group.Key, group => group.Distinct(StringComparer.Ordinal).ToArray(), StringComparer.Ordinal);
+    private static Dictionary<string, string[]> Named(string statement) =>
+        Source()
+            .Matches(statement)
+            .Where(match => LargeDatabase.Large.Contains(match.Groups["table"].Value))
+            .SelectMany(match =>
+                new[] { match.Groups["table"].Value, match.Groups["alias"].Value }.Select(name =>
+                    (Name: name, Table: match.Groups["table"].Value)
+                )
+            )
+            .Where(one => one.Name.Length > 0)
+            .GroupBy(one => one.Name, one => one.Table, StringComparer.Ordinal)
+            .ToDictionary(group => group.Key, group => group.Distinct(StringComparer.Ordinal).ToArray(), StringComparer.Ordinal);
 
     [GeneratedRegex(@";\s*(?:\n|$)", RegexOptions.None, 1000)]
     private static partial Regex Statement();
@@ -124,6 +145,10 @@ internal sealed partial class SqlPlans(DbConnection connection)
     [GeneratedRegex(@"(?<![@\w])@\w+", RegexOptions.None, 1000)]
     private static partial Regex Parameter();
 
-    [GeneratedRegex(@"\b(?:FROM|JOIN|UPDATE|INTO|,)\s+(?<table>[a-z_]+)(?:\s+(?:AS\s+)?(?<alias>[a-z][a-z_0-9]*))?", RegexOptions.None, 1000)]
+    [GeneratedRegex(
+        @"\b(?:FROM|JOIN|UPDATE|INTO|,)\s+(?<table>[a-z_]+)(?:\s+(?:AS\s+)?(?<alias>[a-z][a-z_0-9]*))?",
+        RegexOptions.None,
+        1000
+    )]
     private static partial Regex Source();
 }

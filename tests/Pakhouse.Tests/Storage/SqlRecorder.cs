@@ -43,7 +43,11 @@ internal sealed class SqlRecorder : IDisposable
     private sealed class Connection(DbConnection inner, SqlRecorder recorder) : DbConnection
     {
         [AllowNull]
-        public override string ConnectionString { get => inner.ConnectionString; set => inner.ConnectionString = value; }
+        public override string ConnectionString
+        {
+            get => inner.ConnectionString;
+            set => inner.ConnectionString = value;
+        }
 
         public override string Database => inner.Database;
 
@@ -59,10 +63,13 @@ internal sealed class SqlRecorder : IDisposable
 
         public override void Open() => inner.Open();
 
-        protected override DbTransaction BeginDbTransaction(IsolationLevel isolationLevel) => new Transaction(inner.BeginTransaction(isolationLevel), this);
+        protected override DbTransaction BeginDbTransaction(IsolationLevel isolationLevel) =>
+            new Transaction(inner.BeginTransaction(isolationLevel), this);
 
-        protected override async ValueTask<DbTransaction> BeginDbTransactionAsync(IsolationLevel isolationLevel, CancellationToken cancellationToken) =>
-            new Transaction(await inner.BeginTransactionAsync(isolationLevel, cancellationToken), this);
+        protected override async ValueTask<DbTransaction> BeginDbTransactionAsync(
+            IsolationLevel isolationLevel,
+            CancellationToken cancellationToken
+        ) => new Transaction(await inner.BeginTransactionAsync(isolationLevel, cancellationToken), this);
 
         protected override DbCommand CreateDbCommand() => new Command(inner.CreateCommand(), this, recorder);
 
@@ -74,7 +81,8 @@ internal sealed class SqlRecorder : IDisposable
 
         protected override void Dispose(bool disposing)
         {
-            if (disposing) inner.Dispose();
+            if (disposing)
+                inner.Dispose();
             base.Dispose(disposing);
         }
     }

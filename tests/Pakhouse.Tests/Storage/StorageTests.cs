@@ -9,12 +9,23 @@ public class StorageTests
     public async Task Commits_are_on_the_disk_before_they_are_acknowledged()
     {
         await using var server = await TestServer.StartAsync();
-        var (journal, synchronous) = await server.Get<Database>().ReadAsync(async connection =>
-            (await connection.ExecuteScalarAsync<string>("PRAGMA journal_mode"), await connection.ExecuteScalarAsync<long>("PRAGMA synchronous")));
+        var (journal, synchronous) = await server
+            .Get<Database>()
+            .ReadAsync(async connection =>
+                (
+                    await connection.ExecuteScalarAsync<string>("PRAGMA journal_mode"),
+                    await connection.ExecuteScalarAsync<long>("PRAGMA synchronous")
+                )
+            );
         Assert.Equal("wal", journal);
         Assert.Equal(2, synchronous); // FULL
         // And on the connection of a transaction, which is the one that counts.
-        Assert.Equal(2, await server.Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteScalarAsync<long>("PRAGMA synchronous", transaction: transaction)));
+        Assert.Equal(
+            2,
+            await server
+                .Get<Database>()
+                .WriteAsync(transaction => transaction.Connection!.ExecuteScalarAsync<long>("PRAGMA synchronous", transaction: transaction))
+        );
     }
 
     [Fact, SqliteOnly("PostgreSQL keeps its files itself")]
@@ -47,7 +58,8 @@ public class StorageTests
         var users = await server.ScalarAsync<long>("SELECT COUNT(*) FROM users");
         var activity = await server.ScalarAsync<long>("SELECT COUNT(*) FROM activity");
         await server.StopAsync();
-        if (other is not null) await other.StopAsync();
+        if (other is not null)
+            await other.StopAsync();
 
         Assert.Equal(["pakhouse.db"], Directory.GetFiles(server.DataFolder, "pakhouse.db*").Select(Path.GetFileName));
         var alone = Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "alone.db");
@@ -57,7 +69,9 @@ public class StorageTests
             Assert.Equal(users, await copy.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM users"));
             Assert.Equal(activity, await copy.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM activity"));
             Assert.Equal("ok", await copy.ExecuteScalarAsync<string>("PRAGMA integrity_check"));
-            if (what != "set-up") Assert.Equal(1, await copy.ExecuteScalarAsync<long>("SELECT SUM(count) FROM key_use_hours")); // counted in memory until the stop
+            if (what != "set-up")
+                // counted in memory until the stop
+                Assert.Equal(1, await copy.ExecuteScalarAsync<long>("SELECT SUM(count) FROM key_use_hours"));
         }
 
         Directory.Delete(Path.GetDirectoryName(alone)!, recursive: true);
@@ -71,7 +85,10 @@ public class StorageTests
         var file = ((SqliteDatabase)first.Get<Database>()).FilePath;
         await first.StopAsync();
         await using (var newer = new SqliteConnection($"Data Source={file};Pooling=False"))
-            await newer.ExecuteAsync("INSERT INTO SchemaVersions (ScriptName, Applied) VALUES ('Pakhouse.Server.Storage.sqlite.999.sql', '2027-01-01'); PRAGMA wal_checkpoint(TRUNCATE);");
+            await newer.ExecuteAsync(
+                "INSERT INTO SchemaVersions (ScriptName, Applied) VALUES ('Pakhouse.Server.Storage.sqlite.999.sql', '2027-01-01'); PRAGMA "
+                    + "wal_checkpoint(TRUNCATE);"
+            );
         var before = await File.ReadAllBytesAsync(file);
 
         var e = await Assert.ThrowsAsync<StartupException>(() => TestServer.StartOnAsync(first.Place, first.Clock));
@@ -101,7 +118,17 @@ public class StorageTests
         Assert.Equal(before, await SchemaAsync(second));
 
         static async Task<IEnumerable<string>> SchemaAsync(TestServer server) =>
-            (await server.Get<Database>().ReadAsync(connection => connection.QueryAsync<string>("SELECT name || COALESCE(sql, '') FROM sqlite_master UNION ALL SELECT ScriptName FROM SchemaVersions"))).Order().ToList();
+            (
+                await server
+                    .Get<Database>()
+                    .ReadAsync(connection =>
+                        connection.QueryAsync<string>(
+                            "SELECT name || COALESCE(sql, '') FROM sqlite_master UNION ALL SELECT ScriptName FROM SchemaVersions"
+                        )
+                    )
+            )
+                .Order()
+                .ToList();
     }
 
     [Fact]
@@ -131,7 +158,9 @@ public class StorageTests
         await using var server = await TestServer.StartAsync();
         var owner = await server.AddUserAsync(name);
         var root = (await server.Organizations.CreateRootAsync(Actor.Operator, name, owner)).Value;
-        using var key = (await server.Keys.GenerateAsync(Actor.Session(owner), root, new NewKey(KeyFormat.NewId(), name, null, NameSet.All))).Value;
+        using var key = (
+            await server.Keys.GenerateAsync(Actor.Session(owner), root, new NewKey(KeyFormat.NewId(), name, null, NameSet.All))
+        ).Value;
         Assert.Equal(name, (await server.Organizations.ListAsync(Actor.Session(owner))).Single().Name);
         Assert.Equal(name, (await server.Keys.ListAsync(Actor.Session(owner), root)).Value.Single().Name);
         Assert.Equal(name, (await server.ExchangeAsync(key.Reveal())).Claims.GetProperty("name").GetString());

@@ -4,7 +4,10 @@ using System.Text.Json;
 
 namespace Pakhouse.Tests;
 
-/// <summary>The calls that the field's public command-line tool makes, in its order, with its addresses, headers and bodies: nothing but the host name is ours.</summary>
+/// <summary>
+/// The calls that the field's public command-line tool makes, in its order, with its addresses, headers and bodies: nothing but the host
+/// name is ours.
+/// </summary>
 public static class CliTests
 {
     /// <summary>The tool itself: what it keeps is the token, what it sends are these headers.</summary>
@@ -42,7 +45,10 @@ public static class CliTests
         // login --pat, then who am I
         Assert.Equal(HttpStatusCode.OK, (await cli.LoginAsync($"pat={await server.AddKeyAsync(acme.Owner, acme.Root)}")).Status);
         var me = (await cli.GetAsync("/auth/realms/appcircle/protocol/openid-connect/userinfo")).Json;
-        Assert.Equal((acme.Owner.ToString(), acme.Root.ToString()), (me.GetProperty("sub").GetString(), me.GetProperty("currentOrganizationId").GetString()));
+        Assert.Equal(
+            (acme.Owner.ToString(), acme.Root.ToString()),
+            (me.GetProperty("sub").GetString(), me.GetProperty("currentOrganizationId").GetString())
+        );
         Assert.Equal(me.GetProperty("email").GetString(), me.GetProperty("preferred_username").GetString());
 
         // organization view, all and one
@@ -50,25 +56,84 @@ public static class CliTests
         Assert.Equal(["Acme", "Mobile"], all.Select(one => one.GetProperty("name").GetString()));
         Assert.False(all[0].TryGetProperty("rootOrganizationId", out _)); // the tool tests for the presence
         Assert.False(all[0].TryGetProperty("rootOrganizationName", out _));
-        Assert.Equal((acme.Root, "Acme"), (all[1].GetProperty("rootOrganizationId").GetGuid(), all[1].GetProperty("rootOrganizationName").GetString()));
+        Assert.Equal(
+            (acme.Root, "Acme"),
+            (all[1].GetProperty("rootOrganizationId").GetGuid(), all[1].GetProperty("rootOrganizationName").GetString())
+        );
         var one = (await cli.GetAsync($"/identity/v1/organizations/{acme.Root}")).Json;
-        Assert.Equal(["createdDate", "disabled", "givenId", "id", "logoUrl", "memberCount", "name", "ssoEnabled"], one.EnumerateObject().Select(member => member.Name).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["createdDate", "disabled", "givenId", "id", "logoUrl", "memberCount", "name", "ssoEnabled"],
+            one.EnumerateObject().Select(member => member.Name).Order(StringComparer.Ordinal)
+        );
         Assert.Equal(1, one.GetProperty("memberCount").GetInt64());
 
         // user invite, view, re-invite (new and old form), remove the invitation (new and old form)
         var roles = (await cli.GetAsync("/roles.json?v=5")).Json.EnumerateArray().ToList();
-        Assert.Contains(roles, module => module.GetProperty("module").GetString()!.Length > 0 && module.GetProperty("title").GetString()!.Length > 0 && module.GetProperty("roles")[0].TryGetProperty("key", out _) && module.GetProperty("roles")[0].TryGetProperty("name", out _));
-        var invited = await cli.SendAsync(HttpMethod.Patch, $"/identity/v1/users?action=invite&organizationId={acme.Root}",
-            $$"""{"userEmail":"grace+cli@acme.example","organizationsAndRoles":[{"organizationId":"{{acme.Root}}","roles":["builder","viewer"]}]}""");
+        Assert.Contains(
+            roles,
+            module =>
+                module.GetProperty("module").GetString()!.Length > 0
+                && module.GetProperty("title").GetString()!.Length > 0
+                && module.GetProperty("roles")[0].TryGetProperty("key", out _)
+                && module.GetProperty("roles")[0].TryGetProperty("name", out _)
+        );
+        var invited = await cli.SendAsync(
+            HttpMethod.Patch,
+            $"/identity/v1/users?action=invite&organizationId={acme.Root}",
+            $$"""{"userEmail":"grace+cli@acme.example","organizationsAndRoles":[{"organizationId":"{{acme.Root}}","roles":["builder","viewer"]}]}"""
+        );
         Assert.Equal(HttpStatusCode.OK, invited.Status);
         var invitation = Assert.Single((await cli.GetAsync($"/identity/v1/organizations/{acme.Root}/invitations")).Json.EnumerateArray());
-        Assert.Equal(("grace+cli@acme.example", acme.Root, "Pending"), (invitation.GetProperty("userEmail").GetString(), invitation.GetProperty("rootOrganizationId").GetGuid(), invitation.GetProperty("status").GetString()));
+        Assert.Equal(
+            ("grace+cli@acme.example", acme.Root, "Pending"),
+            (
+                invitation.GetProperty("userEmail").GetString(),
+                invitation.GetProperty("rootOrganizationId").GetGuid(),
+                invitation.GetProperty("status").GetString()
+            )
+        );
         Assert.Equal(acme.Root, invitation.GetProperty("organizationsAndRoles")[0].GetProperty("organizationId").GetGuid());
         Assert.Equal(["builder", "viewer"], Texts(invitation.GetProperty("organizationsAndRoles")[0].GetProperty("roles")));
-        Assert.Equal(HttpStatusCode.OK, (await cli.SendAsync(HttpMethod.Patch, $"/identity/v1/organizations/{acme.Root}/invitations?action=re-invite", """{"userEmail":"grace+cli@acme.example"}""")).Status);
-        Assert.Equal(HttpStatusCode.OK, (await cli.SendAsync(HttpMethod.Patch, $"/identity/v1/users?action=re-invite&userEmail=grace+cli@acme.example&organizationId={acme.Root}", null)).Status);
-        Assert.Equal(HttpStatusCode.NoContent, (await cli.SendAsync(HttpMethod.Delete, $"/identity/v1/organizations/{acme.Root}/invitations", """{"userEmail":"grace+cli@acme.example"}""")).Status);
-        Assert.Equal(HttpStatusCode.NotFound, (await cli.SendAsync(HttpMethod.Delete, $"/identity/v1/organizations/{acme.Root}/invitations?userEmail=grace+cli@acme.example", null)).Status);
+        Assert.Equal(
+            HttpStatusCode.OK,
+            (
+                await cli.SendAsync(
+                    HttpMethod.Patch,
+                    $"/identity/v1/organizations/{acme.Root}/invitations?action=re-invite",
+                    """{"userEmail":"grace+cli@acme.example"}"""
+                )
+            ).Status
+        );
+        Assert.Equal(
+            HttpStatusCode.OK,
+            (
+                await cli.SendAsync(
+                    HttpMethod.Patch,
+                    $"/identity/v1/users?action=re-invite&userEmail=grace+cli@acme.example&organizationId={acme.Root}",
+                    null
+                )
+            ).Status
+        );
+        Assert.Equal(
+            HttpStatusCode.NoContent,
+            (
+                await cli.SendAsync(
+                    HttpMethod.Delete,
+                    $"/identity/v1/organizations/{acme.Root}/invitations",
+                    """{"userEmail":"grace+cli@acme.example"}"""
+                )
+            ).Status
+        );
+        Assert.Equal(
+            HttpStatusCode.NotFound,
+            (
+                await cli.SendAsync(
+                    HttpMethod.Delete,
+                    $"/identity/v1/organizations/{acme.Root}/invitations?userEmail=grace+cli@acme.example",
+                    null
+                )
+            ).Status
+        );
 
         // user view: everybody, each with their roles; who is only below answers 400 with error, which the tool reads as just that
         var developer = await server.AddMemberAsync(acme.Root, "viewer");
@@ -80,20 +145,42 @@ public static class CliTests
         var rolesBelow = await cli.GetAsync($"/identity/v1/organizations/{acme.Root}/users/{below}/roles");
         Assert.Equal((HttpStatusCode.BadRequest, "invalid_request"), (rolesBelow.Status, rolesBelow.Error));
         var inherited = (await cli.GetAsync($"/identity/v1/organizations/{acme.Sub}/users/{developer}/roles")).Json;
-        Assert.Equal((0, "viewer", false), (inherited.GetProperty("roles").GetArrayLength(), inherited.GetProperty("inheritedRoles")[0].GetString(), inherited.GetProperty("isSubOrganizationMember").GetBoolean()));
+        Assert.Equal(
+            (0, "viewer", false),
+            (
+                inherited.GetProperty("roles").GetArrayLength(),
+                inherited.GetProperty("inheritedRoles")[0].GetString(),
+                inherited.GetProperty("isSubOrganizationMember").GetBoolean()
+            )
+        );
 
         // role view, add, remove, clear: each reads all, then sends all
         var ofDeveloper = $"/identity/v1/organizations/{acme.Root}/users/{developer}/roles";
         Assert.Equal(["viewer"], Texts((await cli.GetAsync(ofDeveloper)).Json.GetProperty("roles")));
-        Assert.Equal(["viewer", "builder"], Texts((await cli.SendAsync(HttpMethod.Put, ofDeveloper, """{"roles":["viewer","builder"]}""")).Json.GetProperty("roles")));
-        Assert.Equal(["builder"], Texts((await cli.SendAsync(HttpMethod.Put, ofDeveloper, """{"roles":["builder"]}""")).Json.GetProperty("roles")));
+        Assert.Equal(
+            ["viewer", "builder"],
+            Texts((await cli.SendAsync(HttpMethod.Put, ofDeveloper, """{"roles":["viewer","builder"]}""")).Json.GetProperty("roles"))
+        );
+        Assert.Equal(
+            ["builder"],
+            Texts((await cli.SendAsync(HttpMethod.Put, ofDeveloper, """{"roles":["builder"]}""")).Json.GetProperty("roles"))
+        );
         Assert.Empty(Texts((await cli.SendAsync(HttpMethod.Put, ofDeveloper, """{"roles":[]}""")).Json.GetProperty("roles")));
 
         // user remove; without the action, the same address ends nothing
         var bare = await cli.SendAsync(HttpMethod.Delete, $"/identity/v1/organizations/{acme.Root}?userId={developer}", null);
         Assert.Equal((HttpStatusCode.BadRequest, "invalid_request"), (bare.Status, bare.Error));
-        Assert.Equal(HttpStatusCode.NoContent, (await cli.SendAsync(HttpMethod.Delete, $"/identity/v1/organizations/{acme.Root}?action=remove&userId={developer}", null)).Status);
-        Assert.DoesNotContain(developer.ToString(), (await cli.GetAsync($"/identity/v1/organizations/{acme.Root}/users")).Body, StringComparison.Ordinal);
+        Assert.Equal(
+            HttpStatusCode.NoContent,
+            (
+                await cli.SendAsync(HttpMethod.Delete, $"/identity/v1/organizations/{acme.Root}?action=remove&userId={developer}", null)
+            ).Status
+        );
+        Assert.DoesNotContain(
+            developer.ToString(),
+            (await cli.GetAsync($"/identity/v1/organizations/{acme.Root}/users")).Body,
+            StringComparison.Ordinal
+        );
 
         // create-sub, then the newer way to it: look it up by name, ask for a second token
         var sub = (await cli.SendAsync(HttpMethod.Post, "/identity/v1/organizations/current/sub-organizations", """{"name":"Web"}""")).Json;
@@ -101,8 +188,22 @@ public static class CliTests
         var taken = await cli.SendAsync(HttpMethod.Post, "/identity/v1/organizations/current/sub-organizations", """{"name":"web"}""");
         Assert.Equal((HttpStatusCode.Conflict, "conflict"), (taken.Status, taken.Error));
         Assert.Equal(taken.Json.GetProperty("detail").GetString(), taken.Json.GetProperty("message").GetString());
-        Assert.Equal(HttpStatusCode.OK, (await cli.LoginAsync($"pat={await server.AddKeyAsync(acme.Owner, acme.Root)}&subOrganizationId={sub.GetProperty("id").GetString()}", "/auth/v2/token")).Status);
-        Assert.Equal("Web", Assert.Single((await cli.GetAsync("/identity/v1/organizations")).Json.GetProperty("data").EnumerateArray()).GetProperty("name").GetString());
+        Assert.Equal(
+            HttpStatusCode.OK,
+            (
+                await cli.LoginAsync(
+                    $"pat={await server.AddKeyAsync(acme.Owner, acme.Root)}&subOrganizationId={sub.GetProperty("id").GetString()}",
+                    "/auth/v2/token"
+                )
+            ).Status
+        );
+        Assert.Equal(
+            "Web",
+            Assert
+                .Single((await cli.GetAsync("/identity/v1/organizations")).Json.GetProperty("data").EnumerateArray())
+                .GetProperty("name")
+                .GetString()
+        );
     }
 
     [Fact]
@@ -110,20 +211,54 @@ public static class CliTests
     {
         await using var server = await TestServer.StartAsync();
         var acme = await server.AddAcmeAsync();
-        var made = await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new NewApiKey(KeyFormat.NewId(), "Deploy", null, NameSet.All, [new(acme.Root, NameSet.Of("viewer")), new(acme.Sub, NameSet.Of("builder"))]));
+        var made = await server
+            .Get<ApiKeys>()
+            .CreateAsync(
+                Actor.Session(acme.Owner),
+                acme.Root,
+                new NewApiKey(
+                    KeyFormat.NewId(),
+                    "Deploy",
+                    null,
+                    NameSet.All,
+                    [new(acme.Root, NameSet.Of("viewer")), new(acme.Sub, NameSet.Of("builder"))]
+                )
+            );
         using var key = made.Value;
         var login = $"name=Deploy&secret={key.Reveal()}";
         var cli = new Cli(server);
 
-        Assert.Equal(acme.Root.ToString(), (await cli.LoginAsync(login, "/auth/v1/api-key/token")).Claims.GetProperty("currentOrganizationId").GetString());
-        Assert.Equal(["Acme", "Mobile"], (await cli.GetAsync("/identity/v1/organizations")).Json.GetProperty("data").EnumerateArray().Select(one => one.GetProperty("name").GetString()));
-        Assert.Equal(acme.Sub.ToString(), (await cli.LoginAsync($"{login}&organizationId={acme.Sub}", "/auth/v1/api-key/token")).Claims.GetProperty("currentOrganizationId").GetString());
-        Assert.Equal(acme.Sub.ToString(), (await cli.GetAsync("/auth/realms/appcircle/protocol/openid-connect/userinfo")).Json.GetProperty("currentOrganizationId").GetString());
+        Assert.Equal(
+            acme.Root.ToString(),
+            (await cli.LoginAsync(login, "/auth/v1/api-key/token")).Claims.GetProperty("currentOrganizationId").GetString()
+        );
+        Assert.Equal(
+            ["Acme", "Mobile"],
+            (await cli.GetAsync("/identity/v1/organizations"))
+                .Json.GetProperty("data")
+                .EnumerateArray()
+                .Select(one => one.GetProperty("name").GetString())
+        );
+        Assert.Equal(
+            acme.Sub.ToString(),
+            (await cli.LoginAsync($"{login}&organizationId={acme.Sub}", "/auth/v1/api-key/token"))
+                .Claims.GetProperty("currentOrganizationId")
+                .GetString()
+        );
+        Assert.Equal(
+            acme.Sub.ToString(),
+            (await cli.GetAsync("/auth/realms/appcircle/protocol/openid-connect/userinfo"))
+                .Json.GetProperty("currentOrganizationId")
+                .GetString()
+        );
 
         // What it makes words of
         var malformed = await cli.LoginAsync($"{login}&organizationId=mobile", "/auth/v1/api-key/token");
         Assert.Equal((HttpStatusCode.BadRequest, "organizationId must be a valid GUID"), (malformed.Status, malformed.Error));
-        Assert.Equal(HttpStatusCode.Forbidden, (await cli.LoginAsync($"{login}&organizationId={Guid.Empty}", "/auth/v1/api-key/token")).Status);
+        Assert.Equal(
+            HttpStatusCode.Forbidden,
+            (await cli.LoginAsync($"{login}&organizationId={Guid.Empty}", "/auth/v1/api-key/token")).Status
+        );
         Assert.Equal(HttpStatusCode.Unauthorized, (await cli.LoginAsync("name=Deploy&secret=wrong", "/auth/v1/api-key/token")).Status);
     }
 
@@ -139,7 +274,10 @@ public static class CliTests
         var shown = (await owner.GetAsync(path)).Json;
         Assert.Equal(["viewer"], Texts(shown.GetProperty("roles")));
         Assert.Equal(["retired"], Texts(shown.GetProperty("retiredRoles")));
-        Assert.Equal(["retired"], Texts((await owner.SendAsync("PUT", path, """{"roles":["viewer","builder"]}""")).Json.GetProperty("retiredRoles")));
+        Assert.Equal(
+            ["retired"],
+            Texts((await owner.SendAsync("PUT", path, """{"roles":["viewer","builder"]}""")).Json.GetProperty("retiredRoles"))
+        );
         Assert.False((await owner.SendAsync("PUT", path, """{"roles":[]}""")).Json.TryGetProperty("retiredRoles", out _));
     }
 

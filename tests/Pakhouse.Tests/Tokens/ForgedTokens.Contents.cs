@@ -36,16 +36,46 @@ internal sealed partial class ForgedTokens
     /// <summary>Signed by us, for something else.</summary>
     private IEnumerable<(string Name, string Token)> Kinds()
     {
-        foreach (var type in (string?[])["\"JWT\"", "\"statuslist+jwt\"", "\"logout+jwt\"", "\"id+jwt\"", "\"dpop+jwt\"",
-            "\"secevent+jwt\"", "\"at+jwt \"", "\"\"", "null", "1", "[\"at+jwt\"]", null])
+        foreach (
+            var type in (string?[])
+                [
+                    "\"JWT\"",
+                    "\"statuslist+jwt\"",
+                    "\"logout+jwt\"",
+                    "\"id+jwt\"",
+                    "\"dpop+jwt\"",
+                    "\"secevent+jwt\"",
+                    "\"at+jwt \"",
+                    "\"\"",
+                    "null",
+                    "1",
+                    "[\"at+jwt\"]",
+                    null,
+                ]
+        )
             yield return ($"typ {type}", Ourselves(Header(("typ", type)), Text(1)));
         yield return ("a status list", server.Http.GetStringAsync("/status-lists/0").Result);
-        foreach (var (algorithm, encryption) in ((string, string)[])[("dir", "A128CBC-HS256"), ("dir", "A256GCM"),
-            ("RSA-OAEP", "A256GCM"), ("ECDH-ES", "A128GCM"), ("PBES2-HS256+A128KW", "A128CBC-HS256")])
-            yield return ($"encrypted, {algorithm}",
-                Encrypted($$"""{"alg":"{{algorithm}}","enc":"{{encryption}}","cty":"JWT","typ":"at+jwt","kid":"{{Ours.Public.Id}}","p2c":2147483647,"p2s":"AAAA"}""", good));
-        yield return ("encrypted and packed",
-            Encrypted("""{"alg":"dir","enc":"A128CBC-HS256","zip":"DEF","cty":"JWT","typ":"at+jwt"}""", good));
+        foreach (
+            var (algorithm, encryption) in ((string, string)[])
+                [
+                    ("dir", "A128CBC-HS256"),
+                    ("dir", "A256GCM"),
+                    ("RSA-OAEP", "A256GCM"),
+                    ("ECDH-ES", "A128GCM"),
+                    ("PBES2-HS256+A128KW", "A128CBC-HS256"),
+                ]
+        )
+            yield return (
+                $"encrypted, {algorithm}",
+                Encrypted(
+                    $$"""{"alg":"{{algorithm}}","enc":"{{encryption}}","cty":"JWT","typ":"at+jwt","kid":"{{Ours.Public.Id}}","p2c":2147483647,"p2s":"AAAA"}""",
+                    good
+                )
+            );
+        yield return (
+            "encrypted and packed",
+            Encrypted("""{"alg":"dir","enc":"A128CBC-HS256","zip":"DEF","cty":"JWT","typ":"at+jwt"}""", good)
+        );
     }
 
     private IEnumerable<(string Name, string Token)> Claims()

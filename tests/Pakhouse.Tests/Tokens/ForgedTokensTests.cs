@@ -77,12 +77,16 @@ public sealed class ForgedTokensTests
     public async Task A_header_out_of_form_is_no_credential()
     {
         await using var scene = await Scene.StartAsync("ES256");
-        async Task<int[]> AskAsync(string header) => RawConnection.Statuses(await RawConnection.SendAsync(
-            scene.Server,
-            $"GET /identity/v1/organizations HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{header.Replace("{token}", scene.Token, StringComparison.Ordinal)
+        async Task<int[]> AskAsync(string header) =>
+            RawConnection.Statuses(
+                await RawConnection.SendAsync(
+                    scene.Server,
+                    $"GET /identity/v1/organizations HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{header.Replace("{token}", scene.Token, StringComparison.Ordinal)
                 .Replace("{half}", scene.Token[..^40], StringComparison.Ordinal).Replace("{rest}", scene.Token[^40..],
                     StringComparison.Ordinal)}\r\n\r\n",
-            answersMin: 0));
+                    answersMin: 0
+                )
+            );
         foreach (var header in headers)
         {
             var statuses = await AskAsync(header);

@@ -21,7 +21,10 @@ public static class IntrospectionTests
             var (told, claims) = (answer.Json, exchange.Claims);
             Assert.True(told.GetProperty("active").GetBoolean());
             Assert.Equal("Bearer", told.GetProperty("token_type").GetString());
-            foreach (var member in (string[])["iss", "aud", "sub", "client_id", "scope", "jti", "exp", "iat", "org_id", "root_org_id", "membership", "key_id"])
+            foreach (
+                var member in (string[])
+                    ["iss", "aud", "sub", "client_id", "scope", "jti", "exp", "iat", "org_id", "root_org_id", "membership", "key_id"]
+            )
                 Assert.Equal(claims.GetProperty(member).ToString(), told.GetProperty(member).ToString());
             Assert.Equal(exchange.Roles, told.GetProperty("roles").EnumerateArray().Select(role => role.GetString()));
             Assert.False(told.TryGetProperty("username", out _)); // email was not asked for
@@ -49,7 +52,12 @@ public static class IntrospectionTests
         {
             await using var server = await StartAsync();
             var acme = await server.AddAcmeAsync();
-            await PostAsync(server, Basic("gateway", gateway.Secret), ("token", await server.AddKeyAsync(acme.Owner, acme.Root)), ("client_address", "203.0.113.7"));
+            await PostAsync(
+                server,
+                Basic("gateway", gateway.Secret),
+                ("token", await server.AddKeyAsync(acme.Owner, acme.Root)),
+                ("client_address", "203.0.113.7")
+            );
             await server.Get<KeyUsage>().FlushAsync();
             var key = Assert.Single((await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value);
             Assert.Equal(("introspection by gateway", "203.0.113.7"), (key.LastUsedUserAgent, key.LastUsedAddress));
@@ -72,7 +80,15 @@ public static class IntrospectionTests
         {
             await using var server = await StartAsync();
             var acme = await server.AddAcmeAsync();
-            using var made = (await server.Get<ApiKeys>().CreateAsync(Actor.Session(acme.Owner), acme.Root, new NewApiKey(KeyFormat.NewId(), "Deploy", null, NameSet.All, [new(acme.Root, NameSet.Of("viewer"))]))).Value;
+            using var made = (
+                await server
+                    .Get<ApiKeys>()
+                    .CreateAsync(
+                        Actor.Session(acme.Owner),
+                        acme.Root,
+                        new NewApiKey(KeyFormat.NewId(), "Deploy", null, NameSet.All, [new(acme.Root, NameSet.Of("viewer"))])
+                    )
+            ).Value;
             var told = (await IntrospectAsync(server, made.Reveal())).Json;
             Assert.True(told.GetProperty("active").GetBoolean());
             Assert.Equal("api_key", told.GetProperty("token_type").GetString());
@@ -81,12 +97,20 @@ public static class IntrospectionTests
         }
 
         [Theory, InlineData("10.1.2.3", true), InlineData("203.0.113.7", false), InlineData("", false)]
-        public async Task A_key_that_is_allowed_in_some_networks_is_good_for_a_caller_who_is_said_to_come_from_them(string from, bool isActive)
+        public async Task A_key_that_is_allowed_in_some_networks_is_good_for_a_caller_who_is_said_to_come_from_them(
+            string from,
+            bool isActive
+        )
         {
             await using var server = await StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            await PoliciesTests.SetAsync(server, acme.Owner, acme.Root, new() { Networks = NetworkSet.TryParse(["10.0.0.0/8"], out var networks) ? networks : null });
+            await PoliciesTests.SetAsync(
+                server,
+                acme.Owner,
+                acme.Root,
+                new() { Networks = NetworkSet.TryParse(["10.0.0.0/8"], out var networks) ? networks : null }
+            );
             var answer = await PostAsync(server, Basic("gateway", gateway.Secret), ("token", key), ("client_address", from));
             Assert.Equal(isActive, answer.Json.GetProperty("active").GetBoolean());
         }
@@ -99,7 +123,10 @@ public static class IntrospectionTests
             var user = await server.AddMemberAsync(acme.Root, "builder", "viewer");
             var token = (await server.ExchangeAsync(await server.AddKeyAsync(user, acme.Root))).Token;
             await server.Members.SetRolesAsync(Actor.Operator, acme.Root, user, NameSet.Of("viewer", "owner"));
-            Assert.Equal(["viewer"], (await IntrospectAsync(server, token)).Json.GetProperty("roles").EnumerateArray().Select(role => role.GetString()));
+            Assert.Equal(
+                ["viewer"],
+                (await IntrospectAsync(server, token)).Json.GetProperty("roles").EnumerateArray().Select(role => role.GetString())
+            );
         }
 
         [Theory]
@@ -123,10 +150,14 @@ public static class IntrospectionTests
             var key = await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromDays(1));
             var token = (await server.ExchangeAsync(key)).Token;
             var parts = token.Split('.');
-            if (what.Contains("deleted", StringComparison.Ordinal)) await server.Keys.DeleteByOperatorAsync(Actor.Operator, TestServer.IdOf(key));
-            if (what.Contains("disabled", StringComparison.Ordinal)) await server.Users.SetDisabledAsync(Actor.Operator, acme.Owner, true);
-            if (what == "expired key") server.Clock.Advance(TimeSpan.FromDays(1));
-            if (what == "expired token") server.Clock.Advance(TimeSpan.FromHours(1));
+            if (what.Contains("deleted", StringComparison.Ordinal))
+                await server.Keys.DeleteByOperatorAsync(Actor.Operator, TestServer.IdOf(key));
+            if (what.Contains("disabled", StringComparison.Ordinal))
+                await server.Users.SetDisabledAsync(Actor.Operator, acme.Owner, true);
+            if (what == "expired key")
+                server.Clock.Advance(TimeSpan.FromDays(1));
+            if (what == "expired token")
+                server.Clock.Advance(TimeSpan.FromHours(1));
             await using var stranger = what == "token of another server" ? await StartAsync() : null;
             if (stranger is not null)
             {
@@ -134,14 +165,17 @@ public static class IntrospectionTests
                 token = (await stranger.ExchangeAsync(await stranger.AddKeyAsync(elsewhere.Owner, elsewhere.Root))).Token;
             }
 
-            var answer = await IntrospectAsync(server, what switch
-            {
-                "changed token" => $"{parts[0]}.{parts[1][..^4]}AAAA.{parts[2]}",
-                "token without signature" => $"{parts[0]}.{parts[1]}.",
-                _ when what.Contains("token", StringComparison.Ordinal) && !what.Contains("nothing", StringComparison.Ordinal) => token,
-                _ when what.Contains("key", StringComparison.Ordinal) => key,
-                _ => what,
-            });
+            var answer = await IntrospectAsync(
+                server,
+                what switch
+                {
+                    "changed token" => $"{parts[0]}.{parts[1][..^4]}AAAA.{parts[2]}",
+                    "token without signature" => $"{parts[0]}.{parts[1]}.",
+                    _ when what.Contains("token", StringComparison.Ordinal) && !what.Contains("nothing", StringComparison.Ordinal) => token,
+                    _ when what.Contains("key", StringComparison.Ordinal) => key,
+                    _ => what,
+                }
+            );
             Assert.Equal(HttpStatusCode.OK, answer.Status);
             Assert.Equal("""{"active":false}""", answer.Body);
         }
@@ -150,11 +184,18 @@ public static class IntrospectionTests
         public async Task Both_ways_of_authentication_work_and_a_second_secret_while_one_is_replaced()
         {
             var next = ResourceServers.NewSecret();
-            await using var server = await TestServer.StartAsync($"--Pakhouse:ResourceServers:gateway:SecretHash={gateway.Hash} {next.Hash}");
+            await using var server = await TestServer.StartAsync(
+                $"--Pakhouse:ResourceServers:gateway:SecretHash={gateway.Hash} {next.Hash}"
+            );
             foreach (var secret in (string[])[gateway.Secret, next.Secret])
             {
                 Assert.Equal(HttpStatusCode.OK, (await IntrospectAsync(server, "x", Basic("gateway", secret))).Status);
-                Assert.Equal(HttpStatusCode.OK, (await server.PostAsync("/oauth/introspect", ("token", "x"), ("client_id", "gateway"), ("client_secret", secret))).Status);
+                Assert.Equal(
+                    HttpStatusCode.OK,
+                    (
+                        await server.PostAsync("/oauth/introspect", ("token", "x"), ("client_id", "gateway"), ("client_secret", secret))
+                    ).Status
+                );
             }
         }
     }
@@ -166,12 +207,22 @@ public static class IntrospectionTests
         {
             await using var server = await StartAsync();
             static string Encode(string text) => string.Concat(System.Text.Encoding.ASCII.GetBytes(text).Select(b => $"%{b:X2}"));
-            foreach (var (name, secret) in ((string, string)[])
-            [
-                ("gateway", gateway.Secret), ("gateway", gateway.Secret.Replace("-", "%2D", StringComparison.Ordinal).Replace("_", "%5f", StringComparison.Ordinal)),
-                (Encode("gateway"), Encode(gateway.Secret)), // RFC 6749 §2.3.1
-            ]) Assert.Equal(HttpStatusCode.OK, (await IntrospectAsync(server, "x", Basic(name, secret))).Status);
-            foreach (var secret in (string[])[gateway.Secret + "%", gateway.Secret + "%2", gateway.Secret + "%00", "%" + gateway.Secret, gateway.Secret + "+"])
+            foreach (
+                var (name, secret) in ((string, string)[])
+                    [
+                        ("gateway", gateway.Secret),
+                        (
+                            "gateway",
+                            gateway.Secret.Replace("-", "%2D", StringComparison.Ordinal).Replace("_", "%5f", StringComparison.Ordinal)
+                        ),
+                        (Encode("gateway"), Encode(gateway.Secret)), // RFC 6749 §2.3.1
+                    ]
+            )
+                Assert.Equal(HttpStatusCode.OK, (await IntrospectAsync(server, "x", Basic(name, secret))).Status);
+            foreach (
+                var secret in (string[])
+                    [gateway.Secret + "%", gateway.Secret + "%2", gateway.Secret + "%00", "%" + gateway.Secret, gateway.Secret + "+"]
+            )
                 Assert.Equal(HttpStatusCode.Unauthorized, (await IntrospectAsync(server, "x", Basic("gateway", secret))).Status);
         }
     }
@@ -183,7 +234,10 @@ public static class IntrospectionTests
         {
             await using var server = await StartAsync();
             Assert.Equal("invalid_request", (await IntrospectAsync(server, "")).Error);
-            Assert.StartsWith("client_address:", (await PostAsync(server, Basic("gateway", gateway.Secret), ("token", "x"), ("client_address", "nowhere"))).Description);
+            Assert.StartsWith(
+                "client_address:",
+                (await PostAsync(server, Basic("gateway", gateway.Secret), ("token", "x"), ("client_address", "nowhere"))).Description
+            );
             var both = await PostAsync(server, Basic("gateway", gateway.Secret), ("token", "x"), ("client_secret", gateway.Secret));
             Assert.Equal((HttpStatusCode.BadRequest, "invalid_request"), (both.Status, both.Error));
         }
@@ -205,7 +259,8 @@ public static class IntrospectionTests
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             secret = secret == "right" ? gateway.Secret : secret;
             var answers = new List<Answer> { await PostAsync(server, name is null ? null : Basic(name, secret!), ("token", key)) };
-            if (name is not null) answers.Add(await server.PostAsync("/oauth/introspect", ("token", key), ("client_id", name), ("client_secret", secret!)));
+            if (name is not null)
+                answers.Add(await server.PostAsync("/oauth/introspect", ("token", key), ("client_id", name), ("client_secret", secret!)));
             foreach (var answer in answers)
             {
                 Assert.Equal((HttpStatusCode.Unauthorized, "invalid_client"), (answer.Status, answer.Error));
@@ -214,7 +269,14 @@ public static class IntrospectionTests
             }
         }
 
-        [Theory, InlineData("Basic"), InlineData("Basic !!!"), InlineData("Basic Z2F0ZXdheQ=="), InlineData("Bearer abc"), InlineData("Basic OnNlY3JldA==")]
+        [
+            Theory,
+            InlineData("Basic"),
+            InlineData("Basic !!!"),
+            InlineData("Basic Z2F0ZXdheQ=="),
+            InlineData("Bearer abc"),
+            InlineData("Basic OnNlY3JldA==")
+        ]
         public async Task A_header_that_is_no_pair_of_name_and_secret_is_refused(string header)
         {
             await using var server = await StartAsync();
@@ -228,7 +290,10 @@ public static class IntrospectionTests
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             Assert.Equal(HttpStatusCode.Unauthorized, (await IntrospectAsync(server, key)).Status);
-            Assert.Equal(HttpStatusCode.Unauthorized, (await PostAsync(server, $"Bearer {(await server.ExchangeAsync(key)).Token}", ("token", key))).Status);
+            Assert.Equal(
+                HttpStatusCode.Unauthorized,
+                (await PostAsync(server, $"Bearer {(await server.ExchangeAsync(key)).Token}", ("token", key))).Status
+            );
         }
     }
 
@@ -237,12 +302,20 @@ public static class IntrospectionTests
         [Fact]
         public async Task Guessed_secrets_are_limited_and_the_right_one_is_not()
         {
-            await using var server = await TestServer.StartAsync($"--Pakhouse:ResourceServers:gateway:SecretHash={gateway.Hash}", "--Pakhouse:FailuresPerMinuteMax=3");
-            for (var i = 0; i < 3; i++) Assert.Equal(HttpStatusCode.Unauthorized, (await IntrospectAsync(server, "x", Basic("gateway", $"guess {i}"))).Status);
+            await using var server = await TestServer.StartAsync(
+                $"--Pakhouse:ResourceServers:gateway:SecretHash={gateway.Hash}",
+                "--Pakhouse:FailuresPerMinuteMax=3"
+            );
+            for (var i = 0; i < 3; i++)
+                Assert.Equal(HttpStatusCode.Unauthorized, (await IntrospectAsync(server, "x", Basic("gateway", $"guess {i}"))).Status);
             var limited = await IntrospectAsync(server, "x", Basic("gateway", "guess"));
             Assert.Equal(HttpStatusCode.TooManyRequests, limited.Status);
             Assert.NotNull(limited.Header("Retry-After"));
-            for (var i = 0; i < 9; i++) Assert.Equal(HttpStatusCode.OK, (await IntrospectAsync(server, "ph_pak1_0000000000000000_00000000000000000000000000000000000000000002m9doX")).Status);
+            for (var i = 0; i < 9; i++)
+                Assert.Equal(
+                    HttpStatusCode.OK,
+                    (await IntrospectAsync(server, "ph_pak1_0000000000000000_00000000000000000000000000000000000000000002m9doX")).Status
+                );
         }
     }
 
@@ -255,24 +328,32 @@ public static class IntrospectionTests
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             var token = (await server.ExchangeAsync(key)).Token;
-            foreach (var asked in (string[])[key, token]) await IntrospectAsync(server, asked);
+            foreach (var asked in (string[])[key, token])
+                await IntrospectAsync(server, asked);
             await server.PostAsync("/oauth/introspect", ("token", key), ("client_id", "gateway"), ("client_secret", gateway.Secret + "x"));
             await server.ExecuteAsync("ALTER TABLE access_keys RENAME TO access_keys_away");
             Assert.True((int)(await IntrospectAsync(server, key)).Status >= 500); // and never a cached yes
-            foreach (var secret in (string[])[key[^49..], token.Split('.')[2], gateway.Secret]) Assert.DoesNotContain(server.Log.Lines, line => line.Contains(secret, StringComparison.Ordinal));
+            foreach (var secret in (string[])[key[^49..], token.Split('.')[2], gateway.Secret])
+                Assert.DoesNotContain(server.Log.Lines, line => line.Contains(secret, StringComparison.Ordinal));
         }
     }
 
     private static Task<TestServer> StartAsync() => TestServer.StartAsync($"--Pakhouse:ResourceServers:gateway:SecretHash={gateway.Hash}");
 
-    private static string Basic(string name, string secret) => $"Basic {Convert.ToBase64String(Encoding.UTF8.GetBytes($"{name}:{secret}"))}";
+    private static string Basic(string name, string secret) =>
+        $"Basic {Convert.ToBase64String(Encoding.UTF8.GetBytes($"{name}:{secret}"))}";
 
-    private static Task<Answer> IntrospectAsync(TestServer server, string token, string? authorization = null) => PostAsync(server, authorization ?? Basic("gateway", gateway.Secret), ("token", token));
+    private static Task<Answer> IntrospectAsync(TestServer server, string token, string? authorization = null) =>
+        PostAsync(server, authorization ?? Basic("gateway", gateway.Secret), ("token", token));
 
     private static async Task<Answer> PostAsync(TestServer server, string? authorization, params (string Name, string Value)[] fields)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Post, "/oauth/introspect") { Content = new FormUrlEncodedContent(fields.Select(field => KeyValuePair.Create(field.Name, field.Value))) };
-        if (authorization is not null) request.Headers.TryAddWithoutValidation("Authorization", authorization);
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/oauth/introspect")
+        {
+            Content = new FormUrlEncodedContent(fields.Select(field => KeyValuePair.Create(field.Name, field.Value))),
+        };
+        if (authorization is not null)
+            request.Headers.TryAddWithoutValidation("Authorization", authorization);
         return await Answer.OfAsync(await server.Http.SendAsync(request));
     }
 }

@@ -17,7 +17,13 @@ public static class RevocationTests
             Assert.Equal("no-store", answer.Header("Cache-Control"));
             Assert.Contains("was deleted", (await server.ExchangeAsync(key)).Description, StringComparison.Ordinal);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(other)).Status);
-            Assert.Equal(1, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM activity WHERE action = 'PAT Revoke' AND target = '{TestServer.IdOf(key)}' AND actor_key_id = target AND actor_user_id = '{acme.Owner}' AND organization_id = '{acme.Root}'"));
+            Assert.Equal(
+                1,
+                await server.ScalarAsync<long>(
+                    $"SELECT COUNT(*) FROM activity WHERE action = 'PAT Revoke' AND target = '{TestServer.IdOf(key)}' AND actor_key_id = "
+                        + $"target AND actor_user_id = '{acme.Owner}' AND organization_id = '{acme.Root}'"
+                )
+            );
         }
 
         [Fact]
@@ -38,9 +44,13 @@ public static class RevocationTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var (key, kept) = (await server.AddKeyAsync(acme.Owner, acme.Root), await server.AddKeyAsync(acme.Owner, acme.Root));
-            var forged = System.Text.Encoding.ASCII.GetString(KeyFormat.Create("ph", TestServer.IdOf(kept))); // the id of a real key, another secret, right check digits
+            // the id of a real key, another secret, right check digits
+            var forged = System.Text.Encoding.ASCII.GetString(KeyFormat.Create("ph", TestServer.IdOf(kept)));
             var answers = new List<Answer>();
-            foreach (var token in (string[])[key, key, forged, "ph_pak1_0000000000000000_00000000000000000000000000000000000000000002m9doX", "no key at all"])
+            foreach (
+                var token in (string[])
+                    [key, key, forged, "ph_pak1_0000000000000000_00000000000000000000000000000000000000000002m9doX", "no key at all"]
+            )
                 answers.Add(await server.PostAsync("/oauth/revoke", ("token", token)));
             Assert.All(answers, answer => Assert.Equal((HttpStatusCode.OK, ""), (answer.Status, answer.Body)));
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(kept)).Status);
@@ -58,7 +68,8 @@ public static class RevocationTests
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             var real = await server.PostAsync("/oauth/revoke", ("token", (await server.ExchangeAsync(key)).Token));
             Assert.Equal((HttpStatusCode.BadRequest, "unsupported_token_type"), (real.Status, real.Error)); // RFC 7009 §2.2.1
-            Assert.Equal(real.Body, (await server.PostAsync("/oauth/revoke", ("token", "a.b.c"))).Body); // and tells nothing of any one token
+            // and tells nothing of any one token
+            Assert.Equal(real.Body, (await server.PostAsync("/oauth/revoke", ("token", "a.b.c"))).Body);
             Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
         }
 
@@ -79,7 +90,8 @@ public static class RevocationTests
             await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=3");
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            for (var i = 0; i < 3; i++) Assert.Equal(HttpStatusCode.OK, (await server.PostAsync("/oauth/revoke", ("token", $"guess {i}"))).Status);
+            for (var i = 0; i < 3; i++)
+                Assert.Equal(HttpStatusCode.OK, (await server.PostAsync("/oauth/revoke", ("token", $"guess {i}"))).Status);
             Assert.Equal(HttpStatusCode.TooManyRequests, (await server.PostAsync("/oauth/revoke", ("token", "guess"))).Status);
             Assert.Equal(HttpStatusCode.OK, (await server.PostAsync("/oauth/revoke", ("token", key))).Status);
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync(key)).Status);

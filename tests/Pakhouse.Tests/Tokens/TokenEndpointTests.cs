@@ -32,7 +32,10 @@ public static class TokenEndpointTests
             var acme = await server.AddAcmeAsync();
             var answer = await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root));
 
-            Assert.Equal(["access_token", "token_type", "expires_in", "scope", "organization_id"], answer.Json.EnumerateObject().Select(member => member.Name));
+            Assert.Equal(
+                ["access_token", "token_type", "expires_in", "scope", "organization_id"],
+                answer.Json.EnumerateObject().Select(member => member.Name)
+            );
             Assert.Equal("Bearer", answer.Json.GetProperty("token_type").GetString());
             Assert.Equal(3600, answer.Json.GetProperty("expires_in").GetInt32());
             Assert.Equal(TestServer.EveryScope.ToString(), answer.Json.GetProperty("scope").GetString());
@@ -101,7 +104,10 @@ public static class TokenEndpointTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var answer = await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root), scope: scope);
-            Assert.Equal(["email", "openid", "organization:read", "organization:write"], answer.Json.GetProperty("scope").GetString()!.Split(' ').Order());
+            Assert.Equal(
+                ["email", "openid", "organization:read", "organization:write"],
+                answer.Json.GetProperty("scope").GetString()!.Split(' ').Order()
+            );
             Assert.True(answer.Claims.TryGetProperty("email", out _));
             Assert.False(answer.Claims.TryGetProperty("name", out _)); // profile was not asked for
         }
@@ -120,7 +126,13 @@ public static class TokenEndpointTests
             }
         }
 
-        [Theory, InlineData("subOrganization", "{0}"), InlineData("subOrganizationId", "{0}"), InlineData("subOrganization", "{{{0}}}"), InlineData("subOrganizationId", "{{{0}}}")]
+        [
+            Theory,
+            InlineData("subOrganization", "{0}"),
+            InlineData("subOrganizationId", "{0}"),
+            InlineData("subOrganization", "{{{0}}}"),
+            InlineData("subOrganizationId", "{{{0}}}")
+        ]
         public async Task The_sub_organization_goes_by_two_names_with_or_without_braces_in_either_case(string name, string format)
         {
             await using var server = await TestServer.StartAsync();
@@ -128,7 +140,11 @@ public static class TokenEndpointTests
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             foreach (var id in (string[])[acme.Sub.ToString(), acme.Sub.ToString().ToUpperInvariant()])
             {
-                var answer = await server.PostAsync("/auth/v3/token", ("personalAccessKey", key), (name, string.Format(CultureInfo.InvariantCulture, format, id)));
+                var answer = await server.PostAsync(
+                    "/auth/v3/token",
+                    ("personalAccessKey", key),
+                    (name, string.Format(CultureInfo.InvariantCulture, format, id))
+                );
                 Assert.Equal(acme.Sub.ToString(), answer.Json.GetProperty("organization_id").GetString());
                 Assert.Equal(acme.Root.ToString(), answer.Claims.GetProperty("root_org_id").GetString());
                 Assert.Equal(acme.Sub.ToString(), answer.Claims.GetProperty("currentOrganizationId").GetString());
@@ -160,7 +176,10 @@ public static class TokenEndpointTests
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            Assert.Equal(HttpStatusCode.OK, (await server.PostAsync(address, ("pat", await server.AddKeyAsync(acme.Owner, acme.Root)))).Status);
+            Assert.Equal(
+                HttpStatusCode.OK,
+                (await server.PostAsync(address, ("pat", await server.AddKeyAsync(acme.Owner, acme.Root)))).Status
+            );
         }
 
         /// <summary>What the clients of the field put on the wire, byte for byte but for key and host.</summary>
@@ -168,20 +187,41 @@ public static class TokenEndpointTests
         [InlineData("POST /auth/v1/token", "Accept: */*|Content-Type: application/x-www-form-urlencoded", "pat=KEY")]
         [InlineData("POST /auth/v1/token", "Content-Type: application/x-www-form-urlencoded;charset=utf-8", "personal-access-key=KEY")]
         [InlineData("POST /auth/v2/token", "Content-Type: application/x-www-form-urlencoded; charset=UTF-8", "pat=KEY")]
-        [InlineData("POST /auth/v2/token", "Content-Type: application/x-www-form-urlencoded|User-Agent: Ruby", "pat=KEY&subOrganizationId=")]
+        [InlineData(
+            "POST /auth/v2/token",
+            "Content-Type: application/x-www-form-urlencoded|User-Agent: Ruby",
+            "pat=KEY&subOrganizationId="
+        )]
         [InlineData("POST /auth/v2/token", "Content-Type: application/x-www-form-urlencoded", "pat=KEY&subOrganizationId=SUB")]
-        [InlineData("POST /auth/v3/token", "Content-Type: application/x-www-form-urlencoded|Accept: application/json", "personalAccessKey=KEY")]
-        [InlineData("POST /auth/v3/token", "Content-Type: application/x-www-form-urlencoded", "personalAccessKey=KEY&scope=openid,profile,email&subOrganization=SUB")]
-        [InlineData("POST /auth/v3/token", "Content-Type: application/x-www-form-urlencoded", "personalAccessKey=KEY&scope=openid%2Cprofile%2Cemail")]
+        [InlineData(
+            "POST /auth/v3/token",
+            "Content-Type: application/x-www-form-urlencoded|Accept: application/json",
+            "personalAccessKey=KEY"
+        )]
+        [InlineData(
+            "POST /auth/v3/token",
+            "Content-Type: application/x-www-form-urlencoded",
+            "personalAccessKey=KEY&scope=openid,profile,email&subOrganization=SUB"
+        )]
+        [InlineData(
+            "POST /auth/v3/token",
+            "Content-Type: application/x-www-form-urlencoded",
+            "personalAccessKey=KEY&scope=openid%2Cprofile%2Cemail"
+        )]
         [InlineData("POST //auth/v1/token", "Content-Type: application/x-www-form-urlencoded", "pat=KEY\n")]
         [InlineData("POST /auth/v1/token", "Content-Type: APPLICATION/X-WWW-FORM-URLENCODED", "&pat=KEY&&unknown=1&")]
         public async Task Requests_of_the_clients_in_the_field_are_answered(string line, string headers, string body)
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
-            body = body.Replace("KEY", await server.AddKeyAsync(acme.Owner, acme.Root), StringComparison.Ordinal).Replace("SUB", acme.Sub.ToString(), StringComparison.Ordinal);
+            body = body.Replace("KEY", await server.AddKeyAsync(acme.Owner, acme.Root), StringComparison.Ordinal)
+                .Replace("SUB", acme.Sub.ToString(), StringComparison.Ordinal);
 
-            var answer = await RawAsync(server, $"{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers.Replace("|", "\r\n", StringComparison.Ordinal)}\r\nContent-Length: {body.Length}\r\n\r\n{body}");
+            var answer = await RawAsync(
+                server,
+                $"{line} HTTP/1.1\r\nHost: localhost\r\nConnection: "
+                    + $"close\r\n{headers.Replace("|", "\r\n", StringComparison.Ordinal)}\r\nContent-Length: {body.Length}\r\n\r\n{body}"
+            );
             Assert.StartsWith("HTTP/1.1 200 OK", answer);
             Assert.Contains("\"access_token\":\"ey", answer, StringComparison.Ordinal);
         }
@@ -193,7 +233,11 @@ public static class TokenEndpointTests
             var acme = await server.AddAcmeAsync();
             var body = $"personalAccessKey={await server.AddKeyAsync(acme.Owner, acme.Root)}";
             var chunks = string.Concat(body.Chunk(7).Select(chunk => $"{chunk.Length:x}\r\n{new string(chunk)}\r\n"));
-            var answer = await RawAsync(server, $"POST /auth/v3/token HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
+            var answer = await RawAsync(
+                server,
+                $"POST /auth/v3/token HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: "
+                    + $"application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
+            );
             Assert.StartsWith("HTTP/1.1 200 OK", answer);
         }
 
@@ -203,16 +247,23 @@ public static class TokenEndpointTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var body = $"personalAccessKey={await server.AddKeyAsync(acme.Owner, acme.Root)}";
-            var request = $"POST /auth/v3/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {body.Length}\r\n\r\n{body}";
+            var request =
+                $"POST /auth/v3/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: "
+                    + $"{body.Length}\r\n\r\n{body}";
             var last = request.Replace("Host: localhost", "Host: localhost\r\nConnection: close", StringComparison.Ordinal);
-            var answer = await RawAsync(server, string.Concat(Enumerable.Repeat(request, 20)) + last); // pipelined: all in the same receive buffer
+            // pipelined: all in the same receive buffer
+            var answer = await RawAsync(server, string.Concat(Enumerable.Repeat(request, 20)) + last);
             Assert.Equal(21, answer.Split("HTTP/1.1 200 OK").Length - 1);
         }
 
         [Fact]
         public async Task The_issuer_and_the_audience_can_be_set()
         {
-            await using var server = await TestServer.StartAsync("--Pakhouse:PublicAddress=https://keys.example.com", "--Pakhouse:Audience=orders-api", "--Pakhouse:TokenLifetimeSeconds=60");
+            await using var server = await TestServer.StartAsync(
+                "--Pakhouse:PublicAddress=https://keys.example.com",
+                "--Pakhouse:Audience=orders-api",
+                "--Pakhouse:TokenLifetimeSeconds=60"
+            );
             var acme = await server.AddAcmeAsync();
             var answer = await server.ExchangeAsync(await server.AddKeyAsync(acme.Owner, acme.Root));
             Assert.Equal("https://keys.example.com", answer.Claims.GetProperty("iss").GetString());
@@ -248,39 +299,71 @@ public static class TokenEndpointTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            body = body.Replace("KEY", key, StringComparison.Ordinal).Replace("SUB", acme.Sub.ToString(), StringComparison.Ordinal)
-                .Replace("ROOT", acme.Root.ToString(), StringComparison.Ordinal).Replace("LONG", new string('x', 2049), StringComparison.Ordinal);
+            body = body.Replace("KEY", key, StringComparison.Ordinal)
+                .Replace("SUB", acme.Sub.ToString(), StringComparison.Ordinal)
+                .Replace("ROOT", acme.Root.ToString(), StringComparison.Ordinal)
+                .Replace("LONG", new string('x', 2049), StringComparison.Ordinal);
 
             var answer = await server.PostBodyAsync("/auth/v3/token", body);
             AssertOAuthError(answer, HttpStatusCode.BadRequest, "invalid_request", expected);
             Assert.DoesNotContain(key[^20..], answer.Body, StringComparison.Ordinal);
         }
 
-        [Theory, InlineData("application/json"), InlineData("text/plain"), InlineData("multipart/form-data; boundary=x"), InlineData("application/x-www-form-urlencodedx"), InlineData(null)]
+        [
+            Theory,
+            InlineData("application/json"),
+            InlineData("text/plain"),
+            InlineData("multipart/form-data; boundary=x"),
+            InlineData("application/x-www-form-urlencodedx"),
+            InlineData(null)
+        ]
         public async Task Another_content_type_is_refused(string? contentType)
         {
             await using var server = await TestServer.StartAsync();
-            AssertOAuthError(await server.PostBodyAsync("/auth/v3/token", "pat=x", contentType), HttpStatusCode.BadRequest, "invalid_request", "Content-Type");
+            AssertOAuthError(
+                await server.PostBodyAsync("/auth/v3/token", "pat=x", contentType),
+                HttpStatusCode.BadRequest,
+                "invalid_request",
+                "Content-Type"
+            );
         }
 
         [Theory, InlineData(false), InlineData(true)]
         public async Task A_body_over_sixteen_kilobytes_is_refused_announced_or_not(bool isChunked)
         {
             await using var server = await TestServer.StartAsync();
-            using var content = new ByteArrayContent(Encoding.ASCII.GetBytes("pat=x&" + string.Join('&', Enumerable.Range(0, 9).Select(i => $"f{i}={new string('y', 2000)}"))));
+            using var content = new ByteArrayContent(
+                Encoding.ASCII.GetBytes("pat=x&" + string.Join('&', Enumerable.Range(0, 9).Select(i => $"f{i}={new string('y', 2000)}")))
+            );
             content.Headers.ContentType = new("application/x-www-form-urlencoded");
             using var request = new HttpRequestMessage(HttpMethod.Post, new Uri($"{server.Address}/auth/v3/token")) { Content = content };
             request.Headers.TransferEncodingChunked = isChunked;
-            AssertOAuthError(await Answer.OfAsync(await server.Http.SendAsync(request)), HttpStatusCode.BadRequest, "invalid_request", "16384");
+            AssertOAuthError(
+                await Answer.OfAsync(await server.Http.SendAsync(request)),
+                HttpStatusCode.BadRequest,
+                "invalid_request",
+                "16384"
+            );
         }
 
-        [Theory, InlineData("?personalAccessKey=KEY"), InlineData("?pat=x"), InlineData("?a=1&PAT=x"), InlineData("?p%61t=x"), InlineData("?personal-access-key"), InlineData("?anything=KEY")]
+        [
+            Theory,
+            InlineData("?personalAccessKey=KEY"),
+            InlineData("?pat=x"),
+            InlineData("?a=1&PAT=x"),
+            InlineData("?p%61t=x"),
+            InlineData("?personal-access-key"),
+            InlineData("?anything=KEY")
+        ]
         public async Task A_key_in_the_query_string_is_refused_even_when_the_body_is_right(string query)
         {
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            var answer = await server.PostAsync("/auth/v3/token" + query.Replace("KEY", key, StringComparison.Ordinal), ("personalAccessKey", key));
+            var answer = await server.PostAsync(
+                "/auth/v3/token" + query.Replace("KEY", key, StringComparison.Ordinal),
+                ("personalAccessKey", key)
+            );
             AssertOAuthError(answer, HttpStatusCode.BadRequest, "invalid_request", "address");
         }
 
@@ -299,7 +382,12 @@ public static class TokenEndpointTests
             await using var server = await TestServer.StartAsync("--Pakhouse:Scopes=orders:read orders:write");
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root, null, "openid", "orders:read");
-            AssertOAuthError(await server.ExchangeAsync(key, scope: "orders:read orders:write"), HttpStatusCode.BadRequest, "invalid_scope", "scope");
+            AssertOAuthError(
+                await server.ExchangeAsync(key, scope: "orders:read orders:write"),
+                HttpStatusCode.BadRequest,
+                "invalid_scope",
+                "scope"
+            );
             Assert.Equal("orders:read", (await server.ExchangeAsync(key, scope: "orders:read")).Json.GetProperty("scope").GetString());
         }
     }
@@ -313,12 +401,32 @@ public static class TokenEndpointTests
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             var answers = new List<Answer>();
-            foreach (var wrong in (string[])["x", key[..^1], Encoding.ASCII.GetString(KeyFormat.Create("ph", KeyFormat.NewId())), Encoding.ASCII.GetString(KeyFormat.Create("ph", TestServer.IdOf(key)))])
+            foreach (
+                var wrong in (string[])
+                    [
+                        "x",
+                        key[..^1],
+                        Encoding.ASCII.GetString(KeyFormat.Create("ph", KeyFormat.NewId())),
+                        Encoding.ASCII.GetString(KeyFormat.Create("ph", TestServer.IdOf(key))),
+                    ]
+            )
                 answers.Add(await server.ExchangeAsync(wrong));
 
-            foreach (var answer in answers) AssertOAuthError(answer, HttpStatusCode.Unauthorized, "invalid_grant", "not valid");
+            foreach (var answer in answers)
+                AssertOAuthError(answer, HttpStatusCode.Unauthorized, "invalid_grant", "not valid");
             Assert.Single(answers.Select(answer => answer.Body).Distinct());
-            Assert.Single(answers.Select(answer => string.Join('|', answer.Response.Headers.Where(header => header.Key != "Date").Select(header => $"{header.Key}={string.Join(',', header.Value)}"))).Distinct());
+            Assert.Single(
+                answers
+                    .Select(answer =>
+                        string.Join(
+                            '|',
+                            answer
+                                .Response.Headers.Where(header => header.Key != "Date")
+                                .Select(header => $"{header.Key}={string.Join(',', header.Value)}")
+                        )
+                    )
+                    .Distinct()
+            );
         }
 
         [Fact]
@@ -366,8 +474,10 @@ public static class TokenEndpointTests
             var (acme, other) = (await server.AddAcmeAsync(), await server.AddAcmeAsync());
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
             var answers = new List<Answer>();
-            foreach (var target in (Guid[])[other.Root, other.Sub, Guid.Empty, Ids.New(server.Clock)]) answers.Add(await server.ExchangeAsync(key, target));
-            foreach (var answer in answers) AssertOAuthError(answer, HttpStatusCode.Forbidden, "access_denied", "subOrganization");
+            foreach (var target in (Guid[])[other.Root, other.Sub, Guid.Empty, Ids.New(server.Clock)])
+                answers.Add(await server.ExchangeAsync(key, target));
+            foreach (var answer in answers)
+                AssertOAuthError(answer, HttpStatusCode.Forbidden, "access_denied", "subOrganization");
             Assert.Single(answers.Select(answer => answer.Body).Distinct());
         }
     }
@@ -410,11 +520,13 @@ public static class TokenEndpointTests
             await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=5");
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            for (var i = 0; i < 5; i++) Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync("wrong")).Status);
+            for (var i = 0; i < 5; i++)
+                Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync("wrong")).Status);
 
             var limited = await server.ExchangeAsync("wrong");
             AssertOAuthError(limited, HttpStatusCode.TooManyRequests, "slow_down", "Retry-After");
-            Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status); // a real key is never limited: others may share its address
+            // a real key is never limited: others may share its address
+            Assert.Equal(HttpStatusCode.OK, (await server.ExchangeAsync(key)).Status);
             server.Clock.Advance(TimeSpan.FromSeconds(int.Parse(limited.Header("Retry-After")!, CultureInfo.InvariantCulture)));
             Assert.Equal(HttpStatusCode.Unauthorized, (await server.ExchangeAsync("wrong")).Status);
         }
@@ -424,7 +536,11 @@ public static class TokenEndpointTests
         {
             await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=5");
             var acme = await server.AddAcmeAsync();
-            var (good, deleted, expired) = (await server.AddKeyAsync(acme.Owner, acme.Root), await server.AddKeyAsync(acme.Owner, acme.Root), await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromHours(1)));
+            var (good, deleted, expired) = (
+                await server.AddKeyAsync(acme.Owner, acme.Root),
+                await server.AddKeyAsync(acme.Owner, acme.Root),
+                await server.AddKeyAsync(acme.Owner, acme.Root, TimeSpan.FromHours(1))
+            );
             await server.Keys.DeleteAsync(Actor.Session(acme.Owner), acme.Root, TestServer.IdOf(deleted));
             server.Clock.Advance(TimeSpan.FromHours(1));
             for (var i = 0; i < 50; i++)
@@ -455,8 +571,12 @@ public static class TokenEndpointTests
         [Fact]
         public async Task Behind_a_trusted_proxy_each_client_has_a_limit_of_its_own()
         {
-            await using var server = await TestServer.StartAsync("--Pakhouse:FailuresPerMinuteMax=3", "--Pakhouse:TrustedProxies=127.0.0.1");
-            for (var i = 0; i < 3; i++) await ExchangeAsync(server, "198.51.100.1");
+            await using var server = await TestServer.StartAsync(
+                "--Pakhouse:FailuresPerMinuteMax=3",
+                "--Pakhouse:TrustedProxies=127.0.0.1"
+            );
+            for (var i = 0; i < 3; i++)
+                await ExchangeAsync(server, "198.51.100.1");
             Assert.Equal(HttpStatusCode.TooManyRequests, await ExchangeAsync(server, "198.51.100.1"));
             Assert.Equal(HttpStatusCode.Unauthorized, await ExchangeAsync(server, "198.51.100.2"));
             // What the client itself wrote in front of the proxy's entry is not believed.
@@ -473,7 +593,10 @@ public static class TokenEndpointTests
 
         private static async Task<HttpStatusCode> ExchangeAsync(TestServer server, string forwardedFor)
         {
-            using var request = new HttpRequestMessage(HttpMethod.Post, new Uri($"{server.Address}/auth/v3/token")) { Content = new FormUrlEncodedContent([new("pat", "wrong")]) };
+            using var request = new HttpRequestMessage(HttpMethod.Post, new Uri($"{server.Address}/auth/v3/token"))
+            {
+                Content = new FormUrlEncodedContent([new("pat", "wrong")]),
+            };
             request.Headers.Add("X-Forwarded-For", forwardedFor);
             using var response = await server.Http.SendAsync(request);
             return response.StatusCode;
@@ -489,7 +612,11 @@ public static class TokenEndpointTests
             await using var server = await TestServer.StartAsync();
             var acme = await server.AddAcmeAsync();
             var key = await server.AddKeyAsync(acme.Owner, acme.Root);
-            await server.Get<Database>().WriteAsync(transaction => transaction.Connection!.ExecuteAsync("ALTER TABLE access_keys RENAME TO gone", transaction: transaction));
+            await server
+                .Get<Database>()
+                .WriteAsync(transaction =>
+                    transaction.Connection!.ExecuteAsync("ALTER TABLE access_keys RENAME TO gone", transaction: transaction)
+                );
 
             var answer = await server.ExchangeAsync(key);
             AssertOAuthError(answer, HttpStatusCode.InternalServerError, "server_error", "request id");

@@ -53,9 +53,16 @@ public sealed class WebhookFairnessTests
     }
 
     /// <summary>A sender that waits ten minutes for an answer: what arrives beside a tarpit did not wait for it.</summary>
-    private static WebhookSender PatientSender(TestServer server) => new(
-        server.Get<Database>(), server.Get<WebhookSecrets>(), new WebhookTarget(server.Get<PakhouseOptions>()) { Timeout = TimeSpan.FromMinutes(10) },
-        server.Get<Mails>(), server.Get<PublicAddress>(), server.Clock, NullLogger<WebhookSender>.Instance);
+    private static WebhookSender PatientSender(TestServer server) =>
+        new(
+            server.Get<Database>(),
+            server.Get<WebhookSecrets>(),
+            new WebhookTarget(server.Get<PakhouseOptions>()) { Timeout = TimeSpan.FromMinutes(10) },
+            server.Get<Mails>(),
+            server.Get<PublicAddress>(),
+            server.Clock,
+            NullLogger<WebhookSender>.Instance
+        );
 
     private static readonly TimeSpan patience = TimeSpan.FromMinutes(2);
 
@@ -64,13 +71,17 @@ public sealed class WebhookFairnessTests
     {
         await using var scene = await WebhooksTests.Scene.StartAsync();
         await using var tarpit = new Tarpit(2);
-        for (var i = 0; i < 2; i++) Assert.False((await scene.Webhooks.CreateAsync(scene.Owner, scene.Acme.Root, tarpit.Url, NameSet.All)).IsRefused);
+        for (var i = 0; i < 2; i++)
+            Assert.False((await scene.Webhooks.CreateAsync(scene.Owner, scene.Acme.Root, tarpit.Url, NameSet.All)).IsRefused);
         var arrived = Count(scene.Receiver, 50);
-        for (var i = 0; i < 50; i++) await scene.Server.Get<Database>().WriteAsync(async transaction =>
-        {
-            await Events.WriteAsync(transaction, scene.Server.Clock, EventTypes.PolicyChanged, scene.Acme.Root);
-            return true;
-        });
+        for (var i = 0; i < 50; i++)
+            await scene
+                .Server.Get<Database>()
+                .WriteAsync(async transaction =>
+                {
+                    await Events.WriteAsync(transaction, scene.Server.Clock, EventTypes.PolicyChanged, scene.Acme.Root);
+                    return true;
+                });
         using var sender = PatientSender(scene.Server);
         var sending = sender.RunAsync();
         await Task.WhenAll(arrived, tarpit.Full).WaitAsync(patience);
@@ -124,15 +135,19 @@ public sealed class WebhookFairnessTests
         private static readonly DateTimeOffset now = DateTimeOffset.UnixEpoch.AddYears(50);
 
         private static List<DueWebhook> Many(int organizations, int each, bool isFailing = false, string? host = null) =>
-        [
-            .. from organization in Enumerable.Range(0, organizations).Select(_ => Ids.New(TimeProvider.System))
-               from i in Enumerable.Range(0, each)
-               select new DueWebhook
-               {
-                   Id = Ids.New(TimeProvider.System), OrganizationId = organization, Url = $"https://{host ?? Ids.New(TimeProvider.System).ToString("N") + ".example"}/", DueAt = now, Messages = 8,
-                   FailingSince = isFailing ? now : null,
-               },
-        ];
+            [
+                .. from organization in Enumerable.Range(0, organizations).Select(_ => Ids.New(TimeProvider.System))
+                from i in Enumerable.Range(0, each)
+                select new DueWebhook
+                {
+                    Id = Ids.New(TimeProvider.System),
+                    OrganizationId = organization,
+                    Url = $"https://{host ?? Ids.New(TimeProvider.System).ToString("N") + ".example"}/",
+                    DueAt = now,
+                    Messages = 8,
+                    FailingSince = isFailing ? now : null,
+                },
+            ];
 
         private static int Taken(IReadOnlyList<(DueWebhook Webhook, int Count)> taken) => taken.Sum(one => one.Count);
 
@@ -140,7 +155,8 @@ public sealed class WebhookFairnessTests
         {
             for (var i = 0; i < deliveries; i++)
                 foreach (var (webhook, count) in slots.Take(due))
-                    for (var j = 0; j < count; j++) slots.Finished(webhook.Id, isDelivered: true, milliseconds);
+                    for (var j = 0; j < count; j++)
+                        slots.Finished(webhook.Id, isDelivered: true, milliseconds);
             return due;
         }
 
@@ -170,7 +186,10 @@ public sealed class WebhookFairnessTests
             Assert.Equal(WebhookSlots.PerOrganizationMax, Taken(slots.Take(many)));
             var late = Many(40, 1); // each younger than what the first has
             var taken = slots.Take([.. many, .. late.Select(webhook => webhook with { DueAt = now.AddHours(1) })]);
-            Assert.Equal((WebhookSlots.UnknownMax, WebhookSlots.UnknownMax), (Taken(taken), taken.Select(one => one.Webhook.OrganizationId).Distinct().Count()));
+            Assert.Equal(
+                (WebhookSlots.UnknownMax, WebhookSlots.UnknownMax),
+                (Taken(taken), taken.Select(one => one.Webhook.OrganizationId).Distinct().Count())
+            );
         }
 
         [Fact]
@@ -181,7 +200,8 @@ public sealed class WebhookFairnessTests
             var taken = slots.Take(due);
             Assert.Equal(WebhookSlots.PerHostMax, Taken(taken));
             Assert.Empty(slots.Take(due));
-            foreach (var (webhook, count) in taken) slots.Return(webhook.Id, count);
+            foreach (var (webhook, count) in taken)
+                slots.Return(webhook.Id, count);
             Assert.Equal(WebhookSlots.PerHostMax, Taken(slots.Take(due)));
         }
     }

@@ -11,7 +11,9 @@ using Microsoft.Extensions.Logging;
 
 namespace Pakhouse.Tests;
 
-/// <summary>What receivers rely on: the libraries that they verify with, the schema, what they ask for, what they miss while they are off.</summary>
+/// <summary>
+/// What receivers rely on: the libraries that they verify with, the schema, what they ask for, what they miss while they are off.
+/// </summary>
 public static class WebhookReceiverTests
 {
     private static async Task<JsonElement> NodeAsync(object asked)
@@ -39,18 +41,27 @@ public static class WebhookReceiverTests
             var message = Assert.Single(scene.Receiver.All);
             Assert.Equal((true, true), await VerifyAsync(message, scene.Secret));
             Assert.Equal((false, false), await VerifyAsync(message, WebhookSignature.Text(WebhookSignature.NewSecret())));
-            Assert.Equal((false, false), await VerifyAsync(message with { Body = message.Body.Replace("Zoë", "Zoe", StringComparison.Ordinal) }, scene.Secret));
+            Assert.Equal(
+                (false, false),
+                await VerifyAsync(message with { Body = message.Body.Replace("Zoë", "Zoe", StringComparison.Ordinal) }, scene.Secret)
+            );
 
             // Both secrets sign for a day after a change.
             var renewed = (await scene.Webhooks.RotateSecretAsync(scene.Owner, scene.Acme.Root, scene.Id)).Value.Secret;
             await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id);
             await scene.SendAsync();
-            foreach (var secret in new[] { scene.Secret, renewed }) Assert.Equal((true, true), await VerifyAsync(scene.Receiver.All[1], secret));
+            foreach (var secret in new[] { scene.Secret, renewed })
+                Assert.Equal((true, true), await VerifyAsync(scene.Receiver.All[1], secret));
         }
 
         private static async Task<(bool Svix, bool Standard)> VerifyAsync(WebhooksTests.Received message, string secret)
         {
-            var headers = new Dictionary<string, string> { ["webhook-id"] = message.Id, ["webhook-timestamp"] = message.Timestamp, ["webhook-signature"] = message.Signature };
+            var headers = new Dictionary<string, string>
+            {
+                ["webhook-id"] = message.Id,
+                ["webhook-timestamp"] = message.Timestamp,
+                ["webhook-signature"] = message.Signature,
+            };
             var said = await NodeAsync(new { verify = new { secret, headers, body = message.Body } });
             return (said.GetProperty("svix").GetBoolean(), said.GetProperty("standardwebhooks").GetBoolean());
         }
@@ -78,25 +89,53 @@ public static class WebhookReceiverTests
                 server.Clock.Advance(TimeSpan.FromDays(4));
                 await server.Get<KeyExpiryJob>().RunAsync();
                 await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id);
-                var inviting = Actor.Key(scene.Acme.Owner, TestServer.IdOf(await server.AddKeyAsync(scene.Acme.Owner, scene.Acme.Root)), TestServer.EveryScope);
-                Assert.False((await server.Invitations.InviteAsync(inviting, scene.Acme.Root, "new@acme.example",
-                    [new(scene.Acme.Root, NameSet.Of("builder"))])).IsRefused);
+                var inviting = Actor.Key(
+                    scene.Acme.Owner,
+                    TestServer.IdOf(await server.AddKeyAsync(scene.Acme.Owner, scene.Acme.Root)),
+                    TestServer.EveryScope
+                );
+                Assert.False(
+                    (
+                        await server.Invitations.InviteAsync(
+                            inviting,
+                            scene.Acme.Root,
+                            "new@acme.example",
+                            [new(scene.Acme.Root, NameSet.Of("builder"))]
+                        )
+                    ).IsRefused
+                );
                 var policies = server.Get<Policies>();
                 var shown = (await policies.ViewAsync(scene.Owner, scene.Acme.Root)).Value;
-                Assert.False((await policies.ChangeAsync(scene.Owner, scene.Acme.Root,
-                    new PolicyChange(new Policy { LifetimeMaxDays = 30 }, null, false, shown.Version))).IsRefused);
+                Assert.False(
+                    (
+                        await policies.ChangeAsync(
+                            scene.Owner,
+                            scene.Acme.Root,
+                            new PolicyChange(new Policy { LifetimeMaxDays = 30 }, null, false, shown.Version)
+                        )
+                    ).IsRefused
+                );
                 messages.AddRange(await BodiesAsync(server));
             }
 
-            Assert.Equal(EventTypes.All.Append(EventTypes.Test).Order(StringComparer.Ordinal),
-                schema["properties"]!["type"]!["enum"]!.AsArray().Select(type => type!.GetValue<string>()).Order(StringComparer.Ordinal));
-            Assert.Equal(EventTypes.All.Append(EventTypes.Test).Order(StringComparer.Ordinal),
-                messages.Select(message => JsonNode.Parse(message)!["type"]!.GetValue<string>()).Distinct().Order(StringComparer.Ordinal));
+            Assert.Equal(
+                EventTypes.All.Append(EventTypes.Test).Order(StringComparer.Ordinal),
+                schema["properties"]!["type"]!["enum"]!.AsArray().Select(type => type!.GetValue<string>()).Order(StringComparer.Ordinal)
+            );
+            Assert.Equal(
+                EventTypes.All.Append(EventTypes.Test).Order(StringComparer.Ordinal),
+                messages.Select(message => JsonNode.Parse(message)!["type"]!.GetValue<string>()).Distinct().Order(StringComparer.Ordinal)
+            );
             Assert.All(await ValidateAsync(schema, messages), fault => Assert.Equal("", fault));
 
             // The control: a member more, one less, and the data of another event.
             var message = JsonNode.Parse(messages.First(text => text.Contains("\"key.rotated\"", StringComparison.Ordinal)))!;
-            string[] wrong = [Changed(data => data["more"] = 1), Changed(data => data.Remove("successorId")), message.ToJsonString().Replace("key.rotated", "key.deleted", StringComparison.Ordinal)];
+            string[] wrong =
+            [
+                Changed(data => data["more"] = 1),
+                Changed(data => data.Remove("successorId")),
+                message.ToJsonString().Replace("key.rotated", "key.deleted", StringComparison.Ordinal),
+            ];
             Assert.All(await ValidateAsync(schema, wrong), fault => Assert.NotEqual("", fault));
 
             string Changed(Action<JsonObject> change)
@@ -156,12 +195,26 @@ public static class WebhookReceiverTests
         public async Task What_happens_while_a_webhook_is_off_is_in_its_list_unsent_and_can_be_sent_when_it_is_on()
         {
             await using var scene = await WebhooksTests.Scene.StartAsync("key.created");
-            await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, scene.Receiver.Url, NameSet.Of("key.created"), isEnabled: false);
+            await scene.Webhooks.UpdateAsync(
+                scene.Owner,
+                scene.Acme.Root,
+                scene.Id,
+                scene.Receiver.Url,
+                NameSet.Of("key.created"),
+                isEnabled: false
+            );
             await scene.Server.AddKeyAsync(scene.Acme.Owner, scene.Acme.Root);
             await scene.SendAsync();
             var missed = await scene.LastAsync();
             Assert.Equal(("key.created", 0L, null), (missed.Type, missed.Attempts, missed.DueAt));
-            await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, scene.Receiver.Url, NameSet.Of("key.created"), isEnabled: true);
+            await scene.Webhooks.UpdateAsync(
+                scene.Owner,
+                scene.Acme.Root,
+                scene.Id,
+                scene.Receiver.Url,
+                NameSet.Of("key.created"),
+                isEnabled: true
+            );
             await scene.SendAsync();
             Assert.Empty(scene.Receiver.All); // only where it is asked for
             Assert.False((await scene.Webhooks.ResendAsync(scene.Owner, scene.Acme.Root, scene.Id, missed.Id)).IsRefused);
@@ -189,8 +242,17 @@ public static class WebhookReceiverTests
             await scene.SendAsync();
             var began = (await scene.FindAsync()).FailingSince!.Value;
             scene.Server.Clock.Advance(WebhookSender.PatienceMax * 2); // nobody runs the sender
-            using (var started = new WebhookSender(scene.Server.Get<Database>(), scene.Server.Get<WebhookSecrets>(), scene.Server.Get<WebhookTarget>(), scene.Server.Get<Mails>(),
-                scene.Server.Get<PublicAddress>(), scene.Server.Clock, Microsoft.Extensions.Logging.Abstractions.NullLogger<WebhookSender>.Instance))
+            using (
+                var started = new WebhookSender(
+                    scene.Server.Get<Database>(),
+                    scene.Server.Get<WebhookSecrets>(),
+                    scene.Server.Get<WebhookTarget>(),
+                    scene.Server.Get<Mails>(),
+                    scene.Server.Get<PublicAddress>(),
+                    scene.Server.Clock,
+                    Microsoft.Extensions.Logging.Abstractions.NullLogger<WebhookSender>.Instance
+                )
+            )
                 await started.RunAsync();
             var webhook = await scene.FindAsync();
             Assert.Equal(2, scene.Receiver.All.Count);
@@ -210,26 +272,35 @@ public static class WebhookReceiverTests
             var builder = WebApplication.CreateSlimBuilder();
             builder.Logging.ClearProviders();
             builder.WebHost.UseKestrelHttpsConfiguration();
-            builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listen => listen.UseHttps(Certificate(name, isExpired))));
+            builder.WebHost.ConfigureKestrel(kestrel =>
+                kestrel.Listen(IPAddress.Loopback, 0, listen => listen.UseHttps(Certificate(name, isExpired)))
+            );
             await using var receiver = builder.Build();
             receiver.MapFallback(() => "hello");
             await receiver.StartAsync();
             var error = await ErrorAsync($"https://127.0.0.1:{new Uri(receiver.Urls.Single()).Port}/");
             Assert.Contains(expected, error, StringComparison.Ordinal);
-            foreach (var words in new[] { "for another name", "has expired" }) Assert.Equal(words == also, error.Contains(words, StringComparison.Ordinal));
+            foreach (var words in new[] { "for another name", "has expired" })
+                Assert.Equal(words == also, error.Contains(words, StringComparison.Ordinal));
         }
 
         [Fact]
         public async Task A_receiver_that_speaks_no_TLS_is_told_so()
         {
             await using var receiver = await WebhooksTests.Receiver.StartAsync();
-            Assert.Contains("TLS could not be agreed on", await ErrorAsync(receiver.Url.Replace("http:", "https:", StringComparison.Ordinal)), StringComparison.Ordinal);
+            Assert.Contains(
+                "TLS could not be agreed on",
+                await ErrorAsync(receiver.Url.Replace("http:", "https:", StringComparison.Ordinal)),
+                StringComparison.Ordinal
+            );
         }
 
         private static async Task<string> ErrorAsync(string url)
         {
             await using var scene = await WebhooksTests.Scene.StartAsync();
-            Assert.False((await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, url, NameSet.All, isEnabled: true)).IsRefused);
+            Assert.False(
+                (await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, url, NameSet.All, isEnabled: true)).IsRefused
+            );
             await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id);
             await scene.SendAsync();
             return (await scene.LastAsync()).Error!;
@@ -240,10 +311,15 @@ public static class WebhookReceiverTests
             using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
             var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
             var names = new SubjectAlternativeNameBuilder();
-            if (IPAddress.TryParse(name, out var address)) names.AddIpAddress(address);
-            else names.AddDnsName(name);
+            if (IPAddress.TryParse(name, out var address))
+                names.AddIpAddress(address);
+            else
+                names.AddDnsName(name);
             request.CertificateExtensions.Add(names.Build());
-            using var made = request.CreateSelfSigned(TimeProvider.System.GetUtcNow().AddDays(-20), TimeProvider.System.GetUtcNow().AddDays(isExpired ? -10 : 10));
+            using var made = request.CreateSelfSigned(
+                TimeProvider.System.GetUtcNow().AddDays(-20),
+                TimeProvider.System.GetUtcNow().AddDays(isExpired ? -10 : 10)
+            );
             return X509CertificateLoader.LoadPkcs12(made.Export(X509ContentType.Pkcs12), null);
         }
     }

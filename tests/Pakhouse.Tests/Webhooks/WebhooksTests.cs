@@ -32,12 +32,26 @@ public static class WebhooksTests
         public static async Task<Scene> StartAtAsync(DateTimeOffset? now, params string[] events)
         {
             var receiver = await Receiver.StartAsync();
-            var server = await TestServer.StartOnAsync(null, now is { } at ? new MovedClock(at) : null, "--Pakhouse:WebhookNetworksAllowed=127.0.0.0/8");
+            var server = await TestServer.StartOnAsync(
+                null,
+                now is { } at ? new MovedClock(at) : null,
+                "--Pakhouse:WebhookNetworksAllowed=127.0.0.0/8"
+            );
             await server.Get<WebhookSender>().StopAsync(CancellationToken.None);
             var acme = await server.AddAcmeAsync();
-            var made = (await server.Get<Server.Webhooks>().CreateAsync(
-                Actor.Session(acme.Owner), acme.Root, receiver.Url, events.Length == 0 ? NameSet.All : NameSet.Of(events))).Value;
-            return new Scene { Server = server, Acme = acme, Receiver = receiver, Id = made.Id, Secret = made.Secret };
+            var made = (
+                await server
+                    .Get<Server.Webhooks>()
+                    .CreateAsync(Actor.Session(acme.Owner), acme.Root, receiver.Url, events.Length == 0 ? NameSet.All : NameSet.Of(events))
+            ).Value;
+            return new Scene
+            {
+                Server = server,
+                Acme = acme,
+                Receiver = receiver,
+                Id = made.Id,
+                Secret = made.Secret,
+            };
         }
 
         public Task SendAsync() => Server.Get<WebhookSender>().RunAsync();
@@ -123,7 +137,18 @@ public static class WebhooksTests
         start.ArgumentList.Add("-c");
         start.ArgumentList.Add(verify);
         using var python = Process.Start(start)!;
-        await python.StandardInput.WriteAsync(JsonSerializer.Serialize(new { secret, id = message.Id, timestamp = message.Timestamp, body = message.Body, signature = message.Signature }));
+        await python.StandardInput.WriteAsync(
+            JsonSerializer.Serialize(
+                new
+                {
+                    secret,
+                    id = message.Id,
+                    timestamp = message.Timestamp,
+                    body = message.Body,
+                    signature = message.Signature,
+                }
+            )
+        );
         python.StandardInput.Close();
         await python.WaitForExitAsync();
         return python.ExitCode == 0;
@@ -147,7 +172,11 @@ public static class WebhooksTests
             Assert.Equal(scene.Acme.Root, created.Data.GetProperty("organizationId").GetGuid());
             Assert.Equal("2026-11-05T09:00:30Z", created.Data.GetProperty("expiresAt").GetString());
             Assert.Equal("2026-11-02T09:00:30Z", created.Json.GetProperty("timestamp").GetString());
-            Assert.DoesNotContain(scene.Receiver.All, message => message.Body.Contains(key[^49..], StringComparison.Ordinal) || message.Body.Contains("_pak1_", StringComparison.Ordinal));
+            Assert.DoesNotContain(
+                scene.Receiver.All,
+                message =>
+                    message.Body.Contains(key[^49..], StringComparison.Ordinal) || message.Body.Contains("_pak1_", StringComparison.Ordinal)
+            );
         }
 
         [Fact]
@@ -164,7 +193,10 @@ public static class WebhooksTests
 
             await scene.SendAsync();
             var message = Assert.Single(scene.Receiver.All);
-            Assert.Equal((TestServer.IdOf(key), "127.0.0.0/24"), (message.Data.GetProperty("keyId").GetString(), message.Data.GetProperty("network").GetString()));
+            Assert.Equal(
+                (TestServer.IdOf(key), "127.0.0.0/24"),
+                (message.Data.GetProperty("keyId").GetString(), message.Data.GetProperty("network").GetString())
+            );
             Assert.Equal("2026-11-02T09:00:30Z", message.Data.GetProperty("firstUsedAt").GetString());
         }
 
@@ -178,8 +210,12 @@ public static class WebhooksTests
             await scene.Server.Organizations.SetDisabledAsync(scene.Owner, scene.Acme.Root, false);
             await scene.Server.Members.RemoveAsync(scene.Owner, scene.Acme.Sub, member);
             await scene.SendAsync();
-            Assert.Equal([("key.deleted", "membership"), ("key.resumed", "organization"), ("key.suspended", "organization")],
-                scene.Receiver.All.Select(message => (message.Type, message.Data.GetProperty("reason").GetString()!)).OrderBy(told => told.Type, StringComparer.Ordinal));
+            Assert.Equal(
+                [("key.deleted", "membership"), ("key.resumed", "organization"), ("key.suspended", "organization")],
+                scene
+                    .Receiver.All.Select(message => (message.Type, message.Data.GetProperty("reason").GetString()!))
+                    .OrderBy(told => told.Type, StringComparer.Ordinal)
+            );
             Assert.All(scene.Receiver.All, message => Assert.Equal(TestServer.IdOf(key), message.Data.GetProperty("keyId").GetString()));
         }
 
@@ -242,8 +278,15 @@ public static class WebhooksTests
     {
         [Fact]
         public void The_test_vector_of_the_specification_comes_out() =>
-            Assert.Equal("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-                WebhookSignature.Of([Convert.FromBase64String("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, "{\"test\": 2432232314}"));
+            Assert.Equal(
+                "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+                WebhookSignature.Of(
+                    [Convert.FromBase64String("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")],
+                    "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                    1614265330,
+                    "{\"test\": 2432232314}"
+                )
+            );
 
         [Fact]
         public async Task A_message_is_signed_so_that_another_implementation_agrees_and_no_other_secret_fits()
@@ -257,7 +300,9 @@ public static class WebhooksTests
             Assert.Equal(scene.Server.Clock.GetUtcNow().ToUnixTimeSeconds().ToString(), message.Timestamp);
             Assert.True(await IsSignedAsync(message, scene.Secret));
             Assert.False(await IsSignedAsync(message, WebhookSignature.Text(WebhookSignature.NewSecret())));
-            Assert.False(await IsSignedAsync(message with { Body = message.Body.Replace("test", "Test", StringComparison.Ordinal) }, scene.Secret));
+            Assert.False(
+                await IsSignedAsync(message with { Body = message.Body.Replace("test", "Test", StringComparison.Ordinal) }, scene.Secret)
+            );
         }
 
         [Fact]
@@ -282,7 +327,9 @@ public static class WebhooksTests
         public async Task The_secret_is_stored_encrypted()
         {
             await using var scene = await Scene.StartAsync();
-            var stored = await scene.Server.Get<Database>().ReadAsync(connection => connection.QuerySingleAsync<byte[]>("SELECT secret FROM webhooks"));
+            var stored = await scene
+                .Server.Get<Database>()
+                .ReadAsync(connection => connection.QuerySingleAsync<byte[]>("SELECT secret FROM webhooks"));
             Assert.True(stored.AsSpan().IndexOf(Convert.FromBase64String(scene.Secret[6..])) < 0);
         }
     }
@@ -369,11 +416,20 @@ public static class WebhooksTests
         public async Task Of_processes_that_send_at_the_same_moment_one_does()
         {
             await using var scene = await Scene.StartAsync();
-            var second = await TestServer.StartOnAsync(scene.Server.Place, scene.Server.Clock, "--Pakhouse:WebhookNetworksAllowed=127.0.0.0/8");
+            var second = await TestServer.StartOnAsync(
+                scene.Server.Place,
+                scene.Server.Clock,
+                "--Pakhouse:WebhookNetworksAllowed=127.0.0.0/8"
+            );
             await second.Get<WebhookSender>().StopAsync(CancellationToken.None);
-            for (var i = 0; i < 20; i++) await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id);
-            await Task.WhenAll(Enumerable.Range(0, 4).Select(i => Task.Run(() => (i % 2 == 0 ? scene.Server : second).Get<WebhookSender>().RunAsync())));
-            var errors = (await scene.Webhooks.DeliveriesAsync(scene.Owner, scene.Acme.Root, scene.Id, 0, 50)).Value.Part.Select(delivery => delivery.Error).Distinct();
+            for (var i = 0; i < 20; i++)
+                await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id);
+            await Task.WhenAll(
+                Enumerable.Range(0, 4).Select(i => Task.Run(() => (i % 2 == 0 ? scene.Server : second).Get<WebhookSender>().RunAsync()))
+            );
+            var errors = (await scene.Webhooks.DeliveriesAsync(scene.Owner, scene.Acme.Root, scene.Id, 0, 50))
+                .Value.Part.Select(delivery => delivery.Error)
+                .Distinct();
             Assert.True(scene.Receiver.All.Count == 20, $"{scene.Receiver.All.Count}: {string.Join(", ", errors)}");
             Assert.Equal(20, scene.Receiver.All.Select(message => message.Id).Distinct().Count());
             await second.StopAsync();
@@ -434,7 +490,8 @@ public static class WebhooksTests
         [InlineData("fc00::1", false)]
         [InlineData("fe80::1", false)]
         [InlineData("ff02::1", false)]
-        public void Only_what_is_reachable_globally_is_public(string address, bool isPublic) => Assert.Equal(isPublic, WebhookTarget.IsPublic(IPAddress.Parse(address)));
+        public void Only_what_is_reachable_globally_is_public(string address, bool isPublic) =>
+            Assert.Equal(isPublic, WebhookTarget.IsPublic(IPAddress.Parse(address)));
 
         [Theory]
         [InlineData("http://hooks.example.com/")]
@@ -461,15 +518,24 @@ public static class WebhooksTests
         [Theory]
         [InlineData("127.0.0.0/8", true)]
         [InlineData("10.0.0.0/8", false)]
-        public async Task A_name_that_resolves_to_a_private_address_is_not_called_unless_the_operator_allows_it(string allowed, bool isCalled)
+        public async Task A_name_that_resolves_to_a_private_address_is_not_called_unless_the_operator_allows_it(
+            string allowed,
+            bool isCalled
+        )
         {
             await using var receiver = await Receiver.StartAsync();
             await using var server = await TestServer.StartAsync($"--Pakhouse:WebhookNetworksAllowed={allowed}");
             await server.Get<WebhookSender>().StopAsync(CancellationToken.None);
             var acme = await server.AddAcmeAsync();
             var (webhooks, owner) = (server.Get<Server.Webhooks>(), Actor.Session(acme.Owner));
-            var made = (await webhooks.CreateAsync(
-                owner, acme.Root, receiver.Url.Replace("127.0.0.1", "localhost", StringComparison.Ordinal), NameSet.All)).Value;
+            var made = (
+                await webhooks.CreateAsync(
+                    owner,
+                    acme.Root,
+                    receiver.Url.Replace("127.0.0.1", "localhost", StringComparison.Ordinal),
+                    NameSet.All
+                )
+            ).Value;
             await webhooks.TestAsync(owner, acme.Root, made.Id);
             await server.Get<WebhookSender>().RunAsync();
             Assert.Equal(isCalled ? 1 : 0, receiver.All.Count);
@@ -497,11 +563,20 @@ public static class WebhooksTests
             await using var scene = await Scene.StartAsync();
             var manager = Actor.Session(await scene.Server.AddMemberAsync(scene.Acme.Root, "organization-manager"));
             var stranger = Actor.Session(await scene.Server.AddUserAsync());
-            foreach (var (actor, code) in new[] { (manager, RefusalCode.AccessDenied), (stranger, RefusalCode.NotFound), (Actor.Key(scene.Acme.Owner, "k", TestServer.EveryScope), RefusalCode.AccessDenied) })
+            foreach (
+                var (actor, code) in new[]
+                {
+                    (manager, RefusalCode.AccessDenied),
+                    (stranger, RefusalCode.NotFound),
+                    (Actor.Key(scene.Acme.Owner, "k", TestServer.EveryScope), RefusalCode.AccessDenied),
+                }
+            )
             {
                 Assert.Equal(code, (await scene.Webhooks.ListAsync(actor, scene.Acme.Root)).Refusal!.Code);
-                Assert.Equal(code,
-                    (await scene.Webhooks.CreateAsync(actor, scene.Acme.Root, scene.Receiver.Url, NameSet.All)).Refusal!.Code);
+                Assert.Equal(
+                    code,
+                    (await scene.Webhooks.CreateAsync(actor, scene.Acme.Root, scene.Receiver.Url, NameSet.All)).Refusal!.Code
+                );
                 var updated = await scene.Webhooks.UpdateAsync(actor, scene.Acme.Root, scene.Id, scene.Receiver.Url, NameSet.All, false);
                 Assert.Equal(code, updated.Refusal!.Code);
                 Assert.Equal(code, (await scene.Webhooks.RotateSecretAsync(actor, scene.Acme.Root, scene.Id)).Refusal!.Code);
@@ -514,8 +589,10 @@ public static class WebhooksTests
             // The id of another organization's webhook opens nothing either, for an owner of one's own.
             var other = (await scene.Server.Organizations.CreateRootAsync(Actor.Operator, "Other", stranger.UserId!.Value)).Value;
             Assert.Equal(RefusalCode.NotFound, (await scene.Webhooks.FindAsync(stranger, other, scene.Id)).Refusal!.Code);
-            Assert.Equal(RefusalCode.NotFound,
-                (await scene.Webhooks.UpdateAsync(stranger, other, scene.Id, scene.Receiver.Url, NameSet.All, false)).Refusal!.Code);
+            Assert.Equal(
+                RefusalCode.NotFound,
+                (await scene.Webhooks.UpdateAsync(stranger, other, scene.Id, scene.Receiver.Url, NameSet.All, false)).Refusal!.Code
+            );
             Assert.Equal(RefusalCode.NotFound, (await scene.Webhooks.RotateSecretAsync(stranger, other, scene.Id)).Refusal!.Code);
             Assert.Equal(RefusalCode.NotFound, (await scene.Webhooks.TestAsync(stranger, other, scene.Id)).Refusal!.Code);
             Assert.Equal(RefusalCode.NotFound, (await scene.Webhooks.DeliveriesAsync(stranger, other, scene.Id, 0, 1)).Refusal!.Code);
@@ -530,10 +607,26 @@ public static class WebhooksTests
             await scene.Webhooks.UpdateAsync(scene.Owner, scene.Acme.Root, scene.Id, scene.Receiver.Url, NameSet.Of("key.leaked"), true);
             var renewed = (await scene.Webhooks.RotateSecretAsync(scene.Owner, scene.Acme.Root, scene.Id)).Value;
             await scene.Webhooks.DeleteAsync(scene.Owner, scene.Acme.Root, scene.Id);
-            var rows = (await scene.Server.Get<Database>().ReadAsync(connection => connection.QueryAsync<(string Action, string? Detail)>("SELECT action, detail FROM activity WHERE action LIKE 'Webhook%'"))).ToList();
-            Assert.Equal(["Webhook Create", "Webhook Delete", "Webhook Update", "Webhook Update"], rows.Select(row => row.Action).Order(StringComparer.Ordinal));
+            var rows = (
+                await scene
+                    .Server.Get<Database>()
+                    .ReadAsync(connection =>
+                        connection.QueryAsync<(string Action, string? Detail)>(
+                            "SELECT action, detail FROM activity WHERE action LIKE 'Webhook%'"
+                        )
+                    )
+            ).ToList();
+            Assert.Equal(
+                ["Webhook Create", "Webhook Delete", "Webhook Update", "Webhook Update"],
+                rows.Select(row => row.Action).Order(StringComparer.Ordinal)
+            );
             Assert.DoesNotContain(rows, row => row.Detail?.Contains("whsec_", StringComparison.Ordinal) == true);
-            Assert.DoesNotContain(scene.Server.Log.Lines, line => line.Contains(renewed.Secret[6..], StringComparison.Ordinal) || line.Contains(scene.Secret[6..], StringComparison.Ordinal));
+            Assert.DoesNotContain(
+                scene.Server.Log.Lines,
+                line =>
+                    line.Contains(renewed.Secret[6..], StringComparison.Ordinal)
+                    || line.Contains(scene.Secret[6..], StringComparison.Ordinal)
+            );
             Assert.Equal(0, await scene.Server.ScalarAsync<long>("SELECT COUNT(*) FROM webhooks"));
         }
 
@@ -542,7 +635,10 @@ public static class WebhooksTests
         {
             await using var scene = await Scene.StartAsync();
             var token = (await scene.Server.ExchangeAsync(await scene.Server.AddKeyAsync(scene.Acme.Owner, scene.Acme.Root))).Token;
-            using var request = new HttpRequestMessage(HttpMethod.Post, $"/identity/v1/organizations/{scene.Acme.Root}/webhooks") { Content = JsonContent.Create(new { url = scene.Receiver.Url }) };
+            using var request = new HttpRequestMessage(HttpMethod.Post, $"/identity/v1/organizations/{scene.Acme.Root}/webhooks")
+            {
+                Content = JsonContent.Create(new { url = scene.Receiver.Url }),
+            };
             request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
             Assert.Equal(HttpStatusCode.Forbidden, (await scene.Server.Http.SendAsync(request)).StatusCode);
         }

@@ -6,8 +6,8 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// A page about how a person signs in, outside any organization; the one they were in last is the frame.
-/// <para>Invariant: no handler of such a page runs before the person has proved just now who they are, unless the page says that it changes nothing
-/// that a thief of the session would want. Only a session gets here, never a token (R7).</para>
+/// <para>Invariant: no handler of such a page runs before the person has proved just now who they are, unless the page says that it changes
+/// nothing that a thief of the session would want. Only a session gets here, never a token (R7).</para>
 /// </summary>
 public abstract class AccountPage(Organizations organizations) : OrganizationPage(organizations)
 {

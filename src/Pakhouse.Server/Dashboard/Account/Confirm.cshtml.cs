@@ -5,9 +5,15 @@ namespace Pakhouse.Server;
 /// <summary>Asks again who one is, before something is changed that a thief of the session would change first.</summary>
 /// <remarks>As strong as signing in: a password alone is not enough where the account has a second factor.</remarks>
 public sealed class ConfirmModel(
-    Organizations organizations, PasswordSignIn signIn, SecondFactor secondFactor, PasskeyCeremony ceremony, Passkeys passkeys, SessionStore table, Users users,
-    PakhouseOptions options)
-    : AccountPage(organizations)
+    Organizations organizations,
+    PasswordSignIn signIn,
+    SecondFactor secondFactor,
+    PasskeyCeremony ceremony,
+    Passkeys passkeys,
+    SessionStore table,
+    Users users,
+    PakhouseOptions options
+) : AccountPage(organizations)
 {
     protected override bool NeedsFreshProof => false;
 
@@ -39,7 +45,8 @@ public sealed class ConfirmModel(
         var proved = string.IsNullOrEmpty(Credential)
             ? await ByPasswordAsync()
             : await ceremony.CompleteAssertionAsync(HttpContext, Credential);
-        if (proved.Refusal is null && proved.Value.Id != Session.UserId) proved = new Refusal(RefusalCode.InvalidRequest, "This is somebody else's passkey.", "proof of another person");
+        if (proved.Refusal is null && proved.Value.Id != Session.UserId)
+            proved = new Refusal(RefusalCode.InvalidRequest, "This is somebody else's passkey.", "proof of another person");
         if (proved.Refusal is { } refusal)
         {
             await PrepareAsync();
@@ -61,12 +68,17 @@ public sealed class ConfirmModel(
         return method.Refusal is { } refusal ? refusal : proved;
     }
 
-    private static readonly Refusal noCode = new(RefusalCode.InvalidRequest, "code: enter the code that your authenticator app shows, or a recovery code.", "no code");
+    private static readonly Refusal noCode = new(
+        RefusalCode.InvalidRequest,
+        "code: enter the code that your authenticator app shows, or a recovery code.",
+        "no code"
+    );
 
     private async Task PrepareAsync()
     {
         NeedsCode = (await secondFactor.StateAsync(Session.UserId)).IsOn;
         HasPassword = !options.OidcOnly && (await users.FindAsync(Session.UserId))?.PasswordHash is not null;
-        if (passkeys.IsOn && (await passkeys.ListAsync(Session.UserId)).Count > 0) PasskeyOptions = await ceremony.BeginAssertionAsync(HttpContext);
+        if (passkeys.IsOn && (await passkeys.ListAsync(Session.UserId)).Count > 0)
+            PasskeyOptions = await ceremony.BeginAssertionAsync(HttpContext);
     }
 }

@@ -6,7 +6,8 @@ namespace Pakhouse.Server;
 /// The authenticator app: added with a first code, its recovery codes, its end.
 /// <para>Invariant: recovery codes are in the answer of the POST that made them, and nowhere else.</para>
 /// </summary>
-public sealed class SecondFactorModel(Organizations organizations, SecondFactor secondFactor, PakhouseOptions options) : AccountPage(organizations)
+public sealed class SecondFactorModel(Organizations organizations, SecondFactor secondFactor, PakhouseOptions options)
+    : AccountPage(organizations)
 {
     protected override bool IsOff => options.OidcOnly;
 
@@ -32,7 +33,11 @@ public sealed class SecondFactorModel(Organizations organizations, SecondFactor 
     {
         var secret = secondFactor.ReadOffer(Session.UserId, Offer);
         var added = secret is null
-            ? new Refusal(RefusalCode.InvalidRequest, "code: this page was not made for you. Scan the code that it shows now.", "offer of somebody else")
+            ? new Refusal(
+                RefusalCode.InvalidRequest,
+                "code: this page was not made for you. Scan the code that it shows now.",
+                "offer of somebody else"
+            )
             : await secondFactor.AddAsync(Actor, secret, Code ?? "");
         return await ShowAsync(added, secret);
     }

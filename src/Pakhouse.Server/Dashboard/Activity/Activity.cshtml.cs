@@ -43,17 +43,26 @@ public class ActivityModel(Organizations organizations, ActivityFeed feed, TimeP
 
     public async Task<IActionResult> OnGetAsync()
     {
-        if (await LoadAsync() is { } refused) return refused;
+        if (await LoadAsync() is { } refused)
+            return refused;
         var filter = ActivityFilter.Read(IsAuth, From, To, Organization, Action, Person, Before);
         if (filter.Refusal is { } refusal)
         {
-            Errors.Add(refusal, ("from", "from", "From"), ("to", "to", "To"), ("organization", "organization", "Organization"), ("action", "action", "Action"), ("person", "person", "Person"));
+            Errors.Add(
+                refusal,
+                ("from", "from", "From"),
+                ("to", "to", "To"),
+                ("organization", "organization", "Organization"),
+                ("action", "action", "Action"),
+                ("person", "person", "Person")
+            );
             Response.StatusCode = refusal.Status;
             return Page();
         }
 
         var page = await feed.PageAsync(Actor, OrganizationId, filter.Value);
-        if (page.Refusal is { } refusedPage) return this.Refuse(refusedPage);
+        if (page.Refusal is { } refusedPage)
+            return this.Refuse(refusedPage);
         Shown = page.Value;
         return Page();
     }
@@ -62,15 +71,27 @@ public class ActivityModel(Organizations organizations, ActivityFeed feed, TimeP
     private string Query((string Name, string Value)? more)
     {
         var query = new QueryBuilder();
-        foreach (var (name, value) in new[] { ("from", From), ("to", To), ("organization", Organization), ("action", Action), ("person", Person) })
-            if (!string.IsNullOrEmpty(value)) query.Add(name, value);
-        if (more is var (extra, its)) query.Add(extra, its);
+        foreach (
+            var (name, value) in new[]
+            {
+                ("from", From),
+                ("to", To),
+                ("organization", Organization),
+                ("action", Action),
+                ("person", Person),
+            }
+        )
+            if (!string.IsNullOrEmpty(value))
+                query.Add(name, value);
+        if (more is var (extra, its))
+            query.Add(extra, its);
         return query.ToString();
     }
 }
 
 /// <summary>My Organization, Auth Activity: the record of signing in.</summary>
-public sealed class AuthActivityModel(Organizations organizations, ActivityFeed feed, TimeProvider clock) : ActivityModel(organizations, feed, clock)
+public sealed class AuthActivityModel(Organizations organizations, ActivityFeed feed, TimeProvider clock)
+    : ActivityModel(organizations, feed, clock)
 {
     public override bool IsAuth => true;
 }

@@ -41,12 +41,21 @@ public abstract class ApiKeyPage(Organizations organizations, PakhouseOptions op
         var subRoles = below.Count == 0 ? NameSet.Empty : below[0].Roles;
         In = [.. below.Select(one => one.OrganizationId)];
         var mayGrantOwner = Permissions.MayGrantOwner(OrganizationAccess);
-        (Picker, SubPicker) = (new(options.Roles, "roles", here, here, mayGrantOwner), new(options.Roles, "sub-roles", subRoles, subRoles, mayGrantOwner));
+        (Picker, SubPicker) = (
+            new(options.Roles, "roles", here, here, mayGrantOwner),
+            new(options.Roles, "sub-roles", subRoles, subRoles, mayGrantOwner)
+        );
     }
 
     protected void AddError(Refusal refusal)
     {
-        Errors.Add(refusal, ("name", "name", "Name"), ("expiry", "expires", "Expires"), ("roles", "roles", "Roles"), ("overlap", "overlap", "Overlap"));
+        Errors.Add(
+            refusal,
+            ("name", "name", "Name"),
+            ("expiry", "expires", "Expires"),
+            ("roles", "roles", "Roles"),
+            ("overlap", "overlap", "Overlap")
+        );
         Response.StatusCode = refusal.Status;
     }
 }
@@ -54,7 +63,14 @@ public abstract class ApiKeyPage(Organizations organizations, PakhouseOptions op
 /// <summary>
 /// Makes an API key. As on the page of personal access keys, the secret stands in the answer of the POST that made it, and nowhere else.
 /// </summary>
-public sealed class NewApiKeyModel(Organizations organizations, ApiKeys keys, IdempotencyTokens tickets, PakhouseOptions options, PublicAddress address, TimeProvider clock) : ApiKeyPage(organizations, options)
+public sealed class NewApiKeyModel(
+    Organizations organizations,
+    ApiKeys keys,
+    IdempotencyTokens tickets,
+    PakhouseOptions options,
+    PublicAddress address,
+    TimeProvider clock
+) : ApiKeyPage(organizations, options)
 {
     /// <summary>Days to live that the form offers.</summary>
     public static readonly int[] Days = [30, 91, 183, 366];
@@ -77,18 +93,22 @@ public sealed class NewApiKeyModel(Organizations organizations, ApiKeys keys, Id
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await LoadAsync(Permission.CreateApiKey) is { } refused) return refused;
+        if (await LoadAsync(Permission.CreateApiKey) is { } refused)
+            return refused;
         var chosen = Chosen();
         if (tickets.Read(Ticket, UserId, OrganizationId) is not { } id)
         {
-            Errors.Add($"This form was open for more than {TimeText.Describe(IdempotencyTokens.Lifetime)}, so no key was made. Make it now.");
+            Errors.Add(
+                $"This form was open for more than {TimeText.Describe(IdempotencyTokens.Lifetime)}, so no key was made. Make it now."
+            );
             Response.StatusCode = StatusCodes.Status400BadRequest;
             return Show(chosen);
         }
 
         var expiresAt = Now.AddDays(Math.Clamp(ExpiresInDays, -1, 100_000));
         var created = await keys.CreateAsync(Actor, OrganizationId, new NewApiKey(id, Name ?? "", expiresAt, NameSet.All, chosen));
-        if (created.Refusal == Server.Keys.DuplicateId) return this.SeeOther(BackUrl);
+        if (created.Refusal == Server.Keys.DuplicateId)
+            return this.SeeOther(BackUrl);
         if (created.Refusal is { } refusal)
         {
             AddError(refusal);
@@ -116,8 +136,14 @@ public sealed class NewApiKeyModel(Organizations organizations, ApiKeys keys, Id
 
 /// <summary>One API key: what it may do, its rotation and its end.</summary>
 public sealed class ApiKeyModel(
-    Organizations organizations, ApiKeys keys, KeyChanges deeds, IdempotencyTokens tickets, PakhouseOptions options, PublicAddress address, TimeProvider clock)
-    : ApiKeyPage(organizations, options)
+    Organizations organizations,
+    ApiKeys keys,
+    KeyChanges deeds,
+    IdempotencyTokens tickets,
+    PakhouseOptions options,
+    PublicAddress address,
+    TimeProvider clock
+) : ApiKeyPage(organizations, options)
 {
     /// <summary>Hours that the form offers for the overlap of a rotation.</summary>
     public static readonly int[] Hours = [0, 1, 24, 168, 720];
@@ -174,9 +200,12 @@ public sealed class ApiKeyModel(
     public async Task<IActionResult> OnPostDeleteAsync()
     {
         var deleted = await keys.DeleteAsync(Actor, OrganizationId, KeyId);
-        if (deleted.Refusal is { } refused) return this.Refuse(refused);
+        if (deleted.Refusal is { } refused)
+            return this.Refuse(refused);
         var did = await deeds.ListAsync(Actor, OrganizationId, KeyId);
-        return this.SeeOther(did is { IsRefused: false, Value.Count: > 0 } ? $"{Links.KeyChanges(OrganizationId, KeyId)}?deleted=true" : BackUrl);
+        return this.SeeOther(
+            did is { IsRefused: false, Value.Count: > 0 } ? $"{Links.KeyChanges(OrganizationId, KeyId)}?deleted=true" : BackUrl
+        );
     }
 
     private async Task<IActionResult?> FindAsync()

@@ -3,7 +3,8 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>The question before a key ends, as a page: it needs no script.</summary>
-public sealed class DeleteKeyModel(Organizations organizations, Keys keys, KeyChanges deeds, PakhouseOptions options, TimeProvider clock) : OrganizationPage(organizations)
+public sealed class DeleteKeyModel(Organizations organizations, Keys keys, KeyChanges deeds, PakhouseOptions options, TimeProvider clock)
+    : OrganizationPage(organizations)
 {
     [FromRoute]
     public string KeyId { get; set; } = "";

@@ -17,24 +17,44 @@ public static class Expiry
     /// <param name="policy">What it forbids is not offered, and what it wants first is.</param>
     public static IReadOnlyList<ExpiryChoice> Choices(DateTimeOffset now, Policy policy)
     {
-        ExpiryChoice[] all = [new("30-days", "30 days", now.AddDays(30)), new(Default, "90 days", now.AddDays(90)), new("1-year", "1 year", now.AddYears(1)), new(Never, "No expiry", null), new(OwnDate, "Another date", null)];
+        ExpiryChoice[] all =
+        [
+            new("30-days", "30 days", now.AddDays(30)),
+            new(Default, "90 days", now.AddDays(90)),
+            new("1-year", "1 year", now.AddYears(1)),
+            new(Never, "No expiry", null),
+            new(OwnDate, "Another date", null),
+        ];
         var last = now + policy.LifetimeMax;
         var offered = all.Where(choice => last is null || choice.Until <= last || choice.Value == OwnDate).ToList();
-        foreach (var days in new[] { policy.LifetimeMaxDays, First(policy) }.OfType<int>().Where(days => offered.TrueForAll(choice => choice.Until != now.AddDays(days)))) offered.Insert(0, new(Days(days), TimeText.Count(days, "day"), now.AddDays(days)));
+        foreach (
+            var days in new[] { policy.LifetimeMaxDays, First(policy) }
+                .OfType<int>()
+                .Where(days => offered.TrueForAll(choice => choice.Until != now.AddDays(days)))
+        )
+            offered.Insert(0, new(Days(days), TimeText.Count(days, "day"), now.AddDays(days)));
         return offered;
     }
 
     /// <summary>What the form offers first.</summary>
-    public static string DefaultOf(Policy policy) => First(policy) is not { } days ? Default : days == 30 ? "30-days" : Days(days);
+    public static string DefaultOf(Policy policy) =>
+        First(policy) is not { } days ? Default
+        : days == 30 ? "30-days"
+        : Days(days);
 
     private static string Days(int days) => $"{days}-days";
 
-    private static int? First(Policy policy) => Math.Min(policy.LifetimeDefaultDays ?? int.MaxValue, policy.LifetimeMaxDays ?? int.MaxValue) is var days && days == int.MaxValue ? null : policy.LifetimeDefaultDays is null ? Math.Min(days, 90) : days;
+    private static int? First(Policy policy) =>
+        Math.Min(policy.LifetimeDefaultDays ?? int.MaxValue, policy.LifetimeMaxDays ?? int.MaxValue) is var days && days == int.MaxValue
+            ? null
+        : policy.LifetimeDefaultDays is null ? Math.Min(days, 90)
+        : days;
 
     public static string FirstDate(DateTimeOffset now) => Text(now);
 
     /// <summary>A day before the bound: a key lives to the end of its last day.</summary>
-    public static string LastDate(DateTimeOffset now, Policy policy) => Text(now + (policy.LifetimeMax ?? Keys.LifetimeMax) - TimeSpan.FromDays(1));
+    public static string LastDate(DateTimeOffset now, Policy policy) =>
+        Text(now + (policy.LifetimeMax ?? Keys.LifetimeMax) - TimeSpan.FromDays(1));
 
     /// <summary>The time chosen, null for never.</summary>
     public static Outcome<DateTimeOffset?> Read(string? choice, string? date, DateTimeOffset now, Policy policy)

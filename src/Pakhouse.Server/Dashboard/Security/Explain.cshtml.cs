@@ -24,15 +24,28 @@ public sealed class ExplainModel(Organizations organizations, Explanations expla
     public IEnumerable<Organization> Targets => Organizations.Where(one => one.Id == OrganizationId || one.RootId == OrganizationId);
 
     /// <summary>Without the field of the wire that it begins with.</summary>
-    public static string Describe(Refusal refusal) => refusal.Description.Split(": ", 2) is [_, { Length: > 0 } words] ? char.ToUpperInvariant(words[0]) + words[1..] : refusal.Description;
+    public static string Describe(Refusal refusal) =>
+        refusal.Description.Split(": ", 2) is [_, { Length: > 0 } words]
+            ? char.ToUpperInvariant(words[0]) + words[1..]
+            : refusal.Description;
 
     public async Task<IActionResult> OnGetAsync()
     {
-        if (await LoadAsync() is { } refused) return refused;
+        if (await LoadAsync() is { } refused)
+            return refused;
         IPAddress? address = null;
-        if (!string.IsNullOrWhiteSpace(Address) && !IPAddress.TryParse(Address.Trim(), out address)) Errors.Add("Enter an IPv4 or IPv6 address, or leave it empty.");
-        var explained = await explanations.ExplainAsync(Actor, OrganizationId, KeyId, Target, ScopeRequest.Of(NameSet.Parse(Scope is { Length: <= 2048 } ? Scope : "")), address);
-        if (explained.Refusal is { } refusal) return this.Refuse(refusal);
+        if (!string.IsNullOrWhiteSpace(Address) && !IPAddress.TryParse(Address.Trim(), out address))
+            Errors.Add("Enter an IPv4 or IPv6 address, or leave it empty.");
+        var explained = await explanations.ExplainAsync(
+            Actor,
+            OrganizationId,
+            KeyId,
+            Target,
+            ScopeRequest.Of(NameSet.Parse(Scope is { Length: <= 2048 } ? Scope : "")),
+            address
+        );
+        if (explained.Refusal is { } refusal)
+            return this.Refuse(refusal);
         Explanation = explained.Value;
         return Page();
     }

@@ -29,5 +29,11 @@ public sealed class IdempotencyTokens(IDataProtectionProvider protection, Deploy
         }
     }
 
-    private IDataProtector Protector(Guid userId, Guid organizationId) => protection.CreateProtector("Pakhouse.IdempotencyTokens", userId.ToString(), organizationId.ToString(), deployment.RestoredAt.ToString());
+    private IDataProtector Protector(Guid userId, Guid organizationId) =>
+        protection.CreateProtector(
+            "Pakhouse.IdempotencyTokens",
+            userId.ToString(),
+            organizationId.ToString(),
+            deployment.RestoredAt.ToString()
+        );
 }

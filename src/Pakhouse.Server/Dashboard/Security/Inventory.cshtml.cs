@@ -4,7 +4,8 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>All keys of an organization for those who answer for them, and the question before something is done to many.</summary>
-public sealed class InventoryModel(Organizations organizations, Inventory inventory, KeyChanges deeds, TimeProvider clock) : OrganizationPage(organizations)
+public sealed class InventoryModel(Organizations organizations, Inventory inventory, KeyChanges deeds, TimeProvider clock)
+    : OrganizationPage(organizations)
 {
     [FromQuery(Name = "filter")]
     public string? Filter { get; set; }
@@ -47,28 +48,42 @@ public sealed class InventoryModel(Organizations organizations, Inventory invent
 
     public string? NextUrl => Rows.Count == Inventory.PageLength ? Query(Rows[^1].Cursor) : null;
 
-    public IReadOnlyDictionary<KeyFilter, string> Titles { get; } = new Dictionary<KeyFilter, string>
-    {
-        [KeyFilter.All] = "All keys",
-        [KeyFilter.NeverUsed] = "Never used",
-        [KeyFilter.Unused] = $"Unused for {Inventory.UnusedDays} days",
-        [KeyFilter.Expiring] = $"Expire within {Inventory.ExpiringDays} days",
-        [KeyFilter.Expired] = "Expired",
-        [KeyFilter.NoExpiry] = "Without expiry",
-        [KeyFilter.BeyondPolicy] = "Beyond policy",
-        [KeyFilter.HolderInactive] = "Holder inactive",
-        [KeyFilter.Suspended] = "Suspended",
-        [KeyFilter.ApiKeys] = "API keys",
-    };
+    public IReadOnlyDictionary<KeyFilter, string> Titles { get; } =
+        new Dictionary<KeyFilter, string>
+        {
+            [KeyFilter.All] = "All keys",
+            [KeyFilter.NeverUsed] = "Never used",
+            [KeyFilter.Unused] = $"Unused for {Inventory.UnusedDays} days",
+            [KeyFilter.Expiring] = $"Expire within {Inventory.ExpiringDays} days",
+            [KeyFilter.Expired] = "Expired",
+            [KeyFilter.NoExpiry] = "Without expiry",
+            [KeyFilter.BeyondPolicy] = "Beyond policy",
+            [KeyFilter.HolderInactive] = "Holder inactive",
+            [KeyFilter.Suspended] = "Suspended",
+            [KeyFilter.ApiKeys] = "API keys",
+        };
 
-    public static string Verb(KeyAction action) => action switch { KeyAction.Delete => "Delete", KeyAction.Suspend => "Suspend", KeyAction.Resume => "Resume" };
+    public static string Verb(KeyAction action) =>
+        action switch
+        {
+            KeyAction.Delete => "Delete",
+            KeyAction.Suspend => "Suspend",
+            KeyAction.Resume => "Resume",
+        };
 
     public async Task<IActionResult> OnGetAsync() => await LoadAsync() is { } refused ? refused : await ShowAsync();
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await LoadAsync() is { } refused) return refused;
-        KeyAction? action = Action switch { "Delete" => KeyAction.Delete, "Suspend" => KeyAction.Suspend, "Resume" => KeyAction.Resume, _ => null };
+        if (await LoadAsync() is { } refused)
+            return refused;
+        KeyAction? action = Action switch
+        {
+            "Delete" => KeyAction.Delete,
+            "Suspend" => KeyAction.Suspend,
+            "Resume" => KeyAction.Resume,
+            _ => null,
+        };
         KeyIds = [.. KeyIds.Where(id => KeyFormat.IsId(id)).Distinct(StringComparer.Ordinal).Take(Inventory.KeysMax)];
         if (action is null || KeyIds.Count == 0)
         {
@@ -80,22 +95,27 @@ public sealed class InventoryModel(Organizations organizations, Inventory invent
         if (!Confirmed)
         {
             // Who may not list them is not asked whether to end them.
-            if ((await inventory.ListAsync(Actor, OrganizationId, new(), 1)).Refusal is { } notTheirs) return this.Refuse(notTheirs);
+            if ((await inventory.ListAsync(Actor, OrganizationId, new(), 1)).Refusal is { } notTheirs)
+                return this.Refuse(notTheirs);
             Confirming = action;
             return Page();
         }
 
         var done = await inventory.ActAsync(Actor, OrganizationId, action.Value, KeyIds);
-        if (done.Refusal is { } refusal) return this.Refuse(refusal);
+        if (done.Refusal is { } refusal)
+            return this.Refuse(refusal);
         var changed = action == KeyAction.Delete ? await deeds.WhichDidAnythingAsync(Actor, OrganizationId, KeyIds) : [];
-        return this.SeeOther($"/organizations/{OrganizationId}/keys?done={done.Value.Count}{string.Concat(changed.Select(id => $"&changed={id}"))}");
+        return this.SeeOther(
+            $"/organizations/{OrganizationId}/keys?done={done.Value.Count}{string.Concat(changed.Select(id => $"&changed={id}"))}"
+        );
     }
 
     private async Task<IActionResult> ShowAsync()
     {
         Known = InventoryEndpoints.ReadFilter(Filter) ?? KeyFilter.All;
         var page = await inventory.ListAsync(Actor, OrganizationId, new(Known, Search ?? "", After ?? ""), Inventory.PageLength);
-        if (page.Refusal is { } refused) return this.Refuse(refused);
+        if (page.Refusal is { } refused)
+            return this.Refuse(refused);
         Rows = page.Value;
         Changed = [.. Changed.Where(id => KeyFormat.IsId(id))];
         return Page();
@@ -104,9 +124,14 @@ public sealed class InventoryModel(Organizations organizations, Inventory invent
     private string Query(string? after)
     {
         var query = new QueryBuilder();
-        if (Known != KeyFilter.All) query.Add("filter", Api.Name(Known));
-        if (!string.IsNullOrWhiteSpace(Search)) query.Add("search", Search);
-        if (after is not null) query.Add("after", after);
-        return query.ToQueryString().ToString() is { Length: > 0 } text ? text : after is null ? "" : "?";
+        if (Known != KeyFilter.All)
+            query.Add("filter", Api.Name(Known));
+        if (!string.IsNullOrWhiteSpace(Search))
+            query.Add("search", Search);
+        if (after is not null)
+            query.Add("after", after);
+        return query.ToQueryString().ToString() is { Length: > 0 } text ? text
+            : after is null ? ""
+            : "?";
     }
 }

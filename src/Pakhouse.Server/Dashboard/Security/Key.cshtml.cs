@@ -2,8 +2,11 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>One key with all that is known of it: for its holder, and, to be looked at, for those who look after the organization's keys.</summary>
-public sealed class KeyModel(Organizations organizations, KeyHistory history, KeyRotation rotation, TimeProvider clock) : OrganizationPage(organizations)
+/// <summary>
+/// One key with all that is known of it: for its holder, and, to be looked at, for those who look after the organization's keys.
+/// </summary>
+public sealed class KeyModel(Organizations organizations, KeyHistory history, KeyRotation rotation, TimeProvider clock)
+    : OrganizationPage(organizations)
 {
     public const int Days = 90;
 
@@ -19,18 +22,29 @@ public sealed class KeyModel(Organizations organizations, KeyHistory history, Ke
 
     public long Busiest => Math.Max(1, PerDay.Max(day => day.Count));
 
-    public bool CanRotate => Record.IsOwn && Record.DeletedAt is null && Record.Key is { SuccessorId: null, SuspendedAt: null } && Record.Key.IsLiving(Now);
+    public bool CanRotate =>
+        Record.IsOwn && Record.DeletedAt is null && Record.Key is { SuccessorId: null, SuspendedAt: null } && Record.Key.IsLiving(Now);
 
     public bool IsRotating => Record.DeletedAt is null && Record.Key.SuccessorId is not null && Record.Key.IsLiving(Now);
 
     public async Task<IActionResult> OnGetAsync()
     {
-        if (await LoadAsync() is { } refused) return refused;
+        if (await LoadAsync() is { } refused)
+            return refused;
         var read = await history.ReadAsync(Actor, OrganizationId, KeyId);
-        if (read.Refusal is { } unknown) return this.Refuse(unknown);
+        if (read.Refusal is { } unknown)
+            return this.Refuse(unknown);
         Record = read.Value;
-        var counts = Record.Hours.GroupBy(hour => hour.At.UtcDateTime.Date).ToDictionary(day => day.Key, day => day.Sum(hour => hour.Count));
-        PerDay = [.. Enumerable.Range(0, Days).Select(back => Now.UtcDateTime.Date.AddDays(back - Days + 1)).Select(day => (new DateTimeOffset(day, TimeSpan.Zero), counts.GetValueOrDefault(day)))];
+        var counts = Record
+            .Hours.GroupBy(hour => hour.At.UtcDateTime.Date)
+            .ToDictionary(day => day.Key, day => day.Sum(hour => hour.Count));
+        PerDay =
+        [
+            .. Enumerable
+                .Range(0, Days)
+                .Select(back => Now.UtcDateTime.Date.AddDays(back - Days + 1))
+                .Select(day => (new DateTimeOffset(day, TimeSpan.Zero), counts.GetValueOrDefault(day))),
+        ];
         return Page();
     }
 

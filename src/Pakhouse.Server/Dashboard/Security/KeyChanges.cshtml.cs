@@ -2,7 +2,9 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>All that a key did, with an undo for each thing that it gave: for whoever has just ended it, and for owners who were told of a change.</summary>
+/// <summary>
+/// All that a key did, with an undo for each thing that it gave: for whoever has just ended it, and for owners who were told of a change.
+/// </summary>
 public sealed class KeyChangesModel(Organizations organizations, KeyChanges deeds) : OrganizationPage(organizations)
 {
     [FromRoute]

@@ -3,10 +3,24 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>The choice of an overlap, and the new key, shown once as a generated one is.</summary>
-public sealed class RotateKeyModel(Organizations organizations, KeyHistory history, KeyRotation rotation, IdempotencyTokens tickets, PublicAddress address, TimeProvider clock) : OrganizationPage(organizations)
+public sealed class RotateKeyModel(
+    Organizations organizations,
+    KeyHistory history,
+    KeyRotation rotation,
+    IdempotencyTokens tickets,
+    PublicAddress address,
+    TimeProvider clock
+) : OrganizationPage(organizations)
 {
     public static readonly IReadOnlyList<(long Seconds, string Label)> Overlaps =
-        [(0, "None: the old key stops now"), (3_600, "1 hour"), (86_400, "24 hours"), (604_800, "7 days"), (1_209_600, "14 days"), (2_592_000, "30 days")];
+    [
+        (0, "None: the old key stops now"),
+        (3_600, "1 hour"),
+        (86_400, "24 hours"),
+        (604_800, "7 days"),
+        (1_209_600, "14 days"),
+        (2_592_000, "30 days"),
+    ];
 
     [FromRoute]
     public string KeyId { get; set; } = "";
@@ -29,15 +43,26 @@ public sealed class RotateKeyModel(Organizations organizations, KeyHistory histo
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await FindAsync() is { } refused) return refused;
+        if (await FindAsync() is { } refused)
+            return refused;
         if (tickets.Read(Ticket, UserId, OrganizationId) is not { } id)
         {
-            Errors.Add($"This form was open for more than {TimeText.Describe(IdempotencyTokens.Lifetime)}, so the key was not rotated. Rotate it now.");
+            Errors.Add(
+                $"This form was open for more than {TimeText.Describe(IdempotencyTokens.Lifetime)}, so the key was not rotated. Rotate it "
+                    + $"now."
+            );
             return Show(StatusCodes.Status400BadRequest);
         }
 
-        var rotated = await rotation.RotateAsync(Actor, OrganizationId, KeyId, id, TimeSpan.FromSeconds(Math.Clamp(Overlap, -1, int.MaxValue)));
-        if (rotated.Refusal == Keys.DuplicateId) return this.SeeOther($"{Links.Security(OrganizationId)}?repeated=true");
+        var rotated = await rotation.RotateAsync(
+            Actor,
+            OrganizationId,
+            KeyId,
+            id,
+            TimeSpan.FromSeconds(Math.Clamp(Overlap, -1, int.MaxValue))
+        );
+        if (rotated.Refusal == Keys.DuplicateId)
+            return this.SeeOther($"{Links.Security(OrganizationId)}?repeated=true");
         if (rotated.Refusal is { } refusal)
         {
             Errors.Add(refusal, ("overlap", "overlap", "Overlap"));
@@ -52,10 +77,13 @@ public sealed class RotateKeyModel(Organizations organizations, KeyHistory histo
 
     private async Task<IActionResult?> FindAsync()
     {
-        if (await LoadAsync() is { } refused) return refused;
+        if (await LoadAsync() is { } refused)
+            return refused;
         var read = await history.ReadAsync(Actor, OrganizationId, KeyId);
-        if (read.Refusal is { } unknown) return this.Refuse(unknown);
-        if (!read.Value.IsOwn || read.Value.DeletedAt is not null) return this.Refuse(Keys.NoSuchKey);
+        if (read.Refusal is { } unknown)
+            return this.Refuse(unknown);
+        if (!read.Value.IsOwn || read.Value.DeletedAt is not null)
+            return this.Refuse(Keys.NoSuchKey);
         Key = read.Value.Key;
         return null;
     }

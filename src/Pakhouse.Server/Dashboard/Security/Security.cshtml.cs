@@ -18,7 +18,14 @@ public sealed record ShownKey(string Id, string Name, string Text, DateTimeOffse
     {
         var text = key.Reveal();
         // In single quotes a shell leaves a name alone; a quote in it ends them, stands by itself, and begins them again.
-        return new(key.Id, name, text, expiresAt, $"curl {address}/auth/v1/api-key/token --data-urlencode 'name={name.Replace("'", "'\\''", StringComparison.Ordinal)}' -d secret={text}");
+        return new(
+            key.Id,
+            name,
+            text,
+            expiresAt,
+            $"curl {address}/auth/v1/api-key/token --data-urlencode 'name={name.Replace("'", "'\\''", StringComparison.Ordinal)}' -d "
+                + $"secret={text}"
+        );
     }
 
     public override string ToString() => $"key {Id}"; // a record would print its text
@@ -28,7 +35,16 @@ public sealed record ShownKey(string Id, string Name, string Text, DateTimeOffse
 /// My Organization, Security: the caller's keys, and the form that generates one.
 /// <para>Invariant: a secret is in the answer of the POST that made it, and nowhere else: no cookie, no redirect, no store.</para>
 /// </summary>
-public sealed class SecurityModel(Organizations organizations, Members members, Keys keys, IdempotencyTokens tickets, PakhouseOptions options, PublicAddress address, Policies policies, TimeProvider clock) : OrganizationPage(organizations)
+public sealed class SecurityModel(
+    Organizations organizations,
+    Members members,
+    Keys keys,
+    IdempotencyTokens tickets,
+    PakhouseOptions options,
+    PublicAddress address,
+    Policies policies,
+    TimeProvider clock
+) : OrganizationPage(organizations)
 {
     public const int KeysPerPage = 50;
 
@@ -90,7 +106,8 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
     public IEnumerable<string> ScopeChoices => options.Scopes.Where(scope => Policy.Scopes?.Contains(scope) != false);
 
     /// <summary>The policy does not let this member hold keys; null: it does.</summary>
-    public string? Forbidden => (Policy with { LifetimeMaxDays = null, Scopes = null }).Forbids(null, NameSet.All, Now, OrganizationAccess.Roles)?.Description;
+    public string? Forbidden =>
+        (Policy with { LifetimeMaxDays = null, Scopes = null }).Forbids(null, NameSet.All, Now, OrganizationAccess.Roles)?.Description;
 
     public bool IsFull => Held >= Policy.KeysOf(options);
 
@@ -103,33 +120,44 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
 
     public async Task<IActionResult> OnGetAsync()
     {
-        if (await LoadAsync() is { } refused) return refused;
+        if (await LoadAsync() is { } refused)
+            return refused;
         return await ShowAsync();
     }
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await LoadAsync() is { } refused) return refused;
+        if (await LoadAsync() is { } refused)
+            return refused;
         if (tickets.Read(Ticket, UserId, OrganizationId) is not { } id)
         {
-            Errors.Add($"This form was open for more than {TimeText.Describe(IdempotencyTokens.Lifetime)}, so no key was generated. Generate it now.");
+            Errors.Add(
+                $"This form was open for more than {TimeText.Describe(IdempotencyTokens.Lifetime)}, so no key was generated. Generate it "
+                    + $"now."
+            );
             return await ShowAsync(StatusCodes.Status400BadRequest);
         }
 
         // Every fault at once; what the operation finds beyond these comes alone.
         await ReadPolicyAsync();
         var expiry = Expiry.Read(Expires, ExpiresOn, Now, Policy);
-        if (Checks.Name(Name, "name", Server.Keys.NameLengthMax, out var name) is { } badName) AddError(badName);
-        if (expiry.Refusal is { } badExpiry) AddError(badExpiry);
-        if (Scopes.Count == 0) AddError(noScope);
-        if (Errors.Any) return await ShowAsync(StatusCodes.Status400BadRequest);
+        if (Checks.Name(Name, "name", Server.Keys.NameLengthMax, out var name) is { } badName)
+            AddError(badName);
+        if (expiry.Refusal is { } badExpiry)
+            AddError(badExpiry);
+        if (Scopes.Count == 0)
+            AddError(noScope);
+        if (Errors.Any)
+            return await ShowAsync(StatusCodes.Status400BadRequest);
 
         // All of them is no limit: a scope that the operator adds later is then included.
         var scopes = NameSet.Of(Scopes);
-        if (options.Scopes.IsSubsetOf(scopes) && scopes.IsSubsetOf(options.Scopes)) scopes = NameSet.All;
+        if (options.Scopes.IsSubsetOf(scopes) && scopes.IsSubsetOf(options.Scopes))
+            scopes = NameSet.All;
 
         var generated = await keys.GenerateAsync(Actor, OrganizationId, new NewKey(id, Name ?? "", expiry.Value, scopes));
-        if (generated.Refusal == Server.Keys.DuplicateId) return this.SeeOther($"{Links.Security(OrganizationId)}?repeated=true");
+        if (generated.Refusal == Server.Keys.DuplicateId)
+            return this.SeeOther($"{Links.Security(OrganizationId)}?repeated=true");
         if (generated.Refusal is { } refusal)
         {
             AddError(refusal);
@@ -143,24 +171,34 @@ public sealed class SecurityModel(Organizations organizations, Members members, 
         return await ShowAsync();
     }
 
-    private static readonly Refusal noScope = new(RefusalCode.InvalidRequest, "scopes: choose at least one; all of them stand for no limit.", "no scope chosen");
+    private static readonly Refusal noScope = new(
+        RefusalCode.InvalidRequest,
+        "scopes: choose at least one; all of them stand for no limit.",
+        "no scope chosen"
+    );
 
-    private void AddError(Refusal refusal) => Errors.Add(refusal,
-        ("name", "name", "Name"),
-        Expires == Expiry.OwnDate ? ("expiry", "expires-on", "Last day") : ("expiry", "expires", "Expires"),
-        ("scopes", "scopes", "Scopes"));
+    private void AddError(Refusal refusal) =>
+        Errors.Add(
+            refusal,
+            ("name", "name", "Name"),
+            Expires == Expiry.OwnDate ? ("expiry", "expires-on", "Last day") : ("expiry", "expires", "Expires"),
+            ("scopes", "scopes", "Scopes")
+        );
 
     private async Task ReadPolicyAsync()
     {
-        if (await policies.ViewAsync(Actor, OrganizationId) is not { IsRefused: false } view) return;
+        if (await policies.ViewAsync(Actor, OrganizationId) is not { IsRefused: false } view)
+            return;
         Policy = view.Value.Timeline.Strictest(Now);
-        if (view.Value.InForce.TokenLifetime < TokenLifetime) TokenLifetime = view.Value.InForce.TokenLifetime.Value;
+        if (view.Value.InForce.TokenLifetime < TokenLifetime)
+            TokenLifetime = view.Value.InForce.TokenLifetime.Value;
     }
 
     private async Task<IActionResult> ShowAsync(int status = StatusCodes.Status200OK)
     {
         var list = await keys.ListAsync(Actor, OrganizationId);
-        if (list.Refusal is { } refused) return this.Refuse(refused);
+        if (list.Refusal is { } refused)
+            return this.Refuse(refused);
         Keys = list.Value;
         Part = Math.Clamp(Part, 1, PageCount);
 

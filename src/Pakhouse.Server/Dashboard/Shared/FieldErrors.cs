@@ -30,7 +30,8 @@ public sealed class FieldErrors
         NeedsSignIn |= refusal.Code == RefusalCode.SignInNotFresh;
         foreach (var (word, field, label) in fields)
         {
-            if (!refusal.Description.StartsWith($"{word}: ", StringComparison.Ordinal)) continue;
+            if (!refusal.Description.StartsWith($"{word}: ", StringComparison.Ordinal))
+                continue;
             var message = refusal.Description[(word.Length + 2)..];
             errors.Add(new(field, label, char.ToUpperInvariant(message[0]) + message[1..]));
             return;
@@ -43,11 +44,16 @@ public sealed class FieldErrors
     public string? Invalid(string field) => Of(field) is null ? null : "true";
 
     /// <summary>For <c>aria-describedby</c>: the message, if any, then the hint.</summary>
-    public string? Describe(string field, string? hint = null) => Of(field) is null ? hint : hint is null ? $"{field}-error" : $"{field}-error {hint}";
+    public string? Describe(string field, string? hint = null) =>
+        Of(field) is null ? hint
+        : hint is null ? $"{field}-error"
+        : $"{field}-error {hint}";
 
     /// <summary>The message beside the field; nothing when there is none.</summary>
     public IHtmlContent MessageFor(string field) =>
-        Of(field) is { } error ? new HtmlString($"<p class=\"error\" id=\"{field}-error\">{HtmlEncoder.Default.Encode(error.Message)}</p>") : HtmlString.Empty;
+        Of(field) is { } error
+            ? new HtmlString($"<p class=\"error\" id=\"{field}-error\">{HtmlEncoder.Default.Encode(error.Message)}</p>")
+            : HtmlString.Empty;
 
     private FieldError? Of(string field) => errors.Find(error => error.Field == field);
 }

@@ -8,8 +8,9 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Where an operation of a page was refused because the sign-in is too old, the person is asked to confirm it, and comes back to the form as it was
-/// filled. Which operations ask, <see cref="Permissions"/> says alone; a page does nothing for it but show refusals, as it does anyway.
+/// Where an operation of a page was refused because the sign-in is too old, the person is asked to confirm it, and comes back to the form
+/// as it was filled. Which operations ask, <see cref="Permissions"/> says alone; a page does nothing for it but show refusals, as it does
+/// anyway.
 /// <para>Invariant: nothing is sent in the person's name. The form is only filled again, and the person sends it.</para>
 /// </summary>
 internal sealed class FreshSignIn : IAsyncPageFilter
@@ -20,9 +21,12 @@ internal sealed class FreshSignIn : IAsyncPageFilter
     public async Task OnPageHandlerExecutionAsync(PageHandlerExecutingContext context, PageHandlerExecutionDelegate next)
     {
         var done = await next();
-        if (context.HandlerInstance is not OrganizationPage page || done.Exception is not null) return;
-        if (page.Errors.NeedsSignIn || context.HttpContext.Features.Get<Refusal>()?.Code == RefusalCode.SignInNotFresh) done.Result = await AskAsync(page);
-        else if (done.Result is PageResult or null && await TakeAsync(page) is { } form) await page.RefillAsync(form);
+        if (context.HandlerInstance is not OrganizationPage page || done.Exception is not null)
+            return;
+        if (page.Errors.NeedsSignIn || context.HttpContext.Features.Get<Refusal>()?.Code == RefusalCode.SignInNotFresh)
+            done.Result = await AskAsync(page);
+        else if (done.Result is PageResult or null && await TakeAsync(page) is { } form)
+            await page.RefillAsync(form);
     }
 
     public Task OnPageHandlerSelectionAsync(PageHandlerSelectedContext context) => Task.CompletedTask;
@@ -53,15 +57,20 @@ internal sealed class FreshSignIn : IAsyncPageFilter
     {
         foreach (var property in page.GetType().GetProperties().Where(property => property.IsDefined(typeof(BindPropertyAttribute))))
         {
-            if (!form.TryGetValue(property.Name, out var values)) continue;
+            if (!form.TryGetValue(property.Name, out var values))
+                continue;
             var type = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
-            object? value = type == typeof(string) ? values[0]
+            object? value =
+                type == typeof(string) ? values[0]
                 : type == typeof(IReadOnlyList<string>) ? values
-                : type == typeof(IReadOnlyList<Guid>) ? values.Select(text => Guid.TryParse(text, out var id) ? id : Guid.Empty).Where(id => id != Guid.Empty).ToList()
+                : type == typeof(IReadOnlyList<Guid>)
+                    ? values.Select(text => Guid.TryParse(text, out var id) ? id : Guid.Empty).Where(id => id != Guid.Empty).ToList()
                 : type == typeof(int) && int.TryParse(values[0], CultureInfo.InvariantCulture, out var number) ? number
                 : type == typeof(long) && long.TryParse(values[0], CultureInfo.InvariantCulture, out var large) ? large
-                : type == typeof(bool) && bool.TryParse(values[0], out var flag) ? flag : null;
-            if (value is not null) property.SetValue(page, value);
+                : type == typeof(bool) && bool.TryParse(values[0], out var flag) ? flag
+                : null;
+            if (value is not null)
+                property.SetValue(page, value);
         }
 
         page.ViewData["Kept"] = true;

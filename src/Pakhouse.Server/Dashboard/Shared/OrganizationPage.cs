@@ -22,17 +22,20 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
     public FieldErrors Errors { get; } = new();
 
     /// <summary>Says so when its keys are suspended. Whether a root that the user does not see is disabled is not told (R9).</summary>
-    public bool IsDisabled => Organizations.Any(one => one.DisabledAt is not null && (one.Id == OrganizationId || one.Id == OrganizationAccess.RootId));
+    public bool IsDisabled =>
+        Organizations.Any(one => one.DisabledAt is not null && (one.Id == OrganizationId || one.Id == OrganizationAccess.RootId));
 
     public string TeamUrl => $"/organizations/{OrganizationId}/team";
 
     /// <summary>Whether to offer something at all. No yes: the operation asks <see cref="Guard"/>, whatever was offered.</summary>
-    public bool May(Permission permission) => Permissions.Of(permission) is var row && row.Requirement switch
-    {
-        Requirement.Role => row.Roles.Any(OrganizationAccess.Roles.Contains),
-        Requirement.DirectMember => !OrganizationAccess.IsInherited,
-        Requirement.Member or Requirement.Person or Requirement.Self => true,
-    };
+    public bool May(Permission permission) =>
+        Permissions.Of(permission) is var row
+        && row.Requirement switch
+        {
+            Requirement.Role => row.Roles.Any(OrganizationAccess.Roles.Contains),
+            Requirement.DirectMember => !OrganizationAccess.IsInherited,
+            Requirement.Member or Requirement.Person or Requirement.Self => true,
+        };
 
     /// <summary>Fills the form again as it was sent before the person had to confirm the sign-in.</summary>
     public virtual Task RefillAsync(IReadOnlyDictionary<string, string[]> form)
@@ -49,10 +52,12 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
     protected async Task<IActionResult?> LoadAsync()
     {
         var found = await organizations.AccessAsync(Actor, OrganizationId);
-        if (found.Refusal is { } refused) return this.Refuse(refused);
+        if (found.Refusal is { } refused)
+            return this.Refuse(refused);
         OrganizationAccess = found.Value;
         Organizations = await organizations.ListAsync(Actor);
-        if (Organizations.FirstOrDefault(one => one.Id == OrganizationId) is not { } here) return NotFound(); // gone between the two questions
+        if (Organizations.FirstOrDefault(one => one.Id == OrganizationId) is not { } here)
+            return NotFound(); // gone between the two questions
         Here = here;
         await SessionCookie.NoteOrganizationAsync(HttpContext, OrganizationId);
         return null;
@@ -62,15 +67,25 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
     protected async Task<IActionResult?> LoadAsync(Permission permission) => await LoadAsync() ?? Demand(permission);
 
     /// <summary>Null, or the answer to whoever the page's operation would refuse anyway.</summary>
-    protected IActionResult? Demand(Permission permission) => May(permission) ? null : this.Refuse(new Refusal(RefusalCode.AccessDenied, Permissions.Of(permission) is { Requirement: Requirement.Role } row
-        ? $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners."
-        : "This is for members of just this organization.", $"page for {permission}"));
+    protected IActionResult? Demand(Permission permission) =>
+        May(permission)
+            ? null
+            : this.Refuse(
+                new Refusal(
+                    RefusalCode.AccessDenied,
+                    Permissions.Of(permission) is { Requirement: Requirement.Role } row
+                        ? $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners."
+                        : "This is for members of just this organization.",
+                    $"page for {permission}"
+                )
+            );
 
     /// <summary>For a page about the person: its frame is the organization that they were in last. False: they are in none.</summary>
     protected async Task<bool> EnterLastAsync()
     {
         var (all, last) = (await organizations.ListAsync(Actor), SessionCookie.Of(HttpContext)?.OrganizationId);
-        if ((all.FirstOrDefault(one => one.Id == last) ?? (all.Count > 0 ? all[0] : null)) is not { } found) return false;
+        if ((all.FirstOrDefault(one => one.Id == last) ?? (all.Count > 0 ? all[0] : null)) is not { } found)
+            return false;
         OrganizationId = found.Id;
         return await LoadAsync() is null;
     }

@@ -15,8 +15,18 @@ public sealed record Pager(int Part, int PerPage, int First, int Count, long Tot
         var last = (int)Math.Max(1, (total + perPage - 1) / perPage);
         var part = Math.Clamp(asked, 1, last);
         var first = (part - 1) * perPage;
-        return new(part, perPage, first, (int)Math.Min(perPage, total - first), total, label, part > 1 ? Link(part - 1) : null, part < last ? Link(part + 1) : null);
+        return new(
+            part,
+            perPage,
+            first,
+            (int)Math.Min(perPage, total - first),
+            total,
+            label,
+            part > 1 ? Link(part - 1) : null,
+            part < last ? Link(part + 1) : null
+        );
 
-        string Link(int to) => new QueryBuilder(query.Where(pair => pair.Key != "part")) { { "part", to.ToString() } }.ToQueryString() + anchor;
+        string Link(int to) =>
+            new QueryBuilder(query.Where(pair => pair.Key != "part")) { { "part", to.ToString() } }.ToQueryString() + anchor;
     }
 }

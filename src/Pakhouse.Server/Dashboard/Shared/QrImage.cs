@@ -6,7 +6,9 @@ using ZXing.QrCode.Internal;
 
 namespace Pakhouse.Server;
 
-/// <summary>A QR code as inline SVG: one path, no style, no other request, so the content security policy lets it stand and no cache keeps it.</summary>
+/// <summary>
+/// A QR code as inline SVG: one path, no style, no other request, so the content security policy lets it stand and no cache keeps it.
+/// </summary>
 internal static class QrImage
 {
     private static readonly Dictionary<EncodeHintType, object> hints = new()
@@ -22,9 +24,12 @@ internal static class QrImage
         var path = new StringBuilder();
         for (var y = 0; y < modules.Height; y++)
             for (var x = 0; x < modules.Width; x++)
-                if (modules[x, y]) path.Append($"M{x} {y}h1v1h-1z");
+                if (modules[x, y])
+                    path.Append($"M{x} {y}h1v1h-1z");
         return new HtmlString(
-            $"<svg class=\"qr\" viewBox=\"0 0 {modules.Width} {modules.Height}\" role=\"img\" aria-label=\"QR code for the authenticator app\" " +
-            $"shape-rendering=\"crispEdges\"><path fill=\"#000\" stroke=\"none\" d=\"{path}\"/></svg>");
+            $"<svg class=\"qr\" viewBox=\"0 0 {modules.Width} {modules.Height}\" role=\"img\" aria-label=\"QR code for the authenticator "
+            + $"app\" "
+                + $"shape-rendering=\"crispEdges\"><path fill=\"#000\" stroke=\"none\" d=\"{path}\"/></svg>"
+        );
     }
 }

@@ -9,7 +9,8 @@ namespace Pakhouse.Server;
 /// <param name="MayGrantOwner">R8; the operation has the last word.</param>
 public sealed record RolePicker(RoleCatalogue Catalogue, string Prefix, NameSet Chosen, NameSet Held, bool MayGrantOwner)
 {
-    public IEnumerable<RoleModule> Modules => Catalogue.Modules.Where(module => module.Enabled != false || module.Roles.Any(role => Held.Contains(role.Key)));
+    public IEnumerable<RoleModule> Modules =>
+        Catalogue.Modules.Where(module => module.Enabled != false || module.Roles.Any(role => Held.Contains(role.Key)));
 
     public IEnumerable<string> Retired => Held.Where(role => !Catalogue.Contains(role));
 
@@ -19,5 +20,10 @@ public sealed record RolePicker(RoleCatalogue Catalogue, string Prefix, NameSet 
 
     /// <summary>What was chosen. Whatever a forged field holds becomes single names, each of which the operation looks at.</summary>
     public static NameSet Read(IEnumerable<KeyValuePair<string, StringValues>> form, string prefix) =>
-        NameSet.Parse(string.Join(' ', form.Where(field => field.Key.StartsWith($"{prefix}.", StringComparison.Ordinal)).SelectMany(field => field.Value.ToArray())));
+        NameSet.Parse(
+            string.Join(
+                ' ',
+                form.Where(field => field.Key.StartsWith($"{prefix}.", StringComparison.Ordinal)).SelectMany(field => field.Value.ToArray())
+            )
+        );
 }

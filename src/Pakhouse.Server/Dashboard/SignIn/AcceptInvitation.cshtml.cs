@@ -38,8 +38,13 @@ public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOpt
     public string? SignedInAs => User.FindFirst(ClaimTypes.Email)?.Value;
 
     public Visitor Who =>
-        User.Identity!.IsAuthenticated ? string.Equals(SignedInAs, Opened.Invitation.Email, StringComparison.OrdinalIgnoreCase) ? Visitor.TheInvited : Visitor.SomebodyElse
-        : Opened.HasAccount ? Visitor.ToSignIn : Visitor.ToSignUp;
+        User.Identity!.IsAuthenticated
+            ? string.Equals(SignedInAs, Opened.Invitation.Email, StringComparison.OrdinalIgnoreCase)
+                ? Visitor.TheInvited
+                : Visitor.SomebodyElse
+            : Opened.HasAccount
+                ? Visitor.ToSignIn
+                : Visitor.ToSignUp;
 
     public string NameOf(string role) => options.Roles.NameOf(role);
 
@@ -47,7 +52,8 @@ public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOpt
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await OpenAsync() is { } refused) return refused;
+        if (await OpenAsync() is { } refused)
+            return refused;
         switch (Who)
         {
             case Visitor.TheInvited:
@@ -57,14 +63,16 @@ public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOpt
                 var signedUp = await answers.SignUpAsync(Code, UserName ?? "", Password ?? "", HttpContext.Connection.RemoteIpAddress);
                 if (signedUp.Refusal is { } fault)
                 {
-                    if (fault.Code != RefusalCode.InvalidRequest) return this.Refuse(fault);
+                    if (fault.Code != RefusalCode.InvalidRequest)
+                        return this.Refuse(fault);
                     Errors.Add(fault, ("name", "name", "Your name"), ("password", "password", "Password"));
                     Response.StatusCode = fault.Status;
                     return Page();
                 }
 
                 // Where the provider is the only way in, the link makes an account and opens none.
-                if (!options.OidcOnly) await SessionCookie.BeginAsync(HttpContext, signedUp.Value, SignInMethod.Invitation);
+                if (!options.OidcOnly)
+                    await SessionCookie.BeginAsync(HttpContext, signedUp.Value, SignInMethod.Invitation);
                 return this.SeeOther(Links.Security(Opened.Invitation.OrganizationsAndRoles[0].OrganizationId));
             default:
                 Response.StatusCode = StatusCodes.Status403Forbidden;
@@ -76,7 +84,8 @@ public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOpt
     private async Task<IActionResult?> OpenAsync()
     {
         var opened = await answers.OpenAsync(Code);
-        if (opened.Refusal is { } refused) return this.Refuse(refused);
+        if (opened.Refusal is { } refused)
+            return this.Refuse(refused);
         Opened = opened.Value;
         return null;
     }

@@ -4,8 +4,8 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Where the link of <see cref="ProviderConnections"/> leads: first to the provider, and then to the question whether both accounts are the person's.
-/// Opening it changes nothing, and neither does coming back from the provider: another site can send a browser to both.
+/// Where the link of <see cref="ProviderConnections"/> leads: first to the provider, and then to the question whether both accounts are the
+/// person's. Opening it changes nothing, and neither does coming back from the provider: another site can send a browser to both.
 /// </summary>
 public sealed class ConnectModel(ProviderConnections connections, SignInStateCookies steps, PakhouseOptions options) : PageModel
 {
@@ -30,12 +30,15 @@ public sealed class ConnectModel(ProviderConnections connections, SignInStateCoo
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (ProviderConnections.Read(steps.Read(HttpContext, SignInStateCookies.Connection)) is not { } pending) return this.Refuse(ProviderConnections.LinkRefused);
+        if (ProviderConnections.Read(steps.Read(HttpContext, SignInStateCookies.Connection)) is not { } pending)
+            return this.Refuse(ProviderConnections.LinkRefused);
         steps.Clear(HttpContext, SignInStateCookies.Connection);
         var session = SessionCookie.Of(HttpContext) is null ? null : SessionCookie.Actor(HttpContext);
         var connected = await connections.ConnectAsync(pending, session, HttpContext.Connection.RemoteIpAddress);
-        if (connected.Refusal is { } refusal) return this.Refuse(refusal);
+        if (connected.Refusal is { } refusal)
+            return this.Refuse(refusal);
         return await SessionCookie.BeginAsync(HttpContext, connected.Value, SignInMethod.Provider, pending.Session)
-            ? this.SeeOther("/") : this.Refuse(ProviderSignIn.Over);
+            ? this.SeeOther("/")
+            : this.Refuse(ProviderSignIn.Over);
     }
 }

@@ -16,12 +16,14 @@ public sealed class ResetPasswordModel(Passwords passwords, PakhouseOptions opti
 
     public FieldErrors Errors { get; } = new();
 
-    public async Task<IActionResult> OnGetAsync() => await passwords.IsLinkGoodAsync(Code ?? "") ? Page() : this.Refuse(Passwords.LinkRefused);
+    public async Task<IActionResult> OnGetAsync() =>
+        await passwords.IsLinkGoodAsync(Code ?? "") ? Page() : this.Refuse(Passwords.LinkRefused);
 
     public async Task<IActionResult> OnPostAsync()
     {
         var reset = await passwords.ResetAsync(Code ?? "", Password ?? "", HttpContext.Connection.RemoteIpAddress);
-        if (reset.Refusal is { Code: RefusalCode.NotFound } refused) return this.Refuse(refused);
+        if (reset.Refusal is { Code: RefusalCode.NotFound } refused)
+            return this.Refuse(refused);
         if (reset.Refusal is { } refusal)
         {
             Errors.Add(refusal, ("password", "password", "New password"));
@@ -29,7 +31,8 @@ public sealed class ResetPasswordModel(Passwords passwords, PakhouseOptions opti
             return Page();
         }
 
-        if (User.Identity!.IsAuthenticated) await SessionCookie.EndAsync(HttpContext); // whoever's: the next to sign in is the one with the new password
+        if (User.Identity!.IsAuthenticated)
+            await SessionCookie.EndAsync(HttpContext); // whoever's: the next to sign in is the one with the new password
         return this.SeeOther("/sign-in?reset=true");
     }
 }

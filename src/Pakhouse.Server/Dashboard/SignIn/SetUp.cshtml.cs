@@ -30,14 +30,18 @@ public sealed class SetUpModel(SetUp setUp, Organizations organizations, Pakhous
     public async Task<IActionResult> OnPostAsync()
     {
         // Asked here because the operation calls both names "name".
-        if (Checks.Name(OrganizationName, "organization", Organizations.NameLengthMax, out _) is { } badName) Errors.Add(badName, ("organization", "organization", "Organization name"));
-        if (Checks.Name(UserName, "name", Users.NameLengthMax, out _) is { } badUserName) Errors.Add(badUserName, ("name", "name", "Your name"));
-        if (Errors.Any) return await AgainAsync();
+        if (Checks.Name(OrganizationName, "organization", Organizations.NameLengthMax, out _) is { } badName)
+            Errors.Add(badName, ("organization", "organization", "Organization name"));
+        if (Checks.Name(UserName, "name", Users.NameLengthMax, out _) is { } badUserName)
+            Errors.Add(badUserName, ("name", "name", "Your name"));
+        if (Errors.Any)
+            return await AgainAsync();
 
         var completed = await setUp.CompleteAsync(Code ?? "", OrganizationName!, UserName!, Email ?? "", Password ?? "");
         if (completed.Refusal is { } refusal)
         {
-            if (refusal == SetUp.CodeRefused) return this.Refuse(refusal);
+            if (refusal == SetUp.CodeRefused)
+                return this.Refuse(refusal);
             Errors.Add(refusal, ("email", "email", "E-mail address"), ("password", "password", "Password"));
             return await AgainAsync();
         }

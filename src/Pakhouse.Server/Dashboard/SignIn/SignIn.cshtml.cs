@@ -4,7 +4,15 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace Pakhouse.Server;
 
 /// <summary>The ways in: address and password, a passkey, the platform's own provider; whichever this server has.</summary>
-public sealed class SignInModel(PasswordSignIn signIn, SecondFactor secondFactor, PasskeyCeremony ceremony, Passkeys passkeys, SignInStateCookies steps, Users users, PakhouseOptions options) : PageModel
+public sealed class SignInModel(
+    PasswordSignIn signIn,
+    SecondFactor secondFactor,
+    PasskeyCeremony ceremony,
+    Passkeys passkeys,
+    SignInStateCookies steps,
+    Users users,
+    PakhouseOptions options
+) : PageModel
 {
     [BindProperty]
     public string? Email { get; set; }

@@ -18,13 +18,15 @@ public sealed class SignInCodeModel(SecondFactor secondFactor, SignInStateCookie
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await FindAsync() is not { } user) return this.SeeOther("/sign-in");
+        if (await FindAsync() is not { } user)
+            return this.SeeOther("/sign-in");
         var method = await secondFactor.CheckAsync(user, Code ?? "", HttpContext.Connection.RemoteIpAddress);
         if (method.Refusal is { } refusal)
         {
             Errors.Add(refusal);
             Response.StatusCode = refusal.Code == RefusalCode.SlowDown ? refusal.Status : StatusCodes.Status400BadRequest;
-            if (refusal.RetryAfterSeconds is { } seconds) Response.Headers.RetryAfter = seconds.ToString();
+            if (refusal.RetryAfterSeconds is { } seconds)
+                Response.Headers.RetryAfter = seconds.ToString();
             return Page();
         }
 
@@ -35,5 +37,9 @@ public sealed class SignInCodeModel(SecondFactor secondFactor, SignInStateCookie
 
     /// <summary>Whose password was right a moment ago, and still is.</summary>
     private async Task<User?> FindAsync() =>
-        steps.Read(HttpContext, SignInStateCookies.Code)?.Split(' ') is [var id, var stamp] && await users.FindAsync(Guid.Parse(id)) is { DisabledAt: null } user && user.SecurityStamp == stamp ? user : null;
+        steps.Read(HttpContext, SignInStateCookies.Code)?.Split(' ') is [var id, var stamp]
+        && await users.FindAsync(Guid.Parse(id)) is { DisabledAt: null } user
+        && user.SecurityStamp == stamp
+            ? user
+            : null;
 }

@@ -3,7 +3,10 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>Ends this session; a copy of its cookie ends with it. Open to everybody: signing out of a session that has ended already must not ask to sign in.</summary>
+/// <summary>
+/// Ends this session; a copy of its cookie ends with it. Open to everybody: signing out of a session that has ended already must not ask to
+/// sign in.
+/// </summary>
 public sealed class SignOutModel(PakhouseOptions options) : PageModel
 {
     public IActionResult OnGet() => Redirect("/");

@@ -3,7 +3,8 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>What can be done to an organization as a whole, each asked once more on a page of its own, which needs no script.</summary>
-public sealed class ChangeOrganizationModel(Organizations organizations, Members members, Keys keys, PakhouseOptions options) : OrganizationPage(organizations)
+public sealed class ChangeOrganizationModel(Organizations organizations, Members members, Keys keys, PakhouseOptions options)
+    : OrganizationPage(organizations)
 {
     private readonly Organizations operations = organizations;
 
@@ -16,14 +17,16 @@ public sealed class ChangeOrganizationModel(Organizations organizations, Members
 
     public string Verb => char.ToUpperInvariant(Act[0]) + Act[1..];
 
-    private async Task<IActionResult?> EnterActAsync() => await LoadAsync() ?? Act switch
-    {
-        "rename" => Demand(Permission.RenameOrganization),
-        "disable" or "enable" => Demand(Permission.DisableOrganization),
-        "leave" => Demand(Permission.Leave),
-        "delete" => Demand(Permission.DeleteOrganization),
-        _ => NotFound(),
-    };
+    private async Task<IActionResult?> EnterActAsync() =>
+        await LoadAsync()
+        ?? Act switch
+        {
+            "rename" => Demand(Permission.RenameOrganization),
+            "disable" or "enable" => Demand(Permission.DisableOrganization),
+            "leave" => Demand(Permission.Leave),
+            "delete" => Demand(Permission.DeleteOrganization),
+            _ => NotFound(),
+        };
 
     public TimeSpan TokenLifetime => options.TokenLifetime;
 
@@ -34,14 +37,16 @@ public sealed class ChangeOrganizationModel(Organizations organizations, Members
 
     public async Task<IActionResult> OnGetAsync()
     {
-        if (await EnterActAsync() is { } refused) return refused;
+        if (await EnterActAsync() is { } refused)
+            return refused;
         Name = Act == "rename" ? OrganizationAccess.OrganizationName : null;
         return await ShowAsync();
     }
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await EnterActAsync() is { } refused) return refused;
+        if (await EnterActAsync() is { } refused)
+            return refused;
         var done = Act switch
         {
             "rename" => await operations.RenameAsync(Actor, OrganizationId, Name ?? ""),
@@ -49,7 +54,8 @@ public sealed class ChangeOrganizationModel(Organizations organizations, Members
             "leave" => await members.LeaveAsync(Actor, OrganizationId),
             _ => await operations.SetDisabledAsync(Actor, OrganizationId, Act == "disable"),
         };
-        if (done.Refusal is not { } refusal) return this.SeeOther(Act is "delete" or "leave" ? "/" : TeamUrl);
+        if (done.Refusal is not { } refusal)
+            return this.SeeOther(Act is "delete" or "leave" ? "/" : TeamUrl);
         Errors.Add(refusal, ("name", "name", "Name"));
         Response.StatusCode = refusal.Status;
         return await ShowAsync();
@@ -57,7 +63,8 @@ public sealed class ChangeOrganizationModel(Organizations organizations, Members
 
     private async Task<IActionResult> ShowAsync()
     {
-        if (Act == "leave" && await keys.ListAsync(Actor, OrganizationId) is { IsRefused: false } own) KeyCount = own.Value.Count;
+        if (Act == "leave" && await keys.ListAsync(Actor, OrganizationId) is { IsRefused: false } own)
+            KeyCount = own.Value.Count;
         return Page();
     }
 }

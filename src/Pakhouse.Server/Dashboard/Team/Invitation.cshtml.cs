@@ -3,7 +3,8 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>A pending invitation: its roles changed, sent again, withdrawn.</summary>
-public sealed class InvitationModel(Organizations organizations, Invitations invitations, PakhouseOptions options) : OrganizationPage(organizations)
+public sealed class InvitationModel(Organizations organizations, Invitations invitations, PakhouseOptions options)
+    : OrganizationPage(organizations)
 {
     /// <summary>By id and not by address, which has no place in an address bar.</summary>
     [FromRoute]
@@ -26,14 +27,23 @@ public sealed class InvitationModel(Organizations organizations, Invitations inv
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await FindAsync() is { } refused) return refused;
+        if (await FindAsync() is { } refused)
+            return refused;
         var refusal = Act switch
         {
-            "change" => (await invitations.SetRolesAsync(Actor, OrganizationId, Invitation.Email, [.. Invitation.OrganizationsAndRoles.Select(part => new OrganizationRoles(part.OrganizationId, Read(part)))])).Refusal,
+            "change" => (
+                await invitations.SetRolesAsync(
+                    Actor,
+                    OrganizationId,
+                    Invitation.Email,
+                    [.. Invitation.OrganizationsAndRoles.Select(part => new OrganizationRoles(part.OrganizationId, Read(part)))]
+                )
+            ).Refusal,
             "withdraw" => (await invitations.WithdrawAsync(Actor, OrganizationId, Invitation.Email)).Refusal,
             _ => (await invitations.SendAgainAsync(Actor, OrganizationId, Invitation.Email)).Refusal,
         };
-        if (refusal is null) return this.SeeOther($"{TeamUrl}#invitations");
+        if (refusal is null)
+            return this.SeeOther($"{TeamUrl}#invitations");
         Errors.Add(refusal);
         Response.StatusCode = refusal.Status;
         Show(Read);
@@ -46,16 +56,25 @@ public sealed class InvitationModel(Organizations organizations, Invitations inv
 
     private async Task<IActionResult?> FindAsync()
     {
-        if (await LoadAsync(Permission.InviteMember) is { } refused) return refused;
-        if (Act is not ("change" or "withdraw" or "send-again")) return NotFound();
+        if (await LoadAsync(Permission.InviteMember) is { } refused)
+            return refused;
+        if (Act is not ("change" or "withdraw" or "send-again"))
+            return NotFound();
         var list = await invitations.ListAsync(Actor, OrganizationId);
-        if (list.Refusal is { } refusal) return this.Refuse(refusal);
+        if (list.Refusal is { } refusal)
+            return this.Refuse(refusal);
         if (list.Value.FirstOrDefault(one => one.Id == InvitationId) is not { } found)
-            return this.Refuse(new Refusal(RefusalCode.NotFound, "There is no such invitation: it was accepted or withdrawn.", "no such invitation"));
+            return this.Refuse(
+                new Refusal(RefusalCode.NotFound, "There is no such invitation: it was accepted or withdrawn.", "no such invitation")
+            );
         Invitation = found;
         return null;
     }
 
     private void Show(Func<OrganizationRoles, NameSet> chosen) =>
-        Pickers = [.. Invitation.OrganizationsAndRoles.Select(part => (part, new RolePicker(options.Roles, Prefix(part), chosen(part), part.Roles, Permissions.MayGrantOwner(OrganizationAccess))))];
+        Pickers = [
+            .. Invitation.OrganizationsAndRoles.Select(part =>
+                (part, new RolePicker(options.Roles, Prefix(part), chosen(part), part.Roles, Permissions.MayGrantOwner(OrganizationAccess)))
+            ),
+        ];
 }

@@ -4,7 +4,8 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace Pakhouse.Server;
 
 /// <summary>Invites an address: to this organization and, from a root, to sub-organizations of it.</summary>
-public sealed class InviteModel(Organizations organizations, Invitations invitations, PakhouseOptions options) : OrganizationPage(organizations)
+public sealed class InviteModel(Organizations organizations, Invitations invitations, PakhouseOptions options)
+    : OrganizationPage(organizations)
 {
     [BindProperty]
     public string? Email { get; set; }
@@ -32,13 +33,26 @@ public sealed class InviteModel(Organizations organizations, Invitations invitat
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await LoadAsync(Permission.InviteMember) is { } refused) return refused;
+        if (await LoadAsync(Permission.InviteMember) is { } refused)
+            return refused;
         var (roles, subRoles) = (RolePicker.Read(Request.Form, "roles"), RolePicker.Read(Request.Form, "sub-roles"));
-        if (OrganizationAccess.RootId is not null || Organizations.All(one => one.RootId != OrganizationId)) In = [OrganizationId]; // there was nothing to choose
+        if (OrganizationAccess.RootId is not null || Organizations.All(one => one.RootId != OrganizationId))
+            In = [OrganizationId]; // there was nothing to choose
 
-        var invited = await invitations.InviteAsync(Actor, OrganizationId, Email ?? "", [.. In.Select(id => new OrganizationRoles(id, id == OrganizationId ? roles : subRoles))]);
-        if (invited.Refusal is not { } refusal) return this.SeeOther($"{TeamUrl}#invitations");
-        Errors.Add(refusal, ("userEmail", "email", "E-mail address"), ("organizationsAndRoles", "organizations", "Where"), ("roles", "roles", "Roles"));
+        var invited = await invitations.InviteAsync(
+            Actor,
+            OrganizationId,
+            Email ?? "",
+            [.. In.Select(id => new OrganizationRoles(id, id == OrganizationId ? roles : subRoles))]
+        );
+        if (invited.Refusal is not { } refusal)
+            return this.SeeOther($"{TeamUrl}#invitations");
+        Errors.Add(
+            refusal,
+            ("userEmail", "email", "E-mail address"),
+            ("organizationsAndRoles", "organizations", "Where"),
+            ("roles", "roles", "Roles")
+        );
         Response.StatusCode = refusal.Status;
         return Show(roles, subRoles);
     }
@@ -50,7 +64,10 @@ public sealed class InviteModel(Organizations organizations, Invitations invitat
         Subs = [.. subs.Take(Invitations.OrganizationsMax - 1)];
         LeftOut = subs.Count - Subs.Count;
         var mayGrantOwner = Permissions.MayGrantOwner(OrganizationAccess);
-        (Picker, SubPicker) = (new(options.Roles, "roles", roles, NameSet.Empty, mayGrantOwner), new(options.Roles, "sub-roles", subRoles, NameSet.Empty, mayGrantOwner));
+        (Picker, SubPicker) = (
+            new(options.Roles, "roles", roles, NameSet.Empty, mayGrantOwner),
+            new(options.Roles, "sub-roles", subRoles, NameSet.Empty, mayGrantOwner)
+        );
         return Page();
     }
 }

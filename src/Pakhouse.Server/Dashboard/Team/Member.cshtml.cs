@@ -23,19 +23,22 @@ public sealed class MemberModel(Organizations organizations, Members members, Pr
 
     public async Task<IActionResult> OnGetAsync()
     {
-        if (await FindAsync() is { } refused) return refused;
+        if (await FindAsync() is { } refused)
+            return refused;
         Show(Member.IsInherited ? RolePicker.Defaults(options.Roles) : Member.Roles);
         return Page();
     }
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await FindAsync() is { } refused) return refused;
+        if (await FindAsync() is { } refused)
+            return refused;
         var roles = RolePicker.Read(Request.Form, "roles");
         var refusal = Member.MembershipId is null
             ? (await members.AddAsync(Actor, OrganizationId, MemberId, roles)).Refusal
             : (await members.SetRolesAsync(Actor, OrganizationId, MemberId, roles)).Refusal;
-        if (refusal is null) return this.SeeOther($"{TeamUrl}#members");
+        if (refusal is null)
+            return this.SeeOther($"{TeamUrl}#members");
         Errors.Add(refusal, ("roles", "roles", "Roles"));
         Response.StatusCode = refusal.Status;
         Show(roles);
@@ -45,9 +48,11 @@ public sealed class MemberModel(Organizations organizations, Members members, Pr
     /// <summary>Sends the member the link of <see cref="ProviderConnections"/>.</summary>
     public async Task<IActionResult> OnPostConnectAsync()
     {
-        if (await FindAsync(Permission.ConnectMember) is { } refused) return refused;
+        if (await FindAsync(Permission.ConnectMember) is { } refused)
+            return refused;
         var sent = await connections.SendAsync(Actor, OrganizationId, MemberId);
-        if (sent.Refusal is not { } refusal) return this.SeeOther($"{TeamUrl}/members/{MemberId}?sent=true");
+        if (sent.Refusal is not { } refusal)
+            return this.SeeOther($"{TeamUrl}/members/{MemberId}?sent=true");
         Errors.Add(refusal);
         Response.StatusCode = refusal.Status;
         Show(Member.Roles);
@@ -56,12 +61,15 @@ public sealed class MemberModel(Organizations organizations, Members members, Pr
 
     private async Task<IActionResult?> FindAsync(Permission permission = Permission.ChangeRoles)
     {
-        if (await LoadAsync(permission) is { } refused) return refused;
+        if (await LoadAsync(permission) is { } refused)
+            return refused;
         var found = await members.FindAsync(Actor, OrganizationId, MemberId);
-        if (found.Refusal is { } refusal) return this.Refuse(refusal);
+        if (found.Refusal is { } refusal)
+            return this.Refuse(refusal);
         Member = found.Value;
         return null;
     }
 
-    private void Show(NameSet chosen) => Picker = new(options.Roles, "roles", chosen, Member.Roles, Permissions.MayGrantOwner(OrganizationAccess));
+    private void Show(NameSet chosen) =>
+        Picker = new(options.Roles, "roles", chosen, Member.Roles, Permissions.MayGrantOwner(OrganizationAccess));
 }

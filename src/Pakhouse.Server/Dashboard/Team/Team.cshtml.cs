@@ -3,8 +3,11 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>My Organization, Profile and Team: what the organization is, its sub-organizations, who belongs to it, and who is invited.</summary>
-public sealed class TeamModel(Organizations organizations, Members members, Invitations invitations, TimeProvider clock) : OrganizationPage(organizations)
+/// <summary>
+/// My Organization, Profile and Team: what the organization is, its sub-organizations, who belongs to it, and who is invited.
+/// </summary>
+public sealed class TeamModel(Organizations organizations, Members members, Invitations invitations, TimeProvider clock)
+    : OrganizationPage(organizations)
 {
     public const int SubsShownMax = 20;
     public const int InvitationsPerPage = 50;

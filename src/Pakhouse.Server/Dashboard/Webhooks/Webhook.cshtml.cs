@@ -3,7 +3,8 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>One webhook: what it hears of, its secret, and what was delivered.</summary>
-public sealed class WebhookModel(Organizations organizations, Webhooks webhooks, WebhookSender sender, TimeProvider clock) : OrganizationPage(organizations)
+public sealed class WebhookModel(Organizations organizations, Webhooks webhooks, WebhookSender sender, TimeProvider clock)
+    : OrganizationPage(organizations)
 {
     public const int DeliveriesPerPage = 50;
 
@@ -46,9 +47,17 @@ public sealed class WebhookModel(Organizations organizations, Webhooks webhooks,
 
     public async Task<IActionResult> OnPostAsync()
     {
-        if (await LoadAsync() is { } refused) return refused;
-        if (Events.Count == 0) Errors.Add(WebhooksModel.NoEvents, ("events", "events", "Events"));
-        else if ((await webhooks.UpdateAsync(Actor, OrganizationId, Id, (Address ?? "").Trim(), WebhooksModel.Chosen(Events), Enabled)).Refusal is { } refusal) Errors.Add(refusal, ("url", "url", "Address"), ("events", "events", "Events"));
+        if (await LoadAsync() is { } refused)
+            return refused;
+        if (Events.Count == 0)
+            Errors.Add(WebhooksModel.NoEvents, ("events", "events", "Events"));
+        else if (
+            (
+                await webhooks.UpdateAsync(Actor, OrganizationId, Id, (Address ?? "").Trim(), WebhooksModel.Chosen(Events), Enabled)
+            ).Refusal is
+            { } refusal
+        )
+            Errors.Add(refusal, ("url", "url", "Address"), ("events", "events", "Events"));
         return Errors.Any ? await ShowAsync() : this.SeeOther($"{Self}?done=saved");
     }
 
@@ -80,19 +89,35 @@ public sealed class WebhookModel(Organizations organizations, Webhooks webhooks,
     public async Task<IActionResult> OnPostDeleteAsync()
     {
         var deleted = await webhooks.DeleteAsync(Actor, OrganizationId, Id);
-        return deleted.Refusal is { } refusal ? this.Refuse(refusal) : this.SeeOther($"{WebhooksModel.ListUrl(OrganizationId)}?deleted=true");
+        return deleted.Refusal is { } refusal
+            ? this.Refuse(refusal)
+            : this.SeeOther($"{WebhooksModel.ListUrl(OrganizationId)}?deleted=true");
     }
 
     private async Task<IActionResult> ShowAsync()
     {
         var found = await webhooks.FindAsync(Actor, OrganizationId, Id);
-        if (found.Refusal is { } refused) return this.Refuse(refused);
+        if (found.Refusal is { } refused)
+            return this.Refuse(refused);
         Webhook = found.Value;
-        if (Errors.Any) Response.StatusCode = StatusCodes.Status400BadRequest;
-        else (Address, Events, Enabled) = (Webhook.Url, Webhook.Events.IsAll ? EventTypes.All : [.. Webhook.Events], Webhook.DisabledAt is null);
+        if (Errors.Any)
+            Response.StatusCode = StatusCodes.Status400BadRequest;
+        else
+            (Address, Events, Enabled) = (
+                Webhook.Url,
+                Webhook.Events.IsAll ? EventTypes.All : [.. Webhook.Events],
+                Webhook.DisabledAt is null
+            );
 
-        var deliveries = await webhooks.DeliveriesAsync(Actor, OrganizationId, Id, (Math.Clamp(Part, 1, 1_000_000) - 1) * DeliveriesPerPage, DeliveriesPerPage);
-        if (deliveries.Refusal is { } none) return this.Refuse(none);
+        var deliveries = await webhooks.DeliveriesAsync(
+            Actor,
+            OrganizationId,
+            Id,
+            (Math.Clamp(Part, 1, 1_000_000) - 1) * DeliveriesPerPage,
+            DeliveriesPerPage
+        );
+        if (deliveries.Refusal is { } none)
+            return this.Refuse(none);
         Pager = Pager.Of(Part, DeliveriesPerPage, deliveries.Value.Total, "Pages of deliveries", Request.Query, "#deliveries");
         Deliveries = deliveries.Value.Part;
         return Page();
