@@ -27,7 +27,8 @@ internal static class Logs
     /// <summary>
     /// Below Warning the framework writes addresses, headers and arguments, where a mistaken caller puts a key; its category of
     /// requests does at any level, as a scope too. No setting turns that on, neither by category nor by provider; Middleware has a request
-    /// log.
+    /// log. So does its handler of sign-in, which writes as an error whatever text somebody brings as the provider's answer;
+    /// <see cref="ProviderSignIn"/> says what went wrong.
     /// </summary>
     private static void SilenceFrameworkLogs(LoggerFilterOptions filters)
     {
@@ -37,7 +38,7 @@ internal static class Logs
         {
             var rule = filters.Rules[i];
             filters.Rules[i] = new LoggerFilterRule(rule.ProviderName, rule.CategoryName, rule.LogLevel, (provider, category, level) =>
-                category != "Microsoft.AspNetCore.Hosting.Diagnostics"
+                category is not ("Microsoft.AspNetCore.Hosting.Diagnostics" or "Microsoft.AspNetCore.Authentication.OpenIdConnect.OpenIdConnectHandler")
                 && (level >= LogLevel.Warning || category?.StartsWith("Microsoft.AspNetCore.", StringComparison.Ordinal) != true)
                 && rule.Filter?.Invoke(provider, category, level) != false);
         }

@@ -1,5 +1,6 @@
 using System.Security.Claims;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.OpenIdConnect;
 using Microsoft.IdentityModel.JsonWebTokens;
@@ -80,6 +81,14 @@ public static partial class ProviderSignIn
         };
         oidc.Events = new OpenIdConnectEvents
         {
+            OnMessageReceived = async context =>
+            {
+                // RFC 9207 §2.4: the answer of another server is none, and neither is one that does not say whose it is where the provider always does.
+                var provider = await metadata.GetConfigurationAsync(context.HttpContext.RequestAborted);
+                var issuer = context.ProtocolMessage.Iss;
+                if (string.IsNullOrEmpty(issuer) ? provider.AuthorizationResponseIssParameterSupported : issuer != provider.Issuer)
+                    context.Fail("iss is not the provider's");
+            },
             OnAuthorizationCodeReceived = async context =>
                 clientKey.Prove(context.TokenEndpointRequest!, await metadata.GetConfigurationAsync(context.HttpContext.RequestAborted)),
             OnPushAuthorization = async context =>
@@ -242,12 +251,15 @@ public static partial class ProviderSignIn
         http.Response.Redirect(Safe(from));
     }
 
-    /// <summary>Nothing of the provider's answer is shown or logged but the kinds of the failure: the answer can hold anything.</summary>
+    /// <summary>
+    /// Nothing of the provider's answer is shown, and only the kinds of the failure and a code such as <c>invalid_client</c> are logged: the
+    /// answer can hold anything, and can be anybody's.
+    /// </summary>
     private static Task FailAsync(HttpContext http, Exception? failure)
     {
         var kinds = new List<string>();
         for (var e = failure; e is not null; e = e.InnerException)
-            kinds.Add(e.GetType().Name);
+            kinds.Add(e.Data["error"] is string code && ErrorCode().IsMatch(code) ? $"{e.GetType().Name}: {code}" : e.GetType().Name);
         var reason = kinds.Count == 0 ? "unknown" : string.Join(" < ", kinds);
         // Who could not be asked is out of reach; who answered something unusable is not.
         var isAway = kinds.Exists(kind =>
@@ -262,6 +274,10 @@ public static partial class ProviderSignIn
         LogFailed(log, http.TraceIdentifier, isAway ? "out of reach" : "not usable", reason);
         return RefusalWriter.WriteAsync(http, (isAway ? Away : failed) with { Reason = reason });
     }
+
+    /// <summary>RFC 6749 §4.1.2.1 and §5.2.</summary>
+    [GeneratedRegex("^[a-z_]{1,40}\\z", RegexOptions.None, 1000)]
+    private static partial Regex ErrorCode();
 
     private static readonly Refusal declined = new(
         RefusalCode.AccessDenied,

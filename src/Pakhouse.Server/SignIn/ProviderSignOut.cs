@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// Ending the session at the provider too, after the one here has ended (OpenID Connect RP-Initiated Logout 1.0). A link, not the answer to
 /// the form that signs out: a browser holds redirects after a form to <c>form-action</c>, which names this server alone.
 /// </summary>
-/// <remarks>Decision 30 says why neither <c>id_token_hint</c> nor <c>logout_hint</c> is sent.</remarks>
+/// <remarks>Decision 23 says why neither <c>id_token_hint</c> nor <c>logout_hint</c> is sent.</remarks>
 public sealed class ProviderSignOut(
     ProviderMetadata metadata,
     IDataProtectionProvider protection,
