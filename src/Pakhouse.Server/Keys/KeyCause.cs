@@ -73,7 +73,7 @@ internal sealed record KeyDuties(
 {
     // One row for each cause, and the compiler asks for a new one's. What happens to a user or an organization as a whole sends no mail:
     // an owner could send any number of mails by disabling and enabling, and who was deleted has no address any more. The record and the
-    // webhooks of each organization say it.
+    // webhooks of each organization say it. Who is removed gets one mail about both, the membership and its keys: Members writes it.
     public static KeyDuties Of(KeyCause cause) =>
         cause switch
         {
@@ -129,8 +129,7 @@ internal sealed record KeyDuties(
                 AuditAction.ApiKeyRevoke,
                 EventTypes.KeyDeleted,
                 "membership",
-                KeyMail.Holder,
-                "membership ended"
+                Detail: "membership ended"
             ),
             KeyCause.UserDeleted => new(
                 AuditAction.KeyRevoke,
