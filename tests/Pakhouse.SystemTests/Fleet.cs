@@ -156,7 +156,8 @@ internal sealed class Fleet : IAsyncDisposable
         await connection.ExecuteAsync(
             """
             INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, status_index)
-            SELECT key.id, m.id, 'Key', key.hash, '*', 0, 1000000 + key.number FROM memberships m, unnest(@ids, @hashes) WITH ORDINALITY AS key (id, hash, number)
+            SELECT key.id, m.id, 'Key', key.hash, '*', 0, 1000000 + key.number
+                FROM memberships m, unnest(@ids, @hashes) WITH ORDINALITY AS key (id, hash, number)
             WHERE m.user_id = @owner AND m.organization_id = @root
             """,
             new

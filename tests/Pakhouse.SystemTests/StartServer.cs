@@ -200,8 +200,7 @@ public sealed class StartServer : IDisposable
         {
             await connection.OpenAsync();
             await using var insert = connection.CreateCommand();
-            insert.CommandText =
-                "INSERT INTO SchemaVersions (ScriptName, Applied) VALUES ('Pakhouse.Server.Storage.sqlite.999.sql', '2030-01-01')";
+            insert.CommandText = "INSERT INTO schemaversions (scriptname, applied) VALUES ('999', 0)";
             Assert.Equal(1, await insert.ExecuteNonQueryAsync());
         }
 

@@ -20,59 +20,29 @@ public sealed class SourceTests
     /// <summary>Lines that are wider, by folder.</summary>
     private static readonly Dictionary<string, int> wideLines = new()
     {
-        ["bench"] = 45,
-        ["bench/Pakhouse.Bench"] = 30,
-        ["docs"] = 329,
-        ["docs/decisions"] = 158,
-        ["samples/OrdersApi"] = 1,
-        ["src/Pakhouse.AspNetCore"] = 54,
-        ["src/Pakhouse.Server/Activity"] = 31,
-        ["src/Pakhouse.Server/Audit"] = 15,
-        ["src/Pakhouse.Server/Authorization"] = 36,
-        ["src/Pakhouse.Server/Backups"] = 53,
-        ["src/Pakhouse.Server/Dashboard"] = 313,
-        ["src/Pakhouse.Server/Exchange"] = 46,
-        ["src/Pakhouse.Server/Foundation"] = 51,
-        ["src/Pakhouse.Server/Host"] = 137,
-        ["src/Pakhouse.Server/Http"] = 66,
-        ["src/Pakhouse.Server/Keys"] = 237,
-        ["src/Pakhouse.Server/Leaks"] = 40,
-        ["src/Pakhouse.Server/Organizations"] = 196,
-        ["src/Pakhouse.Server/Outbox"] = 90,
-        ["src/Pakhouse.Server/Policies"] = 60,
-        ["src/Pakhouse.Server/Settings"] = 55,
-        ["src/Pakhouse.Server/SignIn"] = 210,
-        ["src/Pakhouse.Server/Signing"] = 15,
-        ["src/Pakhouse.Server/Status"] = 25,
-        ["src/Pakhouse.Server/Storage"] = 99,
-        ["src/Pakhouse.Server/Tokens"] = 65,
-        ["src/Pakhouse.Server/Webhooks"] = 42,
-        ["src/Shared"] = 4,
-        ["tests/Pakhouse.SystemTests"] = 160,
-        ["tests/Pakhouse.Tests"] = 54,
-        ["tests/Pakhouse.Tests/Access"] = 271,
-        ["tests/Pakhouse.Tests/Activity"] = 33,
-        ["tests/Pakhouse.Tests/Advisories"] = 12,
-        ["tests/Pakhouse.Tests/AspNetCore"] = 31,
-        ["tests/Pakhouse.Tests/Backups"] = 16,
-        ["tests/Pakhouse.Tests/Http"] = 146,
-        ["tests/Pakhouse.Tests/Keys"] = 125,
-        ["tests/Pakhouse.Tests/Leaks"] = 38,
-        ["tests/Pakhouse.Tests/Mail"] = 50,
-        ["tests/Pakhouse.Tests/Members"] = 58,
-        ["tests/Pakhouse.Tests/Organizations"] = 12,
-        ["tests/Pakhouse.Tests/SignIn"] = 147,
-        ["tests/Pakhouse.Tests/Signing"] = 14,
-        ["tests/Pakhouse.Tests/Status"] = 17,
-        ["tests/Pakhouse.Tests/Storage"] = 31,
-        ["tests/Pakhouse.Tests/Tokens"] = 98,
-        ["tests/Pakhouse.Tests/Webhooks"] = 40,
+        ["bench"] = 10,
+        ["docs"] = 6,
+        ["src/Pakhouse.Server/Dashboard"] = 40,
+        ["src/Pakhouse.Server/Keys"] = 5,
+        ["src/Pakhouse.Server/Organizations"] = 1,
+        ["src/Pakhouse.Server/Outbox"] = 1,
+        ["src/Pakhouse.Server/Policies"] = 1,
+        ["tests/Pakhouse.SystemTests"] = 1,
+        ["tests/Pakhouse.Tests/Access"] = 6,
+        ["tests/Pakhouse.Tests/Advisories"] = 6,
+        ["tests/Pakhouse.Tests/Http"] = 5,
+        ["tests/Pakhouse.Tests/Keys"] = 1,
+        ["tests/Pakhouse.Tests/Leaks"] = 3,
+        ["tests/Pakhouse.Tests/Mail"] = 1,
+        ["tests/Pakhouse.Tests/SignIn"] = 2,
+        ["tests/Pakhouse.Tests/Storage"] = 1,
+        ["tests/Pakhouse.Tests/Tokens"] = 6,
     };
 
     /// <summary>Files under src that are longer and give no reason, by folder.</summary>
     private static readonly Dictionary<string, int> longFiles = new()
     {
-        ["src/Pakhouse.Server/Settings"] = 1,
+        ["src/Pakhouse.Server/Keys"] = 1,
     };
 
     [Fact, SqliteOnly("it reads source files")]
@@ -96,7 +66,9 @@ public sealed class SourceTests
         Assert.Equal(["src/Planted: 2 instead of 1 (Late.cs 1, Long.cs 1)"], MoreThan(new() { ["src/Planted"] = 1 }, planted, LongFiles));
     }
 
-    private static int WideLines(string text) => text.Split('\n').Count(line => line.TrimEnd('\r').Length > WidthMax);
+    /// <summary>A row of a table in Markdown cannot be broken.</summary>
+    private static int WideLines(string text) =>
+        text.Split('\n').Count(line => line.TrimEnd('\r').Length > WidthMax && !line.StartsWith("| ", StringComparison.Ordinal));
 
     private static int LongFiles(string text) =>
         Encoding.UTF8.GetByteCount(text) > BytesMax && !text.Split('\n').Take(10).Any(line => line.Contains(LengthReason)) ? 1 : 0;

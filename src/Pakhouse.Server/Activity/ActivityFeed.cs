@@ -214,9 +214,12 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
             var entries = (
                 await connection.QueryAsync<ActivityEntry>(
                     $"""
-                    SELECT a.id, a.at, a.action, a.organization_id, o.name AS organization_name, a.actor_user_id AS actor_id, NULLIF(au.name, '') AS actor_name,
-                           a.actor_key_id, ak.name AS actor_key_name, CASE WHEN @isOwnOnly = 1 AND COALESCE(a.actor_user_id, '') <> @me THEN NULL ELSE a.address END AS address,
-                           a.target, COALESCE(NULLIF(tu.name, ''), tk.name, t.name) AS target_name, a.subject_user_id AS subject_id, NULLIF(su.name, '') AS subject_name, a.detail
+                    SELECT a.id, a.at, a.action, a.organization_id, o.name AS organization_name, a.actor_user_id AS actor_id,
+                        NULLIF(au.name, '') AS actor_name,
+                           a.actor_key_id, ak.name AS actor_key_name,
+                               CASE WHEN @isOwnOnly = 1 AND COALESCE(a.actor_user_id, '') <> @me THEN NULL ELSE a.address END AS address,
+                           a.target, COALESCE(NULLIF(tu.name, ''), tk.name, t.name) AS target_name, a.subject_user_id AS subject_id,
+                               NULLIF(su.name, '') AS subject_name, a.detail
                     FROM ({await WhichAsync(connection, parameters, filter, all.IsRefused)}) AS page
                     JOIN activity a ON a.id = page.id
                     LEFT JOIN organizations o ON o.id = a.organization_id
@@ -283,7 +286,8 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
         string Rows(string which) =>
             $"""
                 SELECT a.id FROM activity a
-                WHERE {which}a.organization_id IN ({organizations}) AND a.action NOT IN ({authSql}) AND {condition} ORDER BY a.id DESC LIMIT @limit
+                WHERE {which}a.organization_id IN ({organizations}) AND a.action NOT IN ({authSql}) AND {condition} ORDER BY a.id DESC
+                    LIMIT @limit
                 """;
         // Of one person: the newest of each of three indexes, and not the whole record of the organization.
         string One(string column) => $"SELECT id FROM ({Rows($"a.{column} = {concerned} AND ")}) AS by_{column}";
@@ -294,8 +298,10 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
 
         string By(string column) =>
             $"""
-                SELECT a.id AS id FROM memberships m JOIN activity a ON a.{column} = m.user_id AND a.at >= m.created_at AND (m.ended_at IS NULL OR a.at <= m.ended_at)
-                WHERE m.organization_id IN ({organizations}) AND (a.organization_id IS NULL OR a.organization_id IN ({organizations})) AND a.action IN ({authSql}) AND {condition}
+                SELECT a.id AS id FROM memberships m JOIN activity a ON a.{column} = m.user_id AND a.at >= m.created_at
+                    AND (m.ended_at IS NULL OR a.at <= m.ended_at)
+                WHERE m.organization_id IN ({organizations}) AND (a.organization_id IS NULL OR a.organization_id IN ({organizations}))
+                    AND a.action IN ({authSql}) AND {condition}
                 """;
         return $"SELECT id FROM ({By("actor_user_id")} UNION {By("subject_user_id")}) AS page ORDER BY id DESC LIMIT @limit";
     }

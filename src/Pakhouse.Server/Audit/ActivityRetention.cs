@@ -29,7 +29,8 @@ public sealed class ActivityRetention(Database database, PakhouseOptions options
                 return await transaction.Connection!.ExecuteAsync(
                     $"""
                     DELETE FROM activity WHERE id IN (
-                        SELECT id FROM activity WHERE id < @first AND at < @keptFrom AND id < (SELECT MAX(id) FROM activity) ORDER BY id LIMIT {BatchRows})
+                        SELECT id FROM activity WHERE id < @first AND at < @keptFrom AND id < (SELECT MAX(id) FROM activity) ORDER BY id
+                            LIMIT {BatchRows})
                     """,
                     new { first = Ids.First(keptFrom).ToString(), keptFrom },
                     transaction

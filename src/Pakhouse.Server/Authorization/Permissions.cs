@@ -93,7 +93,9 @@ public enum RequiredScope
     /// <summary>For who the bearer is.</summary>
     OpenId,
 
-    /// <summary>For what a key does to itself: its successor is exactly as narrow as it is, and whoever holds it may always end it.</summary>
+    /// <summary>
+    /// For what a key does to itself: its successor is exactly as narrow as it is, and whoever holds it may always end it.
+    /// </summary>
     None,
 }
 
@@ -111,9 +113,13 @@ public static class Permissions
     private static readonly Credential[] anyKey = [Credential.Key, Credential.ApiKey];
     private static readonly Credential[] nobody = []; // but the operator
 
-    private const Freshness any = Freshness.Any, recent = Freshness.Recent, now = Freshness.JustNow;
+    private const Freshness any = Freshness.Any,
+        recent = Freshness.Recent,
+        now = Freshness.JustNow;
     private const RequiredScope read = RequiredScope.OrganizationRead;
     private const RequiredScope write = RequiredScope.OrganizationWrite;
+    private const RequiredScope openId = RequiredScope.OpenId;
+    private const RequiredScope none = RequiredScope.None;
 
     private static readonly string[] owners = [BuiltInRoles.Owner];
     private static readonly string[] leaders = [BuiltInRoles.Owner, BuiltInRoles.Manager];
@@ -121,82 +127,91 @@ public static class Permissions
 
     /// <summary>One line of the table.</summary>
     /// <param name="Freshness">Asked of sessions. What answers a secret asks for <see cref="Freshness.Recent"/> at least.</param>
-    public sealed record Row(Requirement Requirement, string[] Roles, Credential[] With, RequiredScope Scope, bool Operator, Freshness Freshness);
+    public sealed record Row(
+        Requirement Requirement,
+        string[] Roles,
+        Credential[] With,
+        RequiredScope Scope,
+        bool Operator,
+        Freshness Freshness
+    );
 
     /// <remarks>
-    /// R7 is the column <c>With</c>: what creates, widens or prolongs a key, or could do so in two steps, is for a person only. R11 is the column
-    /// <c>Scope</c>; a row for persons only has one too, for the day on which its column <c>With</c> changes.
+    /// R7 is the column <c>With</c>: what creates, widens or prolongs a key, or could do so in two steps, is for a person only. R11 is the
+    /// column <c>Scope</c>; a row for persons only has one too, for the day on which its column <c>With</c> changes.
     /// </remarks>
-    public static Row Of(Permission permission) => permission switch
-    {
-        //                                             standing      roles     with          scope                  operator fresh
-        Permission.ListOrganizations          => new(Requirement.Self,         [],       everything,   read,                  true,  any),
-        Permission.CreateOrganization         => new(Requirement.Person,       [],       personOnly,   write,                 true,  any),
-        Permission.AcceptInvitation           => new(Requirement.Person,       [],       personOnly,   write,                 false, any),
-        Permission.SeeOrganization            => new(Requirement.Member,       [],       everything,   read,                  true,  any),
-        Permission.CreateSubOrganization      => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.RenameOrganization         => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.DisableOrganization        => new(Requirement.Role,         owners,   personOnly,   write,                 true,  any),
-        Permission.DeleteOrganization         => new(Requirement.Role,         owners,   personOnly,   write,                 true,  any),
-        Permission.SeeMembers                 => new(Requirement.Member,       [],       everything,   read,                  true,  any),
-        Permission.AddMember                  => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.InviteMember               => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.SeeInvitations             => new(Requirement.Role,         watchers, everything,   read,                  true,  any),
-        Permission.RemoveMember               => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.ChangeRoles                => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.ConnectMember              => new(Requirement.Role,         owners,   personOnly,   write,                 true,  now),
-        Permission.Leave                      => new(Requirement.DirectMember, [],       personOnly,   write,                 false, any),
-        Permission.SeeActivity                => new(Requirement.Role,         watchers, everything,   read,                  true,  any),
-        Permission.SeePolicy                  => new(Requirement.Member,       [],       everything,   read,                  true,  any),
-        Permission.ChangePolicy               => new(Requirement.Role,         owners,   personOnly,   write,                 true,  any),
-        Permission.ManageWebhooks             => new(Requirement.Role,         owners,   personOnly,   write,                 true,  any),
-        Permission.MakeWebhookSecret          => new(Requirement.Role,         owners,   personOnly,   write,                 true,  recent),
-        Permission.GenerateOwnKey             => new(Requirement.DirectMember, [],       personOnly,   write,                 false, recent),
-        Permission.ListOwnKeys                => new(Requirement.Member,       [],       personAndKey, read,                  false, any),
-        Permission.DeleteOwnKey               => new(Requirement.Member,       [],       personAndKey, write,                 false, any),
-        Permission.RotateOwnKey               => new(Requirement.DirectMember, [],       personOnly,   write,                 false, recent),
-        // Only where the policy allows it too.
-        Permission.RotateItself               => new(Requirement.DirectMember, [],       keyOnly,      RequiredScope.None,    false, any),
-        Permission.ExplainOwnKey              => new(Requirement.Member,       [],       personOnly,   read,                  false, any),
-        Permission.ListMemberKeys             => new(Requirement.Role,         leaders,  everything,   read,                  true,  any),
-        Permission.DeleteMemberKey            => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.SuspendMemberKey           => new(Requirement.Role,         leaders,  personOnly,   write,                 true,  any),
-        Permission.ListApiKeys                => new(Requirement.Role,         leaders,  everything,   read,                  true,  any),
-        Permission.CreateApiKey               => new(Requirement.Role,         leaders,  personOnly,   write,                 false, recent),
-        Permission.ChangeApiKey               => new(Requirement.Role,         leaders,  personOnly,   write,                 false, any),
-        Permission.RotateApiKey               => new(Requirement.Role,         leaders,  personOnly,   write,                 false, recent),
-        Permission.DeleteApiKey               => new(Requirement.Role,         leaders,  everything,   write,                 true,  any),
-        Permission.RevokeItself               => new(Requirement.Self,         [],       anyKey,       RequiredScope.None,    false, any),
-        Permission.ReadUserInfo               => new(Requirement.Self,         [],       anyKey,       RequiredScope.OpenId,  false, any),
-        Permission.ReadSession                => new(Requirement.Self,         [],       personOnly,   read,                  false, any),
-        Permission.EndSession                 => new(Requirement.Self,         [],       personOnly,   write,                 false, any),
-        Permission.EndOtherSessions           => new(Requirement.Self,         [],       personOnly,   write,                 false, any),
-        // Whoever brings the provider's logout token.
-        Permission.EndSessionsOfProvider      => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
-        Permission.ChangePassword             => new(Requirement.Self,         [],       personOnly,   write,                 false, any),
-        Permission.AddPasskey                 => new(Requirement.Self,         [],       personOnly,   write,                 false, now),
-        Permission.RemovePasskey              => new(Requirement.Self,         [],       personOnly,   write,                 false, now),
-        Permission.AddSecondFactor            => new(Requirement.Self,         [],       personOnly,   write,                 false, now),
-        Permission.RemoveSecondFactor         => new(Requirement.Self,         [],       personOnly,   write,                 false, now),
-        Permission.RenewRecoveryCodes         => new(Requirement.Self,         [],       personOnly,   write,                 false, now),
-        Permission.DisconnectProvider         => new(Requirement.Self,         [],       personOnly,   write,                 false, now),
-        Permission.CreateUser                 => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
-        Permission.DisableUser                => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
-        Permission.DeleteUser                 => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
-        Permission.BindProviderSubject        => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
-        Permission.CreateOrganizationForOther => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
-        Permission.DeleteAnyKey               => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
-        Permission.RotateSigningKeys          => new(Requirement.Self,         [],       nobody,       write,                 true,  any),
-    };
+    public static Row Of(Permission permission) =>
+        permission switch
+        {
+            //                                           requirement               roles     with          scope   oper.  fresh
+            Permission.ListOrganizations          => new(Requirement.Self,         [],       everything,   read,   true,  any),
+            Permission.CreateOrganization         => new(Requirement.Person,       [],       personOnly,   write,  true,  any),
+            Permission.AcceptInvitation           => new(Requirement.Person,       [],       personOnly,   write,  false, any),
+            Permission.SeeOrganization            => new(Requirement.Member,       [],       everything,   read,   true,  any),
+            Permission.CreateSubOrganization      => new(Requirement.Role,         leaders,  everything,   write,  true,  any),
+            Permission.RenameOrganization         => new(Requirement.Role,         leaders,  everything,   write,  true,  any),
+            Permission.DisableOrganization        => new(Requirement.Role,         owners,   personOnly,   write,  true,  any),
+            Permission.DeleteOrganization         => new(Requirement.Role,         owners,   personOnly,   write,  true,  any),
+            Permission.SeeMembers                 => new(Requirement.Member,       [],       everything,   read,   true,  any),
+            Permission.AddMember                  => new(Requirement.Role,         leaders,  everything,   write,  true,  any),
+            Permission.InviteMember               => new(Requirement.Role,         leaders,  everything,   write,  true,  any),
+            Permission.SeeInvitations             => new(Requirement.Role,         watchers, everything,   read,   true,  any),
+            Permission.RemoveMember               => new(Requirement.Role,         leaders,  everything,   write,  true,  any),
+            Permission.ChangeRoles                => new(Requirement.Role,         leaders,  everything,   write,  true,  any),
+            Permission.ConnectMember              => new(Requirement.Role,         owners,   personOnly,   write,  true,  now),
+            Permission.Leave                      => new(Requirement.DirectMember, [],       personOnly,   write,  false, any),
+            Permission.SeeActivity                => new(Requirement.Role,         watchers, everything,   read,   true,  any),
+            Permission.SeePolicy                  => new(Requirement.Member,       [],       everything,   read,   true,  any),
+            Permission.ChangePolicy               => new(Requirement.Role,         owners,   personOnly,   write,  true,  any),
+            Permission.ManageWebhooks             => new(Requirement.Role,         owners,   personOnly,   write,  true,  any),
+            Permission.MakeWebhookSecret          => new(Requirement.Role,         owners,   personOnly,   write,  true,  recent),
+            Permission.GenerateOwnKey             => new(Requirement.DirectMember, [],       personOnly,   write,  false, recent),
+            Permission.ListOwnKeys                => new(Requirement.Member,       [],       personAndKey, read,   false, any),
+            Permission.DeleteOwnKey               => new(Requirement.Member,       [],       personAndKey, write,  false, any),
+            Permission.RotateOwnKey               => new(Requirement.DirectMember, [],       personOnly,   write,  false, recent),
+            // Only where the policy allows it too.
+            Permission.RotateItself               => new(Requirement.DirectMember, [],       keyOnly,      none,   false, any),
+            Permission.ExplainOwnKey              => new(Requirement.Member,       [],       personOnly,   read,   false, any),
+            Permission.ListMemberKeys             => new(Requirement.Role,         leaders,  everything,   read,   true,  any),
+            Permission.DeleteMemberKey            => new(Requirement.Role,         leaders,  everything,   write,  true,  any),
+            Permission.SuspendMemberKey           => new(Requirement.Role,         leaders,  personOnly,   write,  true,  any),
+            Permission.ListApiKeys                => new(Requirement.Role,         leaders,  everything,   read,   true,  any),
+            Permission.CreateApiKey               => new(Requirement.Role,         leaders,  personOnly,   write,  false, recent),
+            Permission.ChangeApiKey               => new(Requirement.Role,         leaders,  personOnly,   write,  false, any),
+            Permission.RotateApiKey               => new(Requirement.Role,         leaders,  personOnly,   write,  false, recent),
+            Permission.DeleteApiKey               => new(Requirement.Role,         leaders,  everything,   write,  true,  any),
+            Permission.RevokeItself               => new(Requirement.Self,         [],       anyKey,       none,   false, any),
+            Permission.ReadUserInfo               => new(Requirement.Self,         [],       anyKey,       openId, false, any),
+            Permission.ReadSession                => new(Requirement.Self,         [],       personOnly,   read,   false, any),
+            Permission.EndSession                 => new(Requirement.Self,         [],       personOnly,   write,  false, any),
+            Permission.EndOtherSessions           => new(Requirement.Self,         [],       personOnly,   write,  false, any),
+            // Whoever brings the provider's logout token.
+            Permission.EndSessionsOfProvider      => new(Requirement.Self,         [],       nobody,       write,  true,  any),
+            Permission.ChangePassword             => new(Requirement.Self,         [],       personOnly,   write,  false, any),
+            Permission.AddPasskey                 => new(Requirement.Self,         [],       personOnly,   write,  false, now),
+            Permission.RemovePasskey              => new(Requirement.Self,         [],       personOnly,   write,  false, now),
+            Permission.AddSecondFactor            => new(Requirement.Self,         [],       personOnly,   write,  false, now),
+            Permission.RemoveSecondFactor         => new(Requirement.Self,         [],       personOnly,   write,  false, now),
+            Permission.RenewRecoveryCodes         => new(Requirement.Self,         [],       personOnly,   write,  false, now),
+            Permission.DisconnectProvider         => new(Requirement.Self,         [],       personOnly,   write,  false, now),
+            Permission.CreateUser                 => new(Requirement.Self,         [],       nobody,       write,  true,  any),
+            Permission.DisableUser                => new(Requirement.Self,         [],       nobody,       write,  true,  any),
+            Permission.DeleteUser                 => new(Requirement.Self,         [],       nobody,       write,  true,  any),
+            Permission.BindProviderSubject        => new(Requirement.Self,         [],       nobody,       write,  true,  any),
+            Permission.CreateOrganizationForOther => new(Requirement.Self,         [],       nobody,       write,  true,  any),
+            Permission.DeleteAnyKey               => new(Requirement.Self,         [],       nobody,       write,  true,  any),
+            Permission.RotateSigningKeys          => new(Requirement.Self,         [],       nobody,       write,  true,  any),
+        };
 
     /// <summary>The scope's name; null: none is asked.</summary>
-    public static string? NameOf(RequiredScope scope) => scope switch
-    {
-        RequiredScope.OrganizationRead => ScopeCatalogue.OrganizationRead,
-        RequiredScope.OrganizationWrite => ScopeCatalogue.OrganizationWrite,
-        RequiredScope.OpenId => ScopeCatalogue.OpenId,
-        RequiredScope.None => null,
-    };
+    public static string? NameOf(RequiredScope scope) =>
+        scope switch
+        {
+            RequiredScope.OrganizationRead => ScopeCatalogue.OrganizationRead,
+            RequiredScope.OrganizationWrite => ScopeCatalogue.OrganizationWrite,
+            RequiredScope.OpenId => ScopeCatalogue.OpenId,
+            RequiredScope.None => null,
+        };
 
     /// <summary>Whether the addresses of people are shown to this caller, who may see the people themselves (R11).</summary>
     public static bool ShowsAddresses(this Actor actor) =>
@@ -205,12 +220,16 @@ public static class Permissions
     /// <summary>A person's address as this caller is shown it; null: not at all.</summary>
     public static string? Shown(this Actor actor, string email) => actor.ShowsAddresses() ? email : null;
 
-    /// <summary>Whether this table gives the role anything: such a role is authority here, and the others are the platform's own (R7).</summary>
+    /// <summary>
+    /// Whether this table gives the role anything: such a role is authority here, and the others are the platform's own (R7).
+    /// </summary>
     public static bool IsAuthority(string role) => authority.Contains(role);
 
     // From the rows, so that a role that enters the table is authority from then on.
-    private static readonly HashSet<string> authority =
-        new(Enum.GetValues<Permission>().SelectMany(permission => Of(permission).Roles).Concat(BuiltInRoles.All), StringComparer.Ordinal);
+    private static readonly HashSet<string> authority = new(
+        Enum.GetValues<Permission>().SelectMany(permission => Of(permission).Roles).Concat(BuiltInRoles.All),
+        StringComparer.Ordinal
+    );
 
     /// <summary>R8: an owner alone grants or removes <c>owner</c>.</summary>
     public static bool MayGrantOwner(OrganizationAccess access) => access.IsOperator || access.Roles.Contains(BuiltInRoles.Owner);

@@ -148,7 +148,8 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
                     NewestKeys = (
                         await connection.QueryAsync<(string, string, string)>(
                             $"""
-                            SELECT k.id, k.name, o.name FROM access_keys k JOIN memberships m ON m.id = k.membership_id JOIN organizations o ON o.id = m.organization_id
+                            SELECT k.id, k.name, o.name FROM access_keys k JOIN memberships m ON m.id = k.membership_id
+                                JOIN organizations o ON o.id = m.organization_id
                             WHERE k.deleted_at IS NULL AND k.status = 0 ORDER BY k.created_at DESC, k.id LIMIT {NewestKeysMax}
                             """,
                             transaction: transaction

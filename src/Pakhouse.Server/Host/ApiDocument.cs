@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
 
@@ -8,7 +9,7 @@ namespace Pakhouse.Server;
 /// The description of the API (OpenAPI 3.1), made from the routes themselves: <c>GET /openapi.json</c>, the page <c>/docs/api</c> and,
 /// checked in, docs/openapi.json. Here stands what every route has in common; what is one route's own stands at the route.
 /// </summary>
-public static class ApiDocument
+public static partial class ApiDocument
 {
     /// <summary>What a parameter means and how far it goes, wherever it stands: one word is one thing all over the API.</summary>
     private static readonly Dictionary<string, (string Description, Action<OpenApiSchema> Bound)> parameters = new(StringComparer.Ordinal)
@@ -85,6 +86,10 @@ public static class ApiDocument
                             // A number is read from text too; nobody needs to be told.
                             if (schema.Type is { } type && type.HasFlag(JsonSchemaType.Integer) && type.HasFlag(JsonSchemaType.String))
                                 (schema.Type, schema.Pattern) = (type & ~JsonSchemaType.String, null);
+                            // A docstring breaks its lines where the source does.
+                            foreach (var property in schema.Properties?.Values.OfType<OpenApiSchema>() ?? [])
+                                if (property.Description is { } text)
+                                    property.Description = Whitespace().Replace(text, " ");
                             return Task.CompletedTask;
                         }
                     );
@@ -105,6 +110,9 @@ public static class ApiDocument
             )
             .ExcludeFromDescription()
             .ShortCircuit();
+
+    [GeneratedRegex(@"\s+", RegexOptions.None, 1000)]
+    private static partial Regex Whitespace();
 
     private static Task Frame(OpenApiDocument document, OpenApiDocumentTransformerContext context, CancellationToken cancellation)
     {

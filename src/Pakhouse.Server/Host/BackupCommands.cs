@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Spectre.Console;
 
 namespace Pakhouse.Server;
 
@@ -92,10 +91,9 @@ internal static class BackupCommands
 
         await using var database = Database.Of(PakhouseOptions.Read(Program.Configuration(settings)));
         database.Prepare();
-        BackupManifest? made = null;
-        await ShowAsync(async progress => made = await Backup.MakeAsync(database, folder, TimeProvider.System, progress));
+        var made = await Backup.MakeAsync(database, folder, TimeProvider.System, StorageCommands.ShowProgress);
         Console.WriteLine(
-            $"Backed up {database.DisplayName} to {folder}: {made!.Files.Count} files, {made.Files.Sum(file => file.Bytes):N0} bytes, "
+            $"Backed up {database.DisplayName} to {folder}: {made.Files.Count} files, {made.Files.Sum(file => file.Bytes):N0} bytes, "
                 + $"checked; newest record {made.State.NewestAt:u}."
         );
         Console.WriteLine(
@@ -109,7 +107,7 @@ internal static class BackupCommands
         var options = PakhouseOptions.Read(Program.Configuration(settings));
         var manifest = await Backup.CheckAsync(folder);
         var ended = endedKeys is null ? null : EndedKeyFile.Read(endedKeys, manifest.State.NewestAt); // before anything is changed
-        await ShowAsync(progress => Backup.PutBackAsync(folder, options, progress));
+        await Backup.PutBackAsync(folder, options, StorageCommands.ShowProgress);
         return await FinishAsync(settings, ended, newSigningKey);
     }
 
@@ -146,12 +144,14 @@ internal static class BackupCommands
                 + $"{report.NextIndex - 1}) are invalid, so APIs that check status refuse their tokens; the next key gets entry "
                 + $"{report.NextIndex}."
         );
+        var unknown = report.UnknownKeys > 0 ? $"; {report.UnknownKeys} of the file are unknown here, so they were made later" : "";
+        Console.WriteLine($"- {report.EndedKeys} keys were ended again{unknown}.");
+        var voided =
+            report.Voided.Count == 0
+                ? "nothing was there"
+                : string.Join(", ", report.Voided.Select(table => $"{table.Table} ({table.Rows})"));
         Console.WriteLine(
-            $"- {report.EndedKeys} keys were ended again{(report.UnknownKeys > 0 ? $"; {report.UnknownKeys} of the file are unknown here, "
-                + $"so they were made later" : "")}."
-        );
-        Console.WriteLine(
-            $"- Void: {(report.Voided.Count == 0 ? "nothing was there" : string.Join(", ", report.Voided.Select(table => $"{table.Table} ({table.Rows})")))}. People sign in again; invitations are sent again; recovery codes are made anew."
+            $"- Void: {voided}. People sign in again; invitations are sent again; recovery codes are made anew."
         );
         Console.WriteLine(
             report.SigningKeyId is { } id
@@ -191,21 +191,4 @@ internal static class BackupCommands
         Console.WriteLine($"It is {now:u}. The server can be started.");
         return 0;
     }
-
-    private static Task ShowAsync(Func<Action<string, long, long>, Task> work) =>
-        AnsiConsole
-            .Progress()
-            .HideCompleted(false)
-            .StartAsync(async progress =>
-            {
-                var bars = new Dictionary<string, ProgressTask>(StringComparer.Ordinal);
-                await work(
-                    (table, rows, total) =>
-                    {
-                        if (!bars.TryGetValue(table, out var bar))
-                            bars[table] = bar = progress.AddTask(table, maxValue: Math.Max(1, total));
-                        bar.Value = total == 0 ? 1 : rows;
-                    }
-                );
-            });
 }

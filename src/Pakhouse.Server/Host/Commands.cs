@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Spectre.Console;
 
 namespace Pakhouse.Server;
 
@@ -148,7 +147,7 @@ public static class Commands
             "Bring the database's schema up to date and end. For a role that may change the schema; the serving role then needs no such "
                 + "right."
         );
-        migrate.SetAction((_, _) => MigrateAsync(settings));
+        migrate.SetAction((_, _) => StorageCommands.MigrateAsync(settings));
         root.Add(migrate);
 
         var storage = new Command("storage", "The database as a whole.");
@@ -167,7 +166,7 @@ public static class Commands
         );
         copy.Add(from);
         copy.Add(to);
-        copy.SetAction((parsed, _) => CopyAsync(settings, parsed.GetRequiredValue(from), parsed.GetRequiredValue(to)));
+        copy.SetAction((parsed, _) => StorageCommands.CopyAsync(settings, parsed.GetRequiredValue(from), parsed.GetRequiredValue(to)));
         storage.Add(copy);
         root.Add(storage);
 
@@ -264,7 +263,9 @@ public static class Commands
         if (database.IsMade)
             return;
         throw new StartupException(
-            $"There is no Pakhouse database at {database.DisplayName}. Set {(options.Postgres is null ? "Pakhouse:DataFolder" : "Pakhouse:PostgresConnection")} as the server has it; the server's first start makes the database."
+            $"There is no Pakhouse database at {database.DisplayName}. Set "
+                    + $"{(options.Postgres is null ? "Pakhouse:DataFolder" : "Pakhouse:PostgresConnection")} as the server has it; "
+                    + $"the server's first start makes the database."
         );
     }
 
@@ -278,63 +279,11 @@ public static class Commands
             client_id      {name}
             client_secret  {secret}
 
-            The secret is shown this once; give it to the resource server. Every Pakhouse process needs this setting, and a start to read it:
+            The secret is shown this once; give it to the resource server.
+            Every Pakhouse process needs this setting, and a start to read it:
               Pakhouse__ResourceServers__{name}__SecretHash={hash}
             To replace a secret, set both hashes, parted by a space, until the resource server has the new one.
             """
-        );
-        return 0;
-    }
-
-    private static async Task<int> MigrateAsync(string[] settings)
-    {
-        await using var database = Database.Of(PakhouseOptions.Read(Program.Configuration(settings)));
-        database.Prepare();
-        Console.WriteLine($"The schema is up to date: {database.DisplayName}");
-        return 0;
-    }
-
-    private static async Task<int> CopyAsync(string[] settings, string from, string to)
-    {
-        var options = PakhouseOptions.Read(Program.Configuration(settings));
-        if (from == to)
-            throw new StartupException("--from and --to name the same database; one is sqlite, the other postgres.");
-        if (options.Postgres is null)
-            throw new StartupException("Pakhouse:PostgresConnection is not set: give the connection string of the PostgreSQL side.");
-
-        await using var sqlite = new SqliteDatabase(options);
-        await using var postgres = new PostgresDatabase(options);
-        if (from == "sqlite" && !File.Exists(sqlite.FilePath))
-            throw new StartupException($"There is no database at {sqlite.FilePath}; set Pakhouse:DataFolder to the folder that holds it.");
-        sqlite.Prepare();
-        postgres.Prepare();
-        Database source = from == "sqlite" ? sqlite : postgres;
-        Database target = from == "sqlite" ? postgres : sqlite;
-
-        IReadOnlyList<StorageCopy.Table> tables = [];
-        await AnsiConsole
-            .Progress()
-            .HideCompleted(false)
-            .StartAsync(async progress =>
-            {
-                var bars = new Dictionary<string, ProgressTask>(StringComparer.Ordinal);
-                tables = await StorageCopy.RunAsync(
-                    source,
-                    target,
-                    (table, rows, total) =>
-                    {
-                        if (!bars.TryGetValue(table, out var bar))
-                            bars[table] = bar = progress.AddTask(table, maxValue: Math.Max(1, total));
-                        bar.Value = total == 0 ? 1 : rows;
-                    }
-                );
-            });
-
-        foreach (var table in tables)
-            Console.WriteLine($"{table.Name,-22} {table.Rows,12:N0} rows  sha256 {table.Checksum}");
-        Console.WriteLine(
-            $"Copied and checked: {source.DisplayName} → {target.DisplayName}. The source is as it was; never start a server on it again, "
-                + $"it does not know what happens from now on."
         );
         return 0;
     }

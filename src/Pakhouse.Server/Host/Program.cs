@@ -270,6 +270,7 @@ public static class Program
         SessionEndpoint.Map(routes);
         OrganizationEndpoints.Map(routes);
         MemberEndpoints.Map(routes);
+        InvitationEndpoints.Map(routes);
         KeyEndpoints.Map(routes);
         KeyLifeEndpoints.Map(routes);
         ApiKeyEndpoints.Map(routes);

@@ -6,7 +6,8 @@ namespace Pakhouse.Server;
 internal static class ProtectionKeyCommands
 {
     private const string Consequences = """
-        This is for a flaw of ASP.NET Core's Data Protection, or for Data Protection keys that somebody has seen. Stop every server first. It will:
+        This is for a flaw of ASP.NET Core's Data Protection, or for Data Protection keys that somebody has seen.
+        Stop every server first. It will:
         - make a new Data Protection key;
         - encrypt with it the signing keys, second factors, webhook secrets and waiting mails;
         - end every session: people sign in again, and forms that are open are void;

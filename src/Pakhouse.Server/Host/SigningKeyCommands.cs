@@ -9,7 +9,8 @@ internal static class SigningKeyCommands
         This is for a signing key that has leaked. It cannot be undone. It will:
         - sign with a new key at once, in every running server within seconds;
         - destroy every other signing key and take it out of the JWKS at once;
-        - so break every token that is in use: clients must exchange their keys again, and APIs refuse the new tokens until they fetch the JWKS again
+        - so break every token that is in use: clients must exchange their keys again,
+          and APIs refuse the new tokens until they fetch the JWKS again
           (most do so when they meet a key that they do not know; some at intervals only);
         - not reach an API that keeps the old JWKS: it believes tokens of the leaked key until it fetches the JWKS again. Restart such APIs.
         """;

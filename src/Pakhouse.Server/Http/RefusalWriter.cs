@@ -63,7 +63,8 @@ internal static class ErrorPage
             <!doctype html>
             <html lang="en">
             <head>
-              <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
+              <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+              <meta name="color-scheme" content="light dark">
               <title>{Title(response.StatusCode)} · Pakhouse</title>
               <link rel="stylesheet" href="{Assets.Url("app.css")}"><link rel="icon" href="{Assets.Url("icon.svg")}" type="image/svg+xml">
             </head>

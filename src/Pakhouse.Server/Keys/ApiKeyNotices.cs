@@ -33,8 +33,10 @@ public sealed class ApiKeyNotices(
                 )>(
                     """
                     SELECT k.id, u.name, o.id, o.name, k.expires_at
-                    FROM access_keys k JOIN memberships m ON m.id = k.membership_id JOIN users u ON u.id = m.user_id JOIN organizations o ON o.id = m.organization_id
-                    WHERE k.kind = 'oak' AND k.deleted_at IS NULL AND k.told_at IS NULL AND k.successor_id IS NULL AND k.expires_at > @now AND k.expires_at <= @until
+                    FROM access_keys k JOIN memberships m ON m.id = k.membership_id JOIN users u ON u.id = m.user_id
+                        JOIN organizations o ON o.id = m.organization_id
+                    WHERE k.kind = 'oak' AND k.deleted_at IS NULL AND k.told_at IS NULL AND k.successor_id IS NULL AND k.expires_at > @now
+                        AND k.expires_at <= @until
                     ORDER BY k.expires_at LIMIT @BatchKeys
                     """,
                     new

@@ -55,9 +55,11 @@ internal static class ApiKeyRows
         var entries = (
             await connection.QueryAsync<ApiKeyEntry>(
                 """
-                SELECT k.id, u.name, k.scopes, k.created_at, k.expires_at, k.created_by, maker.name AS created_by_name, k.suspended_at, u.id AS user_id,
+                SELECT k.id, u.name, k.scopes, k.created_at, k.expires_at, k.created_by, maker.name AS created_by_name, k.suspended_at,
+                    u.id AS user_id,
                        (SELECT MAX(s.last_used_at) FROM key_use_hours s WHERE s.key_id = k.id) AS last_used_at,
-                       (SELECT MAX(old.overlap_ends_at) FROM access_keys old WHERE old.successor_id = k.id AND old.deleted_at IS NULL AND old.membership_id = k.membership_id) AS earlier_secret_ends_at
+                       (SELECT MAX(old.overlap_ends_at) FROM access_keys old WHERE old.successor_id = k.id AND old.deleted_at IS NULL
+                           AND old.membership_id = k.membership_id) AS earlier_secret_ends_at
                 FROM memberships m
                 JOIN access_keys k ON k.membership_id = m.id AND k.kind = 'oak' AND k.deleted_at IS NULL AND k.successor_id IS NULL
                 JOIN users u ON u.id = m.user_id

@@ -164,7 +164,8 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
                     JOIN memberships m ON m.id = k.membership_id AND m.ended_at IS NULL
                     JOIN organizations o ON o.id = m.organization_id
                     LEFT JOIN memberships rm ON rm.user_id = m.user_id AND rm.organization_id = o.root_id AND rm.ended_at IS NULL
-                    WHERE {named.Where} AND k.deleted_at IS NULL AND (o.id = @organizationId OR (o.root_id = @organizationId AND @withSubs = 1)) AND o.deleted_at IS NULL
+                    WHERE {named.Where} AND k.deleted_at IS NULL
+                        AND (o.id = @organizationId OR (o.root_id = @organizationId AND @withSubs = 1)) AND o.deleted_at IS NULL
                       AND {action switch
                     {
                         KeyAction.Delete => "1 = 1",

@@ -62,7 +62,8 @@ public sealed class KeyExpiryJob(
             (
                 await connection.QueryAsync<Due>(
                     $"""
-                    SELECT k.id, k.kind, k.name, k.created_at, k.expires_at, u.email, u.name AS user_name, o.id AS organization_id, o.name AS organization_name, s.last_used_at, s.address
+                    SELECT k.id, k.kind, k.name, k.created_at, k.expires_at, u.email, u.name AS user_name, o.id AS organization_id,
+                        o.name AS organization_name, s.last_used_at, s.address
                     FROM access_keys k
                     JOIN memberships m ON m.id = k.membership_id
                     JOIN users u ON u.id = m.user_id
@@ -71,7 +72,8 @@ public sealed class KeyExpiryJob(
                     LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
                     WHERE k.expires_at IS NOT NULL AND k.deleted_at IS NULL AND k.successor_id IS NULL
                       AND (k.expires_at, k.id) > (@after, @afterId) AND k.expires_at <= @until
-                      AND k.suspended_at IS NULL AND m.ended_at IS NULL AND COALESCE(u.disabled_at, u.deleted_at, o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at) IS NULL
+                      AND k.suspended_at IS NULL AND m.ended_at IS NULL
+                          AND COALESCE(u.disabled_at, u.deleted_at, o.disabled_at, o.deleted_at, r.disabled_at, r.deleted_at) IS NULL
                       AND NOT EXISTS (SELECT 1 FROM key_expiry_notices n WHERE n.key_id = k.id AND n.days <= @days)
                     ORDER BY k.expires_at, k.id LIMIT {BatchRows}
                     """,

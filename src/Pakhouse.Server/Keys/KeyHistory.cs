@@ -71,7 +71,8 @@ public sealed class KeyHistory(Database database, TimeProvider clock)
 
             var found = await connection.QuerySingleOrDefaultAsync<Found>(
                 """
-                SELECT k.membership_id, k.family_id, k.deleted_at, u.id AS holder_id, u.name AS holder_name, s.organization_id AS last_used_for, o.name AS last_used_for_name
+                SELECT k.membership_id, k.family_id, k.deleted_at, u.id AS holder_id, u.name AS holder_name,
+                    s.organization_id AS last_used_for, o.name AS last_used_for_name
                 FROM access_keys k JOIN memberships m ON m.id = k.membership_id JOIN users u ON u.id = m.user_id
                 LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
                 LEFT JOIN organizations o ON o.id = s.organization_id
@@ -209,7 +210,8 @@ public sealed class KeyHistoryJob(Database database, TimeProvider clock, ILogger
             await connection.ExecuteAsync(
                 """
                 DELETE FROM key_use_hours WHERE hour = @hour AND key_id > @after AND key_id <= @last
-                    AND EXISTS (SELECT 1 FROM key_use_hours AS newer WHERE newer.key_id = key_use_hours.key_id AND newer.hour > key_use_hours.hour)
+                    AND EXISTS (SELECT 1 FROM key_use_hours AS newer WHERE newer.key_id = key_use_hours.key_id
+                        AND newer.hour > key_use_hours.hour)
                 """,
                 new
                 {

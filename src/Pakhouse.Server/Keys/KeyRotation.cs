@@ -135,7 +135,8 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
             var found = await connection.QuerySingleOrDefaultAsync<(string FamilyId, Guid UserId)?>(
                 """
                 SELECT k.family_id, m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id
-                WHERE k.id = @keyId AND k.kind = 'pak' AND k.family_id IS NOT NULL AND k.deleted_at IS NULL AND k.suspended_at IS NULL AND k.overlap_ends_at <= @now
+                WHERE k.id = @keyId AND k.kind = 'pak' AND k.family_id IS NOT NULL AND k.deleted_at IS NULL AND k.suspended_at IS NULL
+                    AND k.overlap_ends_at <= @now
                 """,
                 new { keyId, now },
                 transaction

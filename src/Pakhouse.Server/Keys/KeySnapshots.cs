@@ -52,7 +52,8 @@ internal static class KeySnapshots
         SELECT k.id FROM organizations o
         JOIN memberships m ON m.organization_id = o.root_id AND m.ended_at IS NULL
         JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL
-        WHERE o.id = @organizationId AND @organizationId = (SELECT organization_id FROM key_use_hours WHERE key_id = k.id ORDER BY hour DESC LIMIT 1)
+        WHERE o.id = @organizationId AND @organizationId = (SELECT organization_id FROM key_use_hours WHERE key_id = k.id ORDER BY hour DESC
+            LIMIT 1)
         """;
 
     /// <param name="which">A SELECT of ids.</param>
@@ -64,7 +65,8 @@ internal static class KeySnapshots
     )
     {
         var sql = $"""
-            SELECT {ExchangeRead.Columns}, k.id, k.name, o.name, s.last_used_at, s.address, CASE WHEN t.id IS NULL THEN NULL ELSE s.organization_id END
+            SELECT {ExchangeRead.Columns}, k.id, k.name, o.name, s.last_used_at, s.address,
+                CASE WHEN t.id IS NULL THEN NULL ELSE s.organization_id END
             FROM ({which}) AS page
             JOIN access_keys k ON k.id = page.id
             JOIN memberships m ON m.id = k.membership_id

@@ -210,8 +210,10 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
             await database.WriteExclusiveAsync(transaction =>
                 transaction.Connection!.ExecuteAsync(
                     """
-                    INSERT INTO key_late_uses (key_id, count, first_at, last_at, address, user_agent) VALUES (@KeyId, @Count, @FirstAt, @At, @Address, @UserAgent)
-                    ON CONFLICT (key_id) DO UPDATE SET count = key_late_uses.count + excluded.count, last_at = excluded.last_at, address = excluded.address, user_agent = excluded.user_agent
+                    INSERT INTO key_late_uses (key_id, count, first_at, last_at, address, user_agent)
+                        VALUES (@KeyId, @Count, @FirstAt, @At, @Address, @UserAgent)
+                    ON CONFLICT (key_id) DO UPDATE SET count = key_late_uses.count + excluded.count, last_at = excluded.last_at,
+                        address = excluded.address, user_agent = excluded.user_agent
                     """,
                     taken.Select(entry => new
                     {

@@ -111,7 +111,8 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
                     $"""
                     {EntrySql}
                     WHERE k.membership_id = @MembershipId AND k.deleted_at IS NULL
-                      AND (k.expires_at IS NULL OR k.expires_at > @listedFrom) AND (k.overlap_ends_at IS NULL OR k.overlap_ends_at > @listedFrom)
+                      AND (k.expires_at IS NULL OR k.expires_at > @listedFrom)
+                      AND (k.overlap_ends_at IS NULL OR k.overlap_ends_at > @listedFrom)
                     ORDER BY k.created_at DESC, k.id
                     """,
                     new { access.Value.MembershipId, listedFrom = clock.GetUtcNow() - ListedAfterEnd }

@@ -30,7 +30,8 @@ public sealed class MemberKeys(Database database, KeyLifecycle lifecycle)
             return (
                 await connection.QueryAsync<KeyEntry, (Guid Id, string Email), MemberKey>(
                     """
-                    SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent, u.id AS item1, u.email AS item2
+                    SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address,
+                        s.user_agent AS last_used_user_agent, u.id AS item1, u.email AS item2
                     FROM memberships m
                     JOIN users u ON u.id = m.user_id
                     JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL AND k.kind = 'pak'

@@ -15,7 +15,8 @@ internal static class SentInvitations
         var ended = (
             await transaction.Connection!.QueryAsync<Part>(
                 $"""
-                DELETE FROM invitation_parts WHERE key_id IN (SELECT k.id FROM access_keys k WHERE {keys.Where} AND k.status = {KeyStatus.Invalid})
+                DELETE FROM invitation_parts WHERE key_id IN (SELECT k.id FROM access_keys k WHERE {keys.Where}
+                    AND k.status = {KeyStatus.Invalid})
                 RETURNING invitation_id AS id, organization_id, roles, key_id
                 """,
                 keys.With(new { }),

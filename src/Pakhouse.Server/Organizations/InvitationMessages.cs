@@ -95,7 +95,8 @@ public sealed class InvitationMessages(
             var count = await transaction.Connection!.QuerySingleOrDefaultAsync<long?>(
                 """
                 INSERT INTO invitation_counts (target, day, count) VALUES (@target, @day, 1)
-                ON CONFLICT (target) DO UPDATE SET count = CASE WHEN invitation_counts.day = excluded.day THEN invitation_counts.count + 1 ELSE 1 END, day = excluded.day
+                ON CONFLICT (target) DO UPDATE SET count = CASE WHEN invitation_counts.day = excluded.day THEN invitation_counts.count + 1
+                    ELSE 1 END, day = excluded.day
                 WHERE invitation_counts.day <> excluded.day OR invitation_counts.count < @max RETURNING count
                 """,
                 new

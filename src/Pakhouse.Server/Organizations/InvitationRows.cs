@@ -58,7 +58,8 @@ internal static class InvitationRows
         transaction.Connection!.ExecuteAsync(
             """
             DELETE FROM invitation_parts WHERE invitation_id = @invitationId AND organization_id = @organizationId;
-            DELETE FROM invitations WHERE id = @invitationId AND NOT EXISTS (SELECT 1 FROM invitation_parts WHERE invitation_id = @invitationId);
+            DELETE FROM invitations WHERE id = @invitationId
+                AND NOT EXISTS (SELECT 1 FROM invitation_parts WHERE invitation_id = @invitationId);
             """,
             new { invitationId, organizationId },
             transaction

@@ -12,7 +12,7 @@ namespace Pakhouse.Server;
 /// <para>Invariant: nothing here tells whether an address has an account. Whoever sends a part of an invitation may give what stands in it
 /// (R8), and prolongs no other part.</para>
 /// </summary>
-public sealed class Invitations(
+public sealed partial class Invitations(
     Database database,
     KeyNotices notices,
     InvitationMessages messages,
@@ -54,7 +54,8 @@ public sealed class Invitations(
                 if (
                     await transaction.Connection!.ExecuteScalarAsync<long>(
                         """
-                        SELECT COUNT(*) FROM users u JOIN memberships m ON m.user_id = u.id AND m.organization_id = @id AND m.ended_at IS NULL
+                        SELECT COUNT(*) FROM users u JOIN memberships m ON m.user_id = u.id AND m.organization_id = @id
+                            AND m.ended_at IS NULL
                         WHERE u.email_normalized = @normalized AND u.kind = 'person' AND u.deleted_at IS NULL
                         """,
                         new { normalized, id },
@@ -70,8 +71,10 @@ public sealed class Invitations(
 
             await transaction.Connection!.ExecuteAsync(
                 """
-                DELETE FROM invitation_parts WHERE expires_at < @since AND invitation_id IN (SELECT id FROM invitations WHERE root_id = @rootId);
-                DELETE FROM invitations WHERE root_id = @rootId AND NOT EXISTS (SELECT 1 FROM invitation_parts p WHERE p.invitation_id = invitations.id);
+                DELETE FROM invitation_parts WHERE expires_at < @since
+                    AND invitation_id IN (SELECT id FROM invitations WHERE root_id = @rootId);
+                DELETE FROM invitations WHERE root_id = @rootId
+                    AND NOT EXISTS (SELECT 1 FROM invitation_parts p WHERE p.invitation_id = invitations.id);
                 """,
                 new { rootId, since = now - kept },
                 transaction
@@ -79,7 +82,8 @@ public sealed class Invitations(
 
             var invitation = await transaction.Connection!.QuerySingleAsync<Guid>(
                 """
-                INSERT INTO invitations (id, root_id, email, email_normalized, code_hash, created_at, sent_at) VALUES (@id, @rootId, @email, @normalized, @hash, @now, @now)
+                INSERT INTO invitations (id, root_id, email, email_normalized, code_hash, created_at, sent_at)
+                    VALUES (@id, @rootId, @email, @normalized, @hash, @now, @now)
                 ON CONFLICT (root_id, email_normalized) DO UPDATE SET sent_at = excluded.sent_at RETURNING id
                 """,
                 new
@@ -267,88 +271,5 @@ public sealed class Invitations(
         }
 
         return here;
-    }
-
-    /// <summary>As far as it can be seen from this organization.</summary>
-    private async Task<Outcome<Invitation>> FindAsync(DbTransaction transaction, Actor actor, Guid organizationId, string email)
-    {
-        var access = await Guard.AuthorizeAsync(transaction, actor, Permission.InviteMember, organizationId);
-        if (access.Refusal is { } refused)
-            return refused;
-        var found = await InvitationRows.SelectAsync(
-            transaction.Connection!,
-            transaction,
-            $"i.email_normalized = @normalized AND i.root_id = @rootId AND {Seen(access.Value)}",
-            new
-            {
-                normalized = normalizer.NormalizeEmail(email.Trim().Replace((char)0, (char)0xFFFD)),
-                rootId = access.Value.RootId ?? organizationId,
-                organizationId,
-            }
-        ); // PostgreSQL holds no NUL; nobody has this address
-        return found is [var invitation, ..]
-            ? invitation
-            : new Refusal(RefusalCode.NotFound, "userEmail: there is no invitation to this address here.", "no such invitation");
-    }
-
-    private static async Task<Invitation> ReadAsync(DbTransaction transaction, OrganizationAccess access, Guid id) =>
-        (
-            await InvitationRows.SelectAsync(
-                transaction.Connection!,
-                transaction,
-                $"i.id = @id AND {Seen(access)}",
-                new { id, organizationId = access.OrganizationId }
-            )
-        ).Single();
-
-    private static string Seen(OrganizationAccess access) => access.RootId is null ? "1 = 1" : "p.organization_id = @organizationId";
-
-    private async Task WriteAsync(
-        DbTransaction transaction,
-        Actor actor,
-        Guid invitation,
-        string email,
-        IReadOnlyList<OrganizationRoles> parts,
-        string did
-    )
-    {
-        foreach (var (id, roles) in parts)
-        {
-            await transaction.Connection!.ExecuteAsync(
-                """
-                INSERT INTO invitation_parts (invitation_id, organization_id, roles, invited_by, key_id, expires_at)
-                VALUES (@invitation, @id, @roles, @UserId, @KeyId, @expiresAt)
-                ON CONFLICT (invitation_id, organization_id)
-                DO UPDATE SET roles = excluded.roles, invited_by = excluded.invited_by, key_id = excluded.key_id, expires_at = excluded.expires_at
-                """,
-                new
-                {
-                    invitation,
-                    id,
-                    roles,
-                    actor.UserId,
-                    actor.KeyId,
-                    expiresAt = clock.GetUtcNow() + options.InvitationLifetime,
-                },
-                transaction
-            );
-            await ActivityLog.WriteAsync(transaction, clock, actor, did, id, invitation.ToString(), null, roles.Text);
-        }
-
-        await notices.WriteAsync(
-            transaction,
-            actor.KeyId,
-            [
-                .. parts.Select(part => new KeyChange(
-                    part.OrganizationId,
-                    KeyChange.Invited,
-                    email,
-                    null,
-                    invitation,
-                    NameSet.Empty,
-                    part.Roles
-                )),
-            ]
-        );
     }
 }

@@ -74,13 +74,16 @@ public sealed class KeyChanges(Database database, Members members)
                     $"""
                     SELECT a.id, a.at, a.action, a.organization_id, o.name AS organization_name, a.target, a.detail,
                            u.id AS person_id, NULLIF(u.name, '') AS person_name, m.roles AS held_now,
-                           CASE WHEN p.invitation_id IS NULL THEN 0 ELSE 1 END AS is_pending, CASE WHEN o.deleted_at IS NULL THEN 1 ELSE 0 END AS is_living
+                           CASE WHEN p.invitation_id IS NULL THEN 0 ELSE 1 END AS is_pending,
+                               CASE WHEN o.deleted_at IS NULL THEN 1 ELSE 0 END AS is_living
                     FROM ({Which}) AS page
                     JOIN activity a ON a.id = page.id
                     JOIN organizations o ON o.id = a.organization_id
                     LEFT JOIN users u ON u.id = CASE WHEN a.action = '{AuditAction.InviteAccept}' THEN a.actor_user_id ELSE a.target END
-                    LEFT JOIN memberships m ON m.organization_id = a.organization_id AND m.user_id = u.id AND m.ended_at IS NULL AND m.created_at <= a.at
-                    LEFT JOIN invitation_parts p ON p.organization_id = a.organization_id AND p.invitation_id = a.target AND p.key_id IN ({Family})
+                    LEFT JOIN memberships m ON m.organization_id = a.organization_id AND m.user_id = u.id AND m.ended_at IS NULL
+                        AND m.created_at <= a.at
+                    LEFT JOIN invitation_parts p ON p.organization_id = a.organization_id AND p.invitation_id = a.target
+                        AND p.key_id IN ({Family})
                     ORDER BY a.id DESC
                     """,
                     new
@@ -128,10 +131,13 @@ public sealed class KeyChanges(Database database, Members members)
     private const string Which = $"""
         SELECT id FROM (
             SELECT a.id FROM activity a
-            WHERE a.actor_key_id IN ({Family}) AND a.organization_id IN (SELECT @organizationId UNION SELECT id FROM organizations WHERE root_id = @organizationId)
+            WHERE a.actor_key_id IN ({Family})
+                AND a.organization_id IN (SELECT @organizationId UNION SELECT id FROM organizations WHERE root_id = @organizationId)
             UNION
-            SELECT b.id FROM activity a JOIN activity b ON b.target = a.target AND b.organization_id = a.organization_id AND b.at >= a.at AND b.action = '{AuditAction.InviteAccept}'
-            WHERE a.actor_key_id IN ({Family}) AND a.action IN ('{AuditAction.InviteCreate}', '{AuditAction.InviteAgain}', '{AuditAction.InviteUpdate}')
+            SELECT b.id FROM activity a JOIN activity b ON b.target = a.target AND b.organization_id = a.organization_id AND b.at >= a.at
+                AND b.action = '{AuditAction.InviteAccept}'
+            WHERE a.actor_key_id IN ({Family})
+                AND a.action IN ('{AuditAction.InviteCreate}', '{AuditAction.InviteAgain}', '{AuditAction.InviteUpdate}')
               AND a.organization_id IN (SELECT @organizationId UNION SELECT id FROM organizations WHERE root_id = @organizationId)) AS deeds
         ORDER BY id DESC LIMIT @limit
         """;

@@ -42,7 +42,8 @@ internal static class MemberRows
 
     private const string Columns = """
         SELECT u.id AS user_id, u.name, u.email, CASE WHEN u.disabled_at IS NULL THEN 0 ELSE 1 END AS is_disabled, m.id AS membership_id,
-               COALESCE(m.roles, '') AS roles, COALESCE(rm.roles, '') AS inherited_roles, CASE WHEN m.id IS NULL AND rm.id IS NULL THEN 1 ELSE 0 END AS is_only_in_sub_organization
+               COALESCE(m.roles, '') AS roles, COALESCE(rm.roles, '') AS inherited_roles,
+                   CASE WHEN m.id IS NULL AND rm.id IS NULL THEN 1 ELSE 0 END AS is_only_in_sub_organization
         """;
 
     private const string Joins =
@@ -64,7 +65,8 @@ internal static class MemberRows
             {Columns}
             FROM users u {Joins}
             WHERE u.id = @userId AND u.kind = 'person' AND u.deleted_at IS NULL AND (@anybody = 1 OR m.id IS NOT NULL OR rm.id IS NOT NULL
-                OR EXISTS (SELECT 1 FROM memberships b JOIN organizations s ON s.id = b.organization_id WHERE b.user_id = u.id AND b.ended_at IS NULL AND s.root_id = @organizationId))
+                OR EXISTS (SELECT 1 FROM memberships b JOIN organizations s ON s.id = b.organization_id WHERE b.user_id = u.id
+                    AND b.ended_at IS NULL AND s.root_id = @organizationId))
             """,
             new
             {

@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// <para>Invariant: a membership that ended is never opened again, and its keys ended in the same transaction (R5). A root
 /// always has an owner who can sign in (R8); its sub-organizations have that owner too (R1).</para>
 /// </summary>
-public sealed class Members(
+public sealed partial class Members(
     Database database,
     PakhouseOptions options,
     KeyLifecycle lifecycle,
@@ -137,66 +137,6 @@ public sealed class Members(
             if (!roles.Equals(current.Roles))
                 await NotifyAsync(transaction, actor, access.Value, KeyChange.RolesChanged, userId, current.Roles, roles);
             return true;
-        });
-
-    /// <summary>Everybody who is effectively a member: direct members, and in a sub-organization those of its root. By name.</summary>
-    /// <param name="below">Of a root: also people who are only in one of its sub-organizations.</param>
-    public Task<Outcome<IReadOnlyList<Member>>> ListAsync(Actor actor, Guid organizationId, bool below = false) =>
-        database.ReadAsync<Outcome<IReadOnlyList<Member>>>(async connection =>
-        {
-            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeMembers, organizationId);
-            if (access.Refusal is { } refused)
-                return refused;
-            return (await MemberRows.SelectAsync(connection, access.Value, "", null, int.MaxValue, below)).AsList();
-        });
-
-    /// <summary>As <see cref="ListAsync"/>, at most <see cref="PageSize"/> at once.</summary>
-    /// <param name="search">Words that each stand somewhere in the name or the address; one with an @ is the beginning of the address.
-    /// Empty: everybody.</param>
-    /// <param name="after">The <see cref="MemberPage.Next"/> of the page before; null: the first.</param>
-    public Task<Outcome<MemberPage>> PageAsync(Actor actor, Guid organizationId, string search = "", Guid? after = null) =>
-        database.ReadAsync<Outcome<MemberPage>>(async connection =>
-        {
-            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeMembers, organizationId);
-            if (access.Refusal is { } refused)
-                return refused;
-            if (search.Length > SearchLengthMax)
-                return new Refusal(RefusalCode.InvalidRequest, $"search: enter at most {SearchLengthMax} characters.", "search too long");
-            var found = (await MemberRows.SelectAsync(connection, access.Value, search, after, PageSize + 1, below: false)).AsList();
-            return found.Count <= PageSize ? new MemberPage(found, null) : new MemberPage(found[..PageSize], found[PageSize - 1].UserId);
-        });
-
-    /// <summary>One person, wherever <see cref="ListAsync"/> shows them.</summary>
-    /// <param name="permission">Of the change that is about to be made, or was made and is now shown.</param>
-    public Task<Outcome<Member>> FindAsync(Actor actor, Guid organizationId, Guid userId, Permission permission = Permission.SeeMembers) =>
-        database.ReadAsync<Outcome<Member>>(async connection =>
-        {
-            var access = await Guard.AuthorizeAsync(connection, null, actor, permission, organizationId);
-            if (access.Refusal is { } refused)
-                return refused;
-            return await MemberRows.FindAsync(connection, null, access.Value, userId, anybody: false) is { } found ? found : notAMember;
-        });
-
-    /// <summary>The keys of a direct member here: what ends with the membership.</summary>
-    public Task<Outcome<IReadOnlyList<KeyEntry>>> KeysOfAsync(Actor actor, Guid organizationId, Guid userId) =>
-        database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
-        {
-            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
-            if (access.Refusal is { } refused)
-                return refused;
-            return (
-                await connection.QueryAsync<KeyEntry>(
-                    """
-                    SELECT k.id, k.name, k.scopes, k.created_at, k.expires_at, s.last_used_at, s.address AS last_used_address, s.user_agent AS last_used_user_agent
-                    FROM memberships m
-                    JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL
-                    LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
-                    WHERE m.organization_id = @organizationId AND m.user_id = @userId AND m.ended_at IS NULL
-                    ORDER BY k.created_at, k.id
-                    """,
-                    new { organizationId, userId }
-                )
-            ).AsList();
         });
 
     internal static async Task<Guid> InsertAsync(
@@ -339,7 +279,8 @@ public sealed class Members(
             WHERE o.id = @OrganizationId AND o.root_id IS NULL AND NOT EXISTS (
                 SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                 WHERE m.organization_id = o.id AND m.ended_at IS NULL AND m.user_id <> @UserId
-                  AND u.kind = 'person' AND u.disabled_at IS NULL AND u.deleted_at IS NULL AND (' ' || m.roles || ' ') <> REPLACE(' ' || m.roles || ' ', @owner, ''))
+                  AND u.kind = 'person' AND u.disabled_at IS NULL AND u.deleted_at IS NULL
+                      AND (' ' || m.roles || ' ') <> REPLACE(' ' || m.roles || ' ', @owner, ''))
             """,
             new
             {

@@ -3,32 +3,12 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>An organization as one of its members sees it.</summary>
-public sealed record Organization
-{
-    public Guid Id { get; init; }
-
-    /// <summary>Null: a root.</summary>
-    public Guid? RootId { get; init; }
-
-    public string? RootName { get; init; }
-    public string Name { get; init; } = "";
-    public DateTimeOffset CreatedAt { get; init; }
-    public DateTimeOffset? DisabledAt { get; init; }
-
-    /// <summary>Whether the asking user has a membership in just this organization.</summary>
-    public bool IsDirectMember { get; init; }
-
-    /// <summary>People with a membership in just this organization; null where it was not asked for.</summary>
-    public long? MemberCount { get; init; }
-}
-
 /// <summary>
 /// Organizations: two levels, roots and their sub-organizations. It owns their rows and names, and what their end takes with it.
 /// <para>Invariant: an id is never changed and never used again (R10); a deleted organization leaves its row, no open membership
 /// and no living key (R5).</para>
 /// </summary>
-public sealed class Organizations(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
+public sealed partial class Organizations(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public const int NameLengthMax = 100;
 
@@ -194,7 +174,8 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
                 UPDATE memberships SET ended_at = @at
                 WHERE ended_at IS NULL AND organization_id IN (SELECT id FROM organizations WHERE id = @id OR root_id = @id);
                 DELETE FROM invitation_parts WHERE organization_id IN (SELECT id FROM organizations WHERE id = @id OR root_id = @id);
-                DELETE FROM invitations WHERE root_id = @treeId AND NOT EXISTS (SELECT 1 FROM invitation_parts p WHERE p.invitation_id = invitations.id);
+                DELETE FROM invitations WHERE root_id = @treeId
+                    AND NOT EXISTS (SELECT 1 FROM invitation_parts p WHERE p.invitation_id = invitations.id);
                 UPDATE organizations SET deleted_at = @at
                 WHERE deleted_at IS NULL AND (id = @id OR root_id = @id);
                 """,
@@ -210,69 +191,6 @@ public sealed class Organizations(Database database, PakhouseOptions options, Ke
                 await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.OrganizationDelete, one, one.ToString());
             return true;
         });
-
-    /// <summary>
-    /// The organizations that a caller sees (R9): those with a membership, and the sub-organizations of its roots; of a token, what it is
-    /// bound to; of an API key, what its roles name. Each root is followed by its sub-organizations, both by name.
-    /// </summary>
-    /// <param name="counted">With the number of members of each.</param>
-    public Task<IReadOnlyList<Organization>> ListAsync(Actor actor, bool counted = false) => SelectAsync(actor, null, counted);
-
-    /// <summary>One of them, with the number of its members; for everybody but its effective members there is none (R9).</summary>
-    public async Task<Outcome<Organization>> FindAsync(Actor actor, Guid id)
-    {
-        var access = await AccessAsync(actor, id);
-        if (access.Refusal is { } refused)
-            return refused;
-        return await SelectAsync(actor, id, counted: true) is [var found] ? found : Guard.NotFound; // deleted between the two
-    }
-
-    private async Task<IReadOnlyList<Organization>> SelectAsync(Actor actor, Guid? id, bool counted) =>
-        [
-            .. await database.ReadAsync(connection =>
-                connection.QueryAsync<Organization>(
-                    $"""
-                    SELECT o.id, o.root_id, r.name AS root_name, o.name, o.created_at, o.disabled_at, CASE WHEN m.id IS NULL THEN 0 ELSE 1 END AS is_direct_member,
-                           {(
-                        counted
-                            ? "(SELECT COUNT(*) FROM memberships c WHERE c.organization_id = o.id AND c.ended_at IS NULL AND c.listed_as "
-                                + "IS NOT NULL)"
-                            : "NULL"
-                    )} AS member_count
-                    FROM organizations o
-                    LEFT JOIN organizations r ON r.id = o.root_id
-                    LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = @userId AND m.ended_at IS NULL
-                    LEFT JOIN memberships rm ON rm.organization_id = o.root_id AND rm.user_id = @userId AND rm.ended_at IS NULL
-                    WHERE {(
-                        id is null ? visible : "o.id = @id"
-                    )} AND o.deleted_at IS NULL AND r.deleted_at IS NULL AND (m.id IS NOT NULL OR rm.id IS NOT NULL OR @isOperator = 1)
-                      AND (@BoundTo = '' OR o.id = @BoundTo OR o.root_id = @BoundTo)
-                      AND (@isPerson = 1 OR m.id IS NOT NULL)
-                    ORDER BY COALESCE(r.name_normalized, o.name_normalized), COALESCE(r.id, o.id), CASE WHEN o.root_id IS NULL THEN 0 ELSE 1 END, o.name_normalized, o.id
-                    """,
-                    new
-                    {
-                        id,
-                        userId = actor.UserId,
-                        BoundTo = actor.BoundTo?.ToString() ?? "",
-                        isPerson = actor.Credential == Credential.ApiKey ? 0L : 1L,
-                        isOperator = actor.Credential == Credential.Operator ? 1L : 0L,
-                    }
-                )
-            ),
-        ];
-
-    // Begun at the person's memberships, so that it takes as long as what it finds and not as long as the table.
-    private const string visible = """
-        o.id IN (
-            SELECT organization_id FROM memberships WHERE user_id = @userId AND ended_at IS NULL
-            UNION
-            SELECT s.id FROM memberships p JOIN organizations s ON s.root_id = p.organization_id WHERE p.user_id = @userId AND p.ended_at IS NULL AND s.deleted_at IS NULL)
-        """;
-
-    /// <summary>Where the caller stands in an organization; for everybody but its effective members there is none (R9).</summary>
-    public Task<Outcome<OrganizationAccess>> AccessAsync(Actor actor, Guid id, Permission permission = Permission.SeeOrganization) =>
-        database.ReadAsync(connection => Guard.AuthorizeAsync(connection, null, actor, permission, id));
 
     private static readonly Refusal nameIsTaken = new(
         RefusalCode.Conflict,

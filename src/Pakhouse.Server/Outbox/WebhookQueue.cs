@@ -37,9 +37,11 @@ internal static class WebhookQueue
                 {ids}
                 SELECT w.id, w.organization_id, w.url, w.failing_since, due.due_at,
                        (SELECT COUNT(*) FROM (
-                           SELECT 1 FROM webhook_messages m WHERE m.webhook_id = w.id AND m.due_at <= @now LIMIT {WebhookSlots.PerWebhookMax}) AS few)
+                           SELECT 1 FROM webhook_messages m WHERE m.webhook_id = w.id AND m.due_at <= @now
+                               LIMIT {WebhookSlots.PerWebhookMax}) AS few)
                            AS messages
-                FROM (SELECT id, (SELECT MIN(m.due_at) FROM webhook_messages m WHERE m.webhook_id = waiting.id AND m.due_at IS NOT NULL) AS due_at
+                FROM (SELECT id, (SELECT MIN(m.due_at) FROM webhook_messages m WHERE m.webhook_id = waiting.id
+                    AND m.due_at IS NOT NULL) AS due_at
                       FROM waiting WHERE id IS NOT NULL) AS due
                 JOIN webhooks w ON w.id = due.id
                 WHERE due.due_at <= @now {(only is null ? "AND COALESCE(w.paused_until, 0) <= @now" : "")}
@@ -63,7 +65,8 @@ internal static class WebhookQueue
                 """
                 UPDATE webhook_messages SET due_at = @until, lease = @leaseId
                 WHERE webhook_id = @webhookId AND id IN (
-                    SELECT m.id FROM webhook_messages m WHERE m.webhook_id = @webhookId AND m.due_at <= @now ORDER BY m.due_at, m.id LIMIT @count)
+                    SELECT m.id FROM webhook_messages m WHERE m.webhook_id = @webhookId AND m.due_at <= @now ORDER BY m.due_at, m.id
+                        LIMIT @count)
                 RETURNING webhook_id, id, body, attempts, lease
                 """,
                 new

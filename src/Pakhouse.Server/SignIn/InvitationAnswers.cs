@@ -127,7 +127,8 @@ public sealed class InvitationAnswers(
             return senderRefused;
         var root = await connection.QuerySingleAsync<Root>(
             """
-            SELECT o.name, (SELECT COUNT(*) FROM users u WHERE u.email_normalized = i.email_normalized AND u.kind = 'person' AND u.deleted_at IS NULL) AS accounts,
+            SELECT o.name, (SELECT COUNT(*) FROM users u WHERE u.email_normalized = i.email_normalized AND u.kind = 'person'
+                AND u.deleted_at IS NULL) AS accounts,
                    (SELECT COUNT(*) FROM organizations d WHERE d.disabled_at IS NOT NULL AND d.id IN (
                        SELECT i.root_id UNION ALL SELECT organization_id FROM invitation_parts WHERE invitation_id = i.id)) AS disabled
             FROM invitations i JOIN organizations o ON o.id = i.root_id WHERE i.id = @Id

@@ -56,8 +56,10 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
                 );
             var added = await transaction.Connection!.ExecuteAsync(
                 """
-                INSERT INTO passkeys (id, user_id, credential_id, public_key, name, sign_count, transports, is_backup_eligible, is_backed_up, attestation, client_data, created_at)
-                VALUES (@id, @UserId, @CredentialId, @PublicKey, @name, @signCount, @transports, @isBackupEligible, @isBackedUp, @AttestationObject, @ClientDataJson, @now)
+                INSERT INTO passkeys (id, user_id, credential_id, public_key, name, sign_count, transports, is_backup_eligible,
+                    is_backed_up, attestation, client_data, created_at)
+                VALUES (@id, @UserId, @CredentialId, @PublicKey, @name, @signCount, @transports, @isBackupEligible, @isBackedUp,
+                    @AttestationObject, @ClientDataJson, @now)
                 ON CONFLICT (credential_id) DO NOTHING
                 """,
                 new

@@ -93,7 +93,8 @@ public sealed class SecondFactor(
     public string Address(string email, string secret)
     {
         var issuer = $"Pakhouse ({new Uri(publicAddress.Value).Host})";
-        return $"otpauth://totp/{Uri.EscapeDataString($"{issuer}:{email}")}?secret={secret}&issuer={Uri.EscapeDataString(issuer)}&algorithm=SHA1&digits={CodeDigits}&period=30";
+        return $"otpauth://totp/{Uri.EscapeDataString($"{issuer}:{email}")}?secret={secret}&issuer={Uri.EscapeDataString(issuer)}"
+            + $"&algorithm=SHA1&digits={CodeDigits}&period=30";
     }
 
     /// <summary>Turns it on for the caller, and returns the recovery codes, which nobody can read again.</summary>

@@ -106,7 +106,8 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
                 await mails.EnqueueAsync(transaction, user.Email, SignInMails.NewPlace(method, address, now, publicAddress));
             await transaction.Connection!.ExecuteAsync(
                 """
-                INSERT INTO sessions (id, hash, user_id, security_stamp, method, created_at, proved_at, last_seen_at, address, user_agent, provider_session)
+                INSERT INTO sessions (id, hash, user_id, security_stamp, method, created_at, proved_at, last_seen_at, address, user_agent,
+                    provider_session)
                 VALUES (@id, @hash, @userId, @SecurityStamp, @method, @now, @now, @now, @address, @userAgent, @providerSession)
                 """,
                 new

@@ -184,7 +184,8 @@ public sealed class Users(
 
             var changed = await transaction.Connection!.ExecuteAsync(
                 """
-                UPDATE users SET email = '', email_normalized = '', name = '', password_hash = NULL, security_stamp = @stamp, deleted_at = @at
+                UPDATE users SET email = '', email_normalized = '', name = '', password_hash = NULL, security_stamp = @stamp,
+                    deleted_at = @at
                 WHERE id = @id AND deleted_at IS NULL
                 """,
                 new

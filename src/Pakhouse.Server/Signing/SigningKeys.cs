@@ -9,35 +9,6 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Pakhouse.Server;
 
-/// <summary>A public signing key as the JWKS shows it (RFC 7517, RFC 7518 §6).</summary>
-public sealed record PublicKey
-{
-    [JsonPropertyName("kty")] public required string KeyType { get; init; }
-    [JsonPropertyName("use")] public string Use { get; init; } = "sig";
-    [JsonPropertyName("alg")] public required string Algorithm { get; init; }
-
-    /// <summary>RFC 7638 thumbprint.</summary>
-    [JsonPropertyName("kid")] public required string Id { get; init; }
-
-    [JsonPropertyName("crv"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Curve { get; init; }
-    [JsonPropertyName("x"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? X { get; init; }
-    [JsonPropertyName("y"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Y { get; init; }
-    [JsonPropertyName("n"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Modulus { get; init; }
-    [JsonPropertyName("e"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Exponent { get; init; }
-}
-
-/// <summary>A signing key in memory, and when it begins to sign.</summary>
-public sealed record SigningKey(PublicKey Public, SigningCredentials Credentials, DateTimeOffset CreatedAt, DateTimeOffset ActivatesAt)
-{
-    public required TokenSigner Signer { get; init; }
-
-    /// <summary>The first part of every token that it signs, as Base64url: always the same.</summary>
-    internal byte[] TokenHeader { get; } =
-        Encoding.ASCII.GetBytes(
-            Base64Url.EncodeToString(Encoding.ASCII.GetBytes($$"""{"alg":"{{Public.Algorithm}}","kid":"{{Public.Id}}","typ":"at+jwt"}"""))
-        );
-}
-
 /// <summary>
 /// The keys that sign tokens: made at the first start, published before they sign, kept until the last token they signed has
 /// expired, then destroyed. Private keys stand in the database encrypted by Data Protection; in clear they exist in memory only.

@@ -47,7 +47,8 @@ internal sealed record BatchUpsert(string Table, string[] Columns, string Confli
 
         var values = command.Parameters.Cast<DbParameter>().Select(parameter => parameter.ParameterName).Chunk(Columns.Length);
         command.CommandText =
-            $"INSERT INTO {Table} ({string.Join(", ", Columns)}) VALUES {string.Join(", ", values.Select(names => $"({string.Join(", ", names)})"))} ON CONFLICT {Conflict}";
+            $"INSERT INTO {Table} ({string.Join(", ", Columns)}) VALUES "
+                + $"{string.Join(", ", values.Select(names => $"({string.Join(", ", names)})"))} ON CONFLICT {Conflict}";
         return command;
     }
 }

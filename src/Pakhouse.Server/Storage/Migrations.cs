@@ -1,48 +1,85 @@
-using System.Reflection;
-using DbUp.Builder;
-using DbUp.Engine.Output;
+using System.Data.Common;
+using Dapper;
 
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Brings a database to this program's schema: numbered SQL files inside the assembly, each applied once, all of a start in
-/// one transaction. A database that knows a file we do not know is newer than we are, and is left alone.
+/// Brings a database to this program's schema: each step of <see cref="Schema"/> is applied once, all of a start in one transaction. A
+/// database that knows a step which this program does not is newer, and is left alone.
+/// <para>Before the first release, the schema was eighteen steps, <c>001</c> to <c>023</c>. A database that has the first ten of them gets
+/// the rest, and is then the same as a new one. The table of steps keeps the name it had, so that a program of that time refuses a
+/// database that has gone on.</para>
 /// </summary>
 internal static class Migrations
 {
-    /// <param name="kind">The folder of the schema files: <c>sqlite</c> or <c>postgres</c>.</param>
-    /// <param name="target">The caller holds off every other process: SQLite by its write lock, PostgreSQL by an advisory lock.</param>
-    public static void Apply(string kind, UpgradeEngineBuilder target)
-    {
-        var prefix = $"Pakhouse.Server.Storage.{kind}.";
-        var upgrader = target
-            .WithScriptsEmbeddedInAssembly(Assembly.GetExecutingAssembly(), name => name.StartsWith(prefix, StringComparison.Ordinal))
-            .WithTransaction()
-            .WithVariablesDisabled()
-            .LogTo(new NoOpUpgradeLog())
-            .Build();
+    private const string Table = "schemaversions";
 
-        string Number(string script) => script.Replace(prefix, "", StringComparison.Ordinal).Replace(".sql", "", StringComparison.Ordinal);
-        var known = upgrader.GetDiscoveredScripts().Select(script => script.Name).ToHashSet(StringComparer.Ordinal);
-        var newer = upgrader.GetExecutedScripts().Where(name => !known.Contains(name)).Select(Number).ToList();
+    /// <summary>What names of steps began with before the first release.</summary>
+    private const string OldPrefix = "Pakhouse.Server.Storage.";
+
+    /// <summary>What the steps of that time amount to.</summary>
+    private static readonly string[] firstSteps = ["001", "usage-001"];
+
+    /// <summary>The ten that a database of that time must have; the others are in the folder <c>unreleased</c>.</summary>
+    private static readonly string[] oldSteps = [.. Enumerable.Range(1, 10).Select(number => $"{number:000}")];
+
+    /// <summary>Whether nothing is to be done. Then no right to change the schema is needed, and no lock.</summary>
+    public static bool AreDone(DbConnection connection, Schema schema) => Missing(Applied(connection, schema, null)).Count == 0;
+
+    /// <param name="transaction">It holds off every other process: SQLite by its write lock, PostgreSQL by an advisory lock.</param>
+    public static void Apply(DbTransaction transaction, Schema schema)
+    {
+        var connection = transaction.Connection!;
+        foreach (var (step, isThere) in Missing(Applied(connection, schema, transaction)))
+        {
+            try
+            {
+                if (!isThere) connection.Execute(schema.Read(step), transaction: transaction, commandTimeout: 0);
+            }
+            // insufficient_privilege: PostgresDatabase says what to do.
+            catch (DbException e) when (!Database.IsUnavailable(e) && e.SqlState != "42501")
+            {
+                throw new StartupException($"Schema step {step} could not be applied; nothing was changed. {e.Message}", e);
+            }
+
+            if (Schema.UnreleasedSteps.Contains(step)) continue; // the database becomes one of 001, and that is written down
+            var now = TimeProvider.System.GetUtcNow();
+            connection.Execute($"INSERT INTO {Table} (scriptname, applied) VALUES (@step, @now)", new { step, now }, transaction);
+        }
+    }
+
+    private static HashSet<string> Applied(DbConnection connection, Schema schema, DbTransaction? transaction) =>
+        connection.ExecuteScalar<long>(schema.TableExists, new { table = Table }, transaction) == 0
+            ? [] : connection.Query<string>($"SELECT scriptname FROM {Table}", transaction: transaction).ToHashSet(StringComparer.Ordinal);
+
+    /// <exception cref="StartupException">The database is newer, or too old.</exception>
+    private static List<(string Step, bool IsThere)> Missing(HashSet<string> applied)
+    {
+        var old = applied.Where(name => name.StartsWith(OldPrefix, StringComparison.Ordinal))
+            .Select(name => name.Split('.')[^2]).ToHashSet(StringComparer.Ordinal);
+        var unreleased = Schema.UnreleasedSteps.ToDictionary(step => step.Split('/')[1], StringComparer.Ordinal);
+        var newer = old.Count > 0 ? old.Except(oldSteps).Except(unreleased.Keys).ToList() : applied.Except(Schema.Steps).ToList();
         if (newer.Count > 0)
         {
             throw new StartupException(
-                $"The database was written by a newer Pakhouse: it has schema {newer.Max(StringComparer.Ordinal)}, this program knows up "
-                + $"to {known.Select(Number).Max(StringComparer.Ordinal)}. "
-                    + "Start the newer program, or restore the back-up that was made before the upgrade. Nothing was changed."
-            );
+                $"The database was written by a newer Pakhouse: it has schema {newer.Max(StringComparer.Ordinal)}, " +
+                $"this program knows up to {Schema.Steps.Last(step => char.IsAsciiDigit(step[0]))}. " +
+                "Start the newer program, or restore the back-up that was made before the upgrade. Nothing was changed.");
         }
 
-        if (!upgrader.IsUpgradeRequired())
-            return; // and no right to change the schema is needed
-        var result = upgrader.PerformUpgrade();
-        if (result.Successful)
-            return;
-        if (result.Error is System.Data.Common.DbException)
-            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(result.Error);
-        throw new StartupException(
-            $"Schema file {Number(result.ErrorScript?.Name ?? prefix)} could not be applied; nothing was changed. {result.Error.Message}"
-        );
+        if (old.Count == 0) return [.. Schema.Steps.Where(step => !applied.Contains(step)).Select(step => (step, false))];
+        if (!oldSteps.All(old.Contains))
+        {
+            throw new StartupException(
+                "The database was written by an early state of Pakhouse, before the first release: it has schema " +
+                $"{old.Max(StringComparer.Ordinal)}, and this program goes on from {oldSteps[^1]}. " +
+                "Start a program of that time, which is in the history of its repository, on it first. Nothing was changed.");
+        }
+
+        return
+        [
+            .. unreleased.Where(step => !old.Contains(step.Key)).Select(step => (step.Value, false)).Order(),
+            .. Schema.Steps.Select(step => (step, firstSteps.Contains(step))),
+        ];
     }
 }

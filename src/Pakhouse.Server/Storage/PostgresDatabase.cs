@@ -2,7 +2,6 @@ using System.Data;
 using System.Data.Common;
 using System.Net.Sockets;
 using Dapper;
-using DbUp.Postgresql;
 using Npgsql;
 
 namespace Pakhouse.Server;
@@ -69,13 +68,15 @@ public sealed class PostgresDatabase : Database
             WaitUntilThere();
             if (isPrepared)
                 PoolerProbe.Demand(source);
-            // One connection holds the lock in a transaction, so that it works through a pooler too; DbUp works on another.
-            using var gate = source.OpenConnection();
-            if (gate.PostgreSqlVersion.Major < 15)
-                throw new StartupException($"PostgreSQL 15 or newer is needed; {settings.Host} runs {gate.PostgreSqlVersion}.");
-            using var transaction = gate.BeginTransaction();
-            gate.Execute("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction, commandTimeout: 120);
-            Migrations.Apply("postgres", PostgresqlExtensions.PostgresqlDatabase(new PostgresqlConnectionManager(source), "public"));
+            using var connection = source.OpenConnection();
+            if (connection.PostgreSqlVersion.Major < 15)
+                throw new StartupException($"PostgreSQL 15 or newer is needed; {settings.Host} runs {connection.PostgreSqlVersion}.");
+            if (Migrations.AreDone(connection, Schema.Postgres))
+                return;
+            using var transaction = connection.BeginTransaction();
+            connection.Execute("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction, commandTimeout: 120);
+            Migrations.Apply(transaction, Schema.Postgres);
+            transaction.Commit();
         }
         catch (Exception e) when (IsUnavailableFault(e) || e is PostgresException)
         {

@@ -1,7 +1,6 @@
 using System.Data;
 using System.Data.Common;
 using Dapper;
-using DbUp;
 using Microsoft.Data.Sqlite;
 
 namespace Pakhouse.Server;
@@ -61,7 +60,7 @@ public sealed class SqliteDatabase : Database
         {
             try
             {
-                Migrations.Apply("sqlite", DeployChanges.To.SqliteDatabase(connectionString));
+                Migrate();
                 reserve.TryFill();
                 return;
             }
@@ -77,6 +76,16 @@ public sealed class SqliteDatabase : Database
                 );
             }
         }
+    }
+
+    private void Migrate()
+    {
+        using var connection = OpenOwnAsync().GetAwaiter().GetResult(); // SQLite waits for nothing but its disk
+        if (Migrations.AreDone(connection, Schema.Sqlite))
+            return;
+        using var transaction = connection.BeginTransaction(IsolationLevel.Serializable);
+        Migrations.Apply(transaction, Schema.Sqlite);
+        transaction.Commit();
     }
 
     protected override async Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change)
@@ -158,7 +167,8 @@ public sealed class SqliteDatabase : Database
             transaction.Connection!.ExecuteAsync(
                 """
                 INSERT INTO deployment (name, value) VALUES ('seen_at', @now)
-                ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE @accept = 1 OR CAST(deployment.value AS BIGINT) < @milliseconds
+                ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE @accept = 1
+                    OR CAST(deployment.value AS BIGINT) < @milliseconds
                 """,
                 new
                 {

@@ -111,6 +111,7 @@ public static class StorageCopy
         var (rows, total) = (0L, await CountAsync(source, table));
         progress(table, 0, total);
         using var read = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        string[] columns;
         await using (
             var reader = await source.Connection!.ExecuteReaderAsync(
                 $"SELECT * FROM {table} ORDER BY {orderBy}",
@@ -119,7 +120,7 @@ public static class StorageCopy
             )
         )
         {
-            var columns = Enumerable.Range(0, reader.FieldCount).Select(reader.GetName).ToArray();
+            columns = [.. Enumerable.Range(0, reader.FieldCount).Select(reader.GetName)];
             var batch = new List<object[]>(BatchRows);
             while (await reader.ReadAsync())
             {
@@ -135,8 +136,10 @@ public static class StorageCopy
             }
 
             if (batch.Count > 0)
+            {
                 await InsertAsync(target, table, columns, batch);
-            progress(table, rows += batch.Count, total);
+                progress(table, rows += batch.Count, total);
+            }
         }
 
         // Read back from the other side: what is there, not what was sent.
@@ -144,7 +147,7 @@ public static class StorageCopy
         using var written = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         await using (
             var reader = await target.Connection!.ExecuteReaderAsync(
-                $"SELECT * FROM {table} ORDER BY {orderBy}",
+                $"SELECT {string.Join(", ", columns)} FROM {table} ORDER BY {orderBy}",
                 transaction: target,
                 commandTimeout: 0
             )
@@ -212,5 +215,6 @@ public static class StorageCopy
 
     /// <summary>As Data Protection itself names them: <c>key-…</c>, <c>revocation-…</c>.</summary>
     private static string Name(XElement element) =>
-        $"{element.Name.LocalName}-{element.Attribute("id")?.Value ?? Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(element.ToString())))[..16]}";
+        $"{element.Name.LocalName}-"
+        + (element.Attribute("id")?.Value ?? Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(element.ToString())))[..16]);
 }

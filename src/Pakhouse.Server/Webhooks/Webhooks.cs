@@ -4,65 +4,13 @@ using Microsoft.AspNetCore.DataProtection;
 
 namespace Pakhouse.Server;
 
-/// <summary>A webhook as the owners of its organization see it; without its secret.</summary>
-public sealed record Webhook
-{
-    public Guid Id { get; init; }
-    public string Url { get; init; } = "";
-
-    /// <summary><see cref="NameSet.All"/>: those of later versions too.</summary>
-    public NameSet Events { get; init; } = NameSet.Empty;
-
-    public DateTimeOffset CreatedAt { get; init; }
-
-    /// <summary>Null: the last attempt succeeded, or there was none.</summary>
-    public DateTimeOffset? FailingSince { get; init; }
-
-    public DateTimeOffset? DisabledAt { get; init; }
-
-    /// <summary>Until then the former secret signs beside the present one.</summary>
-    public DateTimeOffset? OldSecretUntil { get; init; }
-}
-
-/// <summary>A webhook whose secret was just made: the only answer that ever carries it.</summary>
-public sealed record WebhookWithSecret(Guid Id, string Secret)
-{
-    public override string ToString() => $"webhook {Id}"; // a record would print the secret
-}
-
-/// <summary>A message and the last attempt to deliver it.</summary>
-public sealed record WebhookDelivery
-{
-    public string Id { get; init; } = "";
-    public string Type { get; init; } = "";
-    public string Body { get; init; } = "";
-    public DateTimeOffset CreatedAt { get; init; }
-
-    /// <summary>The next attempt; null: there is none.</summary>
-    public DateTimeOffset? DueAt { get; init; }
-
-    public long Attempts { get; init; }
-
-    /// <summary>Of the last attempt whose end is known; null: there was none.</summary>
-    public DateTimeOffset? AttemptedAt { get; init; }
-    public long? Milliseconds { get; init; }
-
-    /// <summary>Of HTTP; null: no answer.</summary>
-    public long? Status { get; init; }
-
-    /// <summary>Empty: delivered.</summary>
-    public string? Error { get; init; }
-
-    public bool IsDelivered => Error?.Length == 0;
-}
-
 /// <summary>
 /// Where organizations want to be told of <see cref="Events"/>: the rows, their secrets and the log of deliveries;
 /// <see cref="WebhookSender"/> delivers.
 /// <para>Invariant: a secret is returned once, by what makes it, and stored encrypted; what a receiver answers is never stored, so that
 /// nothing of a network can be read through here.</para>
 /// </summary>
-public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookTarget target, TimeProvider clock)
+public sealed partial class Webhooks(Database database, WebhookSecrets secrets, WebhookTarget target, TimeProvider clock)
 {
     public const int PerOrganizationMax = 10;
 
@@ -159,7 +107,8 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
                 var now = clock.GetUtcNow();
                 var updated = await transaction.Connection!.ExecuteAsync(
                     """
-                    UPDATE webhooks SET url = @url, events = @events, disabled_at = CASE WHEN @isEnabled = 1 THEN NULL ELSE COALESCE(disabled_at, @now) END,
+                    UPDATE webhooks SET url = @url, events = @events,
+                        disabled_at = CASE WHEN @isEnabled = 1 THEN NULL ELSE COALESCE(disabled_at, @now) END,
                         failing_since = CASE WHEN @isEnabled = 1 AND disabled_at IS NOT NULL THEN NULL ELSE failing_since END,
                         paused_until = CASE WHEN disabled_at IS NOT NULL OR url <> @url THEN NULL ELSE paused_until END
                     WHERE id = @id AND organization_id = @organizationId
@@ -251,111 +200,6 @@ public sealed class Webhooks(Database database, WebhookSecrets secrets, WebhookT
                 return new WebhookWithSecret(id, WebhookSignature.Text(secret));
             }
         );
-
-    /// <summary>A message for this webhook alone, whatever it listens to.</summary>
-    public Task<Outcome<string>> TestAsync(Actor actor, Guid organizationId, Guid id) =>
-        ChangeAsync<string>(
-            actor,
-            Permission.ManageWebhooks,
-            organizationId,
-            async transaction =>
-            {
-                var (now, message) = (clock.GetUtcNow(), Events.NewId(clock));
-                var inserted = await transaction.Connection!.ExecuteAsync(
-                    """
-                    INSERT INTO webhook_messages (webhook_id, id, type, body, created_at, due_at, attempts)
-                    SELECT id, @message, @type, @body, @now, @now, 0 FROM webhooks WHERE id = @id AND organization_id = @organizationId AND disabled_at IS NULL
-                    """,
-                    new
-                    {
-                        id,
-                        organizationId,
-                        message,
-                        type = EventTypes.Test,
-                        body = Events.Body(EventTypes.Test, now, [("webhookId", id), ("organizationId", organizationId)]),
-                        now,
-                    },
-                    transaction
-                );
-                if (inserted == 1)
-                    return message;
-                return await CountAsync(transaction, organizationId, id) == 0
-                    ? noSuchWebhook
-                    : new Refusal(RefusalCode.Conflict, "This webhook is disabled: enable it first.", "test of a disabled webhook");
-            }
-        );
-
-    /// <summary>Sends a message again that was delivered or given up: at once, and then as if it were new.</summary>
-    public Task<Outcome<bool>> ResendAsync(Actor actor, Guid organizationId, Guid id, string message) =>
-        ChangeAsync<bool>(
-            actor,
-            Permission.ManageWebhooks,
-            organizationId,
-            async transaction =>
-                await transaction.Connection!.ExecuteAsync(
-                    """
-                    UPDATE webhook_messages SET due_at = @now WHERE webhook_id = @id AND id = @message AND due_at IS NULL
-                        AND EXISTS (SELECT 1 FROM webhooks w WHERE w.id = @id AND w.organization_id = @organizationId AND w.disabled_at IS NULL)
-                    """,
-                    new
-                    {
-                        id,
-                        organizationId,
-                        message,
-                        now = clock.GetUtcNow(),
-                    },
-                    transaction
-                ) == 1
-                    ? true
-                    : new Refusal(
-                        RefusalCode.Conflict,
-                        "There is no such message that could be sent again: it is waiting still, or the webhook is disabled or gone.",
-                        "not to be sent again"
-                    )
-        );
-
-    /// <summary>Newest first.</summary>
-    /// <returns>A part of the log, and the number of messages in it.</returns>
-    public Task<Outcome<(IReadOnlyList<WebhookDelivery> Part, long Total)>> DeliveriesAsync(
-        Actor actor,
-        Guid organizationId,
-        Guid id,
-        int first,
-        int count
-    ) =>
-        database.ReadAsync<Outcome<(IReadOnlyList<WebhookDelivery>, long)>>(async connection =>
-        {
-            var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ManageWebhooks, organizationId);
-            if (access.Refusal is { } refused)
-                return refused;
-            if (
-                await connection.ExecuteScalarAsync<long>(
-                    "SELECT COUNT(*) FROM webhooks WHERE id = @id AND organization_id = @organizationId",
-                    new { id, organizationId }
-                ) == 0
-            )
-                return noSuchWebhook;
-            var part = await connection.QueryAsync<WebhookDelivery>(
-                """
-                SELECT m.id, m.type, m.body, m.created_at, CASE WHEN m.due_at < w.paused_until THEN w.paused_until ELSE m.due_at END AS due_at,
-                       m.attempts, a.at AS attempted_at, a.milliseconds, a.status, a.error
-                FROM webhook_messages m JOIN webhooks w ON w.id = m.webhook_id
-                LEFT JOIN webhook_attempts a ON a.webhook_id = m.webhook_id AND a.message_id = m.id
-                    AND a.number = (SELECT MAX(number) FROM webhook_attempts WHERE webhook_id = m.webhook_id AND message_id = m.id)
-                WHERE m.webhook_id = @id ORDER BY m.id DESC LIMIT @count OFFSET @first
-                """,
-                new
-                {
-                    id,
-                    first,
-                    count,
-                }
-            );
-            return (
-                part.AsList(),
-                await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM webhook_messages WHERE webhook_id = @id", new { id })
-            );
-        });
 
     private Task<Outcome<T>> ChangeAsync<T>(
         Actor actor,

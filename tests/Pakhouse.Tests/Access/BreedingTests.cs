@@ -29,8 +29,6 @@ public partial class BreedingTests
         "mails",
         "memberships",
         "schemaversions",
-        "SchemaVersions",
-        "sqlite_sequence",
         "webhook_attempts",
         "webhook_messages",
         "data_protection_keys",

@@ -500,8 +500,10 @@ public static class PoliciesTests
                     var (user, membership) = (Ids.New(server.Clock).ToString(), Ids.New(server.Clock).ToString());
                     await transaction.Connection!.ExecuteAsync(
                         """
-                        INSERT INTO users (id, email, email_normalized, name, security_stamp, created_at) VALUES (@user, @email, @email, @name, '', 0);
-                        INSERT INTO memberships (id, organization_id, user_id, roles, created_at) VALUES (@membership, @Root, @user, 'viewer', 0);
+                        INSERT INTO users (id, email, email_normalized, name, security_stamp, created_at)
+                            VALUES (@user, @email, @email, @name, '', 0);
+                        INSERT INTO memberships (id, organization_id, user_id, roles, created_at)
+                            VALUES (@membership, @Root, @user, 'viewer', 0);
                         """,
                         new
                         {

@@ -42,7 +42,8 @@ public static class ExportTests
                 rows,
                 $"""
                 INSERT INTO activity (id, at, organization_id, action, target, detail)
-                SELECT CAST(10000000 + i AS TEXT) || '-0000-7000-8000-000000000000', 0, '{acme.Root}', '{AuditAction.WebhookUpdate}', 'W' || i, '{detail}' FROM n
+                SELECT CAST(10000000 + i AS TEXT) || '-0000-7000-8000-000000000000', 0, '{acme.Root}', '{AuditAction.WebhookUpdate}',
+                    'W' || i, '{detail}' FROM n
                 """
             );
 
@@ -80,7 +81,8 @@ public static class ExportTests
                 Rows,
                 $"""
                 INSERT INTO access_keys (id, kind, membership_id, name, hash, scopes, created_at, status, status_index, status_version)
-                SELECT 'AAAAAAAA' || CAST(10000000 + i AS TEXT), 'pak', (SELECT id FROM memberships WHERE organization_id = '{acme.Root}'), 'K' || i, {blob}, '',
+                SELECT 'AAAAAAAA' || CAST(10000000 + i AS TEXT), 'pak', (SELECT id FROM memberships WHERE organization_id = '{acme.Root}'),
+                    'K' || i, {blob}, '',
                        i / 3, 0, 1000000 + i, 0
                 FROM n
                 """

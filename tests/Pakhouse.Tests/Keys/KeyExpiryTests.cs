@@ -113,7 +113,8 @@ public static class KeyExpiryTests
                 """
                 INSERT INTO access_keys (id, membership_id, name, hash, scopes, created_at, expires_at, status_index)
                 WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 450)
-                SELECT 'copy' || (100000000000 + n), membership_id, name, hash, scopes, created_at, expires_at, 1000 + n FROM access_keys, numbers
+                SELECT 'copy' || (100000000000 + n), membership_id, name, hash, scopes, created_at, expires_at, 1000 + n
+                    FROM access_keys, numbers
                 """
             );
             server.Clock.Advance(TimeSpan.FromDays(53));

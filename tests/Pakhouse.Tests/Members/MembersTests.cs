@@ -311,8 +311,10 @@ public static class MembersTests
             $"""
             INSERT INTO users (id, email, email_normalized, name, security_stamp, created_at)
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
-            SELECT '{prefix}' || SUBSTR('000000000000' || i, LENGTH('000000000000' || i) - 11, 12), '{name}' || i || '@acme.example', '{name.ToUpperInvariant()}' || i || '@ACME.EXAMPLE', '{name} ' || i, 'x', 0 FROM n;
-            INSERT INTO memberships (id, organization_id, user_id, roles, created_at) SELECT 'a' || SUBSTR(id, 2), '{organization}', id, 'viewer', 0 FROM users WHERE id LIKE '{prefix}%';
+            SELECT '{prefix}' || SUBSTR('000000000000' || i, LENGTH('000000000000' || i) - 11, 12), '{name}' || i || '@acme.example',
+                '{name.ToUpperInvariant()}' || i || '@ACME.EXAMPLE', '{name} ' || i, 'x', 0 FROM n;
+            INSERT INTO memberships (id, organization_id, user_id, roles, created_at)
+                SELECT 'a' || SUBSTR(id, 2), '{organization}', id, 'viewer', 0 FROM users WHERE id LIKE '{prefix}%';
             """
         );
     }

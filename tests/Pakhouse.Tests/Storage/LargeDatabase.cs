@@ -19,7 +19,7 @@ internal static partial class LargeDatabase
         ["data_protection_keys"] = "one in 90 days",
         ["deployment"] = "four rows",
         ["status_gaps"] = "a row for each restore",
-        ["SchemaVersions"] = "a row for each schema file",
+        ["schemaversions"] = "a row for each schema step",
     };
 
     private const int Many = 100_000,
@@ -91,7 +91,8 @@ internal static partial class LargeDatabase
             "id, at, organization_id, actor_user_id, actor_key_id, action, target, subject_user_id",
             """
             'a' || n.i, @now - n.i * 1000, 'o' || (1 + n.i % 5000), 'u' || (n.i % 50000),
-            CASE WHEN n.i % 4 = 0 THEN 'k' || (n.i % 3000) END, CASE n.i % 7 WHEN 0 THEN 'Invite Create' WHEN 1 THEN 'Invite Accept' ELSE 'PAT Create' END, 'k' || n.i,
+            CASE WHEN n.i % 4 = 0 THEN 'k' || (n.i % 3000) END,
+                CASE n.i % 7 WHEN 0 THEN 'Invite Create' WHEN 1 THEN 'Invite Accept' ELSE 'PAT Create' END, 'k' || n.i,
             CASE WHEN n.i % 3 = 0 THEN 'u' || (n.i % 20000) END
             """
         ),

@@ -86,8 +86,7 @@ public class StorageTests
         await first.StopAsync();
         await using (var newer = new SqliteConnection($"Data Source={file};Pooling=False"))
             await newer.ExecuteAsync(
-                "INSERT INTO SchemaVersions (ScriptName, Applied) VALUES ('Pakhouse.Server.Storage.sqlite.999.sql', '2027-01-01'); PRAGMA "
-                    + "wal_checkpoint(TRUNCATE);"
+                "INSERT INTO schemaversions (scriptname, applied) VALUES ('999', 0); PRAGMA wal_checkpoint(TRUNCATE);"
             );
         var before = await File.ReadAllBytesAsync(file);
 
@@ -123,7 +122,7 @@ public class StorageTests
                     .Get<Database>()
                     .ReadAsync(connection =>
                         connection.QueryAsync<string>(
-                            "SELECT name || COALESCE(sql, '') FROM sqlite_master UNION ALL SELECT ScriptName FROM SchemaVersions"
+                            "SELECT name || COALESCE(sql, '') FROM sqlite_master UNION ALL SELECT scriptname FROM schemaversions"
                         )
                     )
             )

@@ -3,7 +3,7 @@ DROP INDEX personal_access_keys_of_membership;
 ALTER TABLE personal_access_keys RENAME TO access_keys;
 ALTER TABLE access_keys ADD COLUMN kind            TEXT   NOT NULL DEFAULT 'pak';  -- pak, oak
 ALTER TABLE access_keys ADD COLUMN suspended_at    BIGINT NULL;
-ALTER TABLE access_keys ADD COLUMN family_id       TEXT   NULL;                    -- keys that follow one another by rotation; NULL: never rotated
+ALTER TABLE access_keys ADD COLUMN family_id       TEXT   NULL;
 ALTER TABLE access_keys ADD COLUMN successor_id    TEXT   NULL;                    -- the key that replaces this one
 ALTER TABLE access_keys ADD COLUMN overlap_ends_at BIGINT NULL;                    -- a replaced key works until then
 ALTER TABLE access_keys ADD COLUMN status          BIGINT NOT NULL DEFAULT 0;      -- as in a status list: 0 valid, 1 invalid, 2 suspended
@@ -15,7 +15,8 @@ UPDATE access_keys SET status_index = numbered.number
 FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY id) - 1 AS number FROM access_keys) AS numbered WHERE numbered.id = access_keys.id;
 UPDATE access_keys SET status = 1 WHERE deleted_at IS NOT NULL;
 UPDATE access_keys SET status = 2 WHERE deleted_at IS NULL AND membership_id IN (
-    SELECT m.id FROM memberships m JOIN users u ON u.id = m.user_id JOIN organizations o ON o.id = m.organization_id LEFT JOIN organizations r ON r.id = o.root_id
+    SELECT m.id FROM memberships m JOIN users u ON u.id = m.user_id JOIN organizations o ON o.id = m.organization_id LEFT JOIN
+        organizations r ON r.id = o.root_id
     WHERE COALESCE(u.disabled_at, o.disabled_at, r.disabled_at) IS NOT NULL);
 CREATE UNIQUE INDEX access_keys_status_index ON access_keys (status_index);
 CREATE INDEX access_keys_status_at ON access_keys (status_at) WHERE status_at > 0;

@@ -1,23 +1,24 @@
 ALTER TABLE organizations ADD COLUMN created_by TEXT NULL REFERENCES users (id);   -- of a root that a person made; NULL: the operator
 CREATE INDEX organizations_created_by ON organizations (created_by, created_at) WHERE created_by IS NOT NULL;
 
--- Under this people are listed and searched: name and address in capitals (of A to Z; the database knows no others). It stands here so that a page
 -- of any organization is one range of one index. NULL: the membership has ended, or is a service user's, who is no member.
 ALTER TABLE memberships ADD COLUMN listed_as TEXT NULL;
-UPDATE memberships SET listed_as = (SELECT UPPER(u.name || ' ' || u.email) FROM users u WHERE u.id = memberships.user_id AND u.kind = 'person') WHERE ended_at IS NULL;
+UPDATE memberships SET listed_as = (SELECT UPPER(u.name || ' ' || u.email) FROM users u WHERE u.id = memberships.user_id AND u.kind =
+    'person') WHERE ended_at IS NULL;
 DROP INDEX memberships_of_organization;
 CREATE INDEX memberships_of_organization ON memberships (organization_id, listed_as, user_id) WHERE ended_at IS NULL;
 CREATE TRIGGER memberships_are_listed AFTER INSERT ON memberships WHEN NEW.ended_at IS NULL BEGIN
-    UPDATE memberships SET listed_as = (SELECT UPPER(u.name || ' ' || u.email) FROM users u WHERE u.id = NEW.user_id AND u.kind = 'person') WHERE id = NEW.id;
+    UPDATE memberships SET listed_as = (SELECT UPPER(u.name || ' ' || u.email) FROM users u WHERE u.id = NEW.user_id AND u.kind =
+        'person') WHERE id = NEW.id;
 END;
 CREATE TRIGGER memberships_end_unlisted AFTER UPDATE OF ended_at ON memberships WHEN NEW.ended_at IS NOT NULL BEGIN
     UPDATE memberships SET listed_as = NULL WHERE id = NEW.id;
 END;
 CREATE TRIGGER users_are_listed AFTER UPDATE OF name, email ON users BEGIN
-    UPDATE memberships SET listed_as = UPPER(NEW.name || ' ' || NEW.email) WHERE user_id = NEW.id AND ended_at IS NULL AND listed_as IS NOT NULL;
+    UPDATE memberships SET listed_as = UPPER(NEW.name || ' ' || NEW.email) WHERE user_id = NEW.id AND ended_at IS NULL AND listed_as IS
+        NOT NULL;
 END;
 
--- One for each address and root, with a part for each organization that it leads to. A part is deleted when it is accepted or withdrawn, the whole with its last part.
 CREATE TABLE invitations (
     id               TEXT NOT NULL PRIMARY KEY,
     root_id          TEXT NOT NULL REFERENCES organizations (id),

@@ -4,7 +4,6 @@ CREATE TABLE deployment (
     value TEXT COLLATE "C" NOT NULL
 );
 
--- Entries of the status lists that were given to keys which a restored database does not know. They are invalid, and nobody gets them again.
 CREATE TABLE status_gaps (
     first_index    BIGINT NOT NULL PRIMARY KEY,
     last_index     BIGINT NOT NULL,
@@ -15,11 +14,13 @@ CREATE TABLE status_gaps (
 DROP TRIGGER activity_is_not_changed ON activity;
 CREATE TRIGGER activity_is_not_changed BEFORE UPDATE OR TRUNCATE ON activity EXECUTE FUNCTION activity_is_append_only();
 CREATE FUNCTION activity_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    IF OLD.at >= COALESCE((SELECT value FROM counters WHERE name = 'activity.kept_from'), 0) THEN RAISE EXCEPTION 'activity is append-only'; END IF;
+    IF OLD.at >= COALESCE((SELECT value FROM counters WHERE name = 'activity.kept_from'), 0) THEN RAISE EXCEPTION
+        'activity is append-only'; END IF;
     RETURN OLD;
 END $$;
 CREATE TRIGGER activity_is_not_deleted BEFORE DELETE ON activity FOR EACH ROW EXECUTE FUNCTION activity_is_kept();
 
 -- Keys that have ended, in the order of their end, until their retention is over.
 CREATE INDEX access_keys_deleted_at ON access_keys (deleted_at) WHERE deleted_at IS NOT NULL;
-CREATE INDEX access_keys_overlap_ended ON access_keys (overlap_ends_at) WHERE overlap_ends_at IS NOT NULL AND status = 1 AND deleted_at IS NULL;
+CREATE INDEX access_keys_overlap_ended ON access_keys (overlap_ends_at) WHERE overlap_ends_at IS NOT NULL AND status = 1 AND deleted_at
+    IS NULL;

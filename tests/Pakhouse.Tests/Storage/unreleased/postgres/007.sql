@@ -1,4 +1,3 @@
--- Where a key has been used from (IPv4: /24, IPv6: /48). Found when counts are written; a row is written when a network is new, then once a day at most.
 CREATE TABLE key_networks (
     key_id        TEXT COLLATE "C" NOT NULL,
     network       TEXT COLLATE "C" NOT NULL,
@@ -29,7 +28,8 @@ CREATE INDEX key_expiry_notices_told_at ON key_expiry_notices (told_at);
 
 ALTER TABLE access_keys ADD COLUMN frozen_at BIGINT NULL;   -- suspended since then because a key of its family was used after its overlap
 
-CREATE INDEX access_keys_expires_at ON access_keys (expires_at, id) WHERE expires_at IS NOT NULL AND deleted_at IS NULL AND successor_id IS NULL;
+CREATE INDEX access_keys_expires_at ON access_keys (expires_at, id) WHERE expires_at IS NOT NULL AND deleted_at IS NULL AND successor_id
+    IS NULL;
 CREATE INDEX access_keys_family ON access_keys (family_id) WHERE family_id IS NOT NULL;
 -- Replaced keys whose tokens may be alive still; see OverlapEnds.
 CREATE INDEX access_keys_overlap ON access_keys (overlap_ends_at) WHERE overlap_ends_at IS NOT NULL AND status <> 1;

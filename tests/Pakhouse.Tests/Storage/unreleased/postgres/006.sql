@@ -1,4 +1,3 @@
--- The order in which entries of the status lists change: a number of its own instead of a time, because clocks differ and commits come late.
 DROP INDEX access_keys_status_at;
 ALTER TABLE access_keys DROP COLUMN status_at;
 ALTER TABLE access_keys ADD COLUMN status_version BIGINT NOT NULL DEFAULT 0;      -- 0: never changed

@@ -1,26 +1,28 @@
-ALTER TABLE organizations ADD COLUMN created_by TEXT COLLATE "C" NULL REFERENCES users (id);   -- of a root that a person made; NULL: the operator
+ALTER TABLE organizations ADD COLUMN created_by TEXT COLLATE "C" NULL REFERENCES users (id);
 CREATE INDEX organizations_created_by ON organizations (created_by, created_at) WHERE created_by IS NOT NULL;
 
--- Under this people are listed and searched: name and address in capitals (of A to Z; the database knows no others). It stands here so that a page
 -- of any organization is one range of one index. NULL: the membership has ended, or is a service user's, who is no member.
 ALTER TABLE memberships ADD COLUMN listed_as TEXT COLLATE "C" NULL;
-UPDATE memberships SET listed_as = (SELECT UPPER(u.name || ' ' || u.email) FROM users u WHERE u.id = memberships.user_id AND u.kind = 'person') WHERE ended_at IS NULL;
+UPDATE memberships SET listed_as = (SELECT UPPER(u.name || ' ' || u.email) FROM users u WHERE u.id = memberships.user_id AND u.kind =
+    'person') WHERE ended_at IS NULL;
 DROP INDEX memberships_of_organization;
 CREATE INDEX memberships_of_organization ON memberships (organization_id, listed_as, user_id) WHERE ended_at IS NULL;
 CREATE FUNCTION memberships_are_listed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF NEW.ended_at IS NOT NULL THEN NEW.listed_as := NULL;
-    ELSIF TG_OP = 'INSERT' THEN NEW.listed_as := (SELECT UPPER(u.name || ' ' || u.email) FROM users u WHERE u.id = NEW.user_id AND u.kind = 'person');
+    ELSIF TG_OP = 'INSERT' THEN NEW.listed_as := (SELECT UPPER(u.name || ' ' || u.email) FROM users u WHERE u.id = NEW.user_id AND u.kind
+        = 'person');
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER memberships_are_listed BEFORE INSERT OR UPDATE OF ended_at ON memberships FOR EACH ROW EXECUTE FUNCTION memberships_are_listed();
+CREATE TRIGGER memberships_are_listed BEFORE INSERT OR UPDATE OF ended_at ON memberships FOR EACH ROW EXECUTE FUNCTION
+    memberships_are_listed();
 CREATE FUNCTION users_are_listed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    UPDATE memberships SET listed_as = UPPER(NEW.name || ' ' || NEW.email) WHERE user_id = NEW.id AND ended_at IS NULL AND listed_as IS NOT NULL;
+    UPDATE memberships SET listed_as = UPPER(NEW.name || ' ' || NEW.email) WHERE user_id = NEW.id AND ended_at IS NULL AND listed_as IS
+        NOT NULL;
     RETURN NEW;
 END $$;
 CREATE TRIGGER users_are_listed AFTER UPDATE OF name, email ON users FOR EACH ROW EXECUTE FUNCTION users_are_listed();
 
--- One for each address and root, with a part for each organization that it leads to. A part is deleted when it is accepted or withdrawn, the whole with its last part.
 CREATE TABLE invitations (
     id               TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     root_id          TEXT COLLATE "C" NOT NULL REFERENCES organizations (id),

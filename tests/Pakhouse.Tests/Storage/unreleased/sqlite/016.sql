@@ -4,7 +4,6 @@ CREATE TABLE deployment (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- Entries of the status lists that were given to keys which a restored database does not know. They are invalid, and nobody gets them again.
 CREATE TABLE status_gaps (
     first_index    BIGINT NOT NULL PRIMARY KEY,
     last_index     BIGINT NOT NULL,
@@ -19,4 +18,5 @@ BEGIN SELECT RAISE(ABORT, 'activity is append-only'); END;
 
 -- Keys that have ended, in the order of their end, until their retention is over.
 CREATE INDEX access_keys_deleted_at ON access_keys (deleted_at) WHERE deleted_at IS NOT NULL;
-CREATE INDEX access_keys_overlap_ended ON access_keys (overlap_ends_at) WHERE overlap_ends_at IS NOT NULL AND status = 1 AND deleted_at IS NULL;
+CREATE INDEX access_keys_overlap_ended ON access_keys (overlap_ends_at) WHERE overlap_ends_at IS NOT NULL AND status = 1 AND deleted_at
+    IS NULL;
