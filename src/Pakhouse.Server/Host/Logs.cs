@@ -3,6 +3,7 @@ namespace Pakhouse.Server;
 /// <summary>What reaches the operator's log, and what no setting lets into it.</summary>
 internal static class Logs
 {
+    private const string SignInHandler = "Microsoft.AspNetCore.Authentication.OpenIdConnect.OpenIdConnectHandler";
     private const string Formatter = "Logging:Console:FormatterName";
 
     /// <exception cref="StartupException">The framework takes another formatter, without a word, for one that it does not know.</exception>
@@ -38,7 +39,7 @@ internal static class Logs
         {
             var rule = filters.Rules[i];
             filters.Rules[i] = new LoggerFilterRule(rule.ProviderName, rule.CategoryName, rule.LogLevel, (provider, category, level) =>
-                category is not ("Microsoft.AspNetCore.Hosting.Diagnostics" or "Microsoft.AspNetCore.Authentication.OpenIdConnect.OpenIdConnectHandler")
+                category is not ("Microsoft.AspNetCore.Hosting.Diagnostics" or SignInHandler)
                 && (level >= LogLevel.Warning || category?.StartsWith("Microsoft.AspNetCore.", StringComparison.Ordinal) != true)
                 && rule.Filter?.Invoke(provider, category, level) != false);
         }

@@ -95,7 +95,8 @@ public sealed class ProviderConnections(
             var connection = transaction.Connection!;
             var member = await connection.QuerySingleOrDefaultAsync<User>(
                 """
-                SELECT u.id, u.email, u.name, u.disabled_at FROM memberships m JOIN users u ON u.id = m.user_id AND u.kind = 'person' AND u.deleted_at IS NULL
+                SELECT u.id, u.email, u.name, u.disabled_at FROM memberships m
+                JOIN users u ON u.id = m.user_id AND u.kind = 'person' AND u.deleted_at IS NULL
                 WHERE m.organization_id = @organizationId AND m.user_id = @userId AND m.ended_at IS NULL
                 """,
                 new { organizationId, userId },
@@ -251,7 +252,8 @@ public sealed class ProviderConnections(
             : await connection.QuerySingleOrDefaultAsync<User>(
                 """
                 SELECT u.id, u.email, u.name, u.password_hash, u.security_stamp, u.disabled_at
-                FROM password_resets p JOIN users u ON u.id = p.user_id AND u.kind = 'person' AND u.disabled_at IS NULL AND u.deleted_at IS NULL
+                FROM password_resets p
+                JOIN users u ON u.id = p.user_id AND u.kind = 'person' AND u.disabled_at IS NULL AND u.deleted_at IS NULL
                 WHERE p.hash = @hash AND p.created_at > @since
                 """,
                 new { hash = Hash(code), since = clock.GetUtcNow() - LinkLifetime },

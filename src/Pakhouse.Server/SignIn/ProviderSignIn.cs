@@ -1,6 +1,5 @@
 using System.Security.Claims;
 using System.Text.Json;
-using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.OpenIdConnect;
 using Microsoft.IdentityModel.JsonWebTokens;
@@ -13,7 +12,7 @@ namespace Pakhouse.Server;
 /// Sign-in through the platform's own OpenID Connect provider: the code flow with PKCE, state and nonce, spoken by ASP.NET Core's handler.
 /// What it ends in is a session of ours, and nothing of the provider's is kept.
 /// </summary>
-public static partial class ProviderSignIn
+public static class ProviderSignIn
 {
     public const string Scheme = "provider";
     public const string Path = "/sign-in/provider";
@@ -83,7 +82,8 @@ public static partial class ProviderSignIn
         {
             OnMessageReceived = async context =>
             {
-                // RFC 9207 §2.4: the answer of another server is none, and neither is one that does not say whose it is where the provider always does.
+                // RFC 9207 §2.4: the answer of another server is none, and neither is one that does not say whose it is where the provider
+                // always does.
                 var provider = await metadata.GetConfigurationAsync(context.HttpContext.RequestAborted);
                 var issuer = context.ProtocolMessage.Iss;
                 if (string.IsNullOrEmpty(issuer) ? provider.AuthorizationResponseIssParameterSupported : issuer != provider.Issuer)
@@ -132,12 +132,12 @@ public static partial class ProviderSignIn
             OnAccessDenied = context =>
             {
                 context.HandleResponse();
-                return RefusalWriter.WriteAsync(context.HttpContext, declined);
+                return RefusalWriter.WriteAsync(context.HttpContext, ProviderFailures.Declined);
             },
             OnRemoteFailure = context =>
             {
                 context.HandleResponse();
-                return FailAsync(context.HttpContext, context.Failure);
+                return ProviderFailures.WriteAsync(context.HttpContext, context.Failure);
             },
         };
     }
@@ -166,7 +166,7 @@ public static partial class ProviderSignIn
                     catch (Exception e)
                         when (!context.Response.HasStarted && !Database.IsUnavailable(e) && !context.RequestAborted.IsCancellationRequested)
                     {
-                        await FailAsync(context, e);
+                        await ProviderFailures.WriteAsync(context, e);
                     }
                 }
             )
@@ -222,7 +222,7 @@ public static partial class ProviderSignIn
             if (begun)
                 http.Response.Redirect(Safe(context.ReturnUri));
             else
-                await RefusalWriter.WriteAsync(http, Over);
+                await RefusalWriter.WriteAsync(http, ProviderFailures.Over);
         }
     }
 
@@ -250,66 +250,6 @@ public static partial class ProviderSignIn
         await http.RequestServices.GetRequiredService<SessionStore>().ProveAsync(session.Id);
         http.Response.Redirect(Safe(from));
     }
-
-    /// <summary>
-    /// Nothing of the provider's answer is shown, and only the kinds of the failure and a code such as <c>invalid_client</c> are logged: the
-    /// answer can hold anything, and can be anybody's.
-    /// </summary>
-    private static Task FailAsync(HttpContext http, Exception? failure)
-    {
-        var kinds = new List<string>();
-        for (var e = failure; e is not null; e = e.InnerException)
-            kinds.Add(e.Data["error"] is string code && ErrorCode().IsMatch(code) ? $"{e.GetType().Name}: {code}" : e.GetType().Name);
-        var reason = kinds.Count == 0 ? "unknown" : string.Join(" < ", kinds);
-        // Who could not be asked is out of reach; who answered something unusable is not.
-        var isAway = kinds.Exists(kind =>
-            kind
-                is nameof(HttpRequestException)
-                    or nameof(TaskCanceledException)
-                    or nameof(OperationCanceledException)
-                    or nameof(IOException)
-                    or nameof(TimeoutException)
-        );
-        var log = http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.ProviderSignIn");
-        LogFailed(log, http.TraceIdentifier, isAway ? "out of reach" : "not usable", reason);
-        return RefusalWriter.WriteAsync(http, (isAway ? Away : failed) with { Reason = reason });
-    }
-
-    /// <summary>RFC 6749 §4.1.2.1 and §5.2.</summary>
-    [GeneratedRegex("^[a-z_]{1,40}\\z", RegexOptions.None, 1000)]
-    private static partial Regex ErrorCode();
-
-    private static readonly Refusal declined = new(
-        RefusalCode.AccessDenied,
-        "You were not signed in: your identity provider says that you, or it, declined. Start again from the sign-in page.",
-        "declined at the provider"
-    );
-    private static readonly Refusal failed = new(
-        RefusalCode.AccessDenied,
-        "Signing in through your identity provider did not work. Start again from the sign-in page; if that does not help, tell the "
-            + "operator of this server.",
-        "provider's answer refused"
-    );
-    internal static readonly Refusal Over = new(
-        RefusalCode.AccessDenied,
-        "You have signed out at your identity provider meanwhile. Start again from the sign-in page.",
-        "session ended at the provider"
-    );
-    internal static readonly Refusal Away = new(
-        RefusalCode.TemporarilyUnavailable,
-        "This server cannot reach your identity provider now, or it does not answer in time. Try again in a minute; if that does not help, "
-            + "tell the operator of this server.",
-        "provider out of reach"
-    )
-    {
-        RetryAfterSeconds = 60,
-    };
-
-    [LoggerMessage(
-        Level = LogLevel.Warning,
-        Message = "{RequestId}: sign-in through the provider failed: its answer was {What} ({Reason})"
-    )]
-    private static partial void LogFailed(ILogger log, string requestId, string what, string reason);
 
     /// <summary>Null: the provider does not say. Anything but <c>true</c> is a no.</summary>
     private static bool? Verified(string? text) => text is null ? null : string.Equals(text, "true", StringComparison.OrdinalIgnoreCase);

@@ -50,7 +50,7 @@ public sealed class ProviderSignOut(
         }
         catch (InvalidOperationException)
         {
-            await RefusalWriter.WriteAsync(context, ProviderSignIn.Away);
+            await RefusalWriter.WriteAsync(context, ProviderFailures.Away);
             return;
         }
 

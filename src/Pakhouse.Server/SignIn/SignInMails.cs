@@ -60,7 +60,8 @@ internal static class SignInMails
         new(
             $"Pakhouse: an account of the identity provider now opens yours",
             $"""
-            On {at} the operator of this server bound an account of the identity provider to yours: whoever signs in there with it is signed in here as you.
+            On {at} the operator of this server bound an account of the identity provider to yours: whoever signs in there with it is
+            signed in here as you.
 
             If you did not ask for it, ask the operator, and look through {MailText.Link(publicAddress, "/account")}
             """
@@ -94,7 +95,8 @@ internal static class SignInMails
 
             {MailText.Link(publicAddress, $"{ProviderConnections.Path}?code={code}")}
 
-            Open it yourself, and sign in at {provider} with your own account: from then on, whoever has that account is signed in here as you.
+            Open it yourself, and sign in at {provider} with your own account. From then on, whoever has that account is
+            signed in here as you.
 
             If you did not ask for it, do nothing: without the link nothing changes.
             """
@@ -104,8 +106,8 @@ internal static class SignInMails
         new(
             $"Pakhouse: {provider} now opens your account",
             $"""
-            On {at} your account was connected with an account of {provider}, by the link in a mail to you, from the address {address}. Whoever signs in there with
-            that account is signed in here as you.
+            On {at} your account was connected with an account of {provider}, by the link in a mail to you, from the address
+            {address}. Whoever signs in there with that account is signed in here as you.
 
             If it was not you: choose "Disconnect" at {MailText.Link(publicAddress, "/account")}, or ask the operator of this server.
             """
@@ -115,8 +117,8 @@ internal static class SignInMails
         new(
             $"Pakhouse: {provider} now opens the account of {name}",
             $"""
-            On {at} {name} ({email}), a member of an organization of yours, connected their account with an account of {provider}, by a link that an owner had sent.
-            From now on they can sign in that way.
+            On {at} {name} ({email}), a member of an organization of yours, connected their account with an account of
+            {provider}, by a link that an owner had sent. From now on they can sign in that way.
 
             If it is not expected, ask {name}. The operator of this server can undo it (command users unbind).
             """

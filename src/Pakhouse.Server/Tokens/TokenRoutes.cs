@@ -4,7 +4,8 @@ using Microsoft.OpenApi;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The exchange, discovery and back-channel logout in docs/openapi.json: their endpoints read and write bytes themselves, so nothing can be read off them.
+/// The exchange, discovery and back-channel logout in docs/openapi.json: their endpoints read and write bytes themselves, so nothing can be
+/// read off them.
 /// </summary>
 internal static class TokenRoutes
 {
@@ -163,7 +164,8 @@ internal static class TokenRoutes
             operation,
             (
                 "400",
-                "invalid_request or invalid_scope: a field is missing, repeated, too long or out of form; a scope is unknown or beyond the key's."
+                "invalid_request or invalid_scope: a field is missing, repeated, too long or out of form; a scope is unknown or "
+                    + "beyond the key's."
             ),
             ("401", "invalid_grant: the key is not valid, was deleted, has expired, or its owner cannot use it now."),
             ("403", "access_denied: the key cannot be exchanged for that organization (R3)."),

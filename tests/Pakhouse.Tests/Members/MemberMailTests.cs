@@ -44,7 +44,11 @@ public static class MemberMailTests
             server.Clock.Advance(TimeSpan.FromHours(31));
             var deleted = TestServer.IdOf(await server.AddKeyAsync(member, acme.Root));
             Assert.False((await server.Keys.DeleteAsync(Actor.Session(member), acme.Root, deleted)).IsRefused);
-            string[] keys = [TestServer.IdOf(await server.AddKeyAsync(member, acme.Root)), TestServer.IdOf(await server.AddKeyAsync(member, acme.Root))];
+            string[] keys =
+            [
+                TestServer.IdOf(await server.AddKeyAsync(member, acme.Root)),
+                TestServer.IdOf(await server.AddKeyAsync(member, acme.Root)),
+            ];
             Assert.False((await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, member)).IsRefused);
 
             var mail = Assert.Single(

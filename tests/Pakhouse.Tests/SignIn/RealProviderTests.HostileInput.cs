@@ -7,8 +7,8 @@ namespace Pakhouse.Tests;
 public static partial class RealProviderTests
 {
     /// <summary>
-    /// What HostileInputTests does with every route, with those that only a server with a provider has: to the callback, which is no route, and to
-    /// the back channel with tokens that the provider really signed. The provider answers, so no 503 hides a fault.
+    /// What HostileInputTests does with every route, with those that only a server with a provider has: to the callback, which is no route,
+    /// and to the back channel with tokens that the provider really signed. The provider answers, so no 503 hides a fault.
     /// </summary>
     public sealed class HostileInput : IAsyncLifetime
     {
@@ -103,12 +103,21 @@ public static partial class RealProviderTests
             if (type is not null)
                 request.Content!.Headers.TryAddWithoutValidation("Content-Type", type);
             if (cookies is not null)
-                request.Headers.TryAddWithoutValidation("Cookie", string.Join("; ", cookies.Select(cookie => $"{cookie.Key}={cookie.Value}")));
+                request.Headers.TryAddWithoutValidation(
+                    "Cookie",
+                    string.Join("; ", cookies.Select(cookie => $"{cookie.Key}={cookie.Value}"))
+                );
             try
             {
                 using var answer = await server.Http.SendAsync(request);
-                if ((int)answer.StatusCode >= 500 || answer.Headers.Contains("Set-Cookie") && answer.Headers.GetValues("Set-Cookie").Any(Opens))
-                    faults.Add($"{method} {path[..Math.Min(path.Length, 60)]}…{path[^Math.Min(path.Length, 60)..]} {type} {body?.Length}: {(int)answer.StatusCode}");
+                if (
+                    (int)answer.StatusCode >= 500
+                    || answer.Headers.Contains("Set-Cookie") && answer.Headers.GetValues("Set-Cookie").Any(Opens)
+                )
+                    faults.Add(
+                        $"{method} {path[..Math.Min(path.Length, 60)]}…{path[^Math.Min(path.Length, 60)..]} {type} {body?.Length}: "
+                            + $"{(int)answer.StatusCode}"
+                    );
             }
             catch (HttpRequestException e) when (e.InnerException is IOException)
             {
@@ -116,7 +125,8 @@ public static partial class RealProviderTests
             }
         }
 
-        private static bool Opens(string cookie) => cookie.StartsWith("pakhouse=", StringComparison.Ordinal) && !cookie.StartsWith("pakhouse=;", StringComparison.Ordinal);
+        private static bool Opens(string cookie) =>
+            cookie.StartsWith("pakhouse=", StringComparison.Ordinal) && !cookie.StartsWith("pakhouse=;", StringComparison.Ordinal);
 
         /// <summary>Nor does anybody's text reach the operator's log: as an error of ours it would be believed.</summary>
         private void AssertNone()
@@ -136,7 +146,10 @@ public static partial class RealProviderTests
                 foreach (var method in (string[])["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "PROPFIND", "POST"])
                     await SendAsync(method, path);
                 foreach (var value in values)
-                    await SendAsync("GET", $"{path}?{string.Join('&', names.Where(_ => value.Length < 100).Select(name => $"{name}={value}"))}");
+                    await SendAsync(
+                        "GET",
+                        $"{path}?{string.Join('&', names.Where(_ => value.Length < 100).Select(name => $"{name}={value}"))}"
+                    );
                 foreach (var name in names)
                     foreach (var value in values)
                         await SendAsync("GET", $"{path}?{name}={value}");
@@ -151,9 +164,14 @@ public static partial class RealProviderTests
         public async Task No_answer_to_a_state_that_is_good_makes_a_fault_or_opens_a_session_unless_it_is_the_provider_s()
         {
             var (visitor, back) = await BackAsync();
-            var query = back.Query[1..].Split('&').Select(pair => pair.Split('=', 2)).ToDictionary(pair => pair[0], pair => pair[1], StringComparer.Ordinal);
-            string Query(IEnumerable<KeyValuePair<string, string>> pairs) => string.Join('&', pairs.Select(pair => $"{pair.Key}={pair.Value}"));
-            // Each member of the answer replaced, missing, doubled; a cookie of the way replaced, missing. One state is good once: each needs its own.
+            var query = back.Query[1..]
+                .Split('&')
+                .Select(pair => pair.Split('=', 2))
+                .ToDictionary(pair => pair[0], pair => pair[1], StringComparer.Ordinal);
+            string Query(IEnumerable<KeyValuePair<string, string>> pairs) =>
+                string.Join('&', pairs.Select(pair => $"{pair.Key}={pair.Value}"));
+            // Each member of the answer replaced, missing, doubled; a cookie of the way replaced, missing. One state is good once: each
+            // needs its own.
             var changes = new List<Func<Dictionary<string, string>, string>>();
             foreach (var name in query.Keys)
             {
@@ -165,11 +183,17 @@ public static partial class RealProviderTests
             }
 
             foreach (var error in values)
-                changes.Add(pairs => $"state={pairs["state"]}&error={error[..Math.Min(error.Length, 900)]}&error_description=%3Cscript%3E&error_uri=javascript:1");
+                changes.Add(pairs =>
+                    $"state={pairs["state"]}&error={error[..Math.Min(error.Length, 900)]}&error_description=%3Cscript%3E"
+                );
             foreach (var change in changes)
             {
                 var (browser, answer) = await BackAsync();
-                var own = answer.Query[1..].Split('&').Select(pair => pair.Split('=', 2)).ToDictionary(pair => pair[0], pair => pair[1], StringComparer.Ordinal);
+                var own = answer
+                    .Query[1..]
+                    .Split('&')
+                    .Select(pair => pair.Split('=', 2))
+                    .ToDictionary(pair => pair[0], pair => pair[1], StringComparer.Ordinal);
                 if (change(own) is var changed && changed != Query(own))
                     await SendAsync("GET", $"{Callback}?{changed}", cookies: browser.Cookies);
             }
@@ -177,8 +201,17 @@ public static partial class RealProviderTests
             (string?, string)[] odd = [("same", ""), ("same", "x"), ("same", "NN"), ("same", new string('C', 4000)), ("same", "\"")];
             // What is bound to the browser stands in the names of its cookies, and of one in its value.
             foreach (var kind in (string[])["pakhouse-provider", "pakhouse-provider-nonce"])
-                foreach (var (name, value) in (IEnumerable<(string?, string)>)
-                    [(null, ""), ("", "N"), ("x", "N"), ("CfDJ8AAAA", "N"), (new string('C', 4000), "N"), .. kind == "pakhouse-provider" ? odd : []])
+                foreach (
+                    var (name, value) in (IEnumerable<(string?, string)>)
+                        [
+                            (null, ""),
+                        ("", "N"),
+                        ("x", "N"),
+                        ("CfDJ8AAAA", "N"),
+                        (new string('C', 4000), "N"),
+                        .. kind == "pakhouse-provider" ? odd : [],
+                        ]
+                )
                 {
                     var (browser, answer) = await BackAsync();
                     var own = browser.Cookies.Keys.Single(cookie => cookie.StartsWith($"{kind}.", StringComparison.Ordinal));
@@ -232,7 +265,8 @@ public static partial class RealProviderTests
                 {
                     var answer = await RawConnection.SendAsync(
                         server,
-                        $"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n"
+                        $"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                            + "Transfer-Encoding: chunked\r\n"
                             + $"Connection: close\r\n\r\n{size}\r\nhello\r\n0\r\n\r\n",
                         answersMin: 0
                     );
@@ -299,32 +333,32 @@ public static partial class RealProviderTests
                 tokens.Add(await provider.SignTextAsync(payload));
 
             var parts = (await provider.SignTextAsync(good)).Split('.');
-            var encrypted = Base64(/*lang=json,strict*/ """{"alg":"RSA-OAEP","enc":"A256GCM","zip":"DEF"}""");
-            tokens.AddRange(
-                [
-                    $"{encrypted}.{new string('A', 300)}.AAAA.{new string('A', 2000)}.AAAA",
-                    $"{Base64("""{"alg":"dir","enc":"A128CBC-HS256","zip":"DEF"}""")}..AAAA.{parts[1]}.AAAA",
-                    $"{Base64("""{"alg":"none"}""")}.{parts[1]}.",
-                    $"{Base64("""{"alg":"HS256"}""")}.{parts[1]}.{parts[2]}",
-                    $"{Base64("""{"alg":["RS256"]}""")}.{parts[1]}.{parts[2]}",
-                    $"{Base64("[]")}.{parts[1]}.{parts[2]}",
-                    $"{Base64("not json")}.{parts[1]}.{parts[2]}",
-                    $"{parts[0]}.{parts[1]}",
-                    $"{parts[0]}.{parts[1]}.",
-                    $"{parts[0]}..{parts[2]}",
-                    $".{parts[1]}.{parts[2]}",
-                    $"{parts[0]}.{parts[1]}.{parts[2]}=",
-                    $"{parts[0]}.{parts[1]}.%%%",
-                    $"{parts[0]}.{parts[1]}.{parts[2]}.",
-                    $"{parts[0]}.{parts[1]}.{new string('A', 6000)}",
-                    "..",
-                    "....",
-                    ".",
-                    "a b c",
-                    "\0",
-                    "é.é.é",
-                ]
+            var encrypted = Base64( /*lang=json,strict*/
+                """{"alg":"RSA-OAEP","enc":"A256GCM","zip":"DEF"}"""
             );
+            tokens.AddRange([
+                $"{encrypted}.{new string('A', 300)}.AAAA.{new string('A', 2000)}.AAAA",
+                $"{Base64("""{"alg":"dir","enc":"A128CBC-HS256","zip":"DEF"}""")}..AAAA.{parts[1]}.AAAA",
+                $"{Base64("""{"alg":"none"}""")}.{parts[1]}.",
+                $"{Base64("""{"alg":"HS256"}""")}.{parts[1]}.{parts[2]}",
+                $"{Base64("""{"alg":["RS256"]}""")}.{parts[1]}.{parts[2]}",
+                $"{Base64("[]")}.{parts[1]}.{parts[2]}",
+                $"{Base64("not json")}.{parts[1]}.{parts[2]}",
+                $"{parts[0]}.{parts[1]}",
+                $"{parts[0]}.{parts[1]}.",
+                $"{parts[0]}..{parts[2]}",
+                $".{parts[1]}.{parts[2]}",
+                $"{parts[0]}.{parts[1]}.{parts[2]}=",
+                $"{parts[0]}.{parts[1]}.%%%",
+                $"{parts[0]}.{parts[1]}.{parts[2]}.",
+                $"{parts[0]}.{parts[1]}.{new string('A', 6000)}",
+                "..",
+                "....",
+                ".",
+                "a b c",
+                "\0",
+                "é.é.é",
+            ]);
             foreach (var token in tokens)
             {
                 var answer = await NotifyAsync(server, token);
@@ -336,7 +370,8 @@ public static partial class RealProviderTests
             }
 
             AssertNone();
-            Assert.Equal(HttpStatusCode.OK, (await NotifyAsync(server, await provider.SignTextAsync(Json(Claims(provider))))).Status); // the control
+            // the control
+            Assert.Equal(HttpStatusCode.OK, (await NotifyAsync(server, await provider.SignTextAsync(Json(Claims(provider))))).Status);
         }
 
         private static string Json(object value) => System.Text.Json.JsonSerializer.Serialize(value);

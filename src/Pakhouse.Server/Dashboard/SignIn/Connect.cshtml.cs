@@ -39,6 +39,6 @@ public sealed class ConnectModel(ProviderConnections connections, SignInStateCoo
             return this.Refuse(refusal);
         return await SessionCookie.BeginAsync(HttpContext, connected.Value, SignInMethod.Provider, pending.Session)
             ? this.SeeOther("/")
-            : this.Refuse(ProviderSignIn.Over);
+            : this.Refuse(ProviderFailures.Over);
     }
 }
