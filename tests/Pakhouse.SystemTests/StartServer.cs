@@ -253,7 +253,7 @@ public sealed class StartServer : IDisposable
             Assert.Equal(0, await server.StopAsync());
         }
 
-        await using var connection = new SqliteConnection($"Data Source={Path.Combine(Folder, "pakhouse.db")};Pooling=False");
+        await using var connection = new SqliteConnection($"Data Source={Path.Combine(Folder, "usage.db")};Pooling=False");
         await connection.OpenAsync();
         await using var count = connection.CreateCommand();
         count.CommandText = "SELECT SUM(count) FROM key_use_hours WHERE key_id = @id";

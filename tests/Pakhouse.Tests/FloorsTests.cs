@@ -50,6 +50,25 @@ public sealed class FloorsTests
     }
 
     [Fact, SqliteOnly("it reads source files")]
+    public void A_page_gets_its_data_from_its_model_and_asks_nobody_else() =>
+        Assert.Equal(["Dashboard/Shared/_RoleNames.cshtml: @inject PakhouseOptions Options"], Injections(Sources()));
+
+    [Fact, SqliteOnly("it reads source files")]
+    public void Control_a_page_that_asks_the_database_itself_is_found() =>
+        Assert.Equal(["Planted.cshtml: @inject Policies Policies"], Injections([("Planted.cshtml", "<p>\n  @inject Policies Policies\n")]));
+
+    private static IEnumerable<string> Injections(IEnumerable<(string Path, string Text)> sources) =>
+        sources
+            .Where(source => source.Path.EndsWith(".cshtml", StringComparison.Ordinal))
+            .SelectMany(source =>
+                source
+                    .Text.Split('\n')
+                    .Where(line => Regex.IsMatch(line, "@inject|RequestServices", RegexOptions.None, TimeSpan.FromSeconds(1)))
+                    .Select(line => $"{source.Path}: {line.Trim()}")
+            )
+            .Order(StringComparer.Ordinal);
+
+    [Fact, SqliteOnly("it reads source files")]
     public void Control_a_class_and_a_page_that_reach_upwards_are_found()
     {
         var planted = new[]

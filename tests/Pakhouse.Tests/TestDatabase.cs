@@ -44,7 +44,8 @@ public sealed record TestDatabase(string Folder, string? Postgres)
                 )
             );
         DataFolder.Create(folder);
-        File.Copy(Path.Combine(migrated.Folder, "pakhouse.db"), Path.Combine(folder, "pakhouse.db"));
+        foreach (var file in (string[])["pakhouse.db", "usage.db"])
+            File.Copy(Path.Combine(migrated.Folder, file), Path.Combine(folder, file));
         return new(folder, null);
     }
 
@@ -76,10 +77,19 @@ public sealed record TestDatabase(string Folder, string? Postgres)
     }
 
     /// <summary>A connection from outside the server, as another process would have.</summary>
-    public System.Data.Common.DbConnection Connect() =>
-        Postgres is null
-            ? new Microsoft.Data.Sqlite.SqliteConnection($"Data Source={Path.Combine(Folder, "pakhouse.db")};Pooling=False")
-            : new NpgsqlConnection(Postgres + ";Pooling=false");
+    public System.Data.Common.DbConnection Connect()
+    {
+        if (Postgres is not null)
+            return new NpgsqlConnection(Postgres + ";Pooling=false");
+        var connection = new Microsoft.Data.Sqlite.SqliteConnection($"Data Source={Path.Combine(Folder, "pakhouse.db")};Pooling=False");
+        var usage = Path.Combine(Folder, "usage.db");
+        connection.StateChange += (_, change) =>
+        {
+            if (change.CurrentState == System.Data.ConnectionState.Open && File.Exists(usage))
+                connection.Execute("ATTACH @usage AS usage", new { usage });
+        };
+        return connection;
+    }
 
     private static string MakeFolder() => Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "data");
 

@@ -79,8 +79,11 @@ public sealed class TestServer : IAsyncDisposable
             TestDatabase.IsPostgres
                 ? $"CREATE OR REPLACE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'injected'; END $$; "
                     + $"CREATE TRIGGER fault_{table} BEFORE INSERT ON {table} EXECUTE FUNCTION fault()"
-                : $"CREATE TRIGGER fault_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'injected'); END"
+                : $"CREATE TRIGGER {FileOf(table)}.fault_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'injected'); END"
         );
+
+    /// <summary>On SQLite: what the file that holds a table is called in statements.</summary>
+    public static string FileOf(string table) => SqliteUsage.Tables.Contains(table) ? "usage" : "main";
 
     public Task<int> MendInsertsAsync(string table) =>
         ExecuteAsync(TestDatabase.IsPostgres ? $"DROP TRIGGER fault_{table} ON {table}" : $"DROP TRIGGER fault_{table}");

@@ -35,6 +35,9 @@ public static class Backup
 
     public static string DatabaseFile(string folder) => Path.Combine(folder, "pakhouse.db");
 
+    /// <summary>The history of key use. Back-ups of an earlier version have it in the other file.</summary>
+    private static string UsageFile(string folder) => Path.Combine(folder, "usage.db");
+
     public static async Task<BackupManifest> MakeAsync(
         Database source,
         string folder,
@@ -50,7 +53,7 @@ public static class Backup
         {
             if (source is SqliteDatabase sqlite)
             {
-                await sqlite.CopyToAsync(DatabaseFile(folder));
+                await sqlite.CopyToAsync(DatabaseFile(folder), UsageFile(folder));
                 StorageCopy.CopyProtectionKeys(source, copy);
             }
             else
@@ -61,6 +64,7 @@ public static class Backup
         }
 
         var state = await CheckDatabaseAsync(DatabaseFile(folder));
+        await (await CheckFileAsync(UsageFile(folder))).DisposeAsync();
         var files = Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).ToList();
         if (!OperatingSystem.IsWindows())
             foreach (var file in files) File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite);
@@ -150,6 +154,14 @@ public static class Backup
         File.Copy(DatabaseFile(folder), temporary, overwrite: true);
         if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(temporary, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         await CheckDatabaseAsync(temporary);
+        // A newer history of use that is there already stays: it decides nothing.
+        if (File.Exists(UsageFile(folder)) && !File.Exists(target.UsageFilePath))
+        {
+            File.Copy(UsageFile(folder), target.UsageFilePath);
+            if (!OperatingSystem.IsWindows())
+                File.SetUnixFileMode(target.UsageFilePath, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        }
+
         await using (var source = new SqliteDatabase(folder)) StorageCopy.CopyProtectionKeys(source, target);
         File.Move(temporary, Path.Combine(dataFolder, "pakhouse.db"));
         target.Prepare();
@@ -163,18 +175,21 @@ public static class Backup
     /// <summary>Opens the file alone, as SQLite checks it, and reads how far it had come.</summary>
     private static async Task<DatabaseState> CheckDatabaseAsync(string file)
     {
-        await using var connection = new SqliteConnection(
-            new SqliteConnectionStringBuilder { DataSource = file, Pooling = false }.ToString()
-        );
-        await connection.OpenAsync();
-        if (await connection.ExecuteScalarAsync<string>("PRAGMA integrity_check", commandTimeout: 0) != "ok"
-            || (await connection.QueryAsync<string>("SELECT \"table\" FROM pragma_foreign_key_check", commandTimeout: 0)).Any())
-            throw new StartupException(
-                $"The copy of the database in {file} is damaged. Do not use it; make another, or use an earlier one."
-            );
+        await using var connection = await CheckFileAsync(file);
         // Of an earlier version, where the table is not there yet, nothing is known.
         return await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM sqlite_master WHERE name = 'deployment'") == 0
             ? new DatabaseState() : await DatabaseState.ReadAsync(connection);
+    }
+
+    private static async Task<SqliteConnection> CheckFileAsync(string file)
+    {
+        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = file, Pooling = false }.ToString());
+        await connection.OpenAsync();
+        if (await connection.ExecuteScalarAsync<string>("PRAGMA integrity_check", commandTimeout: 0) == "ok"
+            && !(await connection.QueryAsync<string>("SELECT \"table\" FROM pragma_foreign_key_check", commandTimeout: 0)).Any())
+            return connection;
+        await connection.DisposeAsync();
+        throw new StartupException($"The copy of the database in {file} is damaged. Do not use it; make another, or use an earlier one.");
     }
 
     private static BackupFile Describe(string folder, string file)

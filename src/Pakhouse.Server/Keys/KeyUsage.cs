@@ -27,6 +27,9 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     /// <summary>Entries in one transaction: a deletion never waits behind a longer one.</summary>
     private const int BatchEntries = 2_000;
 
+    /// <summary>Networks that wait to be told, while that is not possible.</summary>
+    private const int NewsMax = 10_000;
+
     /// <summary>Networks remembered of one key: who changes more often has none that would be news.</summary>
     public const int NetworksMax = 100;
 
@@ -38,6 +41,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     private readonly ConcurrentDictionary<string, AfterEnd> late = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim gate = new(1); // of flushes; an exchange never waits for it
     private readonly HashSet<(string KeyId, KeyNetwork Network)> seen = []; // on this day, and written or being written
+    private readonly List<Sighting> news = []; // written, and not told yet
     private DateTime seenOn;
     private int pendingCount;
 
@@ -120,8 +124,13 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
             var written = 0;
             try
             {
-                for (; written < uses.Length; written += BatchEntries)
-                    await WriteAsync(uses.AsMemory(written, Math.Min(BatchEntries, uses.Length - written)));
+                while (written < uses.Length)
+                {
+                    var batch = uses.AsMemory(written, Math.Min(BatchEntries, uses.Length - written));
+                    await WriteAsync(batch);
+                    written += batch.Length;
+                    await AnnounceAsync();
+                }
             }
             catch
             {
@@ -130,6 +139,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
                 throw;
             }
 
+            await AnnounceAsync();
             foreach (var batch in late.Keys.Order(StringComparer.Ordinal).Chunk(BatchEntries))
                 await FlushLateAsync(batch);
         }
@@ -149,11 +159,12 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         try
         {
             // Alone: a busy key is in the batch of every process, and serializable transactions on its row would send each other back.
-            await database.WriteExclusiveAsync(async transaction =>
+            var found = await database.WriteUsageAsync(async transaction =>
             {
                 await hoursUpsert.WriteAsync(database, transaction, hours);
                 return await WriteNetworksAsync(transaction, unseen);
             });
+            news.AddRange(found.Take(NewsMax - news.Count));
         }
         catch
         {
@@ -207,7 +218,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
                 taken.Add(keyId, use);
         try
         {
-            await database.WriteExclusiveAsync(transaction =>
+            await database.WriteUsageAsync(transaction =>
                 transaction.Connection!.ExecuteAsync(
                     """
                     INSERT INTO key_late_uses (key_id, count, first_at, last_at, address, user_agent)
@@ -243,6 +254,8 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        if (database.IsUsageLost)
+            LogLost();
         try
         {
             while (true)
@@ -300,12 +313,11 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
 
     private sealed record Sighting(string KeyId, KeyNetwork Network, DateTimeOffset FirstAt, DateTimeOffset LastAt);
 
-    /// <summary>A network that a key was not used from before is written down and told; one that was, is written once a day.</summary>
-    private async Task<int> WriteNetworksAsync(DbTransaction transaction, List<Sighting> sightings)
+    /// <returns>Networks that a key was not used from before. One that it was used from is written once a day.</returns>
+    private async Task<List<Sighting>> WriteNetworksAsync(DbTransaction transaction, List<Sighting> sightings)
     {
         var connection = transaction.Connection!;
-        // of a million keys used for the first time, not one by one
-        var hasSubscribers = sightings.Count > 0 && await Events.HasSubscribersAsync(transaction);
+        var found = new List<Sighting>();
         var rows = new List<object[]>(sightings.Count);
         foreach (var chunk in sightings.Chunk(20))
         {
@@ -331,20 +343,45 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
                     continue;
                 networks.Add(network);
                 rows.Add([one.KeyId, network, one.FirstAt.ToUnixTimeMilliseconds(), one.LastAt.ToUnixTimeMilliseconds()]);
-                if (isNews && hasSubscribers)
+                if (isNews)
+                    found.Add(one);
+            }
+        }
+
+        await networksUpsert.WriteAsync(database, transaction, rows);
+        return found;
+    }
+
+    /// <summary>
+    /// Notifies of networks that are new to a key, after they were written: on SQLite, the two are in different files. What could not be
+    /// written stays for the next time.
+    /// </summary>
+    private async Task AnnounceAsync()
+    {
+        if (news.Count == 0)
+            return;
+        // Of a million keys used for the first time, not one by one.
+        if (await database.ReadAsync(connection => Events.HasSubscribersAsync(connection, null)))
+        {
+            await database.WriteExclusiveAsync(async transaction =>
+            {
+                foreach (var one in news)
+                {
                     await Events.OfKeyAsync(
                         transaction,
                         clock,
                         EventTypes.KeyUsedFirstFromNetwork,
                         one.KeyId,
-                        ("network", network),
+                        ("network", one.Network.ToString()),
                         ("firstUsedAt", one.FirstAt)
                     );
-            }
+                }
+
+                return true;
+            });
         }
 
-        await networksUpsert.WriteAsync(database, transaction, rows);
-        return sightings.Count;
+        news.Clear();
     }
 
     /// <summary>The caller's own words: cut, without control characters, and never a key that was put in the wrong header.</summary>
@@ -362,4 +399,10 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Counts of key use could not be written; {Entries} entries wait for the next try")]
     private partial void LogNotWritten(Exception exception, int entries);
+
+    [LoggerMessage(
+        Level = LogLevel.Warning,
+        Message = "The file usage.db was missing. A new one was made: the history of key use begins now"
+    )]
+    private partial void LogLost();
 }

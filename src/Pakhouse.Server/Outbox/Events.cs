@@ -78,7 +78,7 @@ public static class Events
         Func<string, IReadOnlyList<(string Name, object? Value)>> more
     )
     {
-        if (!await HasSubscribersAsync(transaction))
+        if (!await HasSubscribersAsync(transaction.Connection!, transaction))
             return;
         for (var after = -1L; ;)
         {
@@ -172,8 +172,8 @@ public static class Events
     private static string Pattern(string type) => $"% {type} %";
 
     /// <summary>Whether anybody listens anywhere: what happens to many keys at once asks first.</summary>
-    public static async Task<bool> HasSubscribersAsync(DbTransaction transaction) =>
-        await transaction.Connection!.ExecuteScalarAsync<long?>("SELECT 1 FROM webhooks LIMIT 1", transaction: transaction) is not null;
+    public static async Task<bool> HasSubscribersAsync(DbConnection connection, DbTransaction? transaction) =>
+        await connection.ExecuteScalarAsync<long?>("SELECT 1 FROM webhooks LIMIT 1", transaction: transaction) is not null;
 
     /// <summary>Something else happened in an organization.</summary>
     /// <param name="data">Ids, names, times, numbers; what is null is left out.</param>

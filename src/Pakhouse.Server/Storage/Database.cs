@@ -80,6 +80,15 @@ public abstract class Database : IAsyncDisposable
     /// </summary>
     public Task<T> WriteExclusiveAsync<T>(Func<DbTransaction, Task<T>> change) => ToldAsync(() => WriteOwnAloneAsync(change));
 
+    /// <summary>
+    /// Runs a change of the tables that hold the use of keys, and of no others. No two of these run at the same time, in whatever process,
+    /// and none is in the way of other changes.
+    /// </summary>
+    public Task<T> WriteUsageAsync<T>(Func<DbTransaction, Task<T>> change) => ToldAsync(() => WriteOwnUsageAsync(change));
+
+    /// <summary>The history of key use was missing at the start and has begun anew.</summary>
+    public bool IsUsageLost { get; private protected set; }
+
     /// <summary>Runs reads of one unchanging view, beside whoever writes.</summary>
     public Task<T> SnapshotAsync<T>(Func<DbTransaction, Task<T>> read) => ToldAsync(() => SnapshotOwnAsync(read));
 
@@ -136,6 +145,8 @@ public abstract class Database : IAsyncDisposable
     protected abstract Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change);
 
     protected abstract Task<T> WriteOwnAloneAsync<T>(Func<DbTransaction, Task<T>> change);
+
+    protected abstract Task<T> WriteOwnUsageAsync<T>(Func<DbTransaction, Task<T>> change);
 
     protected abstract Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read);
 

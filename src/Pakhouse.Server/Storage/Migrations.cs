@@ -24,13 +24,22 @@ internal static class Migrations
     private static readonly string[] oldSteps = [.. Enumerable.Range(1, 10).Select(number => $"{number:000}")];
 
     /// <summary>Whether nothing is to be done. Then no right to change the schema is needed, and no lock.</summary>
-    public static bool AreDone(DbConnection connection, Schema schema) => Missing(Applied(connection, schema, null)).Count == 0;
+    public static bool AreDone(DbConnection connection, Schema schema) => Missing(Applied(connection, schema, null), schema).Count == 0;
+
+    /// <summary>For SQLite, whose transactions begin with the write lock.</summary>
+    public static void Run(DbConnection connection, Schema schema)
+    {
+        if (AreDone(connection, schema)) return;
+        using var transaction = connection.BeginTransaction(System.Data.IsolationLevel.Serializable);
+        Apply(transaction, schema);
+        transaction.Commit();
+    }
 
     /// <param name="transaction">It holds off every other process: SQLite by its write lock, PostgreSQL by an advisory lock.</param>
     public static void Apply(DbTransaction transaction, Schema schema)
     {
         var connection = transaction.Connection!;
-        foreach (var (step, isThere) in Missing(Applied(connection, schema, transaction)))
+        foreach (var (step, isThere) in Missing(Applied(connection, schema, transaction), schema))
         {
             try
             {
@@ -53,7 +62,7 @@ internal static class Migrations
             ? [] : connection.Query<string>($"SELECT scriptname FROM {Table}", transaction: transaction).ToHashSet(StringComparer.Ordinal);
 
     /// <exception cref="StartupException">The database is newer, or too old.</exception>
-    private static List<(string Step, bool IsThere)> Missing(HashSet<string> applied)
+    private static List<(string Step, bool IsThere)> Missing(HashSet<string> applied, Schema schema)
     {
         var old = applied.Where(name => name.StartsWith(OldPrefix, StringComparison.Ordinal))
             .Select(name => name.Split('.')[^2]).ToHashSet(StringComparer.Ordinal);
@@ -67,7 +76,8 @@ internal static class Migrations
                 "Start the newer program, or restore the back-up that was made before the upgrade. Nothing was changed.");
         }
 
-        if (old.Count == 0) return [.. Schema.Steps.Where(step => !applied.Contains(step)).Select(step => (step, false))];
+        var steps = Schema.Steps.Where(schema.Has);
+        if (old.Count == 0) return [.. steps.Where(step => !applied.Contains(step)).Select(step => (step, false))];
         if (!oldSteps.All(old.Contains))
         {
             throw new StartupException(
@@ -79,7 +89,7 @@ internal static class Migrations
         return
         [
             .. unreleased.Where(step => !old.Contains(step.Key)).Select(step => (step.Value, false)).Order(),
-            .. Schema.Steps.Select(step => (step, firstSteps.Contains(step))),
+            .. steps.Select(step => (step, firstSteps.Contains(step))),
         ];
     }
 }

@@ -17,6 +17,9 @@ public sealed class PostgresDatabase : Database
     /// </summary>
     private const long LockNumber = 0x50616B686F757365; // "Pakhouse"
 
+    /// <summary>Of the one behind <see cref="Database.WriteUsageAsync{T}"/>.</summary>
+    private const long UsageLockNumber = LockNumber + 1;
+
     /// <summary>A change that others keep getting in the way of is given up after this long.</summary>
     private static readonly TimeSpan retryMax = TimeSpan.FromSeconds(5);
 
@@ -105,16 +108,17 @@ public sealed class PostgresDatabase : Database
         }
     }
 
-    protected override Task<T> WriteOwnAloneAsync<T>(Func<DbTransaction, Task<T>> change) =>
+    protected override Task<T> WriteOwnAloneAsync<T>(Func<DbTransaction, Task<T>> change) => RunLockedAsync(LockNumber, change);
+
+    protected override Task<T> WriteOwnUsageAsync<T>(Func<DbTransaction, Task<T>> change) => RunLockedAsync(UsageLockNumber, change);
+
+    private Task<T> RunLockedAsync<T>(long number, Func<DbTransaction, Task<T>> change) =>
         // Not serializable: its snapshot would be older than the lock it waited for.
-        RunAsync(
-            IsolationLevel.ReadCommitted,
-            async transaction =>
-            {
-                await transaction.Connection!.ExecuteAsync("SELECT pg_advisory_xact_lock(@LockNumber)", new { LockNumber }, transaction);
-                return await change(transaction);
-            }
-        );
+        RunAsync(IsolationLevel.ReadCommitted, async transaction =>
+        {
+            await transaction.Connection!.ExecuteAsync("SELECT pg_advisory_xact_lock(@number)", new { number }, transaction);
+            return await change(transaction);
+        });
 
     protected override Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read) => RunAsync(IsolationLevel.RepeatableRead, read);
 

@@ -7,17 +7,21 @@ namespace Pakhouse.Server;
 /// <c>NNN.sqlite.sql</c> or <c>NNN.postgres.sql</c> where a part of it cannot be one text.
 /// </summary>
 /// <param name="Name">As in the names of files.</param>
+/// <param name="Has">Whether a step is of this database. On SQLite, the counts of use are in a file of their own.</param>
 /// <param name="TableExists">Counts the tables that are called <c>@table</c>.</param>
 /// <param name="Words">The words of the text that this database spells differently.</param>
-internal sealed record Schema(string Name, string TableExists, params (string Word, string Own)[] Words)
+internal sealed record Schema(string Name, Func<string, bool> Has, string TableExists, params (string Word, string Own)[] Words)
 {
     private const string Folder = "schema/";
 
-    public static readonly Schema Sqlite = new("sqlite",
-        "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = @table COLLATE NOCASE");
+    private const string SqliteTable = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = @table COLLATE NOCASE";
+
+    public static readonly Schema Sqlite = new("sqlite", step => !IsOfUsage(step), SqliteTable);
+
+    public static readonly Schema SqliteUsage = new("sqlite", IsOfUsage, SqliteTable);
 
     // COLLATE "C": bytes, as on SQLite; the same order on both, and the cheapest comparison.
-    public static readonly Schema Postgres = new("postgres",
+    public static readonly Schema Postgres = new("postgres", _ => true,
         "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass(@table)",
         (" TEXT ", " TEXT COLLATE \"C\" "), (" BLOB ", " BYTEA "), (" WITHOUT ROWID", ""));
 
@@ -28,6 +32,8 @@ internal sealed record Schema(string Name, string TableExists, params (string Wo
     /// The steps by which a database of before the first release becomes one of <c>001</c>; see <see cref="Migrations"/>.
     /// </summary>
     public static IReadOnlyList<string> UnreleasedSteps { get; } = [.. Names("unreleased/")];
+
+    private static bool IsOfUsage(string step) => step.StartsWith("usage-", StringComparison.Ordinal);
 
     /// <summary>The statements of a step.</summary>
     public string Read(string step)

@@ -1,16 +1,21 @@
 using System.Data;
 using System.Data.Common;
+using System.Runtime.CompilerServices;
 using Dapper;
 using Microsoft.Data.Sqlite;
 
 namespace Pakhouse.Server;
 
-/// <summary>SQLite: one file under the data folder, one writer at a time. For one machine.</summary>
+/// <summary>
+/// SQLite: a file under the data folder, and one for the history of key use; each has one writer at a time. For one machine.
+/// </summary>
 public sealed class SqliteDatabase : Database
 {
     private readonly string folder;
     private readonly string connectionString;
+    private readonly SqliteUsage usage;
     private readonly SemaphoreSlim writer = new(1, 1);
+    private readonly SemaphoreSlim usageWriter = new(1, 1);
     private readonly DiskReserve reserve;
 
     /// <summary>A right clock is at most so far behind the newest time that was written. (Summer time, a zone set wrong.)</summary>
@@ -21,6 +26,9 @@ public sealed class SqliteDatabase : Database
     /// </summary>
     private static readonly TimeSpan aheadMax = TimeSpan.FromDays(31);
 
+    // A pool, which is the whole process's, gives connections back as they were. By SQLite's handles: those that have been set up.
+    private static readonly ConditionalWeakTable<object, object> settled = [];
+
     private DateTimeOffset seenAt;
 
     public SqliteDatabase(PakhouseOptions options)
@@ -30,6 +38,7 @@ public sealed class SqliteDatabase : Database
     {
         folder = dataFolder;
         FilePath = Path.Combine(folder, "pakhouse.db");
+        usage = new SqliteUsage(folder);
         reserve = new DiskReserve(folder);
         ProtectionKeys = new ProtectionKeyFiles(Path.Combine(folder, "data-protection"));
         connectionString = new SqliteConnectionStringBuilder
@@ -41,6 +50,8 @@ public sealed class SqliteDatabase : Database
     }
 
     public string FilePath { get; }
+
+    public string UsageFilePath => usage.FilePath;
 
     public override string DisplayName => FilePath;
 
@@ -80,18 +91,38 @@ public sealed class SqliteDatabase : Database
 
     private void Migrate()
     {
-        using var connection = OpenOwnAsync().GetAwaiter().GetResult(); // SQLite waits for nothing but its disk
-        if (Migrations.AreDone(connection, Schema.Sqlite))
-            return;
-        using var transaction = connection.BeginTransaction(IsolationLevel.Serializable);
-        Migrations.Apply(transaction, Schema.Sqlite);
-        transaction.Commit();
+        using var connection = new SqliteConnection(Unpooled(connectionString));
+        connection.Open();
+        connection.Execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;");
+        var isNew = connection.ExecuteScalar<long>("SELECT COUNT(*) FROM sqlite_master") == 0;
+        Migrations.Run(connection, Schema.Sqlite);
+        IsUsageLost = !usage.Prepare(connection, isNew);
     }
 
-    protected override async Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change)
+    protected override Task<T> WriteOwnAsync<T>(Func<DbTransaction, Task<T>> change) => WriteAsync(writer, BeginAsync, change);
+
+    protected override Task<T> WriteOwnUsageAsync<T>(Func<DbTransaction, Task<T>> change) =>
+        WriteAsync(usageWriter, BeginUsageAsync, change);
+
+    /// <summary>
+    /// It holds the write lock of <c>pakhouse.db</c> from its first moment, also against other processes, and no lock of the other file:
+    /// BEGIN IMMEDIATE would wait for flushes. So it begins without a lock (which the library calls ReadUncommitted), and takes that of
+    /// the one file by a statement that changes nothing.
+    /// </summary>
+    private async Task<DbTransaction> BeginAsync()
     {
-        // SQLite has one writer. Waiting here is fair and costs nothing; waiting in SQLite is a poll.
-        await writer.WaitAsync();
+        var transaction = await (await OpenAsync()).BeginTransactionAsync(IsolationLevel.ReadUncommitted);
+        await transaction.Connection!.ExecuteAsync("DELETE FROM counters WHERE 0 = 1", transaction: transaction);
+        return transaction;
+    }
+
+    private async Task<DbTransaction> BeginUsageAsync() =>
+        await Opened(await OpenAsync(usage.ConnectionString, "")).BeginTransactionAsync(IsolationLevel.Serializable);
+
+    private async Task<T> WriteAsync<T>(SemaphoreSlim gate, Func<Task<DbTransaction>> begin, Func<DbTransaction, Task<T>> change)
+    {
+        // A file has one writer. Waiting here is fair and costs nothing; waiting in SQLite is a poll.
+        await gate.WaitAsync();
         try
         {
             while (true)
@@ -99,9 +130,8 @@ public sealed class SqliteDatabase : Database
                 TransactionNotes? notes = null;
                 try
                 {
-                    await using var connection = await OpenAsync();
-                    // Not deferred at this level: it holds the write lock from its first moment, also against other processes.
-                    await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.Serializable);
+                    await using var transaction = await begin();
+                    await using var connection = transaction.Connection!;
                     notes = TransactionNotes.Begin(transaction);
                     var result = await change(transaction);
                     // What was given back of the reserve is for the end of keys.
@@ -121,7 +151,7 @@ public sealed class SqliteDatabase : Database
         }
         finally
         {
-            writer.Release();
+            gate.Release();
         }
     }
 
@@ -129,16 +159,17 @@ public sealed class SqliteDatabase : Database
 
     protected override async Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read)
     {
-        await using var connection = (SqliteConnection)await OpenOwnAsync();
+        await using var connection = await OpenOwnAsync();
         await using var transaction = connection.BeginTransaction(deferred: true);
         return await read(transaction);
     }
 
-    /// <summary>Writes a whole copy into a new file, as it stands at one moment, while the server goes on.</summary>
-    internal async Task CopyToAsync(string file)
+    /// <summary>Writes a whole copy into new files, each as it stands at one moment, while the server goes on.</summary>
+    internal async Task CopyToAsync(string file, string usageFile)
     {
         await using var connection = await OpenOwnAsync();
-        await connection.ExecuteAsync("VACUUM INTO @file", new { file }, commandTimeout: 0);
+        await connection.ExecuteAsync("VACUUM main INTO @file", new { file }, commandTimeout: 0);
+        await connection.ExecuteAsync("VACUUM usage INTO @usageFile", new { usageFile }, commandTimeout: 0);
     }
 
     public override async Task<TimeBounds> ReadTimeBoundsAsync()
@@ -182,15 +213,21 @@ public sealed class SqliteDatabase : Database
         seenAt = now;
     }
 
-    /// <summary>Closes every connection and folds the log into the file: after an orderly stop the file alone is whole.</summary>
+    /// <summary>Closes every connection and folds the logs into the files: after an orderly stop the two files alone are whole.</summary>
     public override async ValueTask DisposeAsync()
     {
         await base.DisposeAsync();
         writer.Dispose();
-        await using var last = new SqliteConnection(new SqliteConnectionStringBuilder(connectionString) { Pooling = false }.ToString());
+        usageWriter.Dispose();
+        await CloseAsync(FilePath, connectionString);
+        await CloseAsync(UsageFilePath, usage.ConnectionString);
+    }
+
+    private static async Task CloseAsync(string file, string connectionString)
+    {
+        await using var last = new SqliteConnection(Unpooled(connectionString));
         SqliteConnection.ClearPool(new SqliteConnection(connectionString));
-        if (!File.Exists(FilePath))
-            return; // a temporary folder that is gone already
+        if (!File.Exists(file)) return; // a temporary folder that is gone already
         try
         {
             await last.OpenAsync();
@@ -201,6 +238,9 @@ public sealed class SqliteDatabase : Database
             // Somebody else reads, or the disk is full: the log stays beside the file, and nothing in it is lost.
         }
     }
+
+    private static string Unpooled(string connectionString) =>
+        new SqliteConnectionStringBuilder(connectionString) { Pooling = false }.ToString();
 
     internal static bool IsUnavailableFault(Exception exception) =>
         exception
@@ -236,17 +276,26 @@ public sealed class SqliteDatabase : Database
 
     protected override async Task<DbConnection> OpenAsync() => Opened(await OpenOwnAsync());
 
-    private async Task<DbConnection> OpenOwnAsync()
+    private Task<SqliteConnection> OpenOwnAsync() =>
+        OpenAsync(connectionString, "ATTACH @UsageFilePath AS usage; PRAGMA usage.synchronous=FULL;");
+
+    /// <param name="also">What else a new connection is told.</param>
+    private async Task<SqliteConnection> OpenAsync(string to, string also)
     {
-        var connection = new SqliteConnection(connectionString);
+        var connection = new SqliteConnection(to);
         try
         {
             await connection.OpenAsync();
-            // FULL: NORMAL lost acknowledged commits in a rehearsed power cut. busy_timeout: another process (a command) may be writing.
-            // temp_store: nothing but the data folder needs to be writable.
-            await connection.ExecuteAsync(
-                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000; PRAGMA temp_store=MEMORY;"
-            );
+            if (!settled.TryGetValue(connection.Handle!, out _))
+            {
+                // FULL: NORMAL lost acknowledged commits in a rehearsed power cut. busy_timeout: another process (a command) may be
+                // writing. temp_store: nothing but the data folder needs to be writable.
+                await connection.ExecuteAsync(
+                    $"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000; PRAGMA temp_store=MEMORY; {also}",
+                    new { UsageFilePath });
+                settled.AddOrUpdate(connection.Handle!, connection);
+            }
+
             return connection;
         }
         catch

@@ -97,7 +97,7 @@ public static class KeyHistoryTests
 
         private static async Task CountWritesAsync(TestServer server)
         {
-            await server.ExecuteAsync("CREATE TABLE writes (n BIGINT)");
+            await server.ExecuteAsync($"CREATE TABLE {(TestDatabase.IsPostgres ? "" : "usage.")}writes (n BIGINT)");
             foreach (
                 var (table, when) in ((string, string)[])
                     [("key_use_hours", "INSERT"), ("key_use_hours", "UPDATE"), ("key_networks", "INSERT"), ("key_networks", "UPDATE")]
@@ -107,7 +107,7 @@ public static class KeyHistoryTests
                         ? $"CREATE OR REPLACE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO writes VALUES (1); "
                             + $"RETURN NULL; END $$; CREATE TRIGGER note_{table}_{when} AFTER {when} ON {table} FOR EACH ROW EXECUTE "
                             + $"FUNCTION note()"
-                        : $"CREATE TRIGGER note_{table}_{when} AFTER {when} ON {table} BEGIN INSERT INTO writes VALUES (1); END"
+                        : $"CREATE TRIGGER usage.note_{table}_{when} AFTER {when} ON {table} BEGIN INSERT INTO writes VALUES (1); END"
                 );
         }
     }

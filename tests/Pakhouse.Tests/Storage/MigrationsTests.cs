@@ -40,7 +40,11 @@ public sealed class MigrationsTests
         {
             Assert.Equal(["AAAAAAAAAAAAAAAA", null], await ColumnAsync("SELECT key_id FROM invitation_parts ORDER BY organization_id"));
             Assert.Equal(["0190f3a2-0000-7000-8000-000000000001", null], await ColumnAsync("SELECT maker_id FROM webhooks ORDER BY id"));
-            Assert.Equal(["001", "usage-001"], await ColumnAsync("SELECT scriptname FROM schemaversions ORDER BY scriptname"));
+            Assert.Equal(["001", "usage-001"], await ColumnAsync(TestDatabase.IsPostgres
+                ? "SELECT scriptname FROM schemaversions ORDER BY scriptname"
+                : "SELECT scriptname FROM schemaversions UNION ALL SELECT scriptname FROM usage.schemaversions ORDER BY scriptname"));
+            if (!TestDatabase.IsPostgres)
+                Assert.Equal([], (await ColumnAsync("SELECT name FROM main.sqlite_master")).Intersect(SqliteUsage.Tables));
             async Task<IEnumerable<string?>> ColumnAsync(string sql) => await connection.QueryAsync<string?>(sql);
             await connection.ExecuteAsync("DELETE FROM signing_keys"); // this one was never encrypted
         }
@@ -183,8 +187,13 @@ public sealed class MigrationsTests
             UNION ALL SELECT 'table ' || name || ' ' || wr FROM pragma_table_list WHERE name NOT LIKE 'sqlite_%'
             UNION ALL SELECT 'reference ' || t.name || ' ' || f."from" || ' ' || f."table" || ' ' || COALESCE(f."to", '')
                 FROM pragma_table_list t JOIN pragma_foreign_key_list(t.name) f
-            UNION ALL SELECT type || ' ' || name || ' ' || sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL
             """);
+        foreach (var file in await connection.QueryAsync<string>("SELECT name FROM pragma_database_list"))
+        {
+            lines = lines.Concat(await connection.QueryAsync<string>(
+                $"SELECT type || ' ' || name || ' ' || sql FROM {file}.sqlite_master WHERE type <> 'table' AND sql IS NOT NULL"));
+        }
+
         return [.. lines.Select(line => Normalized(line.Replace("\"", "", StringComparison.Ordinal))).Order(StringComparer.Ordinal)];
     }
 

@@ -40,7 +40,7 @@ public class StorageTests
     }
 
     [Theory, SqliteOnly("PostgreSQL keeps its files itself"), InlineData("set-up"), InlineData("work"), InlineData("two processes")]
-    public async Task After_an_orderly_stop_the_file_alone_is_whole(string what)
+    public async Task After_an_orderly_stop_the_two_files_alone_are_whole(string what)
     {
         var server = await TestServer.StartOnAsync(await TestDatabase.CreateEmptyAsync(), null);
         var other = what == "two processes" ? await TestServer.StartOnAsync(server.Place, server.Clock) : null;
@@ -61,16 +61,22 @@ public class StorageTests
         if (other is not null)
             await other.StopAsync();
 
-        Assert.Equal(["pakhouse.db"], Directory.GetFiles(server.DataFolder, "pakhouse.db*").Select(Path.GetFileName));
+        Assert.Equal(
+            ["pakhouse.db", "usage.db"],
+            Directory.GetFiles(server.DataFolder, "*.db*").Select(Path.GetFileName).Order(StringComparer.Ordinal));
         var alone = Path.Combine(Directory.CreateTempSubdirectory("pakhouse-test-").FullName, "alone.db");
+        var usage = Path.Combine(Path.GetDirectoryName(alone)!, "usage.db");
         File.Copy(Path.Combine(server.DataFolder, "pakhouse.db"), alone);
+        File.Copy(Path.Combine(server.DataFolder, "usage.db"), usage);
         await using (var copy = new SqliteConnection($"Data Source={alone};Pooling=False"))
         {
             Assert.Equal(users, await copy.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM users"));
             Assert.Equal(activity, await copy.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM activity"));
             Assert.Equal("ok", await copy.ExecuteScalarAsync<string>("PRAGMA integrity_check"));
-            if (what != "set-up")
-                // counted in memory until the stop
+            await copy.OpenAsync();
+            await copy.ExecuteAsync("ATTACH @usage AS usage", new { usage });
+            Assert.Equal("ok", await copy.ExecuteScalarAsync<string>("PRAGMA usage.integrity_check"));
+            if (what != "set-up") // counted in memory until the stop
                 Assert.Equal(1, await copy.ExecuteScalarAsync<long>("SELECT SUM(count) FROM key_use_hours"));
         }
 

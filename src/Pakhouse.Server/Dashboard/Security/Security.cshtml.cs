@@ -43,6 +43,9 @@ public sealed class SecurityModel(
     PakhouseOptions options,
     PublicAddress address,
     Policies policies,
+    ApiKeys apiKeys,
+    SecondFactor secondFactor,
+    Passkeys passkeys,
     TimeProvider clock
 ) : OrganizationPage(organizations)
 {
@@ -95,6 +98,16 @@ public sealed class SecurityModel(
 
     /// <summary>Keys that fill one of the caller's places; expired and replaced ones do not.</summary>
     public int Held => Keys.Count(key => key.CountsTowardLimit(Now));
+
+    /// <summary>Null: the caller may not see it.</summary>
+    public PolicyView? PolicyView { get; private set; }
+
+    /// <summary>Null: the caller may not see them.</summary>
+    public IReadOnlyList<ApiKeyEntry>? ApiKeys { get; private set; }
+
+    public bool HasSecondFactor { get; private set; }
+
+    public int PasskeyCount { get; private set; }
 
     /// <summary>What a new key has to keep to: what holds here, and what is announced.</summary>
     public Policy Policy { get; private set; } = Policy.None;
@@ -187,11 +200,12 @@ public sealed class SecurityModel(
 
     private async Task ReadPolicyAsync()
     {
-        if (await policies.ViewAsync(Actor, OrganizationId) is not { IsRefused: false } view)
+        if (PolicyView is not null || await policies.ViewAsync(Actor, OrganizationId) is not { IsRefused: false } view)
             return;
-        Policy = view.Value.Timeline.Strictest(Now);
-        if (view.Value.InForce.TokenLifetime < TokenLifetime)
-            TokenLifetime = view.Value.InForce.TokenLifetime.Value;
+        PolicyView = view.Value;
+        Policy = PolicyView.Timeline.Strictest(Now);
+        if (PolicyView.InForce.TokenLifetime < TokenLifetime)
+            TokenLifetime = PolicyView.InForce.TokenLifetime.Value;
     }
 
     private async Task<IActionResult> ShowAsync(int status = StatusCodes.Status200OK)
@@ -203,6 +217,9 @@ public sealed class SecurityModel(
         Part = Math.Clamp(Part, 1, PageCount);
 
         await ReadPolicyAsync();
+        ApiKeys = await apiKeys.ListAsync(Actor, OrganizationId) is { IsRefused: false } found ? found.Value : null;
+        HasSecondFactor = (await secondFactor.StateAsync(UserId)).IsOn;
+        PasskeyCount = (await passkeys.ListAsync(UserId)).Count;
         Expires ??= Expiry.DefaultOf(Policy);
         if (!Errors.Any)
         {
