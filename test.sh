@@ -47,9 +47,12 @@ dotnet build Pakhouse.slnx -v quiet || { echo "The build failed."; echo "0 passe
 format=(dotnet format whitespace . --folder --exclude src/Pakhouse.Server/Authorization/Permissions.cs tests/node/node_modules)
 "${format[@]}" --verify-no-changes || { echo "Run: ${format[*]}"; echo "0 passed, 1 failed"; exit 1; }
 
-# An unprivileged PostgreSQL of our own, on a free loopback port, in a temporary folder. fsync is off: what is tested on it is not durability. No statement is long enough for its compiler, no database old enough for its vacuum.
+# An unprivileged PostgreSQL of our own, on a free loopback port, in a temporary folder; in memory where there is room, because it makes
+# more than a thousand databases. fsync is off: what is tested on it is not durability. No statement is long enough for its compiler, no
+# database old enough for its vacuum.
 postgres_bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
-postgres_folder=$(mktemp -d)
+memory=$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)
+postgres_folder=$([ "${memory:-0}" -gt 2000000 ] && mktemp -d -p /dev/shm || mktemp -d)
 as_postgres=(); [ "$(id -u)" = 0 ] && { chown postgres "$postgres_folder"; as_postgres=(runuser -u postgres --); }
 stop_postgres() { "${as_postgres[@]}" "$postgres_bin/pg_ctl" -D "$postgres_folder/data" -m immediate stop >/dev/null 2>&1; rm -rf "$postgres_folder"; }
 trap stop_postgres EXIT
@@ -74,6 +77,10 @@ run() {
   rm -f "$output"
 }
 
+# The package is tested beside the quickest part.
+package=$(mktemp)
+tests/package.sh > "$package" 2>&1 & package_test=$!
+
 echo "== on SQLite"
 run Pakhouse.Tests -trait- only=postgres "$@"
 echo "== on PostgreSQL"
@@ -81,7 +88,8 @@ PAKHOUSE_TEST_POSTGRES="Host=127.0.0.1;Port=$port;Database=postgres;Username=pak
 echo "== the program itself"
 run Pakhouse.SystemTests "$@"
 echo "== the package"
-if tests/package.sh; then passed=$(( passed + 1 )); else failed=$(( failed + 1 )); fi
+if wait "$package_test"; then passed=$(( passed + 1 )); else failed=$(( failed + 1 )); fi
+cat "$package"; rm -f "$package"
 
 echo
 echo "$passed passed, $failed failed"

@@ -131,7 +131,16 @@ public sealed class TestServer : IAsyncDisposable
             },
             bounds
         );
-        await server.StartAsync();
+        try
+        {
+            await server.StartAsync();
+        }
+        catch
+        {
+            await server.DisposeAsync(); // what was started goes on with the folder otherwise, while the test removes it
+            throw;
+        }
+
         return new TestServer(place, server, clock, log);
     }
 

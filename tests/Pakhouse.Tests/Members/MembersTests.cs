@@ -227,7 +227,7 @@ public static class MembersTests
     public class With_ten_thousand_members_and_a_thousand_sub_organizations
     {
         /// <summary>
-        /// Medians of interleaved rounds; half as slow again as the rule allows, because other programs run beside the test.
+        /// The quickest of interleaved rounds, because other programs run beside the test; half as slow again as the rule allows.
         /// </summary>
         [Fact]
         public async Task Lists_and_exchanges_stay_as_quick_as_with_few()
@@ -294,9 +294,9 @@ public static class MembersTests
                     }
                 }
 
-                var ratio = (double)manyTimes.Order().ElementAt(12) / fewTimes.Order().ElementAt(12);
+                var ratio = (double)manyTimes.Min() / fewTimes.Min();
                 TestContext.Current.TestOutputHelper?.WriteLine(
-                    $"{what}: {ratio:0.00}, {Stopwatch.GetElapsedTime(0, manyTimes.Order().ElementAt(12)).TotalMilliseconds:0.0} ms"
+                    $"{what}: {ratio:0.00}, {Stopwatch.GetElapsedTime(0, manyTimes.Min()).TotalMilliseconds:0.0} ms"
                 );
                 Assert.True(ratio < max, $"{what}: {ratio:0.00} times as long");
             }
