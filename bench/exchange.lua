@@ -12,6 +12,7 @@ end
 
 done = function(summary, latency)
   local errors = summary.errors
-  io.write(string.format("RESULT %.0f %d %d %d %d %d\n", summary.requests / (summary.duration / 1e6),
-    latency:percentile(50), latency:percentile(99), summary.requests, errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+  io.write(string.format("RESULT %.0f %d %d %d %d %d %d\n", summary.requests / (summary.duration / 1e6),
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9), summary.requests, errors.status,
+    errors.connect + errors.read + errors.write + errors.timeout))
 end

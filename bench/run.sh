@@ -5,7 +5,7 @@
 #   bench/run.sh scale              the server on 10,000, 1,000,000 and 10,000,000 keys (SIZES)
 #   bench/run.sh postgres           the same on PostgreSQL; ratios are to the floor with the same read
 #   bench/run.sh fleet              one server on PostgreSQL, and two of them behind HAProxy
-#   bench/run.sh compare DIR DIR    two builds of the server (folders with Pakhouse.Server.dll), on KEYS keys
+#   bench/run.sh compare DIR …      builds of the server (folders with Pakhouse.Server.dll) and the floor, on KEYS keys
 #
 # Environment: KEYS=1000000  SIZES="10000 1000000 10000000"  ROUNDS=5  ROUND_SECONDS=10  WARM_SECONDS=15  WARM_REQUESTS=50000  LEAD_SECONDS=6
 #              CONNECTIONS=32  FOLDER=${TMPDIR:-/tmp}/pakhouse-bench (seeded data; reused, never deleted unless CLEAN=1)
@@ -136,7 +136,7 @@ load() { # index, seconds, round
     wrk -t1 "-c$CONNECTIONS" "-d${2}s" --latency -s bench/exchange.lua "${addresses[$1]}/auth/v3/token" > "$results/wrk.txt"
   local result
   result=$(grep '^RESULT ' "$results/wrk.txt") || { cat "$results/wrk.txt" >&2; fail "wrk gave no result"; }
-  read -r _ rate p50 p99 requests refused broken <<< "$result"
+  read -r _ rate p50 p99 p999 requests refused broken <<< "$result"
   # Round 0 is the warm-up: wrk gives up after 2 s, and 32 first connections to a PostgreSQL that shares wrk's core take longer.
   [ "$refused" = 0 ] && { [ "$broken" = 0 ] || [ "$3" = 0 ]; } || fail "${names[$1]}: $refused answers were not 2xx, $broken connections failed"
 }
@@ -171,12 +171,17 @@ case $mode in
     start_fleet "$FOLDER/$KEYS"
     ;;
   compare)
-    [ $# -eq 3 ] || fail "compare DIR DIR"
+    [ $# -ge 2 ] || fail "compare DIR …"
     seed "$KEYS"
-    start_server A "$FOLDER/$KEYS" "$2"
-    start_server B "$FOLDER/$KEYS" "$3"
+    start_floor floor "$FOLDER/$KEYS"
+    # A copy for each: the schema may be another, and counts of use grow.
+    for build in "${@:2}"; do
+      copy=$results/$(basename "$build")
+      cp -r "$FOLDER/$KEYS" "$copy"
+      start_server "$(basename "$build")" "$copy" "$build"
+    done
     ;;
-  *) fail "unknown: $mode (nothing, scale, postgres, fleet or compare DIR DIR)" ;;
+  *) fail "unknown: $mode (nothing, scale, postgres, fleet or compare DIR …)" ;;
 esac
 
 for i in "${!names[@]}"; do
@@ -197,7 +202,7 @@ for ((round = 1; round <= ROUNDS; round++)); do
     load "$i" "$ROUND_SECONDS" "$round"
     if [[ ${names[$i]} = floor* ]]; then sleep 1; else sleep "$((FLUSH_SECONDS + 1))"; fi
     cost=$(awk -v used="$(($(cpu "$i") - before))" -v n="$((lead + requests))" 'BEGIN { printf "%.1f", used / n }')
-    echo "$round $i $rate $p50 $p99 $cost" >> "$results/rounds"
+    echo "$round $i $rate $p50 $p99 $cost $p999" >> "$results/rounds"
     line+="  ${names[$i]} $rate/s, $cost µs"
   done
   echo "$line" >&2
@@ -206,8 +211,9 @@ done
 echo "$(date -u +%F), commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD -- src bench || echo ' with changes'), mode \`$mode\`, $(if [ "$mode" = scale ]; then echo "$SIZES"; else echo "$KEYS"; fi) keys; $ROUNDS rounds of ${ROUND_SECONDS} s in turns, $CONNECTIONS connections; medians."
 echo
 # Processor time: of the whole process, flushes included. Where others use the machine too it is the steadier of the two.
-echo "| | requests/s | p50 ms | p99 ms | ratio to ${names[0]}, median of the rounds (lowest–highest) | processor µs a request | ratio of those |"
-echo "|---|---:|---:|---:|---:|---:|---:|"
+echo "| | requests/s | p50 ms | p99 ms | p99.9 ms | ratio to ${names[0]}, median of the rounds (lowest–highest)" \
+  "| processor µs a request | ratio of those |"
+echo "|---|---:|---:|---:|---:|---:|---:|---:|"
 for i in "${!names[@]}"; do
   awk -v wanted="$i" -v name="${names[$i]}" '
     function median(list, n,    i, j, t) {
@@ -215,10 +221,10 @@ for i in "${!names[@]}"; do
       return n % 2 ? list[(n+1)/2] : (list[n/2] + list[n/2+1]) / 2
     }
     $2 == 0 { first[$1] = $3; firstcost[$1] = $6 }
-    $2 == wanted { n++; rate[n] = $3; p50[n] = $4 / 1000; p99[n] = $5 / 1000; ratio[n] = $3 / first[$1]; cost[n] = $6; costratio[n] = firstcost[$1] / $6 }
+    $2 == wanted { n++; rate[n] = $3; p50[n] = $4 / 1000; p99[n] = $5 / 1000; p999[n] = $7 / 1000; ratio[n] = $3 / first[$1]; cost[n] = $6; costratio[n] = firstcost[$1] / $6 }
     END {
       middle = median(ratio, n)
-      printf "| %s | %.0f | %.2f | %.2f | %.3f (%.3f–%.3f) | %.0f | %.3f |\n", name, median(rate, n), median(p50, n), median(p99, n), middle, ratio[1], ratio[n], median(cost, n), median(costratio, n)
+      printf "| %s | %.0f | %.2f | %.2f | %.2f | %.3f (%.3f–%.3f) | %.0f | %.3f |\n", name, median(rate, n), median(p50, n), median(p99, n), median(p999, n), middle, ratio[1], ratio[n], median(cost, n), median(costratio, n)
     }
   ' "$results/rounds"
 done

@@ -19,10 +19,22 @@ switch (args.FirstOrDefault())
     case "status":
         await Status.RunAsync(options["--folder"], int.Parse(options["--keys"]));
         return 0;
+    case "reads":
+        Reads.Run(options["--folder"]);
+        return 0;
+    case "allocation":
+        var requests = int.Parse(options.GetValueOrDefault("--requests", "50000"));
+        await Allocation.RunAsync(options["--folder"], options.GetValueOrDefault("--postgres"), requests);
+        return 0;
     default:
         Console.Error.WriteLine(
-            "seed --folder F --keys N [--sample N]    floor --folder F --listen URL [--postgres CONNECTION] [--read exchange]    status "
-                + "--folder F --keys N"
+            """
+            seed --folder F --keys N [--sample N]
+            floor --folder F --listen URL [--postgres CONNECTION] [--read exchange]
+            allocation --folder F [--postgres CONNECTION] [--requests N]
+            reads --folder F
+            status --folder F --keys N
+            """
         );
         return 1;
 }

@@ -119,7 +119,7 @@ internal static class Seed
         }
 
         public void AddKey(string id, string membershipId, byte[] secret) =>
-            Run(key, id, membershipId, "Key 1", SHA256.HashData(secret), "", now, keys++);
+            Run(key, id, membershipId, "Key 1", SHA256.HashData(secret), "*", now, keys++);
 
         public void Dispose()
         {

@@ -1,4 +1,4 @@
-// A protected API. Start a server with the scopes that it asks for, then this, and call it with a token of a key:
+// A protected API. Start a server with the scopes that it requires, then this program, and call it with a token:
 //
 //   dotnet run --project src/Pakhouse.Server -- demo --Pakhouse:Scopes "orders:read orders:write"
 //   dotnet run --project samples/OrdersApi -- --Issuer http://127.0.0.1:8420 --urls http://127.0.0.1:8500
@@ -20,11 +20,11 @@ app.UseAuthorization();
 
 var orders = new ConcurrentDictionary<Guid, ConcurrentQueue<Order>>();
 
-// Each organization sees its own: the token says for which one it was got.
+// Each organization sees its own orders: the token names its organization.
 app.MapGet("/orders", (ClaimsPrincipal caller) => orders.GetValueOrDefault(caller.GetOrganizationId())?.ToArray() ?? [])
     .RequireScope("orders:read");
 
-// Roles say what the user may do, scopes what the token may be used for: a change asks for both.
+// Roles limit what the user may do, and scopes what the token may be used for: a change requires both.
 app.MapPost(
         "/orders",
         (NewOrder wanted, ClaimsPrincipal caller) =>

@@ -6,14 +6,14 @@ namespace Pakhouse.AspNetCore;
 
 /// <summary>
 /// Reads the issuer's metadata (RFC 8414) and signing keys (RFC 7517).
-/// <para>Invariant: both come from the issuer's origin (scheme, host and port), in one answer without a redirect. Metadata that names
+/// <para>Invariant: both come from the issuer's origin (scheme, host and port), in one response without a redirect. Metadata that names
 /// another issuer is refused (RFC 8414 §3.3), because the framework would accept tokens of that issuer too.</para>
 /// </summary>
 internal sealed class IssuerDocuments(HttpClient http, Uri issuer) : IDocumentRetriever
 {
     private const int LengthMax = 1024 * 1024;
 
-    /// <summary>The redirects are off in this one, and decompression is on.</summary>
+    /// <summary>A handler with redirects off and decompression on.</summary>
     public static SocketsHttpHandler NewHandler() =>
         new()
         {
@@ -38,18 +38,18 @@ internal sealed class IssuerDocuments(HttpClient http, Uri issuer) : IDocumentRe
         );
     }
 
-    /// <exception cref="IOException">It is elsewhere, or could not be read.</exception>
+    /// <exception cref="IOException">It has another origin, or could not be read.</exception>
     public async Task<string> GetDocumentAsync(string address, CancellationToken cancel)
     {
-        // jwks_uri is the metadata's word: without this check it could be any address, file:// included.
+        // jwks_uri comes from the metadata: without this check it could be any URL, even file://.
         if (!Uri.TryCreate(address, UriKind.Absolute, out var uri) || !IsOfIssuer(uri))
             throw new IOException("The issuer's metadata names keys at another origin than its own; they are not fetched.");
         using var response = await http.GetAsync(uri, cancel);
         if (response.StatusCode != HttpStatusCode.OK)
             throw new IOException($"The issuer answered {(int)response.StatusCode} for its metadata or keys; redirects are not followed.");
-        // A handler of the application may follow redirects all the same, deep inside.
+        // A handler of the application may still follow redirects internally.
         if (response.RequestMessage?.RequestUri is { } answered && answered != uri)
-            throw new IOException("The issuer's metadata or keys were redirected; they are not believed.");
+            throw new IOException("The issuer's metadata or keys were redirected, so they are not trusted.");
         return await response.Content.ReadAsStringAsync(cancel);
     }
 
@@ -61,8 +61,8 @@ internal sealed class IssuerDocuments(HttpClient http, Uri issuer) : IDocumentRe
         public ConfigurationValidationResult Validate(OpenIdConnectConfiguration configuration)
         {
             var fault =
-                configuration.Issuer != issuer ? "The metadata names another issuer than the one it was fetched from (RFC 8414 §3.3)."
-                : configuration.SigningKeys.Count == 0 ? "The issuer's metadata leads to no signing key."
+                configuration.Issuer != issuer ? "The metadata names an issuer other than the one it was fetched from (RFC 8414 §3.3)."
+                : configuration.SigningKeys.Count == 0 ? "The issuer has no signing keys."
                 : null;
             return new ConfigurationValidationResult { Succeeded = fault is null, ErrorMessage = fault };
         }

@@ -10,7 +10,7 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Pakhouse.AspNetCore;
 
-/// <summary>Accepting tokens of a Pakhouse server.</summary>
+/// <summary>Accepts tokens of a Pakhouse server.</summary>
 public static class PakhouseExtensions
 {
     /// <summary>The name of the authentication scheme, <c>Pakhouse</c>. It becomes the default scheme.</summary>
@@ -20,8 +20,8 @@ public static class PakhouseExtensions
 
     /// <summary>
     /// Adds authentication by access tokens (RFC 9068, <c>Authorization: Bearer</c>, RFC 6750): signature, <c>typ</c>, <c>iss</c>,
-    /// <c>aud</c>, <c>exp</c> and the status of the key (Token Status List). 401 for a token that is not good; 503 with <c>Retry-After</c>
-    /// while the status cannot be known.
+    /// <c>aud</c>, <c>exp</c> and the status of the key (Token Status List). 401 for an invalid token; 503 with <c>Retry-After</c> while
+    /// the status is unknown.
     /// </summary>
     /// <param name="services">The API's services.</param>
     /// <param name="configure">Sets at least <see cref="PakhouseBearerOptions.Issuer"/>.</param>
@@ -40,8 +40,8 @@ public static class PakhouseExtensions
     }
 
     /// <summary>
-    /// Lets only callers in who have at least one of these roles in the token's organization (claim <c>roles</c>); 403 for the others, 401
-    /// without a good token.
+    /// Allows only callers with at least one of these roles in the token's organization (claim <c>roles</c>); 403 for others, 401 without a
+    /// valid token.
     /// </summary>
     /// <param name="builder">The endpoint or group.</param>
     /// <param name="roles">Keys of the role catalogue.</param>
@@ -52,8 +52,8 @@ public static class PakhouseExtensions
         builder.RequireAuthorization(new AuthorizationPolicyBuilder(Scheme).RequireAuthenticatedUser().RequireRole(roles).Build());
 
     /// <summary>
-    /// Lets only tokens in that were granted every one of these scopes (claim <c>scope</c>, RFC 9068 §2.2.3); 403 for the others, 401
-    /// without a good token.
+    /// Allows only tokens that were granted all of these scopes (claim <c>scope</c>, RFC 9068 §2.2.3); 403 for others, 401 without a valid
+    /// token.
     /// </summary>
     /// <param name="builder">The endpoint or group.</param>
     /// <param name="scopes">Names as in the server's setting <c>Scopes</c>.</param>
@@ -94,7 +94,7 @@ public static class PakhouseExtensions
         var clock = context.HttpContext.RequestServices.GetRequiredService<IOptions<PakhouseBearerOptions>>().Value.TimeProvider;
         if (!CompactToken.IsWellFormed(token.EncodedToken, clock.GetUtcNow()))
         {
-            context.Fail("The token is not in the form of an access token of Pakhouse.");
+            context.Fail("The token does not have the form of a Pakhouse access token.");
             return;
         }
 
@@ -112,8 +112,7 @@ public static class PakhouseExtensions
     }
 
     /// <summary>
-    /// Where the issuer's keys are not at hand, every token looks as if an unknown key had signed it. Whether this one is good cannot be
-    /// known.
+    /// If the issuer's keys are not available, every token seems to be signed by an unknown key. Whether this one is valid is unknown.
     /// </summary>
     private static async Task DoubtAsync(AuthenticationFailedContext context)
     {
@@ -128,7 +127,7 @@ public static class PakhouseExtensions
         }
     }
 
-    /// <summary>Not 401: the token may be good, and the caller would throw it away.</summary>
+    /// <summary>Not 401: the token may be valid, and the caller would discard it.</summary>
     private static Task ChallengeAsync(JwtBearerChallengeContext context)
     {
         if (context.AuthenticateFailure is not StatusUnknownException)
@@ -139,7 +138,7 @@ public static class PakhouseExtensions
         return Results
             .Problem(
                 statusCode: StatusCodes.Status503ServiceUnavailable,
-                detail: "Whether this token is still good cannot be known at the moment. Try again as Retry-After says."
+                detail: "The status of this token is unknown at the moment. Try again as Retry-After says."
             )
             .ExecuteAsync(context.HttpContext);
     }
@@ -151,6 +150,6 @@ public static class PakhouseExtensions
     }
 }
 
-#pragma warning disable CA1032, CA1064, RCS1194 // never thrown to anybody: it marks a failure
-internal sealed class StatusUnknownException() : Exception("The status of the token's key cannot be known.");
+#pragma warning disable CA1032, CA1064, RCS1194 // never thrown to callers: it marks a failure
+internal sealed class StatusUnknownException() : Exception("The status of the token's key is unknown.");
 #pragma warning restore CA1032, CA1064, RCS1194

@@ -2,32 +2,32 @@ using System.Security.Claims;
 
 namespace Pakhouse.AspNetCore;
 
-/// <summary>What a token of Pakhouse says of its bearer, in an API that called <see cref="PakhouseExtensions.AddPakhouse"/>.</summary>
+/// <summary>The claims of a Pakhouse token, in an API that called <see cref="PakhouseExtensions.AddPakhouse"/>.</summary>
 public static class PakhousePrincipal
 {
-    /// <summary>The organization that the token is for (claim <c>org_id</c>): the only one whose data the caller may touch.</summary>
+    /// <summary>The organization that the token is for (claim <c>org_id</c>): the caller may access only its data.</summary>
     /// <param name="caller">An authenticated caller.</param>
-    /// <exception cref="InvalidOperationException">The caller did not come with a token of Pakhouse.</exception>
+    /// <exception cref="InvalidOperationException">The caller has no token of Pakhouse.</exception>
     public static Guid GetOrganizationId(this ClaimsPrincipal caller) => Guid.Parse(Text(caller, "org_id"));
 
-    /// <summary>The root of that organization (claim <c>root_org_id</c>); the same id where it is a root itself.</summary>
+    /// <summary>The root of that organization (claim <c>root_org_id</c>); the same id if it is a root itself.</summary>
     /// <param name="caller">An authenticated caller.</param>
-    /// <exception cref="InvalidOperationException">The caller did not come with a token of Pakhouse.</exception>
+    /// <exception cref="InvalidOperationException">The caller has no token of Pakhouse.</exception>
     public static Guid GetRootOrganizationId(this ClaimsPrincipal caller) => Guid.Parse(Text(caller, "root_org_id"));
 
     /// <summary>The user, or the service user of an organization's API key (claim <c>sub</c>).</summary>
     /// <param name="caller">An authenticated caller.</param>
-    /// <exception cref="InvalidOperationException">The caller did not come with a token of Pakhouse.</exception>
+    /// <exception cref="InvalidOperationException">The caller has no token of Pakhouse.</exception>
     public static Guid GetUserId(this ClaimsPrincipal caller) => Guid.Parse(Text(caller, "sub"));
 
-    /// <summary>The public id of the key, 16 characters (claim <c>key_id</c>): what belongs into a log.</summary>
+    /// <summary>The public id of the key, 16 characters (claim <c>key_id</c>), for logs.</summary>
     /// <param name="caller">An authenticated caller.</param>
-    /// <exception cref="InvalidOperationException">The caller did not come with a token of Pakhouse.</exception>
+    /// <exception cref="InvalidOperationException">The caller has no token of Pakhouse.</exception>
     public static string GetKeyId(this ClaimsPrincipal caller) => Text(caller, "key_id");
 
-    /// <summary>Whether the caller is a member of the root only, and not of just this organization (claim <c>membership</c>).</summary>
+    /// <summary>Whether the caller is a member of the root only, not of this organization (claim <c>membership</c>).</summary>
     /// <param name="caller">An authenticated caller.</param>
-    /// <exception cref="InvalidOperationException">The caller did not come with a token of Pakhouse.</exception>
+    /// <exception cref="InvalidOperationException">The caller has no token of Pakhouse.</exception>
     public static bool IsInheritedMember(this ClaimsPrincipal caller) => Text(caller, "membership") == "inherited";
 
     /// <summary>
@@ -40,5 +40,5 @@ public static class PakhousePrincipal
 
     private static string Text(ClaimsPrincipal caller, string claim) =>
         caller.FindFirst(claim)?.Value
-        ?? throw new InvalidOperationException($"The caller has no claim {claim}: the endpoint takes callers without a token of Pakhouse.");
+        ?? throw new InvalidOperationException($"The caller has no claim {claim}: the endpoint accepts callers without a Pakhouse token.");
 }

@@ -19,33 +19,33 @@ internal enum TokenStatus
 {
     Valid,
 
-    /// <summary>For good or for the time being; also where the token names no entry.</summary>
+    /// <summary>For good or temporarily; also if the token names no entry.</summary>
     Invalid,
 
-    /// <summary>No list that may be believed is at hand.</summary>
+    /// <summary>No list that can be trusted is available.</summary>
     Unknown,
 }
 
 /// <summary>
-/// The issuer's status lists (IETF Token Status List), held in memory and renewed in the background while tokens ask for them.
-/// <para>Invariant: a list is believed for its ttl, and the configured grace, from the moment it was asked for, and never beyond its exp,
-/// whatever was answered since. The server's answer shows all that was acknowledged before that moment, so a deleted key is refused within
-/// the ttl of its deletion. What stands between and answers with an old list, or 304 to everything, gains the time to that list's exp and
-/// no more.</para>
+/// The issuer's status lists (IETF Token Status List), held in memory and renewed in the background while tokens need them.
+/// <para>Invariant: a list is trusted for its ttl, plus the configured grace, from the moment of its request, and never beyond its exp,
+/// whatever later responses say. The server's response includes every change that was acknowledged before that moment, so a deleted key is
+/// refused within the ttl of its deletion. An attacker in between who replays an old list, or sends 304 to everything, gains only the time
+/// until that list's exp.</para>
 /// </summary>
 internal sealed partial class StatusLists : BackgroundService
 {
     private const int ListsMax = 1024;
     private const int JwtBytesMax = 4 * 1024 * 1024;
-    private const int EntryBytesMax = 4 * 1024 * 1024; // a small text can unfold into gigabytes
+    private const int EntryBytesMax = 4 * 1024 * 1024; // a small text can decompress into gigabytes
 
-    /// <summary>How often is looked for lists that need renewal.</summary>
+    /// <summary>How often lists are checked for renewal.</summary>
     private static readonly TimeSpan tick = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>A list that no token asked for in so long is no longer renewed.</summary>
+    /// <summary>A list that no token needed for this long is no longer renewed.</summary>
     private static readonly TimeSpan idle = TimeSpan.FromMinutes(10);
 
-    /// <summary>After a fetch that failed, requests do not cause another for so long.</summary>
+    /// <summary>After a failed fetch, requests cause no other fetch for this long.</summary>
     private static readonly TimeSpan pause = TimeSpan.FromSeconds(1);
 
     private readonly PakhouseBearerOptions options;
@@ -71,7 +71,7 @@ internal sealed partial class StatusLists : BackgroundService
     }
 
     /// <summary>
-    /// A list as it was last believed. AskedAt is a timestamp of the clock: when its fetch, or the last one that confirmed it, began.
+    /// A list as it was last trusted. AskedAt is a timestamp of the clock: the start of its fetch, or of the last fetch that confirmed it.
     /// </summary>
     private sealed record Contents(
         byte[] Entries,
@@ -93,7 +93,7 @@ internal sealed partial class StatusLists : BackgroundService
         public long FailedAt = long.MinValue;
     }
 
-    /// <summary>How the key of a token stands whose signature and claims were checked before (§8.3: in this order).</summary>
+    /// <summary>The status of the key of a token whose signature and claims were already verified (§8.3, in this order).</summary>
     public async ValueTask<TokenStatus> FindAsync(JsonWebToken token)
     {
         if (
@@ -134,7 +134,7 @@ internal sealed partial class StatusLists : BackgroundService
             : TokenStatus.Invalid;
     }
 
-    /// <summary>Renews what is half way to the end of its ttl, so that a request hardly ever waits and one failure does no harm.</summary>
+    /// <summary>Renews lists at half of their ttl, so that a request rarely waits and one failure does no harm.</summary>
     internal Task RenewAsync() =>
         Task.WhenAll(
             lists
@@ -154,7 +154,7 @@ internal sealed partial class StatusLists : BackgroundService
         }
         catch (OperationCanceledException)
         {
-            // Stopping.
+            // The application is stopping.
         }
     }
 
@@ -165,7 +165,7 @@ internal sealed partial class StatusLists : BackgroundService
     }
 
     /// <summary>
-    /// The signature has said that the issuer wrote the address; fetched is from the issuer all the same, and from nobody else.
+    /// The signature proves that the issuer wrote the URL; even so, lists are fetched only from the issuer.
     /// </summary>
     private bool IsOurs(string address) =>
         address.StartsWith(prefix, StringComparison.Ordinal)
@@ -188,7 +188,7 @@ internal sealed partial class StatusLists : BackgroundService
         }
     }
 
-    /// <summary>Never throws: what went wrong is logged, and what is held grows older.</summary>
+    /// <summary>Never throws: a failure is logged, and the held list ages.</summary>
     private async Task FetchAsync(Held held)
     {
         await Task.Yield();
@@ -197,19 +197,19 @@ internal sealed partial class StatusLists : BackgroundService
         {
             var known = held.Contents;
             using var request = new HttpRequestMessage(HttpMethod.Get, held.Address);
-            var tag = known is not null && known.Expires > clock.GetUtcNow() ? known.ETag : null; // an expired list is fetched whole
+            var tag = known is not null && known.Expires > clock.GetUtcNow() ? known.ETag : null; // an expired list is fetched completely
             if (tag is not null)
                 request.Headers.IfNoneMatch.Add(tag);
             using var response = await http.SendAsync(request);
-            // A cache on the way may have kept the answer; it counts from when the server gave it.
+            // A cache may have stored the response; its age counts from when the server sent it.
             var askedAt = asked - (long)((response.Headers.Age ?? TimeSpan.Zero).TotalSeconds * clock.TimestampFrequency);
             if (response.RequestMessage?.RequestUri is { } answered && answered.OriginalString != held.Address)
                 throw new HttpRequestException("The status list was redirected.");
             if (response.StatusCode == HttpStatusCode.NotModified)
             {
-                // RFC 9110 §15.4.5: it answers a condition, and names the tag that it found to be the same.
+                // RFC 9110 §15.4.5: a 304 responds to a condition, and names the matching tag.
                 if (known is null || tag is null || (response.Headers.ETag is { } same && same.Tag != tag.Tag))
-                    throw new HttpRequestException("304 came where no tag, or another one, was sent.");
+                    throw new HttpRequestException("The response was 304, but no tag or another tag was sent.");
                 held.Contents = known with { AskedAt = Math.Max(askedAt, known.AskedAt) };
             }
             else
@@ -228,7 +228,7 @@ internal sealed partial class StatusLists : BackgroundService
     }
 
     /// <summary>§8.3, step 3 to 5.</summary>
-    /// <exception cref="SecurityTokenException">It is not to be believed.</exception>
+    /// <exception cref="SecurityTokenException">It cannot be trusted.</exception>
     private async Task<Contents> ReadAsync(Held held, string text, EntityTagHeaderValue? tag, long askedAt)
     {
         var manager = jwt.Get(PakhouseExtensions.Scheme).ConfigurationManager!;
@@ -246,7 +246,7 @@ internal sealed partial class StatusLists : BackgroundService
             );
         var list = (JsonWebToken)validated.SecurityToken;
         if (list.Subject != held.Address)
-            throw new SecurityTokenException("The status list is another one: sub is not its address.");
+            throw new SecurityTokenException("The wrong status list was sent: sub is not its URL.");
         if (
             !list.TryGetPayloadValue<long>("version", out var version)
             || !list.TryGetPayloadValue<long>("ttl", out var ttl)
@@ -254,7 +254,7 @@ internal sealed partial class StatusLists : BackgroundService
         )
             throw new SecurityTokenException("The status list has no version or no ttl.");
         if (held.Contents is { } known && version < known.Version)
-            throw new SecurityTokenException("The status list was rolled back: it is older than the one before.");
+            throw new SecurityTokenException("The status list was rolled back: it is older than the previous one.");
         if (
             !list.TryGetPayloadValue<JsonElement>("status_list", out var body)
             || !body.TryGetProperty("bits", out var bits)
@@ -283,7 +283,7 @@ internal sealed partial class StatusLists : BackgroundService
         return await handler.ValidateTokenAsync(text, new TokenValidationParameters
         {
             ValidIssuer = options.Issuer,
-            ValidAudience = held.Address, // it is for those who ask there, and no access token for anybody
+            ValidAudience = held.Address, // its own URL, so that it is never an access token for an API
             ValidTypes = ["statuslist+jwt"],
             ValidAlgorithms = ["ES256", "RS256"],
             IssuerSigningKeys = issuer.SigningKeys,
@@ -308,7 +308,7 @@ internal sealed partial class StatusLists : BackgroundService
 
     [LoggerMessage(
         Level = LogLevel.Warning,
-        Message = "The status list {Address} could not be renewed; the one before is believed until its ttl has passed"
+        Message = "The status list {Address} could not be renewed; the previous one is trusted until its ttl has passed"
     )]
     private partial void LogNotFetched(Exception exception, string address);
 }

@@ -5,31 +5,29 @@ using System.Text.Json;
 namespace Pakhouse;
 
 /// <summary>
-/// The form of our access tokens (RFC 7515 §7.1, RFC 9068), to the letter. The library that verifies signatures reads more than that:
-/// padding behind a
-/// part, a name twice, text behind the JSON, a header that must be understood, times as text. One token has one text, and one meaning for
-/// every reader.
+/// The exact form of our access tokens (RFC 7515 §7.1, RFC 9068). The library that verifies signatures accepts more: padding after a part,
+/// a duplicate name, text after the JSON, a critical header, times as text. Here one token has one text, and one meaning for every reader.
 /// </summary>
 internal static class CompactToken
 {
     private static readonly JsonDocumentOptions strict = new() { AllowDuplicateProperties = false };
 
-    /// <summary>The longest that a server can be told to make a token live.</summary>
+    /// <summary>The longest token lifetime that a server can be set to.</summary>
     private const long LifetimeMaxSeconds = 24 * 60 * 60;
 
-    /// <summary>How far the clock of who made the token may be ahead.</summary>
+    /// <summary>How far the issuer's clock may be ahead.</summary>
     private const long AheadMaxSeconds = 5 * 60;
 
     private static readonly SearchValues<char> alphabet =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
 
-    /// <summary>Says nothing of the signature, nor whether the token has expired.</summary>
+    /// <summary>Checks neither the signature nor whether the token has expired.</summary>
     public static bool IsWellFormed(ReadOnlySpan<char> token, DateTimeOffset now)
     {
         Span<Range> parts = stackalloc Range[4];
         return token.Split(parts, '.') == 3
             && IsBase64Url(token[parts[2]])
-            && IsObject(token[parts[0]], header => !header.TryGetProperty("crit"u8, out _)) // RFC 7515 §4.1.11: we understand none
+            && IsObject(token[parts[0]], header => !header.TryGetProperty("crit"u8, out _)) // RFC 7515 §4.1.11: we support none
             && IsObject(token[parts[1]], claims => HasTimes(claims, now.ToUnixTimeSeconds()));
     }
 

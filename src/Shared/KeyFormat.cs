@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 
 namespace Pakhouse;
 
-/// <summary>Whose key it is; in the text the part before the version of the format.</summary>
+/// <summary>The kind of a key's owner; in the text the part before the version of the format.</summary>
 internal enum KeyKind
 {
     /// <summary><c>pak</c>: a person's key in one organization.</summary>
@@ -15,12 +15,12 @@ internal enum KeyKind
 }
 
 /// <summary>
-/// The grammar of a key, and nothing else: no storage, no hashing, no text that outlives the call.
+/// The format of a key, and nothing else: no storage, no hashing, no text that outlives the call.
 /// <code>
 /// ph_pak1_&lt;id:16&gt;_&lt;secret:43&gt;&lt;check:6&gt;      \b[a-z][a-z0-9]{1,15}_[op]ak1_[0-9A-Za-z]{16}_[0-9A-Za-z]{49}\b
 /// </code>
-/// A constant kind behind any brand lets one scanner rule find the keys of every deployment. Letters, digits and
-/// <c>_</c> only: a double click selects the whole, and no shell, URL, JSON or form escapes it.
+/// The kind is constant for every brand, so one scanner rule finds the keys of every deployment. Letters, digits and <c>_</c> only: a
+/// double click selects the whole key, and no shell, URL, JSON or form escapes it.
 /// </summary>
 /// <remarks>docs/protocol.md publishes test vectors; the tests read them from there.</remarks>
 internal static class KeyFormat
@@ -31,7 +31,7 @@ internal static class KeyFormat
     public const int BrandLengthMin = 2;
     public const int BrandLengthMax = 16;
 
-    /// <summary>Random base62 characters that name the key in public: in logs, on the dashboard, to support.</summary>
+    /// <summary>Random base62 characters that name the key in public: in logs, on the dashboard, for support.</summary>
     public const int IdLength = 16;
 
     /// <summary>Uniform base62 characters: 43 × log2(62) = 256.03 bits.</summary>
@@ -64,7 +64,7 @@ internal static class KeyFormat
         if (!IsId(id))
             throw new ArgumentException("An id is 16 characters of base62.", nameof(id));
 
-        // pinned: the collector leaves no copies behind
+        // pinned: the collector leaves no copies
         var key = GC.AllocateUninitializedArray<byte>(brand.Length + TailLength, pinned: true);
         var rest = key.AsSpan();
         rest = Write(rest, brand);
@@ -77,12 +77,12 @@ internal static class KeyFormat
     }
 
     /// <summary>
-    /// Whether <paramref name="key"/> follows the grammar and its check digits fit. Says nothing about who wrote it:
-    /// the check is for scanners and typing errors, not for security.
+    /// Whether <paramref name="key"/> has the format and correct check digits. This does not prove who wrote it: the check digits are for
+    /// scanners and typing errors, not for security.
     /// </summary>
     /// <param name="key">ASCII bytes, untrimmed.</param>
-    /// <param name="kind">Whose key it says it is. The database has the last word.</param>
-    /// <param name="id">The public id; empty when the answer is false.</param>
+    /// <param name="kind">The kind in the text. The database decides.</param>
+    /// <param name="id">The public id; empty if the result is false.</param>
     public static bool TryParse(ReadOnlySpan<byte> key, out KeyKind kind, out string id)
     {
         (kind, id) = (default, "");
@@ -113,8 +113,8 @@ internal static class KeyFormat
     }
 
     /// <summary>
-    /// Whether a text that must hold no key may hold one: the mark that is the same behind every brand. For what is about to be logged or
-    /// stored.
+    /// Whether a text that must not contain a key may contain one: it has the prefix that is the same for every brand. For text that is
+    /// about to be logged or stored.
     /// </summary>
     public static bool MightContainKey(string text) =>
         text.Contains(PersonalMark, StringComparison.Ordinal) || text.Contains(OrganizationMark, StringComparison.Ordinal);

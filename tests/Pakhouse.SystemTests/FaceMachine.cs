@@ -43,7 +43,7 @@ public sealed partial class FaceMachine : IDisposable
         "",
         "",
         "--Pakhouse:Listen=https://127.0.0.1:0",
-        "there is no certificate: set --Kestrel:Certificates:Default:Path"
+        "there is no certificate. Set --Kestrel:Certificates:Default:Path"
     )]
     [InlineData(
         "unknown formatter",
@@ -58,7 +58,7 @@ public sealed partial class FaceMachine : IDisposable
         "cd $HERE; printf '{\\n  \"Pakhouse\": {\\n oops' > appsettings.json",
         "",
         "",
-        "It is no JSON: see line 3"
+        "It is not JSON: see line 3"
     )]
     [InlineData(
         "settings that cannot be read",

@@ -34,7 +34,7 @@ public sealed class LosePostgres
         await postgres.StartAgainAsync();
         await AssertResumesAsync(server, key, doomed);
         Assert.Equal(200, (await server.GetAsync("/health/ready")).Status);
-        await server.LineAsync("The database answers again");
+        await server.LineAsync("The database is available again");
 
         // A dozen requests and every job met it: a line at its begin, and one more where it took longer than a minute.
         var told = server.Output.Split('\n').Count(line => line.Contains("The database cannot be used: ", StringComparison.Ordinal));

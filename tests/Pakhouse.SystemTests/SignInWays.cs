@@ -81,7 +81,7 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
             );
         await tab.GoAsync("/account/passkeys/add");
         await tab.Button("Add a passkey").ClickAsync();
-        await Expect(tab.Page.GetByText("No passkey was made.")).ToBeVisibleAsync();
+        await Expect(tab.Page.GetByText("No passkey was created.")).ToBeVisibleAsync();
         await authenticator.SendAsync("WebAuthn.disable");
 
         await AddAuthenticatorAsync(tab, isUserVerified: true);

@@ -112,11 +112,11 @@ public sealed class StartOnPostgres : IDisposable
         await using var postgres = await PostgresServer.StartAsync();
         await postgres.StopAsync();
         await using var server = RunningServer.Launch([], Folder, [postgres.Setting]);
-        await server.LineAsync("pakhouse: PostgreSQL 127.0.0.1, database pakhouse is not there yet");
+        await server.LineAsync("pakhouse: PostgreSQL 127.0.0.1, database pakhouse is not available (");
         await postgres.StartAgainAsync();
         await server.ServingAsync();
         Assert.Equal(200, (await server.GetAsync("/health/ready")).Status);
-        Assert.Single(server.Output.Split('\n'), line => line.Contains("is not there yet", StringComparison.Ordinal));
+        Assert.Single(server.Output.Split('\n'), line => line.Contains("is not available (", StringComparison.Ordinal));
         Assert.Contains("waiting up to 60 seconds", server.Output, StringComparison.Ordinal);
         Assert.Equal(0, await server.StopAsync());
         Assert.DoesNotContain("   at ", server.Output, StringComparison.Ordinal);
@@ -124,7 +124,7 @@ public sealed class StartOnPostgres : IDisposable
         var stranger = postgres.Setting.Replace("Username=pakhouse", "Username=nobody_here", StringComparison.Ordinal);
         var refused = await RunningServer.RunAsync([], Folder, stranger);
         Assert.Equal(1, refused.ExitCode);
-        Assert.DoesNotContain("is not there yet", refused.All, StringComparison.Ordinal);
+        Assert.DoesNotContain("is not available (", refused.All, StringComparison.Ordinal);
         Assert.Contains("cannot be used", Assert.Single(refused.Errors.Trim().Split('\n')), StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", refused.All, StringComparison.Ordinal);
     }
@@ -138,7 +138,7 @@ public sealed class StartOnPostgres : IDisposable
         var ended = await RunningServer.RunAsync([], Folder, pooler.Setting);
         Assert.Equal(1, ended.ExitCode);
         var line = Assert.Single(ended.Errors.Trim().Split('\n'));
-        Assert.Contains("A pooler that does not know prepared statements stands before PostgreSQL", line, StringComparison.Ordinal);
+        Assert.Contains("There is a pooler without prepared statements in front of PostgreSQL", line, StringComparison.Ordinal);
         Assert.Contains("Set Pakhouse:PostgresPrepare to false", line, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", ended.All, StringComparison.Ordinal);
 

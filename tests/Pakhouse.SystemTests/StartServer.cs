@@ -41,7 +41,7 @@ public sealed class StartServer : IDisposable
             await seed.AddAcmeAsync();
         var late = await RunningServer.RunAsync(["set-up"], Folder);
         Assert.Equal(1, late.ExitCode);
-        Assert.Contains("There is a user already", late.Errors, StringComparison.Ordinal);
+        Assert.Contains("There is already a user", late.Errors, StringComparison.Ordinal);
         Assert.DoesNotContain("setup?code=", late.All, StringComparison.Ordinal);
         await using var second = await RunningServer.StartInAsync(Folder);
         Assert.Equal(0, await second.StopAsync());

@@ -178,7 +178,7 @@ public sealed class UseDashboard(Browser browser, Dashboard dashboard) : IClassF
         var key = (await tab.NewKey.TextContentAsync())!;
         foreach (var one in (string[])[old, key]) Assert.Equal(200, (await Server.ExchangeAsync(one)).Status);
 
-        await tab.Page.GetByRole(AriaRole.Link, new() { Name = "Watch the change-over", Exact = true }).ClickAsync();
+        await tab.Page.GetByRole(AriaRole.Link, new() { Name = "Follow the rotation", Exact = true }).ClickAsync();
         Assert.DoesNotContain(Seed.SecretOf(key), await tab.Page.ContentAsync(), StringComparison.Ordinal);
         await Expect(tab.Page.GetByRole(AriaRole.Main)).ToContainTextAsync("This key was replaced by");
         await tab.GoAsync(Security);

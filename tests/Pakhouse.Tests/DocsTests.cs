@@ -68,6 +68,30 @@ public partial class DocsTests
     }
 
     [Fact]
+    public void The_operations_page_names_the_schema_of_this_version() =>
+        Assert.Contains(
+            $" This version has schema `{Schema.Steps.Last(step => char.IsAsciiDigit(step[0]))}`. ",
+            File.ReadAllText(Path.Combine(Repository.Root, "docs", "operations.md")),
+            StringComparison.Ordinal
+        );
+
+    [Fact]
+    public void The_activity_section_lists_each_action_once()
+    {
+        var text = File.ReadAllText(Path.Combine(Repository.Root, "docs", "protocol.md"));
+        text = text[text.IndexOf("\nThe actions:\n", StringComparison.Ordinal)..];
+        text = text[..text.IndexOf("\n- ", StringComparison.Ordinal)];
+        var listed = Action().Matches(text).Select(match => match.Groups["action"].Value);
+        var actions = typeof(AuditAction)
+            .GetFields()
+            .Where(field => field.IsLiteral)
+            .Select(field => (string)field.GetRawConstantValue()!)
+            .ToList();
+        Assert.True(actions.Count > 50);
+        Assert.Equal(actions.Order(StringComparer.Ordinal), listed.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public void Every_fenced_block_names_its_language()
     {
         foreach (var page in Pages())
@@ -157,6 +181,9 @@ public partial class DocsTests
         1000
     )]
     private static partial Regex Rows();
+
+    [GeneratedRegex(@"`(?<action>[A-Z][A-Za-z -]+)`", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex Action();
 
     [GeneratedRegex(@"(?<min>\d+) to (?<max>\d+)", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Range();

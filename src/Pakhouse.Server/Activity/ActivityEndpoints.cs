@@ -1,6 +1,6 @@
 namespace Pakhouse.Server;
 
-/// <summary>The record over HTTP: as JSON in pages, and as one CSV file.</summary>
+/// <summary>The audit record over HTTP: as JSON in pages, and as one CSV file.</summary>
 public static class ActivityEndpoints
 {
     private static readonly string[] csvTitles =
@@ -22,7 +22,7 @@ public static class ActivityEndpoints
         "id",
     ];
 
-    /// <summary>Somebody or something in a row: its id and the name it has today; null: none any more.</summary>
+    /// <summary>A person or object in a row: its id and its current name; null: it has no name any more.</summary>
     private sealed record ShownParty(string Id, string? Name);
 
     /// <summary>One row of the record.</summary>
@@ -32,28 +32,28 @@ public static class ActivityEndpoints
         public required DateTimeOffset At { get; init; }
         public required string Action { get; init; }
 
-        /// <summary>Null: of no organization, as signing in.</summary>
+        /// <summary>Null: no organization, such as for a sign-in.</summary>
         public required ShownParty? Organization { get; init; }
 
-        /// <summary>Null: the operator or the program; of a failed sign-in nobody known.</summary>
+        /// <summary>Null: the operator or the program; for a failed sign-in: unknown.</summary>
         public required ShownParty? Actor { get; init; }
 
-        /// <summary>The key that the actor came with.</summary>
+        /// <summary>The key that the actor used.</summary>
         public required ShownParty? ActorKey { get; init; }
 
-        /// <summary>Null: at the machine itself, or not for this caller.</summary>
+        /// <summary>Null: on the server's machine, or hidden from this caller.</summary>
         public required string? Address { get; init; }
 
         public required ShownParty? Target { get; init; }
 
-        /// <summary>The person it was done to, where that is not the target.</summary>
+        /// <summary>The affected person, if it is not the target.</summary>
         public required ShownParty? Subject { get; init; }
 
         public required string? Detail { get; init; }
     }
 
     /// <param name="Data">Newest first.</param>
-    /// <param name="Next">What to send as <c>before</c> for the next page; null: this was the last.</param>
+    /// <param name="Next">The value of <c>before</c> for the next page; null: this was the last page.</param>
     private sealed record ShownActivities(IEnumerable<ShownActivity> Data, Guid? Next);
 
     public static void Map(IEndpointRouteBuilder routes)
@@ -63,13 +63,13 @@ public static class ActivityEndpoints
             .MapGet("/activity", ListAsync)
             .Describe<ShownActivities>(
                 "listActivity",
-                "Lists what happened in an organization, newest first; without the permission to see it, what the caller did and what was "
-                    + "done to them."
+                "Lists what happened in an organization, newest first; without the permission to see it, only your actions and those that "
+                    + "affect you."
             );
         group
             .MapGet("/activity.csv", ExportAsync)
             .WithName("exportActivity")
-            .WithSummary("The same as one CSV file, from the first row to the last.")
+            .WithSummary("The same rows as one CSV file.")
             .Produces<string>(StatusCodes.Status200OK, "text/csv");
     }
 

@@ -5,7 +5,7 @@ using Microsoft.AspNetCore.Identity;
 
 namespace Pakhouse.Server;
 
-/// <summary>One row of the record, with the names that its ids have today. What is gone has none.</summary>
+/// <summary>One row of the audit record, with the current names of its ids. Deleted objects have no name.</summary>
 public sealed record ActivityEntry
 {
     public Guid Id { get; init; }
@@ -14,30 +14,30 @@ public sealed record ActivityEntry
     public Guid? OrganizationId { get; init; }
     public string? OrganizationName { get; init; }
 
-    /// <summary>Null: the operator or the program; of a failed sign-in: nobody known.</summary>
+    /// <summary>Null: the operator or the program; for a failed sign-in: unknown.</summary>
     public Guid? ActorId { get; init; }
 
     public string? ActorName { get; init; }
     public string? ActorKeyId { get; init; }
     public string? ActorKeyName { get; init; }
 
-    /// <summary>Null: at the machine itself, or not for this reader.</summary>
+    /// <summary>Null: on the server's machine, or hidden from this reader.</summary>
     public string? Address { get; init; }
 
     public string Target { get; init; } = "";
     public string? TargetName { get; init; }
 
-    /// <summary>The person it was done to, where that is not the target.</summary>
+    /// <summary>The affected person, if it is not the target.</summary>
     public Guid? SubjectId { get; init; }
 
     public string? SubjectName { get; init; }
     public string? Detail { get; init; }
 }
 
-/// <summary>Which rows of the record are asked for.</summary>
+/// <summary>Selects rows of the audit record.</summary>
 public sealed record ActivityFilter
 {
-    /// <summary>True: signing in and what belongs to it. False: what was done to the organization.</summary>
+    /// <summary>True: sign-ins and related actions. False: actions on the organization.</summary>
     public bool IsAuth { get; init; }
 
     public DateTimeOffset? From { get; init; }
@@ -45,21 +45,21 @@ public sealed record ActivityFilter
     /// <summary>Exclusive.</summary>
     public DateTimeOffset? To { get; init; }
 
-    /// <summary>Only this one: the organization itself or one of its sub-organizations. Null: all of them.</summary>
+    /// <summary>Only this organization: the organization itself or one of its sub-organizations. Null: all of them.</summary>
     public Guid? OrganizationId { get; init; }
 
     /// <summary>One of <see cref="AuditAction"/>.</summary>
     public string? Action { get; init; }
 
-    /// <summary>By whom or to whom: an address or an id.</summary>
+    /// <summary>The actor or the affected person: an e-mail address or an id.</summary>
     public string? Person { get; init; }
 
     /// <summary>Only rows older than this one.</summary>
     public Guid? Before { get; init; }
 
-    private const string DayFormat = "yyyy-MM-dd"; // what a date input sends, whatever it shows
+    private const string DayFormat = "yyyy-MM-dd"; // the format that a date input sends
 
-    /// <summary>From the texts of a form or an address; empty counts as absent. Days are days in UTC, both included.</summary>
+    /// <summary>Parses the texts of a form or a query; empty counts as absent. Days are UTC days, both included.</summary>
     public static Outcome<ActivityFilter> Read(
         bool isAuth,
         string? from,
@@ -98,12 +98,12 @@ public sealed record ActivityFilter
         if (!string.IsNullOrEmpty(before))
         {
             if (!Guid.TryParse(before, out var id))
-                return Fault("before: give the id of the last row of the page before.");
+                return Fault("before: give the id of the last row of the previous page.");
             beforeId = id;
         }
 
         if (!string.IsNullOrEmpty(action) && !ActivityFeed.Actions(isAuth).Contains(action, StringComparer.Ordinal))
-            return Fault("action: give one of the actions as they stand in the record, such as \"Member Remove\".");
+            return Fault("action: give an action of the audit record, such as \"Member Remove\".");
         if (person?.Length > Users.EmailLengthMax)
             return Fault($"person: enter at most {Users.EmailLengthMax} characters.");
         return new ActivityFilter
@@ -117,7 +117,7 @@ public sealed record ActivityFilter
             Person = string.IsNullOrWhiteSpace(person) ? null : person.Trim(),
         };
 
-        // The last days of the calendar have no day after them.
+        // The last days of the calendar have no next day.
         static DateTimeOffset? Day(string text) =>
             DateTime.TryParseExact(text, DayFormat, CultureInfo.InvariantCulture, DateTimeStyles.None, out var day)
             && day.Year is > 1970 and < 9999
@@ -128,15 +128,15 @@ public sealed record ActivityFilter
     }
 }
 
-/// <param name="Next">To ask for the page after this one; null: it is the last.</param>
-/// <param name="IsOwnOnly">The reader sees only what they did and what was done to them.</param>
+/// <param name="Next">The value that requests the next page; null: this is the last page.</param>
+/// <param name="IsOwnOnly">The reader sees only own actions and actions on the reader.</param>
 public sealed record ActivityPage(IReadOnlyList<ActivityEntry> Entries, Guid? Next, bool IsOwnOnly);
 
 /// <summary>
-/// The record as it is read. Of a root it tells of its sub-organizations too, deleted ones included.
-/// <para>Invariant: without the permission to see activity a reader gets the rows of which they are actor or subject, and of other people's
-/// doings not from where. Of signing in, an organization's readers see what people did while they were its members: not where else they
-/// went.</para>
+/// Reads the audit record. For a root it includes its sub-organizations, also deleted ones.
+/// <para>Invariant: a reader without the permission to see activity gets only the rows in which the reader is actor or subject, and not the
+/// address of other people's actions. An organization's readers see sign-ins of people only while those people were its members, and never
+/// what they did elsewhere.</para>
 /// </summary>
 public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer)
 {
@@ -161,7 +161,7 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
         AuditAction.MailUndelivered,
     ];
 
-    /// <summary>In the statement itself: a list as a parameter is another thing on each of the two databases.</summary>
+    /// <summary>Written into the statement, because the two databases treat a list parameter differently.</summary>
     private static readonly string authSql = string.Join(", ", auth.Select(action => $"'{action}'"));
 
     private static readonly string[] ofNoOrganization =
@@ -173,6 +173,7 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
         AuditAction.UserDisable,
         AuditAction.UserEnable,
         AuditAction.UserDelete,
+        AuditAction.ProtectionKeysRenew,
     ];
 
     private static readonly string[] ofOrganizations =
@@ -186,7 +187,7 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
     /// <summary>The actions that such rows can have.</summary>
     public static IReadOnlyList<string> Actions(bool isAuth) => isAuth ? auth : ofOrganizations;
 
-    /// <summary>Newest first, at most <paramref name="size"/> at once.</summary>
+    /// <summary>Newest first, at most <paramref name="size"/> rows.</summary>
     public Task<Outcome<ActivityPage>> PageAsync(Actor actor, Guid organizationId, ActivityFilter filter, int size = PageSize) =>
         database.ReadAsync<Outcome<ActivityPage>>(async connection =>
         {
@@ -196,7 +197,7 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
                 && (await Guard.AuthorizeAsync(connection, null, actor, Permission.SeeOrganization, organizationId)).Refusal is { } refusal
             )
                 return refusal;
-            // What is not shown is not found out by asking for it either.
+            // A filter must not reveal what is not shown.
             if (filter.Person is { } asked && !Guid.TryParse(asked, out _) && !actor.ShowsAddresses())
                 return Guard.Narrow(ScopeCatalogue.Email, "person by address");
 
@@ -209,8 +210,8 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
                     limit = size + 1,
                 }
             );
-            // The page comes first: PostgreSQL keeps the order of so many joins, and would make them for every row before it looks which it
-            // needs.
+            // The page comes first: PostgreSQL keeps the order of so many joins, and would join every row before it selects the rows of the
+            // page.
             var entries = (
                 await connection.QueryAsync<ActivityEntry>(
                     $"""
@@ -242,7 +243,7 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
     /// <summary>The ids of the rows of a page.</summary>
     private async Task<string> WhichAsync(DbConnection connection, DynamicParameters parameters, ActivityFilter filter, bool isOwnOnly)
     {
-        // Ids sort by time, so a span of time is a range of them.
+        // Ids sort by time, so a time span is a range of ids.
         var before = filter.To is { } to ? Ids.First(to).ToString() : "g";
         if (filter.Before is { } last && string.CompareOrdinal(last.ToString(), before) < 0)
             before = last.ToString();
@@ -257,7 +258,7 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
         var concerned = isOwnOnly ? "@me" : null;
         if (filter.Person is { } person)
         {
-            // An address that nobody has is answered like one of somebody who is not in these rows.
+            // An unknown address gets the same response as the address of a person who is not in these rows.
             var id =
                 Guid.TryParse(person, out var known) ? known
                 : await connection.ExecuteScalarAsync<string?>(
@@ -289,7 +290,7 @@ public sealed class ActivityFeed(Database database, ILookupNormalizer normalizer
                 WHERE {which}a.organization_id IN ({organizations}) AND a.action NOT IN ({authSql}) AND {condition} ORDER BY a.id DESC
                     LIMIT @limit
                 """;
-        // Of one person: the newest of each of three indexes, and not the whole record of the organization.
+        // For one person: the newest rows of each of three indexes, instead of the whole record of the organization.
         string One(string column) => $"SELECT id FROM ({Rows($"a.{column} = {concerned} AND ")}) AS by_{column}";
         if (!filter.IsAuth)
             return concerned is null

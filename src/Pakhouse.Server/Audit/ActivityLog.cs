@@ -3,7 +3,7 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>What happened, in the words that users of the field know. Stored as it stands here: never renamed.</summary>
+/// <summary>The actions, in terms that users of such products know. They are stored as they are here, so they are never renamed.</summary>
 public static class AuditAction
 {
     public const string OrganizationCreate = "Organization Create",
@@ -47,7 +47,7 @@ public static class AuditAction
         UserEnable = "User Enable",
         UserDelete = "User Delete";
 
-    // What the page "Auth Activity" shows.
+    // The actions of the page "Auth Activity".
     public const string Login = "Login",
         LoginFailed = "Login Failed",
         Logout = "Logout",
@@ -67,16 +67,15 @@ public static class AuditAction
 }
 
 /// <summary>
-/// The record of what happened: one row for each change that somebody could ask about later, written in the change's own
-/// transaction. If the row cannot be written the change does not happen. Rows are never changed, and deleted only when their
-/// retention is over (<see cref="ActivityRetention"/>): the schema refuses everything else. A row holds ids, never a secret, a name or an
-/// address of mail.
+/// The audit record: one row for each change that somebody may ask about later, written in the change's own transaction. If the row cannot
+/// be written, the change does not happen. Rows are never changed, and are deleted only after their retention (<see
+/// cref="ActivityRetention"/>): the schema refuses everything else. A row contains ids, never a secret, a name or an e-mail address.
 /// </summary>
 public static class ActivityLog
 {
     /// <param name="action">One of <see cref="AuditAction"/>.</param>
     /// <param name="target">The id of what was changed.</param>
-    /// <param name="subject">The person it was done to, where the target is something of theirs.</param>
+    /// <param name="subject">The affected person, if the target belongs to a person.</param>
     /// <param name="detail">Names of roles and the like.</param>
     public static Task WriteAsync(
         DbTransaction transaction,
@@ -110,7 +109,7 @@ public static class ActivityLog
             }, transaction);
     }
 
-    /// <summary>For the operator's log, which tells it when the change is committed.</summary>
+    /// <summary>For the operator's log, which writes it when the change is committed.</summary>
     internal static void Note(DbTransaction transaction, Actor actor, string action, Guid? organizationId, string target) =>
         TransactionNotes.Of(transaction).Add(new RecordedChange(action, target, IdOf(actor), organizationId));
 
@@ -118,5 +117,5 @@ public static class ActivityLog
         actor.KeyId is { } key ? $"key {key}"
         : actor.UserId is { } user ? $"user {user}"
         : actor.Credential == Credential.Operator ? "operator"
-        : "nobody"; // who failed to sign in
+        : "nobody"; // a failed sign-in has no known actor
 }

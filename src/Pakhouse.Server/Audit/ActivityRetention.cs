@@ -3,8 +3,8 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Deletes rows of the record when <see cref="PakhouseOptions.ActivityRetention"/> is over, a little at a time. The schema lets nothing
-/// else be deleted: rows are kept from the time that this job writes down.
+/// Deletes rows of the audit record after <see cref="PakhouseOptions.ActivityRetention"/>, in small batches. The schema refuses every other
+/// deletion: it keeps all rows newer than the time that this job records.
 /// </summary>
 public sealed class ActivityRetention(Database database, PakhouseOptions options, TimeProvider clock, ILogger<ActivityRetention> log)
     : PeriodicJob(TimeSpan.FromHours(1), clock, log)
@@ -25,7 +25,8 @@ public sealed class ActivityRetention(Database database, PakhouseOptions options
                     new { keptFrom },
                     transaction
                 );
-                // Ids sort by time, so the oldest stand first. The newest row of all stays: it tells how new this state is (DatabaseState).
+                // Ids sort by time, so the oldest come first. The newest row always stays, because it shows how new this state is
+                // (DatabaseState).
                 return await transaction.Connection!.ExecuteAsync(
                     $"""
                     DELETE FROM activity WHERE id IN (

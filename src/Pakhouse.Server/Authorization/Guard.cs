@@ -3,7 +3,7 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>Where a caller stands in an organization at this moment.</summary>
+/// <summary>What a caller is in an organization at this moment.</summary>
 public sealed record OrganizationAccess
 {
     public required bool IsOperator { get; init; }
@@ -27,10 +27,10 @@ public sealed record OrganizationAccess
 }
 
 /// <summary>
-/// The only place that says yes. It asks the database where the caller stands, and <see cref="Permissions"/> what that is
-/// enough for. Nothing is remembered between two questions; a change asks inside its own transaction.
-/// <para>Invariant: to somebody who is no effective member an organization does not exist (R9), so that refusal is the same as
-/// for an id that was never given out.</para>
+/// The only place that says yes. It reads the caller's roles from the database, and asks <see cref="Permissions"/> whether they are enough.
+/// It keeps nothing between two checks; a change is checked inside its own transaction.
+/// <para>Invariant: for a caller that is not an effective member an organization does not exist (R9), so the refusal is the same as for an
+/// id that was never assigned.</para>
 /// </summary>
 public static class Guard
 {
@@ -78,13 +78,13 @@ public static class Guard
         var isOperator = actor.Credential == Credential.Operator;
         if (!isOperator && found.MembershipId is null && found.RootMembershipId is null)
             return NotFound;
-        // A token is for one organization, and from a root it opens what is below. An API key reaches only the organizations that its roles
-        // name.
+        // A token is for one organization; a token of a root also opens its sub-organizations. An API key reaches only the organizations
+        // that its roles name.
         if (actor.BoundTo is { } bound && bound != organizationId && bound != found.RootId)
             return NotFound;
         if (actor.Credential == Credential.ApiKey && found.MembershipId is null)
             return NotFound;
-        // Nobody signs in as a service, and no person comes with an API key.
+        // A service user has no session, and a person has no API key.
         if (!isOperator && (actor.Credential == Credential.ApiKey) != (found.UserKind == "service"))
             return NotFound;
 
@@ -116,16 +116,17 @@ public static class Guard
             Requirement.Role when row.Roles.Any(access.Roles.Contains) => access,
             Requirement.Role => new Refusal(
                 RefusalCode.AccessDenied,
-                $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners.",
+                $"This needs the role {string.Join(" or ", row.Roles)} in this organization. Ask one of its owners.",
                 $"{permission} without the role"
             ),
         };
-        // Asked last: who may not do it is not sent to sign in for it.
+        // Checked last: a caller without the permission is not sent to sign in again.
         return stands.Refusal is null && CheckFreshness(row, actor, permission) is { } stale ? stale : stands;
     }
 
     /// <summary>
-    /// For what is done in no organization: null, where the caller is a person who can sign in and came with what the table asks for.
+    /// For actions outside an organization. Null: allowed, because the caller is a person who can sign in and has the credential that the
+    /// table requires.
     /// </summary>
     public static async Task<Refusal?> AuthorizeAsync(DbTransaction transaction, Actor actor, Permission permission)
     {
@@ -148,18 +149,18 @@ public static class Guard
             : new Refusal(RefusalCode.AccessDenied, "This needs a person who can sign in.", $"{permission} by nobody who can sign in");
     }
 
-    /// <summary>For what is about nobody but the caller, or about the server: what they came with decides alone. Null: yes.</summary>
+    /// <summary>For actions that concern only the caller or the server: only the credential decides. Null: allowed.</summary>
     public static Refusal? Demand(Actor actor, Permission permission)
     {
         var row = Permissions.Of(permission);
         if (row.Requirement != Requirement.Self)
-            throw new ArgumentException("This permission asks more than the caller's credential.", nameof(permission));
+            throw new ArgumentException("This permission requires more than the caller's credential.", nameof(permission));
         return CheckScope(row, actor, permission) ?? CheckCredential(row, actor, permission) ?? CheckFreshness(row, actor, permission);
     }
 
     /// <summary>
-    /// R11, before anything is looked up: a call without the scope learns nothing of what it names. Where no scope would help, it is told
-    /// so at once.
+    /// R11, checked before anything is looked up: a call without the scope learns nothing about what it names. If no scope would help, the
+    /// refusal says so.
     /// </summary>
     private static Refusal? CheckScope(Permissions.Row row, Actor actor, Permission permission)
     {
@@ -182,7 +183,7 @@ public static class Guard
             Scope = scope,
         };
 
-    /// <summary>The refusal of RFC 9470 §3, for a session in place of a token.</summary>
+    /// <summary>The refusal of RFC 9470 §3, for a session instead of a token.</summary>
     private static Refusal? CheckFreshness(Permissions.Row row, Actor actor, Permission permission) =>
         actor.Credential != Credential.Session || actor.Freshness >= row.Freshness
             ? null
@@ -200,7 +201,7 @@ public static class Guard
                 ? null
                 : new Refusal(
                     RefusalCode.AccessDenied,
-                    "This belongs to a person: sign in as that person.",
+                    "Only the person can do this. Sign in as that person.",
                     $"{permission} is not for the operator"
                 );
         if (row.With.Contains(actor.Credential))
@@ -215,12 +216,12 @@ public static class Guard
             );
         return new Refusal(
             RefusalCode.AccessDenied,
-            "A key cannot do this: sign in to the dashboard.",
+            "A key cannot do this. Sign in to the dashboard.",
             $"{permission} with {actor.Credential} (R7)"
         );
     }
 
-    /// <summary>R2: the reason, and both ways out.</summary>
+    /// <summary>R2: the reason and both solutions.</summary>
     public static string InheritedMember(OrganizationAccess access) =>
         $"You are an inherited member of {access.OrganizationName}: your membership is in {access.RootName}. Ask an owner to add you to "
         + $"{access.OrganizationName} as a member, "

@@ -3,7 +3,7 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>The rows that tie users, people and services alike, to organizations.</summary>
+/// <summary>The rows that connect users, people and services alike, to organizations.</summary>
 internal static class Memberships
 {
     /// <returns>The id of the membership.</returns>

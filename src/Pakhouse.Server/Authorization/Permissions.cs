@@ -1,6 +1,6 @@
 namespace Pakhouse.Server;
 
-/// <summary>Everything that somebody can do here: to an organization and what is in it, to their own account, as the operator.</summary>
+/// <summary>Every action: on an organization and its contents, on the caller's own account, and as the operator.</summary>
 public enum Permission
 {
     ListOrganizations,
@@ -58,51 +58,51 @@ public enum Permission
     BindProviderSubject,
     CreateOrganizationForOther,
     DeleteAnyKey,
-    /// <summary>Also at once, and taking back one that waits.</summary>
+    /// <summary>Also immediately, and cancelling a waiting one.</summary>
     RotateSigningKeys,
 }
 
-/// <summary>Who is enough.</summary>
+/// <summary>What the caller must be.</summary>
 public enum Requirement
 {
-    /// <summary>Whoever comes with such a credential: it is about nobody but the caller, or about the server.</summary>
+    /// <summary>Any caller with an accepted credential: the action concerns only the caller or the server.</summary>
     Self,
 
-    /// <summary>Anybody who can sign in: there is no organization yet to be a member of.</summary>
+    /// <summary>Anybody who can sign in, because there is no organization yet.</summary>
     Person,
 
-    /// <summary>A role of the caller in the organization, effective ones included (R1).</summary>
+    /// <summary>A role of the caller in the organization, including effective ones (R1).</summary>
     Role,
 
     /// <summary>Any effective member, whatever the roles (R9).</summary>
     Member,
 
-    /// <summary>A member with a membership in just this organization (R2).</summary>
+    /// <summary>A direct member of this organization (R2).</summary>
     DirectMember,
 }
 
-/// <summary>The scope that a token must have been granted (R11). Of a person with a session, and of the operator, none is asked.</summary>
+/// <summary>The scope that a token must have been granted (R11). Sessions and the operator need no scope.</summary>
 public enum RequiredScope
 {
-    /// <summary>For what shows something: lists and details.</summary>
+    /// <summary>For actions that only show something: lists and details.</summary>
     OrganizationRead,
 
-    /// <summary>For everything that changes something.</summary>
+    /// <summary>For every action that changes something.</summary>
     OrganizationWrite,
 
-    /// <summary>For who the bearer is.</summary>
+    /// <summary>For the identity of the bearer.</summary>
     OpenId,
 
     /// <summary>
-    /// For what a key does to itself: its successor is exactly as narrow as it is, and whoever holds it may always end it.
+    /// For what a key does to itself: its successor is exactly as limited as it is, and its holder may always end it.
     /// </summary>
     None,
 }
 
 /// <summary>
-/// The table: who may do what, what they must have come with, and what that must have been granted. <see cref="Guard"/> reads it and is
-/// the only place that says yes. A permission without a row is a build error; a role or a credential that is not named has no access.
-/// The operator at the machine may do everything but what belongs to a person alone.
+/// The table: who may do what, with which credential, and with which scope. <see cref="Guard"/> reads it and is the only place that says
+/// yes. A permission without a row is a build error; a role or a credential that is not named has no access. The operator at the machine
+/// may do everything except what belongs to a person alone.
 /// </summary>
 public static class Permissions
 {
@@ -111,7 +111,7 @@ public static class Permissions
     private static readonly Credential[] personOnly = [Credential.Session];
     private static readonly Credential[] keyOnly = [Credential.Key];
     private static readonly Credential[] anyKey = [Credential.Key, Credential.ApiKey];
-    private static readonly Credential[] nobody = []; // but the operator
+    private static readonly Credential[] nobody = []; // except the operator
 
     private const Freshness any = Freshness.Any,
         recent = Freshness.Recent,
@@ -125,8 +125,9 @@ public static class Permissions
     private static readonly string[] leaders = [BuiltInRoles.Owner, BuiltInRoles.Manager];
     private static readonly string[] watchers = BuiltInRoles.All;
 
-    /// <summary>One line of the table.</summary>
-    /// <param name="Freshness">Asked of sessions. What answers a secret asks for <see cref="Freshness.Recent"/> at least.</param>
+    /// <summary>One row of the table.</summary>
+    /// <param name="Freshness">Required of sessions. An action that returns a secret requires <see cref="Freshness.Recent"/> at
+    /// least.</param>
     public sealed record Row(
         Requirement Requirement,
         string[] Roles,
@@ -137,8 +138,8 @@ public static class Permissions
     );
 
     /// <remarks>
-    /// R7 is the column <c>With</c>: what creates, widens or prolongs a key, or could do so in two steps, is for a person only. R11 is the
-    /// column <c>Scope</c>; a row for persons only has one too, for the day on which its column <c>With</c> changes.
+    /// R7 is the column <c>With</c>: what creates, widens or extends a key, or could do so in two steps, is for a person only. R11 is the
+    /// column <c>Scope</c>. A row for persons only has a scope too, in case its column <c>With</c> changes.
     /// </remarks>
     public static Row Of(Permission permission) =>
         permission switch
@@ -169,7 +170,7 @@ public static class Permissions
             Permission.ListOwnKeys                => new(Requirement.Member,       [],       personAndKey, read,   false, any),
             Permission.DeleteOwnKey               => new(Requirement.Member,       [],       personAndKey, write,  false, any),
             Permission.RotateOwnKey               => new(Requirement.DirectMember, [],       personOnly,   write,  false, recent),
-            // Only where the policy allows it too.
+            // Only if the policy allows it too.
             Permission.RotateItself               => new(Requirement.DirectMember, [],       keyOnly,      none,   false, any),
             Permission.ExplainOwnKey              => new(Requirement.Member,       [],       personOnly,   read,   false, any),
             Permission.ListMemberKeys             => new(Requirement.Role,         leaders,  everything,   read,   true,  any),
@@ -185,7 +186,7 @@ public static class Permissions
             Permission.ReadSession                => new(Requirement.Self,         [],       personOnly,   read,   false, any),
             Permission.EndSession                 => new(Requirement.Self,         [],       personOnly,   write,  false, any),
             Permission.EndOtherSessions           => new(Requirement.Self,         [],       personOnly,   write,  false, any),
-            // Whoever brings the provider's logout token.
+            // Any caller that presents the provider's logout token.
             Permission.EndSessionsOfProvider      => new(Requirement.Self,         [],       nobody,       write,  true,  any),
             Permission.ChangePassword             => new(Requirement.Self,         [],       personOnly,   write,  false, any),
             Permission.AddPasskey                 => new(Requirement.Self,         [],       personOnly,   write,  false, now),
@@ -203,7 +204,7 @@ public static class Permissions
             Permission.RotateSigningKeys          => new(Requirement.Self,         [],       nobody,       write,  true,  any),
         };
 
-    /// <summary>The scope's name; null: none is asked.</summary>
+    /// <summary>The scope's name; null: no scope is required.</summary>
     public static string? NameOf(RequiredScope scope) =>
         scope switch
         {
@@ -213,24 +214,24 @@ public static class Permissions
             RequiredScope.None => null,
         };
 
-    /// <summary>Whether the addresses of people are shown to this caller, who may see the people themselves (R11).</summary>
+    /// <summary>Whether this caller, who may see the people themselves, also sees their e-mail addresses (R11).</summary>
     public static bool ShowsAddresses(this Actor actor) =>
         actor.Credential is Credential.Session or Credential.Operator || actor.Scopes.Contains(ScopeCatalogue.Email);
 
-    /// <summary>A person's address as this caller is shown it; null: not at all.</summary>
+    /// <summary>A person's e-mail address as this caller sees it; null: hidden.</summary>
     public static string? Shown(this Actor actor, string email) => actor.ShowsAddresses() ? email : null;
 
     /// <summary>
-    /// Whether this table gives the role anything: such a role is authority here, and the others are the platform's own (R7).
+    /// Whether this table grants the role anything. Such a role is authority here; all others are the platform's own (R7).
     /// </summary>
     public static bool IsAuthority(string role) => authority.Contains(role);
 
-    // From the rows, so that a role that enters the table is authority from then on.
+    // Derived from the rows, so that a role added to the table is authority from then on.
     private static readonly HashSet<string> authority = new(
         Enum.GetValues<Permission>().SelectMany(permission => Of(permission).Roles).Concat(BuiltInRoles.All),
         StringComparer.Ordinal
     );
 
-    /// <summary>R8: an owner alone grants or removes <c>owner</c>.</summary>
+    /// <summary>R8: only an owner grants or removes <c>owner</c>.</summary>
     public static bool MayGrantOwner(OrganizationAccess access) => access.IsOperator || access.Roles.Contains(BuiltInRoles.Owner);
 }

@@ -5,8 +5,8 @@ using System.Text;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The APIs and gateways that may introspect, out of the settings: a name and the SHA-256 of a secret that <see cref="NewSecret"/> drew. No
-/// slow hash: 256 random bits cannot be searched.
+/// The APIs and gateways that may introspect, from the settings: a name and the SHA-256 of a secret that <see cref="NewSecret"/> generated.
+/// A slow hash is not needed: 256 random bits cannot be searched.
 /// </summary>
 public sealed class ResourceServers(PakhouseOptions options)
 {
@@ -15,7 +15,7 @@ public sealed class ResourceServers(PakhouseOptions options)
     private const int NameLengthMax = 64;
     private const int SecretLengthMax = 256;
 
-    // Compared with when there is no such server.
+    // The hash to compare with when there is no such server.
     private static readonly byte[][] noHash = [RandomNumberGenerator.GetBytes(SHA256.HashSizeInBytes)];
 
     /// <summary>43 characters of base64url, and the hash for the setting.</summary>
@@ -25,7 +25,7 @@ public sealed class ResourceServers(PakhouseOptions options)
         return (secret, Convert.ToHexStringLower(SHA256.HashData(Encoding.ASCII.GetBytes(secret))));
     }
 
-    /// <summary>Whether this is the secret of the server of this name. Takes as long for a name that nobody has.</summary>
+    /// <summary>Whether this is the secret of the named server. An unknown name takes the same time.</summary>
     public bool Prove(string name, ReadOnlySpan<byte> secret)
     {
         var hash = SHA256.HashData(secret);
@@ -36,7 +36,7 @@ public sealed class ResourceServers(PakhouseOptions options)
     }
 
     /// <summary>
-    /// The name of the caller, by <c>client_secret_basic</c> or <c>client_secret_post</c> (RFC 6749 §2.3.1); one of them and not both.
+    /// The name of the caller, by <c>client_secret_basic</c> or <c>client_secret_post</c> (RFC 6749 §2.3.1), but not by both.
     /// </summary>
     public Outcome<string> Authenticate(HttpRequest request, SecretForm form)
     {
@@ -46,7 +46,7 @@ public sealed class ResourceServers(PakhouseOptions options)
         if (isBasic && isPost)
             return new Refusal(
                 RefusalCode.InvalidRequest,
-                "client_secret: send it in the Authorization header or in the form, and not in both.",
+                "client_secret: send it in the Authorization header or in the form, not in both.",
                 "two ways of authentication"
             );
         if (!isBasic)
@@ -67,7 +67,7 @@ public sealed class ResourceServers(PakhouseOptions options)
             var colon = decoded.AsSpan(0, length).IndexOf((byte)':');
             if (colon is < 1 or > NameLengthMax * 3)
                 return NotProved;
-            // Both halves are form-encoded before they are joined (RFC 6749 §2.3.1). A client may encode what needs none: - as %2D.
+            // Both halves are form-encoded before they are joined (RFC 6749 §2.3.1). A client may encode more than necessary: - as %2D.
             var nameBytes = decoded.AsSpan(0, colon);
             var secretBytes = decoded.AsSpan(colon + 1, length - colon - 1);
             if (!FormEncoding.TryDecode(nameBytes, out var nameLength) || !FormEncoding.TryDecode(secretBytes, out var secretLength))
@@ -83,7 +83,7 @@ public sealed class ResourceServers(PakhouseOptions options)
 
     internal static readonly Refusal NotProved = new(
         RefusalCode.InvalidClient,
-        "The resource server is not known, or its secret is wrong. Check Pakhouse:ResourceServers in the settings.",
+        "The resource server is unknown, or its secret is wrong. Check Pakhouse:ResourceServers in the settings.",
         "resource server not proved"
     )
     {
@@ -91,5 +91,5 @@ public sealed class ResourceServers(PakhouseOptions options)
     };
 }
 
-/// <summary>Resource servers that proved nothing.</summary>
+/// <summary>Failed authentications of resource servers.</summary>
 public sealed class ResourceServerLimit(PakhouseOptions options, TimeProvider clock) : FailureLimit(options.FailuresPerMinuteMax, clock);

@@ -9,7 +9,7 @@ namespace Pakhouse.Server;
 /// <summary>A file of a back-up.</summary>
 public sealed record BackupFile(string Name, long Bytes, string Sha256);
 
-/// <summary>What a back-up holds. Written last: a folder without it is no back-up.</summary>
+/// <summary>The content of a back-up. It is written last: a folder without it is not a back-up.</summary>
 public sealed record BackupManifest(
     int Format,
     DateTimeOffset MadeAt,
@@ -20,13 +20,13 @@ public sealed record BackupManifest(
 );
 
 /// <summary>
-/// A folder with everything that a server needs to serve again: a SQLite file, the Data Protection keys, and a manifest. It is the same
-/// whichever database it comes from, and can be restored to either. It is made beside running servers, of one moment.
+/// A folder with everything that a server needs to run again: a SQLite file, the Data Protection keys, and a manifest. Its format is the
+/// same for both databases, and it can be restored to either. It is made while servers run, from one consistent moment.
 /// </summary>
 public static class Backup
 {
     private const int Format = 1;
-    /// <summary>No place: a server that starts on what was put back and not made safe refuses.</summary>
+    /// <summary>A marker instead of a location: a server refuses to start on a restored database that was not made safe.</summary>
     private const string NotFinished = "restore not finished";
 
     private const string ManifestName = "manifest.json";
@@ -78,8 +78,8 @@ public static class Backup
         return manifest;
     }
 
-    /// <summary>Reads a back-up whole and compares it with its manifest.</summary>
-    /// <exception cref="StartupException">It is none, or not as it was made.</exception>
+    /// <summary>Reads a complete back-up and compares it with its manifest.</summary>
+    /// <exception cref="StartupException">It is not a back-up, or it was changed.</exception>
     public static async Task<BackupManifest> CheckAsync(string folder)
     {
         BackupManifest? manifest = null;
@@ -90,31 +90,31 @@ public static class Backup
         catch (Exception e) when (e is IOException or JsonException or UnauthorizedAccessException)
         {
             throw new StartupException(
-                $"{folder} is no back-up, or one that was not finished: its {ManifestName} cannot be read. {e.Message}",
+                $"{folder} is not a finished back-up: its {ManifestName} cannot be read. {e.Message}",
                 e
             );
         }
 
         if (manifest is not { Format: Format, Files: not null })
             throw new StartupException(
-                $"{folder} is a back-up of a format that this program does not know. Use the program that made it, or a newer one."
+                $"{folder} has a back-up format that this program does not know. Use the program that made it, or a newer one."
             );
         foreach (var file in manifest.Files)
         {
             var path = Path.GetFullPath(Path.Combine(folder, file.Name));
             if (!path.StartsWith(Path.GetFullPath(folder) + Path.DirectorySeparatorChar, StringComparison.Ordinal) || !File.Exists(path))
-                throw new StartupException($"The back-up is not whole: {file.Name} is missing. Use another back-up.");
+                throw new StartupException($"The back-up is not complete: {file.Name} is missing. Use another back-up.");
             if (Describe(folder, path) != file)
-                throw new StartupException($"The back-up is damaged: {file.Name} is not as it was written. Use another back-up.");
+                throw new StartupException($"The back-up is damaged: {file.Name} has changed. Use another back-up.");
         }
 
         if (manifest.Files.All(file => file.Name != "pakhouse.db"))
-            throw new StartupException("The back-up holds no database. Use another back-up.");
+            throw new StartupException("The back-up contains no database. Use another back-up.");
         return manifest;
     }
 
     /// <summary>
-    /// Puts a back-up in the place of a database that does not exist yet. It serves nothing until <see cref="Restore"/> has made it safe.
+    /// Restores a back-up where there is no database yet. The database cannot be served until <see cref="Restore"/> has made it safe.
     /// </summary>
     public static async Task PutBackAsync(string folder, PakhouseOptions options, Action<string, long, long> progress)
     {
@@ -124,7 +124,7 @@ public static class Backup
             await using var target = new SqliteDatabase(options);
             if (File.Exists(target.FilePath))
                 throw new StartupException(
-                    $"There is a database already: {target.FilePath}. Stop the server and move pakhouse.db, pakhouse.db-wal and "
+                    $"There is already a database: {target.FilePath}. Stop the server and move pakhouse.db, pakhouse.db-wal and "
                         + $"pakhouse.db-shm away first; leave pakhouse.state where it is. Nothing was changed."
                 );
             DataFolder.Create(options.DataFolder);
@@ -132,7 +132,7 @@ public static class Backup
             return;
         }
 
-        // An older back-up is brought to the present schema first, and not where it lies.
+        // An older back-up is updated to the current schema first, in a copy.
         var temporary = Directory.CreateTempSubdirectory("pakhouse-restore-");
         try
         {
@@ -172,11 +172,11 @@ public static class Backup
         });
     }
 
-    /// <summary>Opens the file alone, as SQLite checks it, and reads how far it had come.</summary>
+    /// <summary>Opens the file alone, lets SQLite check it, and reads its state.</summary>
     private static async Task<DatabaseState> CheckDatabaseAsync(string file)
     {
         await using var connection = await CheckFileAsync(file);
-        // Of an earlier version, where the table is not there yet, nothing is known.
+        // An earlier version has no such table, so nothing is known.
         return await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM sqlite_master WHERE name = 'deployment'") == 0
             ? new DatabaseState() : await DatabaseState.ReadAsync(connection);
     }

@@ -3,12 +3,12 @@ using System.Text;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What happened since a back-up, as an operator has it: a file of key ids, one a line, or the CSV export of an organization's activity. An
-/// export also tells what else was done; that is shown, and nobody but a person can do it again.
+/// What happened since a back-up, from the operator: a file with one key id a line, or the CSV export of an organization's activity. An
+/// export also contains other changes; those are shown, and only a person can repeat them.
 /// </summary>
 public sealed record EndedKeyFile(IReadOnlyList<string> KeyIds, IReadOnlyList<string> OtherChanges)
 {
-    /// <summary>Characters; an export of a million rows.</summary>
+    /// <summary>Characters; enough for an export of a million rows.</summary>
     private const int LengthMax = 256 * 1024 * 1024;
 
     private static readonly HashSet<string> ends = new(StringComparer.Ordinal)
@@ -18,7 +18,8 @@ public sealed record EndedKeyFile(IReadOnlyList<string> KeyIds, IReadOnlyList<st
         AuditAction.ApiKeyRevoke,
     };
 
-    /// <summary>Of keys: those that are made are unknown to the back-up and invalid; the others are theirs alone.</summary>
+    /// <summary>Actions on keys that need no repetition: new keys are unknown to the back-up and invalid, and the others affect only
+    /// themselves.</summary>
     private static readonly HashSet<string> harmless = new(StringComparer.Ordinal)
     {
         AuditAction.KeyCreate,
@@ -34,8 +35,8 @@ public sealed record EndedKeyFile(IReadOnlyList<string> KeyIds, IReadOnlyList<st
         AuditAction.SwitchOrganization,
     };
 
-    /// <param name="since">Other changes are told from this time on.</param>
-    /// <exception cref="StartupException">It is neither of the two. The message names the line, and never what stands there: it can be a
+    /// <param name="since">Other changes are reported from this time.</param>
+    /// <exception cref="StartupException">It is neither format. The message names the line and never its content, which could be a
     /// key.</exception>
     public static EndedKeyFile Read(string path, DateTimeOffset? since)
     {
@@ -85,7 +86,7 @@ public sealed record EndedKeyFile(IReadOnlyList<string> KeyIds, IReadOnlyList<st
         {
             if (fields.Count != header.Count)
                 throw new StartupException(
-                    $"Line {line} has {fields.Count} columns, and the first line has {header.Count}. Give the export as it was downloaded."
+                    $"Line {line} has {fields.Count} columns, and the first line has {header.Count}. Give the unchanged export."
                 );
             var (did, id) = (fields[action], fields[target]);
             if (
@@ -116,7 +117,7 @@ public sealed record EndedKeyFile(IReadOnlyList<string> KeyIds, IReadOnlyList<st
         return new(keys, others);
     }
 
-    /// <summary>RFC 4180, with the number of the line on which each row begins. Empty lines are no rows.</summary>
+    /// <summary>RFC 4180, with the number of the line on which each row begins. Empty lines are skipped.</summary>
     private static IEnumerable<(int Line, List<string> Fields)> Rows(string text)
     {
         var (fields, field) = (new List<string>(), new StringBuilder());

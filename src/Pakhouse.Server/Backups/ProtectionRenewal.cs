@@ -7,22 +7,22 @@ using Microsoft.AspNetCore.DataProtection.Repositories;
 
 namespace Pakhouse.Server;
 
-/// <param name="KeyId">Of the new key.</param>
-/// <param name="Sessions">How many were voided.</param>
-/// <param name="Columns">What was encrypted anew, and how many rows could not be read and were left.</param>
+/// <param name="KeyId">The id of the new key.</param>
+/// <param name="Sessions">The number of ended sessions.</param>
+/// <param name="Columns">What was encrypted again, and how many rows could not be read and stayed unchanged.</param>
 public sealed record ProtectionRenewalReport(Guid KeyId, int Sessions, IReadOnlyList<(string What, int Rows, int Unreadable)> Columns);
 
 /// <summary>
-/// After a flaw of Data Protection, or when its keys were seen by somebody: a new key, everything that is stored is encrypted with it, what
-/// people hold (cookies, forms) is void, and the old keys are destroyed. A run that broke off is run again.
-/// <para>Invariant: old keys are destroyed after what they encrypted has been encrypted anew and committed, never before.</para>
+/// For a flaw of Data Protection, or when somebody saw its keys: creates a new key, encrypts everything stored with it, invalidates what
+/// people hold (cookies, forms), and destroys the old keys. An interrupted run can be repeated.
+/// <para>Invariant: old keys are destroyed only after the data that they encrypted has been encrypted again and committed.</para>
 /// </summary>
 public sealed class ProtectionRenewal(
     Database database, IDataProtectionProvider present, PakhouseOptions options, StateFile file, TimeProvider clock)
 {
     private const int BatchRows = 500;
 
-    /// <summary>Everything that is stored encrypted. A test compares it with the database, and with every purpose in the program.</summary>
+    /// <summary>Everything that is stored encrypted. A test compares it with the database and with every purpose in the program.</summary>
     internal static readonly IReadOnlyList<Column> Columns =
     [
         new("signing keys", SigningKeys.Purpose,
@@ -49,7 +49,7 @@ public sealed class ProtectionRenewal(
         ProtectionKeyRing.Configure(services, made, options.DataProtectionCertificate);
         await using var provider = services.BuildServiceProvider();
         var renewed = provider.GetRequiredService<IDataProtectionProvider>();
-        // Its first use makes the key. It is stored before anything is encrypted with it.
+        // Its first use creates the key. It is stored before anything is encrypted with it.
         var keyId = ProtectionKeyRing.KeyOf(renewed.CreateProtector("first use").Protect([0]))!.Value;
         var (element, name) = made.Stored!.Value;
         database.ProtectionKeys.StoreElement(element, name);
@@ -58,10 +58,10 @@ public sealed class ProtectionRenewal(
         {
             var columns = new List<(string, int, int)>();
             foreach (var column in Columns) columns.Add(await EncryptAsync(transaction, column, renewed));
-            // Whoever could forge a cookie could read what a session keeps: the row goes, and with it the form that it kept.
+            // An attacker who could forge a cookie could read the content of a session, so the row and its saved form are deleted.
             var sessions = await transaction.Connection!.ExecuteAsync("DELETE FROM sessions WHERE id > ''", transaction: transaction);
             await ActivityLog.WriteAsync(transaction, clock, Actor.Operator, AuditAction.ProtectionKeysRenew, null, keyId.ToString());
-            // Sign-in steps and tickets of forms are sealed with this number too. Servers that still run see it change, and end.
+            // Sign-in steps and idempotency tokens of forms include this number too. Servers that still run notice the change and stop.
             var old = await DatabaseState.ReadAsync(transaction.Connection!, transaction);
             var renewedAt = Math.Max(clock.GetUtcNow().ToUnixTimeMilliseconds(), old.RestoredAt + 1);
             await DatabaseState.WriteAsync(transaction, "restored_at", renewedAt.ToString());
@@ -75,7 +75,7 @@ public sealed class ProtectionRenewal(
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The state is newer than the file says, which is no fault. The next start writes it.
+            // The state is newer than the file, which is not an error. The next start writes the file.
         }
 
         return report;
@@ -121,7 +121,7 @@ public sealed class ProtectionRenewal(
         }
     }
 
-    /// <summary>Null: its key is gone, or it is damaged. It is of no use to the server either.</summary>
+    /// <summary>Null: its key is gone, or it is damaged. The server could not read it either.</summary>
     private static byte[]? TryDecrypt(IDataProtector protector, byte[] content)
     {
         try
@@ -134,11 +134,11 @@ public sealed class ProtectionRenewal(
         }
     }
 
-    /// <param name="What">For people.</param>
-    /// <param name="Read">Rows after an id, in order: id and content.</param>
+    /// <param name="What">The name for people.</param>
+    /// <param name="Read">Reads the rows after an id, in order: id and content.</param>
     internal sealed record Column(string What, string Purpose, string Read, string Write);
 
-    /// <summary>Holds the one key that the framework makes where there is none, so that nothing else is encrypted with.</summary>
+    /// <summary>Holds the one key that the framework creates if there is none, so that nothing else is used for encryption.</summary>
     private sealed class NewKey : IXmlRepository
     {
         public (XElement Element, string Name)? Stored { get; private set; }

@@ -4,15 +4,15 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>What an operator says about a restore.</summary>
+/// <summary>The operator's choices for a restore.</summary>
 /// <param name="EndedKeys">Ids of keys that were ended since the back-up.</param>
 /// <param name="NewSigningKey">Destroy the signing keys of the back-up, and sign with a new one at once.</param>
 public sealed record RestoreOrder(IReadOnlyList<string> EndedKeys, bool NewSigningKey);
 
-/// <summary>What a restore has done, and what it cannot know.</summary>
+/// <summary>What a restore did, and what it cannot know.</summary>
 public sealed record RestoreReport
 {
-    /// <summary>Of the old state: what changed later is unknown.</summary>
+    /// <summary>The time of the restored state; later changes are unknown.</summary>
     public required DateTimeOffset? StateOf { get; init; }
 
     public required long FirstUnknownIndex { get; init; }
@@ -21,34 +21,34 @@ public sealed record RestoreReport
     public required int UnknownKeys { get; init; }
     public required string? SigningKeyId { get; init; }
 
-    /// <summary>What was voided, by table.</summary>
+    /// <summary>What was revoked, by table.</summary>
     public required IReadOnlyList<(string Table, int Rows)> Voided { get; init; }
 
     public required long LivingKeys { get; init; }
 
     /// <summary>
-    /// The newest living keys of the old state, with their organization: those are the likeliest to have been ended since.
+    /// The newest active keys of the restored state, with their organization: they are the likeliest to have been ended since.
     /// </summary>
     public required IReadOnlyList<(string Id, string Name, string Organization)> NewestKeys { get; init; }
 }
 
 /// <summary>
-/// Makes an old state of the database safe, in one transaction (R12). Keys that it does not know had entries in the status lists: those are
-/// invalid, and the next key gets one in a fresh list. Every list gets a higher number, so verifiers go on. What people were given to sign
-/// in or to come in with is void.
+/// Makes a restored state of the database safe, in one transaction (R12). Status entries of keys that it does not know become invalid, and
+/// the next key gets an entry in a fresh list. Every list gets a higher number, so verifiers accept it. Sessions, codes and links of people
+/// are revoked.
 /// </summary>
 public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKeys signingKeys, StateFile file, TimeProvider clock)
 {
     /// <summary>
-    /// How many keys at least can have been made since the back-up, where this machine does not know how many were. With a state file it
-    /// does.
+    /// How many keys at least may have been created since the back-up, if this machine has no state file, which holds the number.
     /// </summary>
     private const long UnknownKeysMin = StatusLists.EntriesPerList / 2;
 
     private const int BatchKeys = 200;
     private const int NewestKeysMax = 50;
 
-    /// <summary>Codes, links, sessions and messages of the old state: some were used, ended or sent since, and would come back.</summary>
+    /// <summary>Codes, links, sessions and messages of the restored state. Some were used, ended or sent since, and would work
+    /// again.</summary>
     private static readonly string[] voided =
     [
         "sessions",
@@ -69,7 +69,7 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
         {
             var (connection, now) = (transaction.Connection!, clock.GetUtcNow());
             var old = await DatabaseState.ReadAsync(connection, transaction);
-            // Another installation's file says nothing about this one.
+            // The file of another installation says nothing about this one.
             var known = written is not null && (old.Deployment.Length == 0 || written.Deployment == old.Deployment) ? written : null;
             var next = NextIndex(old, known);
             var version = new[] { old.StatusVersion + 1, (known?.StatusVersion ?? 0) + 1, now.ToUnixTimeMilliseconds() }.Max();
@@ -89,7 +89,7 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
             var gone = new List<(string, int)>();
             foreach (var table in voided)
                 gone.Add((table, await connection.ExecuteAsync($"DELETE FROM {table}", transaction: transaction)));
-            // A code of an authenticator works once: the one of this half minute may have been used.
+            // A code of an authenticator works once, and the code of the current half minute may have been used.
             await connection.ExecuteAsync(
                 "UPDATE authenticators SET last_step = @step WHERE last_step < @step",
                 new { step = now.ToUnixTimeSeconds() / 30 + 1 },
@@ -162,7 +162,7 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
         return report;
     }
 
-    /// <summary>Says that this state is the newest there was: the database was moved, and nothing was lost.</summary>
+    /// <summary>Accepts this state as the newest: the database was moved, and nothing was lost.</summary>
     public async Task MovedAsync()
     {
         var identity = await database.ReadIdentityAsync();
@@ -191,13 +191,13 @@ public sealed class Restore(Database database, KeyLifecycle lifecycle, SigningKe
         }
         catch (Exception e) when (!file.IsNeeded && e is IOException or UnauthorizedAccessException)
         {
-            // PostgreSQL tells its own copies.
+            // PostgreSQL identifies its own copies.
         }
 
         await database.WriteSeenTimeAsync(clock.GetUtcNow(), accept: true);
     }
 
-    /// <summary>The first entry of a list that no key can have got before.</summary>
+    /// <summary>Returns the first entry of a list that no key can have.</summary>
     internal static long NextIndex(DatabaseState old, DatabaseState? known)
     {
         var last = known is null ? old.StatusIndex + UnknownKeysMin : Math.Max(old.StatusIndex, known.StatusIndex);

@@ -3,10 +3,10 @@ using System.Security.Cryptography;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Knows an older state of the database (R12): refuses to start on one, and ends the process when one is put beneath it. What it knows
-/// comes from the state file of this machine, from the memory of this process, and on PostgreSQL from the numbers that PostgreSQL itself
-/// gave to cluster and table.
-/// <para>What nobody can know: a whole machine, its data folder included, that was set back to an earlier day while no other process ran.
+/// Detects an older state of the database (R12): it refuses to start on one, and stops the process when the database is replaced by one
+/// while it runs. It uses the state file of this machine, the memory of this process, and on PostgreSQL the numbers that PostgreSQL gave to
+/// cluster and table.
+/// <para>It cannot detect a whole machine, with its data folder, that was set back to an earlier day while no other process ran;
 /// docs/operations.md says so. Verifiers notice: they refuse lists that are older than those they have seen.</para>
 /// </summary>
 public sealed partial class StateGuard(
@@ -30,9 +30,9 @@ public sealed partial class StateGuard(
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
         var identity = await database.ReadIdentityAsync();
-        // The file before the database, or the work of another process between the two would look like a loss.
+        // The file is read before the database, because the work of another process between the two reads would look like a loss.
         var (written, state) = (file.Read(), await ReadAsync());
-        // Twice, because another process may have written the first file between the two.
+        // Twice, because another process may write the first file between the two reads.
         if (FaultOf(state, written, identity) is not null)
             (written, state) = (file.Read(), await ReadAsync());
         if (FaultOf(state, written, identity) is { } fault)
@@ -53,7 +53,7 @@ public sealed partial class StateGuard(
         }
         catch (Exception e) when (Database.IsUnavailable(e))
         {
-            // What was written last stays.
+            // The last write stays.
         }
     }
 
@@ -71,9 +71,9 @@ public sealed partial class StateGuard(
             || state.IsOlderThan(seen)
         )
         {
-            fitness.SetStateFault("The database was put back, or another was put in its place, while this process ran.");
+            fitness.SetStateFault("The database was restored or replaced while this process ran.");
             LogReplaced();
-            lifetime.StopApplication(); // its memory is of another past; the next start looks again
+            lifetime.StopApplication(); // its memory belongs to another state; the next start checks again
             return;
         }
 
@@ -81,27 +81,27 @@ public sealed partial class StateGuard(
         seen = state;
     }
 
-    /// <summary>What tells that this is an older state, or a copy; null: nothing does.</summary>
-    /// <param name="written">What the state file of this machine says.</param>
-    /// <param name="identity">Of <see cref="Server.Database.ReadIdentityAsync"/>.</param>
+    /// <summary>The evidence that this is an older state or a copy; null: there is none.</summary>
+    /// <param name="written">The content of the state file of this machine.</param>
+    /// <param name="identity">From <see cref="Server.Database.ReadIdentityAsync"/>.</param>
     internal string? FaultOf(DatabaseState state, DatabaseState? written, string? identity)
     {
         var here = identity ?? written?.Place;
         if (state.Place.Length > 0 && state.Place != here)
-            return $"The database {database.DisplayName} was copied or restored here: it was served at another place "
+            return $"The database {database.DisplayName} was copied or restored here: it was served at another location "
                 + $"before{(here is null ? $", and there is no {file.FilePath}" : "")}.";
         // On PostgreSQL one data folder can have served several databases.
         var isOurs =
             written is not null
             && (file.IsNeeded || (state.IsUsed && (written.Place == identity || written.Deployment == state.Deployment)));
         return isOurs && state.IsOlderThan(written!)
-            ? $"The database {database.DisplayName} is older than what was served here: {(state.NewestAt is { } at ? $"its newest record "
+            ? $"The database {database.DisplayName} is older than the served one: {(state.NewestAt is { } at ? $"its newest record "
                 + $"is of {at:u}" : "it is empty")}, and this machine has seen one of {written!.NewestAt:u}."
             : null;
     }
 
     /// <summary>
-    /// Writes down in a database where it is served: a new one, one of an earlier version, or one that was moved by <c>storage copy</c>.
+    /// Records in a database where it is served: a new database, one of an earlier version, or one that <c>storage copy</c> moved.
     /// </summary>
     internal Task<DatabaseState> AdoptAsync(string? identity, DatabaseState? written) =>
         database.WriteExclusiveAsync(async transaction =>
@@ -114,7 +114,7 @@ public sealed partial class StateGuard(
             await DatabaseState.WriteAsync(transaction, "id", state.Deployment);
             await DatabaseState.WriteAsync(transaction, "place", state.Place);
             if (file.IsNeeded)
-                file.Write(state); // before the commit: who sees the place finds the file
+                file.Write(state); // before the commit, so that a process that sees the location finds the file
             return state;
         });
 
@@ -137,14 +137,14 @@ public sealed partial class StateGuard(
 
     [LoggerMessage(
         Level = LogLevel.Critical,
-        Message = "The database was put back, or another was put in its place, while this process ran. It serves nothing more and ends; "
+        Message = "The database was restored or replaced while this process ran. The process stops; "
             + "start it again"
     )]
     private partial void LogReplaced();
 
     [LoggerMessage(
         Level = LogLevel.Warning,
-        Message = "The state file {File} could not be written ({Reason}): an older state of the database would not be noticed by it"
+        Message = "The state file {File} could not be written ({Reason}), so it would not detect an older state of the database"
     )]
     private partial void LogNotWritten(string file, string reason);
 }

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>The start: the first organization of the user, or, for a user of none, the ways to one.</summary>
+/// <summary>The start page: the user's first organization, or, without any, how to get one.</summary>
 public sealed class IndexModel(Organizations organizations) : PageModel
 {
     public async Task<IActionResult> OnGetAsync()

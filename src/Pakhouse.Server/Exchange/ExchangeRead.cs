@@ -2,11 +2,11 @@ using System.Data.Common;
 
 namespace Pakhouse.Server;
 
-/// <summary>The one read of an exchange (R6): a kept, prepared statement.</summary>
+/// <summary>The only read of an exchange (R6): a prepared statement that is kept.</summary>
 public sealed class ExchangeRead(Database database)
 {
     /// <summary>
-    /// What <see cref="ReadRow"/> reads, in its order: key, membership, user, organization, root, target, other membership.
+    /// The columns that <see cref="ReadRow"/> reads, in its order: key, membership, user, organization, root, target, other membership.
     /// </summary>
     internal const string Columns =
         """
@@ -20,8 +20,8 @@ public sealed class ExchangeRead(Database database)
 
     internal const int ColumnCount = 23;
 
-    // The one read of an exchange (R6). Every join is to one row by a unique index. The target is joined only when it is asked
-    // for and is another organization than the key's.
+    // The only read of an exchange (R6). Every join finds one row by a unique index. The target is joined only if it is requested and
+    // differs from the key's organization.
     internal const string Sql =
         $"""
         SELECT {Columns}
@@ -37,9 +37,9 @@ public sealed class ExchangeRead(Database database)
 
     private readonly PreparedRead read = database.PrepareRead(Sql, keptMax: int.MaxValue, "@id", "@target");
 
-    /// <summary>Everything about a key and the organization asked for, at this moment; null when there is no such key.</summary>
+    /// <summary>Returns everything about a key and the requested organization at this moment; null: there is no such key.</summary>
     /// <param name="keyId">The public id.</param>
-    /// <param name="target">Lower-case UUID of the organization asked for; null: the key's own.</param>
+    /// <param name="target">Lower-case UUID of the requested organization; null: the key's own.</param>
     public ValueTask<ExchangeRow?> FindAsync(string keyId, string? target) => read.SingleAsync(ReadRow, keyId, target);
 
     internal static readonly Func<DbDataReader, ExchangeRow> ReadRow = row => new ExchangeRow

@@ -1,7 +1,7 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// All that decides an exchange (R3 to R5), as one row read at that moment. <see cref="KeyExchange"/> judges; nothing is judged here.
+/// All data that decides an exchange (R3 to R5), read as one row at that moment. <see cref="KeyExchange"/> evaluates it.
 /// </summary>
 public sealed record ExchangeRow
 {
@@ -12,7 +12,7 @@ public sealed record ExchangeRow
     public required bool IsDeleted { get; init; }
     public required bool IsSuspended { get; init; }
 
-    /// <summary>A key that was rotated works until then; null: it was not.</summary>
+    /// <summary>The time until which a rotated key works; null: it was not rotated.</summary>
     public required DateTimeOffset? OverlapEndsAt { get; init; }
 
     /// <summary>The key's entry in the status lists.</summary>
@@ -39,12 +39,13 @@ public sealed record ExchangeRow
     /// <summary>The key's organization or its root is disabled or deleted.</summary>
     public required bool IsOrganizationClosed { get; init; }
 
-    /// <summary>Of the organization asked for, when it exists, is open and is another than the key's: the id of its root.</summary>
+    /// <summary>The id of the root of the requested organization, if that organization exists, is enabled and is not the key's
+    /// own.</summary>
     public required string? TargetRootId { get; init; }
 
     /// <summary>
-    /// Roles of the user's other membership that counts: in the target when there is one, else in the root of the key's
-    /// organization. Null: no such membership.
+    /// Roles of the user's other membership that counts: in the target if there is one, otherwise in the root of the key's organization.
+    /// Null: there is no such membership.
     /// </summary>
     public required NameSet? OtherRoles { get; init; }
 

@@ -5,28 +5,28 @@ using System.Text;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The decision of an exchange: every reason to refuse, in order, on this page. It reads the database once (R6), remembers
-/// nothing, and knows neither HTTP nor the form of a token.
+/// The decision of an exchange: every reason to refuse, in order, on this page. It reads the database once (R6), keeps no state, and knows
+/// neither HTTP nor the format of a token.
 /// <para>Invariant: a grant relies only on data read after the request arrived.</para>
-/// <para>A description begins with our word for what is at fault (<c>key</c>, <c>organization</c>, <c>scope</c>); the endpoint puts the
-/// caller's in its place.</para>
+/// <para>A description begins with our name for the field at fault (<c>key</c>, <c>organization</c>, <c>scope</c>); the endpoint replaces
+/// it by the name that the caller used.</para>
 /// </summary>
 public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, TimeProvider clock)
 {
-    // Compared with when there is no such key. A hash of nothing that anybody has.
+    // The hash to compare with when there is no such key. No key has this hash.
     private static readonly byte[] noHash = RandomNumberGenerator.GetBytes(SHA256.HashSizeInBytes);
 
-    /// <summary>The grant, or the first reason that stands against it.</summary>
+    /// <summary>Returns the grant, or the first reason to refuse.</summary>
     public async ValueTask<Outcome<TokenGrant>> ExchangeAsync(ExchangeRequest request)
     {
-        // 1. The grammar and its check digits: typing errors never reach the database.
+        // 1. The grammar and its check digits, so that typing errors never reach the database.
         if (!KeyFormat.TryParse(request.Key.Span, out var kind, out var keyId))
             return Unproven("malformed");
         if (request.ApiKeyName is not null != (kind == KeyKind.Organization))
             return Unproven("the other kind of key");
         var hash = SHA256.HashData(request.Key.Span);
 
-        // 2. The one read.
+        // 2. The only read.
         var target = request.SubOrganization?.ToString();
         var facts = await read.FindAsync(keyId, target);
 
@@ -39,7 +39,7 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         return Evaluate(keyId, facts, target, request.Scopes, request.Address ?? IPAddress.None, clock.GetUtcNow());
     }
 
-    /// <summary>The same for a raw key of either kind, by itself: what a token of its own organization would say.</summary>
+    /// <summary>Evaluates a raw key of either kind on its own: the grant that a token of its own organization would contain.</summary>
     public async ValueTask<Outcome<TokenGrant>> ProveAsync(ReadOnlyMemory<byte> key, IPAddress? address)
     {
         if (!KeyFormat.TryParse(key.Span, out _, out var keyId))
@@ -52,9 +52,9 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
             : Unproven("unknown id or wrong secret");
     }
 
-    /// <summary>The same for a token that came back: whether its key would still be exchanged for it, and what it would say now.</summary>
-    /// <param name="scopes">Those of the token.</param>
-    /// <param name="address">Of who came with the token; null where somebody else asks about it, who may be anywhere.</param>
+    /// <summary>Evaluates a token that came back: whether its key would still be exchanged for it, and what it would contain now.</summary>
+    /// <param name="scopes">The scopes of the token.</param>
+    /// <param name="address">The address of the caller that presented the token; null if somebody else asks about it.</param>
     public async ValueTask<Outcome<TokenGrant>> ResumeAsync(
         string keyId,
         string organizationId,
@@ -68,7 +68,7 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
     /// <summary>Returns the grant, or the first reason to refuse a key whose secret has been verified.
     /// Explanations and previews of a policy use it too, so they say what an exchange does.</summary>
     /// <param name="address">Null: networks are not checked.</param>
-    /// <param name="steps">Where given, filled with the steps that were asked; of a refusal the last one is the one that refused.</param>
+    /// <param name="steps">If given, receives the evaluated steps. In a refusal the last one is the step that refused.</param>
     internal Outcome<TokenGrant> Evaluate(
         string keyId,
         ExchangeRow facts,
@@ -79,13 +79,14 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         List<ExchangeStep>? steps = null
     )
     {
-        // 4. The end of the key, its owner or its organization (R5). The holder may learn of the key, not of people and tenants.
+        // 4. The end of the key, its owner or its organization (R5). The holder may learn the state of the key, not that of people or
+        // tenants.
         steps?.Add(ExchangeStep.NotDeleted);
         if (facts.IsDeleted || facts.IsMembershipOver)
             return deleted;
         steps?.Add(ExchangeStep.NotReplaced);
         if (facts.OverlapEndsAt <= now)
-            return facts.IsSuspended || facts.IsApiKey ? replacedBefore : replaced; // also when it has expired since
+            return facts.IsSuspended || facts.IsApiKey ? replacedBefore : replaced; // even if it has expired since
         steps?.Add(ExchangeStep.NotExpired);
         if (facts.ExpiresAt <= now)
             return expired;
@@ -99,7 +100,7 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         if (facts.IsOrganizationClosed)
             return Suspended("organization or its root disabled or deleted");
 
-        // 5. The organization (R3): the key's own, or, from a root, one of its sub-organizations; for an API key one that its roles name.
+        // 5. The organization (R3): the key's own, or, from a root, one of its sub-organizations. For an API key, one that its roles name.
         steps?.Add(ExchangeStep.Target);
         var isOwn = target is null || target == facts.OrganizationId;
         if (!isOwn && facts.TargetRootId != facts.OrganizationId)
@@ -107,7 +108,7 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         if (!isOwn && facts.IsApiKey && facts.OtherRoles is null)
             return notTheirs;
 
-        // 6. The policy of all that have a say: the key's organization, its root, and the organization that the token is for.
+        // 6. The policies that apply: of the key's organization, of its root, and of the organization that the token is for.
         var roles = options.Roles.Active(facts.Roles.Union(facts.OtherRoles ?? NameSet.Empty)); // R1
         var policies = PolicyTimeline.Of(facts.Policy, facts.RootPolicy, isOwn ? null : facts.TargetPolicy);
         var policy = policies.At(now);
@@ -123,14 +124,14 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         if (!scopes.Names.IsSubsetOf(options.Scopes))
             return new Refusal(
                 RefusalCode.InvalidScope,
-                $"scope: a scope is not known here; the scopes are {options.Scopes}.",
+                $"scope: a scope is unknown; the scopes are {options.Scopes}.",
                 "unknown scope"
             );
         var allowed = facts.KeyScopes.IsAll ? options.Scopes : facts.KeyScopes;
         if (!scopes.Names.IsSubsetOf(allowed))
             return new Refusal(
                 RefusalCode.InvalidScope,
-                "scope: this key is limited to fewer scopes; ask for less, or leave the field out to get all that the key allows.",
+                "scope: this key is limited to fewer scopes. Ask for fewer, or omit the field to get all that the key allows.",
                 "scope beyond the key's"
             );
         if (policy.Scopes is { } inPolicy && !allowed.IsSubsetOf(inPolicy))
@@ -139,7 +140,7 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
             return Beyond(PolicyRule.Scopes);
         var granted = scopes.Grant(allowed);
         if (granted.Count == 0)
-            return Beyond(PolicyRule.Scopes); // a token that opens nothing is none
+            return Beyond(PolicyRule.Scopes); // a token without a scope would be useless
 
         var expiresAt = Earlier(facts.ExpiresAt, policies.LifetimeEnd(facts.CreatedAt, now));
         return new TokenGrant
@@ -164,7 +165,7 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
 
     private static DateTimeOffset? Earlier(DateTimeOffset? a, DateTimeOffset? b) => a is null || b < a ? b : a;
 
-    /// <summary>The rule of a policy that a step of an exchange asks; null: another reason.</summary>
+    /// <summary>The rule of a policy that a step checks; null: the step checks something else.</summary>
     public static PolicyRule? RuleOf(ExchangeStep step) =>
         step switch
         {

@@ -5,9 +5,10 @@ using System.Text.Json.Serialization;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What an organization asks of its keys. A member that is null asks nothing. The form in the API, and of <c>organizations.policy</c>.
-/// <para>Invariant: a policy narrows and never widens. Where two hold, <see cref="Stricter"/> holds, so a sub-organization cannot loosen
-/// what its root asks.</para>
+/// The rules of an organization for its keys. A member that is null sets no rule. This is the format of the API and of
+/// <c>organizations.policy</c>.
+/// <para>Invariant: a policy narrows and never widens. Where two policies apply, <see cref="Stricter"/> applies, so a sub-organization
+/// cannot loosen the policy of its root.</para>
 /// </summary>
 public sealed record Policy
 {
@@ -19,7 +20,7 @@ public sealed record Policy
 
     internal static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
     {
-        // A member that is not known is a typing error, and what it should have forbidden would stay allowed.
+        // An unknown member is refused: it is a typing error, and the rule that was meant would not apply.
         UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
         AllowDuplicateProperties = false,
         DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
@@ -35,32 +36,33 @@ public sealed record Policy
 
     public static Policy None { get; } = new();
 
-    /// <summary>Roles of which a person needs one to hold a key. Empty: nobody holds keys. Organizations' API keys are not asked.</summary>
+    /// <summary>A person needs one of these roles to hold a key. Empty: nobody may hold keys. This does not apply to organizations' API
+    /// keys.</summary>
     public NameSet? Holders { get; init; }
 
-    /// <summary>Asked when a key is generated; those that are there go on.</summary>
+    /// <summary>Checked when a key is generated; existing keys keep working.</summary>
     public int? KeysPerMember { get; init; }
 
-    /// <summary>What the form offers first.</summary>
+    /// <summary>The default of the form.</summary>
     public int? LifetimeDefaultDays { get; init; }
 
-    /// <summary>Days from its making after which a key works no more, whatever its own expiry.</summary>
+    /// <summary>Days after its creation for which a key works at most, whatever its own expiry.</summary>
     public int? LifetimeMaxDays { get; init; }
 
     public NameSet? Scopes { get; init; }
 
-    /// <summary>From where keys are exchanged and their tokens used here. Empty: from nowhere.</summary>
+    /// <summary>The networks from which keys may be exchanged and their tokens used here. Empty: none.</summary>
     public NetworkSet? Networks { get; init; }
 
     public int? TokenLifetimeSeconds { get; init; }
 
-    /// <summary>Whether a key of the root is exchanged for a token of a sub-organization; asked of both.</summary>
+    /// <summary>Whether a key of the root may be exchanged for a token of a sub-organization; both policies must allow it.</summary>
     public bool? RootKeys { get; init; }
 
-    /// <summary>Whether a key may make its own successor. Not set: no.</summary>
+    /// <summary>Whether a key may create its own successor. Null: no.</summary>
     public bool? SelfRotation { get; init; }
 
-    /// <summary>What a caller with a key may give to people here (R7). Not set: <see cref="Server.KeysMayGrant.PlatformRoles"/>.</summary>
+    /// <summary>What a caller with a key may grant to people here (R7). Null: <see cref="Server.KeysMayGrant.PlatformRoles"/>.</summary>
     public KeysMayGrant? KeysMayGrant { get; init; }
 
     [JsonIgnore]
@@ -72,7 +74,8 @@ public sealed record Policy
     [JsonIgnore]
     public TimeSpan? TokenLifetime => TokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
 
-    /// <summary>What both allow. Commutative, associative, idempotent: the order of organizations does not matter.</summary>
+    /// <summary>Allows only what both policies allow. Commutative, associative, idempotent: the order of organizations does not
+    /// matter.</summary>
     public static Policy Stricter(Policy a, Policy b) =>
         new()
         {
@@ -92,8 +95,8 @@ public sealed record Policy
         };
 
     /// <summary>
-    /// The first rule that a key breaks at a time; null: none. Scopes are not asked here: they narrow, and refuse only where nothing is
-    /// left.
+    /// Returns the first rule that a key breaks at a time; null: none. Scopes are not checked here, because they narrow, and refuse only if
+    /// no scope is left.
     /// </summary>
     public PolicyRule? FirstViolation(Subject subject, DateTimeOffset at)
     {
@@ -109,18 +112,18 @@ public sealed record Policy
     }
 
     /// <summary>
-    /// What stands against a key that is to be made now; asked with what is announced too (<see cref="PolicyTimeline.Strictest"/>).
+    /// Returns the first reason to refuse a new key. Announced policies count too (<see cref="PolicyTimeline.Strictest"/>).
     /// </summary>
-    /// <param name="scopes"><see cref="NameSet.All"/>: no narrowing of its own.</param>
-    /// <param name="roles">Effective ones of the holder; null: an organization's API key, which nobody holds.</param>
+    /// <param name="scopes"><see cref="NameSet.All"/>: no limit of its own.</param>
+    /// <param name="roles">The effective roles of the holder; null: an organization's API key, which has no holder.</param>
     public Refusal? Forbids(DateTimeOffset? expiresAt, NameSet scopes, DateTimeOffset now, NameSet? roles)
     {
         if (Holders is { } holders && roles is not null && !holders.Any(roles.Contains))
             return new(
                 RefusalCode.AccessDenied,
                 holders.Count == 0
-                    ? "By policy, nobody holds keys in this organization."
-                    : $"By policy, keys are held here with one of these roles: {string.Join(", ", holders)}. Ask an owner of the "
+                    ? "The organization's policy does not allow people to hold keys."
+                    : $"The policy requires one of these roles to hold a key: {string.Join(", ", holders)}. Ask an owner of the "
                         + $"organization.",
                 "policy: holders"
             );
@@ -151,7 +154,7 @@ public sealed record Policy
         if (LifetimeDefaultDays is < 1 or > LifetimeDaysMax || LifetimeDefaultDays > LifetimeMaxDays)
             return OutOfBounds("lifetimeDefaultDays", $"give a number of days from 1 to {LifetimeMaxDays ?? LifetimeDaysMax}");
         if (Scopes?.IsSubsetOf(options.Scopes) == false || Scopes?.Count == 0)
-            return OutOfBounds("scopes", $"choose from {options.Scopes}, or leave it out for all of them");
+            return OutOfBounds("scopes", $"choose from {options.Scopes}, or omit it for all scopes");
         if (
             TokenLifetimeSeconds is { } seconds
             && (seconds < TokenLifetimeSecondsMin || seconds > PakhouseOptions.TokenLifetimeMax.TotalSeconds)
@@ -166,13 +169,13 @@ public sealed record Policy
     private static Refusal OutOfBounds(string field, string expected) =>
         new(RefusalCode.InvalidRequest, $"{field}: {expected}.", $"policy: {field} out of bounds");
 
-    /// <summary>Keys that one person holds at most.</summary>
+    /// <summary>The most keys that one person may hold.</summary>
     public int KeysOf(PakhouseOptions options) => Math.Min(options.KeysPerMemberMax, KeysPerMember ?? int.MaxValue);
 
-    /// <summary>What a rule is asked about.</summary>
-    /// <param name="Roles">Effective in the organization that the token is for.</param>
-    /// <param name="IsRootKeyElsewhere">The key is a root's, the token for a sub-organization.</param>
-    /// <param name="Address">Null: not asked.</param>
+    /// <summary>The facts that the rules check.</summary>
+    /// <param name="Roles">The effective roles in the organization that the token is for.</param>
+    /// <param name="IsRootKeyElsewhere">The key belongs to a root, and the token is for a sub-organization.</param>
+    /// <param name="Address">Null: not checked.</param>
     public readonly record struct Subject(
         bool IsApiKey,
         NameSet Roles,
@@ -181,7 +184,7 @@ public sealed record Policy
         IPAddress? Address
     );
 
-    /// <summary>As it is stored: names and networks in one order, so that equal policies are one text.</summary>
+    /// <summary>The stored text. Names and networks are sorted, so that equal policies have equal text.</summary>
     public override string ToString() => JsonSerializer.Serialize(this, Json);
 
     private static int? Less(int? a, int? b) =>
@@ -201,7 +204,7 @@ public sealed record Policy
         : b is null ? a
         : NameSet.Of(a.Where(b.Contains));
 
-    /// <exception cref="JsonException">Without words of its own: the serializer adds the path, which names the member.</exception>
+    /// <exception cref="JsonException">It has no message of its own: the serializer adds the path, which names the member.</exception>
     private static List<string> ReadTexts(ref Utf8JsonReader reader, int max)
     {
         if (reader.TokenType != JsonTokenType.StartArray)
@@ -217,7 +220,7 @@ public sealed record Policy
         return texts;
     }
 
-    /// <summary>As an array, in the order of the alphabet.</summary>
+    /// <summary>As an array, in alphabetical order.</summary>
     private sealed class NamesConverter : JsonConverter<NameSet>
     {
         public override NameSet Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)

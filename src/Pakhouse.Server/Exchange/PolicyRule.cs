@@ -1,6 +1,6 @@
 namespace Pakhouse.Server;
 
-/// <summary>A rule of a policy that an exchange can break, in the order in which they are asked.</summary>
+/// <summary>A rule of a policy that an exchange can break, in the order of evaluation.</summary>
 public enum PolicyRule
 {
     Holders,
@@ -12,7 +12,7 @@ public enum PolicyRule
 
 public static class PolicyRules
 {
-    /// <summary>For people.</summary>
+    /// <summary>The name shown to people.</summary>
     public static string Title(this PolicyRule rule) => rule switch
     {
         PolicyRule.Holders => "Who may hold keys",
@@ -23,17 +23,17 @@ public static class PolicyRules
     };
 }
 
-/// <summary>What keys may give to people, by the policy of the organization.</summary>
+/// <summary>What keys may grant to people, by the policy of the organization.</summary>
 public enum KeysMayGrant
 {
     /// <summary>Nothing: no invitation, no membership, no role.</summary>
     None,
 
-    /// <summary>Memberships and the platform's own roles, and not those that <see cref="BuiltInRoles"/> names.</summary>
+    /// <summary>Memberships and the platform's own roles, but not the roles of <see cref="BuiltInRoles"/>.</summary>
     PlatformRoles,
 
     /// <summary>
-    /// All that its user may give. Whoever finds such a key can make themselves an owner who stays when the key has ended.
+    /// Everything that its user may grant. An attacker who finds such a key can become an owner who stays after the key has ended.
     /// </summary>
     All,
 }

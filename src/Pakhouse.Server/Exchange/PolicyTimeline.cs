@@ -3,31 +3,31 @@ using System.Text.Json;
 
 namespace Pakhouse.Server;
 
-/// <summary>What an organization has set: what is in force and, at most one, the change that is announced.</summary>
-/// <param name="EnforcedFrom">From then on <paramref name="Next"/> holds instead. Both null: nothing is announced.</param>
+/// <summary>The policy of an organization: the one in force and at most one announced change.</summary>
+/// <param name="EnforcedFrom">From this time on <paramref name="Next"/> applies instead. Both null: no change is announced.</param>
 public sealed record PolicyPlan(Policy Current, Policy? Next = null, DateTimeOffset? EnforcedFrom = null)
 {
     public static PolicyPlan None { get; } = new(Policy.None);
 
-    /// <param name="text">As stored; null: nothing was ever set.</param>
+    /// <param name="text">As stored; null: no policy was ever set.</param>
     public static PolicyPlan Parse(string? text) => text is null ? None : JsonSerializer.Deserialize<PolicyPlan>(text, Policy.Json)!;
 
-    /// <summary>At a time; a change whose date has come is no longer an announcement.</summary>
+    /// <summary>The policy at a time. A change whose date has come is no longer an announcement.</summary>
     public PolicyPlan At(DateTimeOffset time) => EnforcedFrom <= time ? new(Next!) : this;
 
     public override string ToString() => JsonSerializer.Serialize(this, Policy.Json);
 }
 
 /// <summary>
-/// What holds at any time where up to three organizations have a say: a key's own, its root, and the one that the token is for.
-/// A pure function of what they have stored, so the parse of a given text is kept.
+/// The policy at any time where up to three organizations count: the key's own, its root, and the one that the token is for. It is a pure
+/// function of the stored texts, so the parse of a text is cached.
 /// </summary>
 public sealed class PolicyTimeline
 {
     private const int KeptMax = 1_000;
 
     private static readonly ConcurrentDictionary<(string?, string?, string?), PolicyTimeline> kept = new();
-    private static int keptCount; // the dictionary's own Count takes all its locks
+    private static int keptCount; // Count of the dictionary takes all its locks
 
     private readonly (DateTimeOffset From, Policy Policy)[] steps;
 
@@ -41,10 +41,10 @@ public sealed class PolicyTimeline
         steps = [.. times.Select(time => (time, plans.Select(plan => plan.At(time).Current).Aggregate(Policy.Stricter)))];
     }
 
-    /// <summary>Nobody asks anything.</summary>
+    /// <summary>No organization has a policy.</summary>
     public static PolicyTimeline None { get; } = new([PolicyPlan.None]);
 
-    /// <param name="own">As stored, each of them; null where there is none.</param>
+    /// <param name="own">Each of them as stored; null where there is none.</param>
     public static PolicyTimeline Of(string? own, string? root = null, string? target = null)
     {
         if (own is null && root is null && target is null)
@@ -68,11 +68,11 @@ public sealed class PolicyTimeline
         return steps[last].Policy;
     }
 
-    /// <summary>What is announced, in the order of its dates.</summary>
+    /// <summary>The announced changes, ordered by date.</summary>
     public IEnumerable<(DateTimeOffset From, Policy Policy)> After(DateTimeOffset time) =>
         steps.Length == 1 ? [] : steps.Where(step => step.From > time);
 
-    /// <summary>The date of the first announced change under which the key would be refused; null: of none.</summary>
+    /// <summary>The date of the first announced change that would refuse the key; null: there is none.</summary>
     public DateTimeOffset? NextViolationAt(Policy.Subject subject, DateTimeOffset now)
     {
         foreach (var (from, policy) in After(now))
@@ -81,7 +81,8 @@ public sealed class PolicyTimeline
         return null;
     }
 
-    /// <summary>What holds now and what is announced: asked of what is made now, so that it is not refused in a few days.</summary>
+    /// <summary>The current and all announced policies together. A new key must satisfy them, so that it is not refused in a few
+    /// days.</summary>
     public Policy Strictest(DateTimeOffset now) => After(now).Select(step => step.Policy).Aggregate(At(now), Policy.Stricter);
 
     /// <summary>When the longest lifetime ends a key; null: never.</summary>

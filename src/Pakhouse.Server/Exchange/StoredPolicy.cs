@@ -3,10 +3,10 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>The policies that an organization stores, as text and as what they say together.</summary>
+/// <summary>The policies that an organization stores, as text and combined.</summary>
 internal static class StoredPolicy
 {
-    /// <summary>What holds for keys of an organization: its own policy and its root's.</summary>
+    /// <summary>The policy for keys of an organization: its own and its root's.</summary>
     public static async Task<PolicyTimeline> TimelineAsync(DbConnection connection, DbTransaction? transaction, Guid organizationId)
     {
         var (own, root) = await ReadAsync(connection, transaction, organizationId);

@@ -1,6 +1,6 @@
 namespace Pakhouse.Server;
 
-/// <summary>What a token will say: exactly what the user may do in the organization at this moment (R4).</summary>
+/// <summary>The content of a token: exactly what the user may do in the organization at this moment (R4).</summary>
 public sealed record TokenGrant
 {
     public required string KeyId { get; init; }
@@ -9,19 +9,19 @@ public sealed record TokenGrant
     /// <summary>The key's entry in the status lists.</summary>
     public required long StatusIndex { get; init; }
 
-    /// <summary>Its own expiry, or the end of the longest lifetime that the policy allows, whichever comes first.</summary>
+    /// <summary>Its own expiry, or the end of the policy's longest lifetime, whichever comes first.</summary>
     public required DateTimeOffset? KeyExpiresAt { get; init; }
 
     /// <summary>
-    /// When the key stops by itself: its expiry, the end of its overlap where it was rotated, or the date from which an announced policy
-    /// refuses it. No token outlives it.
+    /// When the key ends by itself: at its expiry, at the end of its overlap if it was rotated, or on the date from which an announced
+    /// policy refuses it. No token outlives it.
     /// </summary>
     public required DateTimeOffset? KeyEndsAt { get; init; }
 
-    /// <summary>The longest that the policy lets a token live; null: no limit of its own.</summary>
+    /// <summary>The longest token lifetime that the policy allows; null: no limit.</summary>
     public required TimeSpan? LifetimeMax { get; init; }
 
-    /// <summary>It was rotated and is in its overlap.</summary>
+    /// <summary>The key was rotated and is in its overlap.</summary>
     public required bool IsReplaced { get; init; }
 
     public required string UserId { get; init; }
@@ -30,7 +30,7 @@ public sealed record TokenGrant
     public required string OrganizationId { get; init; }
     public required string RootOrganizationId { get; init; }
 
-    /// <summary>The user has a membership in just this organization.</summary>
+    /// <summary>The user has a direct membership in this organization.</summary>
     public required bool IsMember { get; init; }
 
     public required NameSet Roles { get; init; }

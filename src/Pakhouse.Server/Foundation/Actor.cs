@@ -2,44 +2,44 @@ using System.Net;
 
 namespace Pakhouse.Server;
 
-/// <summary>What a caller came with. R7 hangs on it: what a key may do, a key thief may do.</summary>
+/// <summary>The credential of the caller. R7 depends on it: whatever a key may do, a thief of the key may do.</summary>
 public enum Credential
 {
     /// <summary>A person who signed in here.</summary>
     Session,
 
-    /// <summary>A token got in exchange for a personal access key, or the key itself.</summary>
+    /// <summary>A token from the exchange of a personal access key, or the key itself.</summary>
     Key,
 
-    /// <summary>A token got in exchange for an organization's API key, or the key itself. Nobody's person.</summary>
+    /// <summary>A token from the exchange of an organization's API key, or the key itself. It belongs to no person.</summary>
     ApiKey,
 
-    /// <summary>A person at the machine itself: set-up, the commands of the program. Also the program, where it acts by itself.</summary>
+    /// <summary>A person at the server's machine: set-up and commands. Also the program itself.</summary>
     Operator,
 }
 
-/// <summary>How lately a person with a session must have proved who they are, the least first.</summary>
+/// <summary>How recently the person of a session must have authenticated, weakest first.</summary>
 public enum Freshness
 {
-    /// <summary>Whenever the session began.</summary>
+    /// <summary>At any time.</summary>
     Any,
 
-    /// <summary>Within <see cref="PakhouseOptions.FreshSignIn"/>: for what makes or shows a secret.</summary>
+    /// <summary>Within <see cref="PakhouseOptions.FreshSignIn"/>: for actions that create or show a secret.</summary>
     Recent,
 
-    /// <summary>Within <see cref="SessionCookie.JustNow"/>: for what adds, removes or replaces a way to sign in.</summary>
+    /// <summary>Within <see cref="SessionCookie.JustNow"/>: for actions that add, remove or replace a way to sign in.</summary>
     JustNow,
 }
 
-/// <summary>Who acts, with what, and from where.</summary>
-/// <param name="UserId">Null only for the operator. Of an API key: its service user.</param>
-/// <param name="Scopes">What the caller's token was granted; asked of keys and their tokens alone. Of everybody else empty, as a person is
-/// not narrowed.</param>
-/// <param name="KeyId">The key the caller came with, if any.</param>
-/// <param name="BoundTo">The organization that the caller's token is for. It opens that one and, where it is a root, its sub-organizations;
-/// null: whatever the user may.</param>
-/// <param name="Address">Null when the caller is at the machine itself.</param>
-/// <param name="Freshness">Of a session: how lately its person proved who they are.</param>
+/// <summary>Who acts, with which credential, from where.</summary>
+/// <param name="UserId">Null only for the operator. For an API key: its service user.</param>
+/// <param name="Scopes">The scopes of the caller's token, checked for keys and their tokens only. Empty for all others, because people are
+/// not limited by scopes.</param>
+/// <param name="KeyId">The key that the caller used, if any.</param>
+/// <param name="BoundTo">The organization of the caller's token. The token opens that organization and, for a root, its sub-organizations;
+/// null: everything that the user may access.</param>
+/// <param name="Address">Null if the caller is at the server's machine.</param>
+/// <param name="Freshness">For a session: how recently its person authenticated.</param>
 public sealed record Actor(
     Credential Credential,
     Guid? UserId,
@@ -53,7 +53,7 @@ public sealed record Actor(
     public static Actor Operator { get; } = new(Credential.Operator, null, NameSet.Empty);
 
     /// <summary>
-    /// A person who has proved at this moment who they are. Who comes with a session of before is <see cref="SessionCookie.Actor"/>.
+    /// A person who authenticated at this moment. <see cref="SessionCookie.Actor"/> is the caller with an earlier session.
     /// </summary>
     public static Actor Session(Guid userId, IPAddress? address = null) =>
         new(Credential.Session, userId, NameSet.Empty, Address: address, Freshness: Freshness.JustNow);

@@ -1,6 +1,6 @@
 namespace Pakhouse.Server;
 
-/// <summary>The roles that the permission table names. Every role catalogue has them; a platform adds its own.</summary>
+/// <summary>The roles of the permission table. Every role catalogue contains them; a platform adds its own.</summary>
 public static class BuiltInRoles
 {
     public const string Owner = "owner";

@@ -5,9 +5,9 @@ using Microsoft.AspNetCore.Identity;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Addresses of mail: what a person may enter, and the one form in which two spellings of an address are equal.
-/// <para>Invariant: an address that passes can be written into a message (RFC 5321 §4.1.2, RFC 6531): the local part is a dot-atom, the
-/// domain is made of labels that the DNS can hold.</para>
+/// E-mail addresses: what a person may enter, and the normal form in which two spellings of an address are equal.
+/// <para>Invariant: an accepted address can be written into a message (RFC 5321 §4.1.2, RFC 6531): the local part is a dot-atom, and the
+/// domain consists of labels that the DNS allows.</para>
 /// </summary>
 public static class EmailAddress
 {
@@ -20,7 +20,8 @@ public static class EmailAddress
     private static readonly IdnMapping idn = new();
 
     /// <summary>
-    /// Whether mail can be sent to this. <paramref name="address"/> is the form to store, as a person wrote it but in normal form C.
+    /// Whether mail can be sent to this text. <paramref name="address"/> is the form to store: as the person wrote it, but in normal form
+    /// C.
     /// </summary>
     public static bool TryParse(string? text, out string address)
     {
@@ -38,8 +39,8 @@ public static class EmailAddress
     }
 
     /// <summary>
-    /// Equal for two spellings of one address: capitals count for nothing, nor does it whether a domain is written in its own letters or as
-    /// <c>xn--</c> (RFC 5890 §2.3.2.1). Text that is no address gets a form too, which no address has.
+    /// The same for two spellings of one address: upper and lower case are equal, and so are a domain in its own letters and its
+    /// <c>xn--</c> form (RFC 5890 §2.3.2.1). Text that is not an address gets a form that no address has.
     /// </summary>
     public static string Normalize(string text)
     {
@@ -62,7 +63,7 @@ public static class EmailAddress
                     )
             );
 
-    /// <summary>The domain as the DNS has it; null: the DNS cannot have it.</summary>
+    /// <summary>The domain in its DNS form; null: the DNS does not allow it.</summary>
     private static string? ToAscii(string domain)
     {
         var labels = domain.ToLowerInvariant().Split('.');
@@ -92,7 +93,7 @@ public static class EmailAddress
             return null;
         }
 
-        // Both ways: an A-label that does not come back as itself is a second spelling of another.
+        // Both directions: an A-label that does not convert back to itself is a second spelling of another domain.
         try
         {
             var unicode = Ascii.IsValid(label) ? idn.GetUnicode(label) : label;
@@ -126,7 +127,8 @@ public static class EmailAddress
                 or UnicodeCategory.DecimalDigitNumber;
 }
 
-/// <summary>ASP.NET Core Identity asks for equal forms here; see <see cref="Checks.Normalize"/> for why its own does not do.</summary>
+/// <summary>ASP.NET Core Identity calls this for equal forms; see <see cref="Checks.Normalize"/> for why its own normalizer is not
+/// used.</summary>
 public sealed class LookupNormalizer : ILookupNormalizer
 {
     [return: System.Diagnostics.CodeAnalysis.NotNullIfNotNull(nameof(email))]

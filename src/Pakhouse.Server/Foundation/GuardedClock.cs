@@ -1,16 +1,16 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Whether this process may work: its clock agrees with the database, and its database is the newest state that was ever served.
+/// Whether this process may work: its clock agrees with the database, and its database is the newest state ever served.
 /// </summary>
 public sealed class Fitness
 {
     private volatile string? clockFault, stateFault;
 
-    /// <summary>What is wrong, and what to do; null: nothing.</summary>
+    /// <summary>What is wrong and what to do; null: nothing is wrong.</summary>
     public string? Fault => stateFault ?? clockFault;
 
-    /// <summary>True: the database is not what it was. Only a new start can mend that.</summary>
+    /// <summary>True: the database was replaced. Only a restart can repair that.</summary>
     public bool IsStateAtFault => stateFault is not null;
 
     public void SetClockFault(string? fault) => clockFault = fault;
@@ -22,24 +22,24 @@ public sealed class Fitness
 public sealed class UnfitException(string message) : Exception(message);
 
 /// <summary>
-/// The only clock of the process. It refuses to tell the time to a process that is not fit: so whatever signs, rotates, deletes or expires
-/// by time is guarded here, and no job or request can forget it.
+/// The only clock of the process. It does not return the time to a process that is not fit. So everything that signs, rotates, deletes or
+/// expires by time is guarded here, and no job or request can forget it.
 /// </summary>
-/// <remarks>A clock can jump between two comparisons. So it is believed only near the time of the last one.</remarks>
+/// <remarks>A clock can jump between two comparisons, so it is trusted only near the time of the last one.</remarks>
 public sealed class GuardedClock(TimeProvider clock, Fitness fitness) : TimeProvider
 {
-    /// <summary>Far more than the time between two comparisons.</summary>
+    /// <summary>Much longer than the time between two comparisons.</summary>
     private static readonly TimeSpan belief = TimeSpan.FromHours(1);
 
     private long from = long.MinValue,
         to = long.MaxValue; // ticks
 
-    /// <summary>The machine's time, right or wrong.</summary>
+    /// <summary>The machine's time, correct or not.</summary>
     public DateTimeOffset Unguarded => clock.GetUtcNow();
 
     public bool IsFit => fitness.Fault is null && IsBelieved(clock.GetUtcNow());
 
-    /// <summary>It was compared just now, and found right.</summary>
+    /// <summary>The clock was just compared and is correct.</summary>
     public void Believe(DateTimeOffset now, TimeBounds bounds)
     {
         var isBound = bounds != TimeBounds.Any;
@@ -51,7 +51,7 @@ public sealed class GuardedClock(TimeProvider clock, Fitness fitness) : TimeProv
 
     public override long TimestampFrequency => clock.TimestampFrequency;
 
-    /// <exception cref="UnfitException">The time is not to be believed, or nothing may be done with it.</exception>
+    /// <exception cref="UnfitException">The time cannot be trusted, or the process may not work.</exception>
     public override DateTimeOffset GetUtcNow()
     {
         if (fitness.Fault is { } fault)
@@ -59,7 +59,7 @@ public sealed class GuardedClock(TimeProvider clock, Fitness fitness) : TimeProv
         var now = clock.GetUtcNow();
         return IsBelieved(now)
             ? now
-            : throw new UnfitException("The clock of this machine has jumped; it is compared with the database first.");
+            : throw new UnfitException("The clock of this machine has jumped. It must be compared with the database first.");
     }
 
     public override long GetTimestamp() => clock.GetTimestamp();
@@ -70,8 +70,8 @@ public sealed class GuardedClock(TimeProvider clock, Fitness fitness) : TimeProv
     private bool IsBelieved(DateTimeOffset now) => now.UtcTicks >= Volatile.Read(ref from) && now.UtcTicks <= Volatile.Read(ref to);
 }
 
-/// <summary>Between which times a right clock stands now.</summary>
-/// <param name="Source">What says so, for people.</param>
+/// <summary>The interval in which the time of a correct clock lies.</summary>
+/// <param name="Source">The source of the interval, for people.</param>
 public sealed record TimeBounds(DateTimeOffset Earliest, DateTimeOffset Latest, string Source)
 {
     public static TimeBounds Any { get; } = new(DateTimeOffset.MinValue, DateTimeOffset.MaxValue, "nothing");

@@ -1,23 +1,23 @@
 namespace Pakhouse.Server;
 
-/// <summary>Ids are UUIDv7 (RFC 9562 §5.7): they sort by the time they were made, and are never reused (R10).</summary>
+/// <summary>Ids are UUIDv7 (RFC 9562 §5.7): they sort by creation time and are never reused (R10).</summary>
 public static class Ids
 {
-#pragma warning disable RS0030 // the one place that may
+#pragma warning disable RS0030 // the only place that may create ids
     public static Guid New(TimeProvider clock) => Guid.CreateVersion7(clock.GetUtcNow());
 #pragma warning restore RS0030
 
-    /// <summary>No id that is made then or later sorts before it.</summary>
+    /// <summary>The lower bound of ids at a time: no id created at that time or later sorts before it.</summary>
     public static Guid First(DateTimeOffset time) => new($"{time.ToUnixTimeMilliseconds():x12}".Insert(8, "-") + "-0000-0000-000000000000");
 }
 
-/// <summary>A set of role or scope names, kept as one text separated by spaces: one column, one row, on every database.</summary>
+/// <summary>A set of role or scope names, stored as one text separated by spaces: one column, one row, on every database.</summary>
 public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
 {
-    /// <summary>For the record and for people: an empty set is the word "none".</summary>
+    /// <summary>For the audit record and for people: an empty set is the word "none".</summary>
     public string Text => Count == 0 ? "none" : ToString();
 
-    /// <summary>Characters of one name.</summary>
+    /// <summary>The most characters of one name.</summary>
     public const int NameLengthMax = 64;
 
     private readonly string[] names;
@@ -30,12 +30,12 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
     public static NameSet Empty { get; } = new([]);
 
     /// <summary>
-    /// Every name there is and will be. It stands for itself, as one word that is no name; a set without names is never taken for it. Only
-    /// a column says it: what a caller sends is read by <see cref="Parse"/>, which does not know the word.
+    /// Every name, now and in the future. It is stored as one word that cannot be a name, so an empty set is never read as everything. Only
+    /// a column can contain it: <see cref="Parse"/>, which reads what a caller sends, does not know the word.
     /// </summary>
     public static NameSet All { get; } = new("*");
 
-    /// <summary>It holds every name, and none to list.</summary>
+    /// <summary>It contains every name and has none to list.</summary>
     public bool IsAll => ReferenceEquals(this, All);
 
     public int Count => names.Length;
@@ -45,10 +45,10 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
 
     public static NameSet Of(params IEnumerable<string> names) => new([.. names.Distinct(StringComparer.Ordinal)]);
 
-    /// <summary>What a column holds.</summary>
+    /// <summary>The text of a column.</summary>
     public static NameSet OfColumn(string text) => text == "*" ? All : Parse(text);
 
-    /// <summary>Splits at spaces and commas; RFC 6749 §3.3 has spaces, the public sample of the field sends commas.</summary>
+    /// <summary>Splits at spaces and commas: RFC 6749 §3.3 uses spaces, and the public sample of existing clients sends commas.</summary>
     public static NameSet Parse(string text)
     {
         if (text.Length == 0)
@@ -57,11 +57,11 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
         return HasRepeated(words) ? Of(words) : new(words);
     }
 
-    /// <summary>Of a handful, which is what is stored, found without a table of them.</summary>
+    /// <summary>Searches the few stored names without building a table.</summary>
     private static bool HasRepeated(string[] words)
     {
         if (words.Length > 16)
-            return true; // not known
+            return true; // unknown
         for (var i = 1; i < words.Length; i++)
             if (Array.IndexOf(words, words[i], 0, i) >= 0)
                 return true;
@@ -77,10 +77,10 @@ public sealed class NameSet : IReadOnlyCollection<string>, IEquatable<NameSet>
 
     public bool IsSubsetOf(NameSet other) => other.IsAll || !IsAll && Array.TrueForAll(names, other.Contains);
 
-    /// <summary>The same names, whatever their order.</summary>
+    /// <summary>Whether both contain the same names, in any order.</summary>
     public bool SetEquals(NameSet other) => IsSubsetOf(other) && other.IsSubsetOf(this);
 
-    /// <summary>A name is 1 to 64 of <c>[a-z0-9._:-]</c>, either case.</summary>
+    /// <summary>A name is 1 to 64 of <c>[a-z0-9._:-]</c>, in either case.</summary>
     public static bool IsName(string text) =>
         text.Length is > 0 and <= NameLengthMax && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or ':' or '-');
 

@@ -6,8 +6,8 @@ using System.Net.Sockets;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Networks in CIDR notation, IPv4 and IPv6, none inside another, in one order: sets of the same addresses by the same networks are equal.
-/// An IPv4 address that arrives as IPv6 (<c>::ffff:10.0.0.1</c>) is the IPv4 address, and <c>::/0</c> holds no IPv4 address.
+/// Networks in CIDR notation, IPv4 and IPv6, none inside another, sorted: sets of the same networks are equal. An IPv4 address that arrives
+/// as IPv6 (<c>::ffff:10.0.0.1</c>) is the IPv4 address, and <c>::/0</c> contains no IPv4 address.
 /// </summary>
 public sealed class NetworkSet : IReadOnlyCollection<IPNetwork>, IEquatable<NetworkSet>
 {
@@ -27,7 +27,7 @@ public sealed class NetworkSet : IReadOnlyCollection<IPNetwork>, IEquatable<Netw
 
     public int Count => networks.Length;
 
-    /// <summary>Networks such as <c>10.0.0.0/8</c> or single addresses; host bits behind the prefix are a typing error.</summary>
+    /// <summary>Networks such as <c>10.0.0.0/8</c> or single addresses; host bits after the prefix are a typing error.</summary>
     public static bool TryParse(IEnumerable<string> texts, [NotNullWhen(true)] out NetworkSet? set)
     {
         var parsed = new List<IPNetwork>();
@@ -46,7 +46,7 @@ public sealed class NetworkSet : IReadOnlyCollection<IPNetwork>, IEquatable<Netw
     public static IPNetwork? Parse(string text)
     {
         if (text.Length > 64 || text.Contains('%'))
-            return null; // a scope belongs to one machine
+            return null; // a scope id is valid on one machine only
         var slash = text.IndexOf('/');
         if (!IPAddress.TryParse(slash < 0 ? text : text[..slash], out var address))
             return null;
@@ -54,7 +54,7 @@ public sealed class NetworkSet : IReadOnlyCollection<IPNetwork>, IEquatable<Netw
         var prefix = bits;
         if (slash >= 0 && !int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out prefix))
             return null;
-        // 010.0.0.1 is octal to some readers and decimal to others, and 10.1 short for 10.0.0.1: one notation only.
+        // Some programs read 010.0.0.1 as octal and others as decimal, and 10.1 as 10.0.0.1, so only one notation is accepted.
         if (address.AddressFamily == AddressFamily.InterNetwork && !text.StartsWith(address.ToString(), StringComparison.Ordinal))
             return null;
         if (address.AddressFamily == AddressFamily.InterNetwork && (slash < 0 ? text.Length : slash) != address.ToString().Length)
@@ -77,7 +77,7 @@ public sealed class NetworkSet : IReadOnlyCollection<IPNetwork>, IEquatable<Netw
         return false;
     }
 
-    /// <summary>Of two networks that meet, one lies inside the other: the smaller is what both hold.</summary>
+    /// <summary>If two networks overlap, one is inside the other: the smaller one is the intersection.</summary>
     public NetworkSet Intersect(NetworkSet other) =>
         new(
             from mine in networks

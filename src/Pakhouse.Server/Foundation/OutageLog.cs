@@ -1,8 +1,8 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Says that the database cannot be used: one line when that begins, one a minute while it goes on, one when it is over. However many
-/// requests and jobs meet it, nobody else writes a line or a stack trace: an exception that was told is marked (<see cref="IsTold"/>).
+/// Logs that the database cannot be used: one line when the outage begins, one a minute while it lasts, one when it ends. However many
+/// requests and jobs fail, no other line or stack trace is logged: a reported exception is marked (<see cref="IsTold"/>).
 /// </summary>
 public sealed partial class OutageLog(TimeProvider clock, ILogger<OutageLog> log)
 {
@@ -17,8 +17,8 @@ public sealed partial class OutageLog(TimeProvider clock, ILogger<OutageLog> log
 
     public static bool IsTold(Exception exception) => exception.Data.Contains(Mark);
 
-    /// <param name="exception">What a request or a job met.</param>
-    /// <param name="isWhole">False: reads go on, as on a full disk, so a success says nothing about its end.</param>
+    /// <param name="exception">The exception of a request or a job.</param>
+    /// <param name="isWhole">False: reads still work, as on a full disk, so a success does not end the outage.</param>
     public void Tell(Exception exception, bool isWhole)
     {
         if (IsTold(exception)) return;
@@ -27,7 +27,7 @@ public sealed partial class OutageLog(TimeProvider clock, ILogger<OutageLog> log
         lock (gate)
         {
             failures++;
-            // Not the time of day: a clock that is wrong must not hide an outage.
+            // Not the time of day: a wrong clock must not hide an outage.
             if (toldAt is { } last && clock.GetElapsedTime(last) < Interval) return;
             (toldAt, count, failures) = (clock.GetTimestamp(), failures, 0);
             isOn = isWhole;
@@ -36,7 +36,7 @@ public sealed partial class OutageLog(TimeProvider clock, ILogger<OutageLog> log
         LogOutage(exception.Message.ReplaceLineEndings(" "), count);
     }
 
-    /// <summary>The database has answered.</summary>
+    /// <summary>The database responded.</summary>
     public void End()
     {
         if (!isOn) return;
@@ -50,9 +50,9 @@ public sealed partial class OutageLog(TimeProvider clock, ILogger<OutageLog> log
     }
 
     [LoggerMessage(Level = LogLevel.Error,
-        Message = "The database cannot be used: {Reason} Requests and jobs that met this since the last such line: {Count}")]
+        Message = "The database cannot be used: {Reason} Failed requests and jobs since the last such line: {Count}")]
     private partial void LogOutage(string reason, long count);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The database answers again")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The database is available again")]
     private partial void LogEnd();
 }

@@ -1,19 +1,18 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Work that is done again and again beside the requests, in every process. Where only one may do it, it takes its turn by
-/// <see cref="Database.WriteExclusiveAsync{T}"/>: there is no leader that could die. A run that fails is logged, and the next one tries
-/// again.
+/// Work that every process repeats in the background. If only one process may do it at a time, it uses <see
+/// cref="Database.WriteExclusiveAsync{T}"/>, so there is no leader that could fail. A failed run is logged, and the next run tries again.
 /// </summary>
-/// <remarks>The first run comes soon after the start: a server that is restarted every day does it too. In a process that is not fit
-/// (<see cref="Fitness"/>) nothing runs.</remarks>
+/// <remarks>The first run starts soon after the process, so a server that restarts every day runs it too. Nothing runs in a process that is
+/// not fit (<see cref="Fitness"/>).</remarks>
 public abstract partial class PeriodicJob(TimeSpan interval, TimeProvider clock, ILogger log) : BackgroundService
 {
     private static readonly TimeSpan firstRun = TimeSpan.FromSeconds(15);
 
     protected TimeProvider Clock { get; } = clock;
 
-    /// <summary>One run. Tests call it; the server does at every tick.</summary>
+    /// <summary>One run. The server calls it at every tick, and tests call it directly.</summary>
     public abstract Task RunAsync();
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -30,9 +29,9 @@ public abstract partial class PeriodicJob(TimeSpan interval, TimeProvider clock,
                 }
                 catch (UnfitException)
                 {
-                    // Said where it was found.
+                    // Logged where it was found.
                 }
-                // a request of its own that timed out is cancelled too, and no reason to end
+                // a timeout of the job's own request also cancels, and must not end the job
                 catch (Exception e) when (!stoppingToken.IsCancellationRequested)
                 {
                     if (!OutageLog.IsTold(e)) LogFailed(e, GetType().Name);
@@ -42,17 +41,17 @@ public abstract partial class PeriodicJob(TimeSpan interval, TimeProvider clock,
         }
         catch (OperationCanceledException)
         {
-            // Stopping.
+            // The server is stopping.
         }
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Work} failed; it is tried again at its next turn")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Work} failed; it runs again at its next interval")]
     private partial void LogFailed(Exception exception, string work);
 }
 
 public static class HostedServices
 {
-    /// <summary>One instance, both to be asked for and run by the host.</summary>
+    /// <summary>Registers one instance, both as a service and as hosted.</summary>
     public static IServiceCollection AddHosted<T>(this IServiceCollection services) where T : class, IHostedService =>
         services.AddSingleton<T>().AddHostedService(provider => provider.GetRequiredService<T>());
 }

@@ -1,6 +1,6 @@
 namespace Pakhouse.Server;
 
-/// <summary>Why something was refused: the stable half of a <see cref="Refusal"/>.</summary>
+/// <summary>Why something was refused: the stable part of a <see cref="Refusal"/>.</summary>
 public enum RefusalCode
 {
     InvalidRequest,
@@ -21,7 +21,7 @@ public enum RefusalCode
     ServerError,
 }
 
-/// <summary>Whether a key whose secret was proved came after its end.</summary>
+/// <summary>Whether a key with a verified secret was used after its end.</summary>
 public enum UseAfterEnd
 {
     No,
@@ -34,21 +34,21 @@ public enum UseAfterEnd
 }
 
 /// <summary>
-/// An expected no, as a value. Exceptions are kept for bugs and broken infrastructure.
+/// An expected refusal, as a value. Exceptions are for bugs and broken infrastructure.
 /// </summary>
 /// <param name="Code">Stable, for programs.</param>
 /// <param name="Description">One public sentence: which field or setting, what was expected, what to do. Never a value that was
 /// sent.</param>
-/// <param name="Reason">For the log only. May say what the public must not learn; holds no secret either.</param>
+/// <param name="Reason">For the log only. It may contain what the public must not learn, but no secret.</param>
 public sealed record Refusal(RefusalCode Code, string Description, string Reason)
 {
-    /// <summary>The caller proved nothing: it counts towards the limit of the caller's address.</summary>
+    /// <summary>The caller gave no valid secret: it counts towards the limit of the caller's address.</summary>
     public bool IsGuess { get; init; }
 
-    /// <summary>Of an exchange: worth knowing to the key's holder; see <see cref="KeyRotation.RecordUseAfterEndAsync"/>.</summary>
+    /// <summary>For an exchange: the key's holder should know of it; see <see cref="KeyRotation.RecordUseAfterEndAsync"/>.</summary>
     public UseAfterEnd Late { get; init; }
 
-    /// <summary>Of <see cref="RefusalCode.InsufficientScope"/>: the scope that the call needs.</summary>
+    /// <summary>For <see cref="RefusalCode.InsufficientScope"/>: the required scope.</summary>
     public string? Scope { get; init; }
 
     /// <summary>Seconds for a <c>Retry-After</c> header; null: no header.</summary>
@@ -75,7 +75,7 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
         RefusalCode.ServerError => StatusCodes.Status500InternalServerError,
     };
 
-    /// <summary>Words that clients of the field read as they are, in place of the code's own <c>error</c>.</summary>
+    /// <summary>A text that existing clients compare, instead of the code's own <c>error</c>.</summary>
     public string? ErrorText { get; init; }
 
     /// <summary>The <c>error</c> member: RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1 for <c>invalid_token</c> and <c>insufficient_scope</c>,
@@ -101,7 +101,7 @@ public sealed record Refusal(RefusalCode Code, string Description, string Reason
     };
 }
 
-/// <summary>Either what was asked for or the refusal; exactly one of the two.</summary>
+/// <summary>Either the result or the refusal; exactly one of the two.</summary>
 public readonly struct Outcome<T>
 {
     private readonly T? value;
@@ -110,7 +110,7 @@ public readonly struct Outcome<T>
 
     public Refusal? Refusal { get; }
 
-    /// <exception cref="InvalidOperationException">It was refused, and the caller did not look.</exception>
+    /// <exception cref="InvalidOperationException">It was refused, and the caller did not check.</exception>
     public T Value => Refusal is null ? value! : throw new InvalidOperationException($"Refused: {Refusal.Reason}");
 
     public bool IsRefused => Refusal is not null;

@@ -4,16 +4,16 @@ using Microsoft.AspNetCore.Html;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Times and spans as people read them. The server knows no zone but UTC and names it; the script puts the reader's in its place.
+/// Times and spans as people read them. The server uses and names UTC only; a script replaces it by the reader's zone.
 /// </summary>
 public static class TimeText
 {
     public static string Date(DateTimeOffset time) => time.UtcDateTime.ToString("d MMM yyyy");
 
-    /// <summary>The day; the exact time on hover and for assistive technology.</summary>
+    /// <summary>The day, with the exact time on hover and for assistive technology.</summary>
     public static IHtmlContent OnDay(DateTimeOffset time) => Tag("date", time, Date(time));
 
-    /// <summary>"3 days ago"; the exact time on hover and for assistive technology.</summary>
+    /// <summary>"3 days ago", with the exact time on hover and for assistive technology.</summary>
     public static IHtmlContent Ago(DateTimeOffset time, DateTimeOffset now) => Tag("ago", time, AgoWords(now - time));
 
     public static IHtmlContent Exactly(DateTimeOffset time) =>
@@ -22,7 +22,7 @@ public static class TimeText
     /// <summary>For scripts and <c>datetime</c> attributes.</summary>
     public static string Machine(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'");
 
-    /// <summary>"8 hours", "90 days": in the largest unit that leaves no rest.</summary>
+    /// <summary>"8 hours", "90 days": in the largest unit without a remainder.</summary>
     public static string Describe(TimeSpan span)
     {
         var (size, unit) =

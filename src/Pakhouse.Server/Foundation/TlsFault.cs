@@ -5,18 +5,18 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Pakhouse.Server;
 
-/// <summary>Which check a certificate failed, in words that say what to do. They hold nothing of the certificate.</summary>
+/// <summary>Which check of a certificate failed, and what to do. The text contains nothing of the certificate.</summary>
 internal static class TlsFault
 {
-    public const string Protocol = "TLS could not be agreed on: the other side speaks no TLS here, or no version that this server accepts";
+    public const string Protocol = "TLS negotiation failed: the other side does not use TLS, or no version that this server accepts";
 
-    /// <returns>Null: the certificate is good.</returns>
+    /// <returns>Null: the certificate is valid.</returns>
     public static string? Of(X509Chain? chain, SslPolicyErrors errors)
     {
         if (errors == SslPolicyErrors.None)
             return null;
         if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable))
-            return "the other side showed no certificate";
+            return "the other side sent no certificate";
         var status =
             chain?.ChainStatus.Aggregate(X509ChainStatusFlags.NoError, (all, one) => all | one.Status) ?? X509ChainStatusFlags.NoError;
         List<string> faults = [];
@@ -36,8 +36,8 @@ internal static class TlsFault
         return string.Join("; ", faults);
     }
 
-    /// <summary>As the system judges, or by further authorities. Revocation is not checked: a host that may not reach the lists of its
-    /// authority would send nothing.</summary>
+    /// <summary>Uses the system's trust or further authorities. Revocation is not checked: a host that cannot reach its authority's lists
+    /// could send nothing.</summary>
     public static string? Of(X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors, X509Certificate2Collection authorities)
     {
         if (Of(chain, errors) is not { } fault)
@@ -56,14 +56,14 @@ internal static class TlsFault
         if (chain is not null)
             own.ChainPolicy.ExtraStore.AddRange(chain.ChainElements.Select(one => one.Certificate).ToArray());
         if (chain is not null)
-            own.ChainPolicy.ExtraStore.AddRange(chain.ChainPolicy.ExtraStore); // what the other side sent
+            own.ChainPolicy.ExtraStore.AddRange(chain.ChainPolicy.ExtraStore); // the certificates that the other side sent
         return Of(own, own.Build(leaf) ? errors & ~SslPolicyErrors.RemoteCertificateChainErrors : errors);
     }
 
-    /// <summary>For a client that can be told by an exception only.</summary>
+    /// <summary>For a client that only accepts an exception.</summary>
     public static bool Accept(object sender, X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors) =>
         Of(chain, errors) is { } fault ? throw new TlsFaultException(fault) : true;
 
-    /// <summary>The message is what <see cref="Of(X509Chain?, SslPolicyErrors)"/> says.</summary>
+    /// <summary>The message is the text of <see cref="Of(X509Chain?, SslPolicyErrors)"/>.</summary>
     internal sealed class TlsFaultException(string message) : AuthenticationException(message);
 }

@@ -4,14 +4,14 @@ using System.Text.Json.Serialization;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Times in JSON that a caller sends (RFC 3339 §5.6): with <c>Z</c> or an offset. One without is refused: read in the zone of a server, it
-/// would mean another moment at each of two servers.
+/// Times in a caller's JSON (RFC 3339 §5.6), with <c>Z</c> or an offset. A time without one is refused, because servers in different zones
+/// would read different moments.
 /// </summary>
 public sealed class ZonedTime : JsonConverter<DateTimeOffset>
 {
     public override DateTimeOffset Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {
-        // The framework's reader takes the local zone where none stands, and does not tell; a DateTime tells.
+        // The framework's reader silently uses the local zone if there is none; a DateTime shows it.
         if (
             reader.TokenType != JsonTokenType.String
             || !reader.TryGetDateTimeOffset(out var time)

@@ -6,20 +6,20 @@ using Microsoft.OpenApi;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The description of the API (OpenAPI 3.1), made from the routes themselves: <c>GET /openapi.json</c>, the page <c>/docs/api</c> and,
-/// checked in, docs/openapi.json. Here stands what every route has in common; what is one route's own stands at the route.
+/// The API document (OpenAPI 3.1), generated from the routes: <c>GET /openapi.json</c>, the page <c>/docs/api</c> and docs/openapi.json.
+/// This file has what all routes share; what belongs to one route is next to the route.
 /// </summary>
 public static partial class ApiDocument
 {
-    /// <summary>What a parameter means and how far it goes, wherever it stands: one word is one thing all over the API.</summary>
+    /// <summary>The meaning and bounds of each parameter: a name means the same everywhere in the API.</summary>
     private static readonly Dictionary<string, (string Description, Action<OpenApiSchema> Bound)> parameters = new(StringComparer.Ordinal)
     {
         ["organizationId"] = ("The organization, with or without braces.", Uuid),
         ["userId"] = ("The person, with or without braces.", Uuid),
         ["keyId"] = ("The public id of the key: the 16 characters after its kind.", schema => schema.Pattern = "^[0-9A-Za-z]{16}$"),
-        ["realm"] = ("Whatever the client is used to; it decides nothing.", schema => schema.MaxLength = 255),
+        ["realm"] = ("Any name; it is ignored.", schema => schema.MaxLength = 255),
         ["action"] = (
-            "Of a change: what is to be done; without it nothing is. Of the record: only rows with this action.",
+            "For a change: the action; it is required. For the activity: only rows with this action.",
             schema => schema.MaxLength = 64
         ),
         ["userEmail"] = (
@@ -29,26 +29,26 @@ public static partial class ApiDocument
         ["all"] = ("True: the keys of every member, for owners and managers.", _ => { }
         ),
         ["kind"] = ("organization, or auth for sign-ins; organization by default.", schema => schema.MaxLength = 16),
-        ["from"] = ("Only rows from this day or time on.", schema => schema.MaxLength = 64),
+        ["from"] = ("Only rows from this day or time.", schema => schema.MaxLength = 64),
         ["to"] = ("Only rows up to this day or time.", schema => schema.MaxLength = 64),
-        ["organization"] = ("Only rows of this one of the organization and its sub-organizations.", schema => schema.MaxLength = 64),
-        ["person"] = ("Only rows of what this person did or was done to.", schema => schema.MaxLength = Users.EmailLengthMax),
+        ["organization"] = ("Only rows of this organization or sub-organization.", schema => schema.MaxLength = 64),
+        ["person"] = ("Only rows in which this person acted or was affected.", schema => schema.MaxLength = Users.EmailLengthMax),
         ["filter"] = (
-            "Only keys that this is true of; the answer to a word that is none names those that are.",
+            "Only keys that match this filter; the error for an unknown filter lists the known ones.",
             schema => schema.MaxLength = 64
         ),
-        ["search"] = ("Words that each stand somewhere in a name or address.", schema => schema.MaxLength = Members.SearchLengthMax),
+        ["search"] = ("Words that must each occur in a name or address.", schema => schema.MaxLength = Members.SearchLengthMax),
         ["address"] = ("As if the request came from this IPv4 or IPv6 address.", schema => schema.MaxLength = 64),
-        ["scope"] = ("As if these scopes were asked for.", schema => schema.MaxLength = 2048),
+        ["scope"] = ("As if these scopes were requested.", schema => schema.MaxLength = 2048),
         ["overlapSeconds"] = (
-            "How long the present key works on: 24 hours by default, 30 days at most.",
+            "How long the current key keeps working: 24 hours by default, 30 days at most.",
             schema => (schema.Minimum, schema.Maximum) = ("0", "2592000")
         ),
         ["id"] = ("The webhook.", schema => schema.Format = "uuid"),
         ["message"] = ("The message, by its id in the list of deliveries.", schema => schema.MaxLength = 64),
-        ["first"] = ("How many of the newest to pass over.", schema => (schema.Minimum, schema.Maximum) = ("0", "1000000")),
-        ["before"] = ("The next of the page before.", schema => schema.MaxLength = 64),
-        ["after"] = ("The next of the page before.", schema => schema.MaxLength = 64),
+        ["first"] = ("How many of the newest to skip.", schema => (schema.Minimum, schema.Maximum) = ("0", "1000000")),
+        ["before"] = ("The value of next from the previous page.", schema => schema.MaxLength = 64),
+        ["after"] = ("The value of next from the previous page.", schema => schema.MaxLength = 64),
         ["limit"] = (
             "Entries of a page; 100 by default.",
             schema => (schema.Minimum, schema.Maximum) = ("1", $"{MemberKeys.PageLengthMax}")
@@ -57,8 +57,8 @@ public static partial class ApiDocument
 
     private static readonly (string Id, int Status, string Description)[] problems =
     [
-        ("BadRequest", 400, "Something sent is missing or out of bounds; the message names it."),
-        ("Unauthorized", 401, "No token, or one that is not valid any more; WWW-Authenticate says so."),
+        ("BadRequest", 400, "A field is missing or out of bounds; the message names it."),
+        ("Unauthorized", 401, "There is no token, or it is no longer valid; see WWW-Authenticate."),
         ("Forbidden", 403, "The caller may not do this, or not with a key (R7)."),
         ("NotFound", 404, "There is no such thing, or no such thing for this caller (R9)."),
         ("Conflict", 409, "It stands against what is there already: a name taken, the last owner, a limit."),
@@ -83,10 +83,10 @@ public static partial class ApiDocument
                     options.AddSchemaTransformer(
                         (schema, _, _) =>
                         {
-                            // A number is read from text too; nobody needs to be told.
+                            // A number may also be sent as text; the document does not mention it.
                             if (schema.Type is { } type && type.HasFlag(JsonSchemaType.Integer) && type.HasFlag(JsonSchemaType.String))
                                 (schema.Type, schema.Pattern) = (type & ~JsonSchemaType.String, null);
-                            // A docstring breaks its lines where the source does.
+                            // A docstring has the line breaks of its source.
                             foreach (var property in schema.Properties?.Values.OfType<OpenApiSchema>() ?? [])
                                 if (property.Description is { } text)
                                     property.Description = Whitespace().Replace(text, " ");
@@ -134,7 +134,7 @@ public static partial class ApiDocument
                 Type = SecuritySchemeType.Http,
                 Scheme = "bearer",
                 BearerFormat = "JWT",
-                Description = "A token got in exchange for a key.",
+                Description = "A token from the exchange of a key.",
             }
         );
         document.AddComponent(
@@ -144,7 +144,7 @@ public static partial class ApiDocument
                 Type = SecuritySchemeType.ApiKey,
                 In = ParameterLocation.Header,
                 Name = "RequestVerificationToken",
-                Description = "With the session's cookie, for changes: what GET /identity/v1/session gives.",
+                Description = "For changes with the session's cookie: the value from GET /identity/v1/session.",
             }
         );
         document.AddComponent("Problem", Problem());
@@ -170,13 +170,13 @@ public static partial class ApiDocument
         return Task.CompletedTask;
     }
 
-    /// <summary>The parameters' meaning, who may call, and the errors that follow from both.</summary>
+    /// <summary>Adds the meaning of the parameters, who may call, and the errors that follow from both.</summary>
     private static Task Complete(OpenApiOperation operation, OpenApiOperationTransformerContext context, CancellationToken cancellation)
     {
         foreach (var parameter in (operation.Parameters ?? []).OfType<OpenApiParameter>())
         {
             if (!parameters.TryGetValue(parameter.Name!, out var known))
-                continue; // the route says it itself, or a test fails
+                continue; // the route describes it, or a test fails
             parameter.Description ??= known.Description;
             if (parameter.Schema is OpenApiSchema schema)
                 known.Bound(schema);
@@ -202,7 +202,7 @@ public static partial class ApiDocument
 
     private static void Uuid(OpenApiSchema schema)
     {
-        schema.Format = null; // braces are no uuid
+        schema.Format = null; // an id in braces is not of the format uuid
         schema.Pattern = "^([0-9a-fA-F-]{36}|\\{[0-9a-fA-F-]{36}\\})$";
     }
 
@@ -210,11 +210,11 @@ public static partial class ApiDocument
         new()
         {
             Type = JsonSchemaType.Object,
-            Description = "RFC 9457, with two members for clients that read only those.",
+            Description = "RFC 9457, with two more members for older clients.",
             Required = new HashSet<string>(StringComparer.Ordinal) { "status", "error", "message" },
             Properties = new Dictionary<string, IOpenApiSchema>(StringComparer.Ordinal)
             {
-                ["type"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "What the status means." },
+                ["type"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "The meaning of the status." },
                 ["title"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "The status in words." },
                 ["status"] = new OpenApiSchema { Type = JsonSchemaType.Integer, Description = "The HTTP status." },
                 ["detail"] = new OpenApiSchema

@@ -8,10 +8,10 @@ internal static class BackupCommands
     public static void Add(RootCommand root, string[] settings)
     {
         var folder = new Argument<string>("FOLDER") { Description = "a new folder for a back-up; with --check one that holds a back-up" };
-        var check = new Option<bool>("--check") { Description = "read a back-up whole and compare it with its manifest; nothing is made" };
+        var check = new Option<bool>("--check") { Description = "check a complete back-up against its manifest; nothing is written" };
         var backup = new Command(
             "backup",
-            "Write everything that a server needs into a folder: database, Data Protection keys, manifest. Servers go on meanwhile."
+            "Write everything that a server needs into a folder: database, Data Protection keys, manifest. Servers keep running."
         )
         {
             folder,
@@ -41,9 +41,9 @@ internal static class BackupCommands
         };
         var moved = new Option<bool>("--moved")
         {
-            Description = "the database was moved and nothing was lost: nothing is voided. Refused where this machine knows better",
+            Description = "the database was moved and nothing was lost: nothing is revoked. Refused if this machine has seen a newer state",
         };
-        var restore = new Command("restore", "Put a back-up in the place of a lost database, and make it safe. Stop every server first.")
+        var restore = new Command("restore", "Replace a lost database by a back-up, and make it safe. Stop every server first.")
         {
             from,
         };
@@ -84,7 +84,7 @@ internal static class BackupCommands
         {
             var found = await Backup.CheckAsync(folder);
             Console.WriteLine(
-                $"The back-up is whole: made {found.MadeAt:u}, {found.Files.Count} files, newest record {found.State.NewestAt:u}."
+                $"The back-up is complete: made {found.MadeAt:u}, {found.Files.Count} files, newest record {found.State.NewestAt:u}."
             );
             return 0;
         }
@@ -97,7 +97,7 @@ internal static class BackupCommands
                 + $"checked; newest record {made.State.NewestAt:u}."
         );
         Console.WriteLine(
-            "Whoever reads it can forge tokens, unless Pakhouse:DataProtectionCertificateFile is set: keep it as safe as the server itself."
+            "Unless Pakhouse:DataProtectionCertificateFile is set, its readers can forge tokens. Keep it as safe as the server itself."
         );
         return 0;
     }
@@ -119,7 +119,7 @@ internal static class BackupCommands
         {
             await using var app = Program.Build(settings, acceptsPause: true);
             await app.Services.GetRequiredService<Restore>().MovedAsync();
-            Console.WriteLine("The database is accepted as the newest state, at this place. Start the servers.");
+            Console.WriteLine("The database is accepted as the newest state, at this location. Start the servers.");
             return 0;
         }
 
@@ -138,13 +138,13 @@ internal static class BackupCommands
         await using var app = Program.Build(settings, acceptsPause: true);
         var report = await app.Services.GetRequiredService<Restore>().FinishAsync(new RestoreOrder(ended?.KeyIds ?? [], newSigningKey));
         Console.WriteLine($"Made safe: {app.Services.GetRequiredService<Database>().DisplayName}");
-        Console.WriteLine($"- The newest record in it is of {report.StateOf:u}. What was changed later is lost, and not known here.");
+        Console.WriteLine($"- Its newest record is of {report.StateOf:u}. Later changes are lost and unknown.");
         Console.WriteLine(
-            $"- Keys made later are unknown and refused. Their entries in the status lists ({report.FirstUnknownIndex} to "
+            $"- Keys created later are unknown and refused. Their entries in the status lists ({report.FirstUnknownIndex} to "
                 + $"{report.NextIndex - 1}) are invalid, so APIs that check status refuse their tokens; the next key gets entry "
                 + $"{report.NextIndex}."
         );
-        var unknown = report.UnknownKeys > 0 ? $"; {report.UnknownKeys} of the file are unknown here, so they were made later" : "";
+        var unknown = report.UnknownKeys > 0 ? $"; {report.UnknownKeys} of the file are unknown because they were created later" : "";
         Console.WriteLine($"- {report.EndedKeys} keys were ended again{unknown}.");
         var voided =
             report.Voided.Count == 0
@@ -159,20 +159,20 @@ internal static class BackupCommands
                 : "- The signing keys are those of the back-up. If one of them has leaked since: signing-keys rotate --now."
         );
         Console.WriteLine();
-        Console.WriteLine("Look at these before you start the servers; nobody but you can know:");
+        Console.WriteLine("Check these before you start the servers; only you can know:");
         if (ended?.OtherChanges is { Count: > 0 } others)
         {
-            Console.WriteLine($"- {others.Count} other changes in the file were made later, and are not made again:");
+            Console.WriteLine($"- {others.Count} other changes in the file were made later and are not repeated:");
             foreach (var change in others)
                 Console.WriteLine($"    {change}");
         }
         else
         {
-            Console.WriteLine("- Members removed, roles taken away, users disabled and passwords changed later are as they were before.");
+            Console.WriteLine("- Later removals of members and roles, disabled users and changed passwords are undone.");
         }
 
         Console.WriteLine(
-            $"- {report.LivingKeys} keys work. Those that were ended later, and are not in a file you gave, work again: end them with "
+            $"- {report.LivingKeys} keys work. Keys that were ended later and are not in a file you gave work again. End them with "
                 + $"keys delete ID. The newest:"
         );
         foreach (var (keyId, name, organization) in report.NewestKeys)

@@ -2,21 +2,22 @@ using System.CommandLine;
 
 namespace Pakhouse.Server;
 
-/// <summary>The command line: without a command it serves; the others are for the operator. Settings may follow any of them.</summary>
+/// <summary>The command line. Without a command it starts the server; the commands are for the operator. Every command accepts
+/// settings.</summary>
 public static class Commands
 {
     public static async Task<int> RunAsync(string[] args)
     {
         var (words, settings) = Split(args);
         var root = new RootCommand(
-            "Pakhouse: personal access keys for platforms whose users belong to organizations. Without a command it serves. "
+            "Pakhouse: personal access keys for platforms whose users belong to organizations. Without a command it starts the server. "
                 + "Settings are given as --Pakhouse:NAME VALUE, or in the environment as Pakhouse__NAME."
         );
         root.SetAction((_, stop) => ServeAsync(settings, stop));
 
         var demo = new Command(
             "demo",
-            "Serve from an empty temporary data folder, with two users and their keys, and show an exchange. Nothing is kept."
+            "Start with an empty temporary data folder, two users and their keys, and show an exchange. Nothing is kept."
         );
         demo.SetAction((_, stop) => Demo.RunAsync(settings, stop));
         root.Add(demo);
@@ -27,14 +28,14 @@ public static class Commands
 
         var setUp = new Command(
             "set-up",
-            "Print an address at which the first user is made, while there is none. It works once, for a day."
+            "Print a URL that creates the first user, while there is none. It works once, for a day."
         );
         setUp.SetAction((_, _) => SetUpAsync(settings));
         root.Add(setUp);
 
         var keys = new Command("keys", "Personal access keys.");
         var keyId = new Argument<string>("ID") { Description = "the public id, 16 characters: the part between the underscores" };
-        var deleteKey = new Command("delete", "End a key, whoever holds it. No exchange that begins afterwards succeeds.") { keyId };
+        var deleteKey = new Command("delete", "End the key of any holder. Every later exchange is refused.") { keyId };
         deleteKey.SetAction(
             (parsed, _) =>
                 ChangeAsync(
@@ -51,7 +52,7 @@ public static class Commands
         );
         var scanRules = new Command(
             "scan-rules",
-            "Print what another scanner needs to find the keys of this deployment's brand, and of its earlier brands."
+            "Print the rules that another scanner needs to find keys of this deployment's brand and earlier brands."
         )
         {
             scanner,
@@ -73,14 +74,14 @@ public static class Commands
             Description = "files and folders; - is standard input",
             Arity = ArgumentArity.OneOrMore,
         };
-        var history = new Option<bool>("--git") { Description = "the paths are git repositories: search everything they have ever held" };
+        var history = new Option<bool>("--git") { Description = "the paths are git repositories: search their whole history" };
         var revoke = new Option<Uri?>("--revoke")
         {
-            Description = "report what is found to the Pakhouse at this address, which ends it at once",
+            Description = "report the found keys to the Pakhouse at this URL, which ends them at once",
         };
         var scan = new Command(
             "scan",
-            "Find keys of every brand, offline. Says where they are and never what they are. Exit code 1 when there are any, 2 when "
+            "Find keys of every brand, offline. Prints where they are, never the keys. Exit code 1 if there are any, 2 if "
                 + "something could not be read."
         )
         {
@@ -108,8 +109,8 @@ public static class Commands
         foreach (
             var (name, disabled, text) in ((string, bool, string)[])
                 [
-                    ("disable", true, "Suspend a user: sessions end at once, keys stop."),
-                    ("enable", false, "Let a suspended user and their keys work again."),
+                    ("disable", true, "Suspend a user: sessions end at once, and keys are suspended."),
+                    ("enable", false, "Resume a suspended user and their keys."),
                 ]
         )
         {
@@ -133,7 +134,7 @@ public static class Commands
         var serverName = new Argument<string>("NAME");
         var newServer = new Command(
             "new",
-            "Draw a secret for a resource server, and show it with the setting that lets it in. Nothing is stored."
+            "Generate a secret for a resource server, and show it with the setting that admits it. Nothing is stored."
         )
         {
             serverName,
@@ -144,7 +145,7 @@ public static class Commands
 
         var migrate = new Command(
             "migrate",
-            "Bring the database's schema up to date and end. For a role that may change the schema; the serving role then needs no such "
+            "Update the database's schema and exit. For a role that may change the schema; the server's role then needs no such "
                 + "right."
         );
         migrate.SetAction((_, _) => StorageCommands.MigrateAsync(settings));
@@ -153,8 +154,8 @@ public static class Commands
         var storage = new Command("storage", "The database as a whole.");
         var copy = new Command(
             "copy",
-            "Copy everything from one database into the other, empty one, and check it. Stop the servers first: what they write during "
-                + "the copy is not in it. Both are taken from the settings: DataFolder for sqlite, PostgresConnection for postgres."
+            "Copy everything from one database into the other, empty one, and check it. Stop the servers first: changes during "
+                + "the copy are lost. Both come from the settings: DataFolder for sqlite, PostgresConnection for postgres."
         );
         var from = new Option<string>("--from") { Required = true, Description = "sqlite or postgres" }.AcceptOnlyFromAmong(
             "sqlite",
@@ -172,8 +173,8 @@ public static class Commands
 
         try
         {
-            // No termination timeout: the host handles signals, and the parser's two seconds would end it before its requests are answered
-            // and its counts written.
+            // No termination timeout: the host handles signals, and the parser's two seconds would end the host before it has answered its
+            // requests and written its usage counts.
             return await root.Parse(words)
                 .InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
@@ -186,7 +187,7 @@ public static class Commands
         }
     }
 
-    /// <summary>Starts the server, and says where it is and, on an empty database, how to set it up.</summary>
+    /// <summary>Starts the server, prints its address and, for an empty database, how to set it up.</summary>
     internal static async Task StartAsync(WebApplication app, CancellationToken stop)
     {
         await app.StartAsync(stop);
@@ -205,23 +206,23 @@ public static class Commands
                 .Any(element => element.Descendants("masterKey").Any())
         )
             Console.WriteLine(
-                "Note: Data Protection keys stand unencrypted beside what they encrypt, so whoever can read them can forge tokens. Set "
+                "Note: Data Protection keys are stored unencrypted with the data, so anybody who can read them can forge tokens. Set "
                     + "Pakhouse:DataProtectionCertificateFile before the first start; docs/operations.md, \"Who can read what\", says "
                     + "what to do later."
             );
         if (!Console.IsOutputRedirected)
             await ShowSetUpAsync(app.Services, address);
-        // What is not read at a terminal is collected, by journald, a container's log or a file, and many can read it there. The code makes
-        // whoever has it the first owner, so it does not go there.
+        // Output that does not go to a terminal is collected by journald, a container's log or a file, which many people can read. Whoever
+        // has the code becomes the first owner, so the code is not printed there.
         else if (!await app.Services.GetRequiredService<Users>().AnyAsync())
-            Console.WriteLine("There is no user yet. The command set-up prints the address at which the first one is made.");
+            Console.WriteLine("There is no user yet. The command set-up prints the URL that creates the first one.");
     }
 
     private static async Task<bool> ShowSetUpAsync(IServiceProvider services, string address)
     {
         if (await services.GetRequiredService<SetUp>().NewCodeAsync() is not { } code) return false;
         Console.WriteLine();
-        Console.WriteLine("There is no user yet. Make the first one, and your organization, at this address (it works once, for a day):");
+        Console.WriteLine("There is no user yet. Create the first one, and your organization, at this URL (it works once, for a day):");
         Console.WriteLine($"  {address}/setup?code={code}");
         Console.WriteLine();
         return true;
@@ -233,7 +234,7 @@ public static class Commands
         await using var app = Program.Build(settings);
         return await ShowSetUpAsync(app.Services, app.Services.GetRequiredService<PublicAddress>().Value)
             ? 0
-            : throw new StartupException("There is a user already, so nobody can set up: sign in, or ask an owner for an invitation.");
+            : throw new StartupException("There is already a user, so set-up is closed. Sign in, or ask an owner for an invitation.");
     }
 
     private static async Task<int> ServeAsync(string[] settings, CancellationToken stop)
@@ -255,7 +256,7 @@ public static class Commands
         return 0;
     }
 
-    /// <summary>A command works on what is there: whoever gives the wrong place is told so, and leaves no empty database behind.</summary>
+    /// <summary>A command needs an existing database: with a wrong location it fails, and leaves no empty database behind.</summary>
     internal static async Task DemandDatabaseAsync(string[] settings)
     {
         var options = PakhouseOptions.Read(Program.Configuration(settings));
@@ -264,8 +265,8 @@ public static class Commands
             return;
         throw new StartupException(
             $"There is no Pakhouse database at {database.DisplayName}. Set "
-                    + $"{(options.Postgres is null ? "Pakhouse:DataFolder" : "Pakhouse:PostgresConnection")} as the server has it; "
-                    + $"the server's first start makes the database."
+                    + $"{(options.Postgres is null ? "Pakhouse:DataFolder" : "Pakhouse:PostgresConnection")} as for the server; "
+                    + $"the server's first start creates the database."
         );
     }
 
@@ -279,7 +280,7 @@ public static class Commands
             client_id      {name}
             client_secret  {secret}
 
-            The secret is shown this once; give it to the resource server.
+            The secret is shown only once. Give it to the resource server.
             Every Pakhouse process needs this setting, and a start to read it:
               Pakhouse__ResourceServers__{name}__SecretHash={hash}
             To replace a secret, set both hashes, parted by a space, until the resource server has the new one.
@@ -290,7 +291,7 @@ public static class Commands
 
     /// <summary>
     /// Settings (<c>--Section:Name value</c> or <c>--Section:Name=value</c>) go to the configuration, everything else to the parser, which
-    /// refuses what it does not know.
+    /// refuses unknown arguments.
     /// </summary>
     private static (string[] Words, string[] Settings) Split(string[] args)
     {

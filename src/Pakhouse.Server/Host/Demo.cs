@@ -2,7 +2,8 @@ using System.Text.Json;
 
 namespace Pakhouse.Server;
 
-/// <summary>The whole story, shown over HTTP like any client: a key, its token, an API that verifies it, and the end of a key.</summary>
+/// <summary>The whole story over HTTP, as any client would see it: a key, its token, an API that verifies it, and the end of the
+/// key.</summary>
 public static class Demo
 {
     private const string Password = "correct horse battery";
@@ -18,7 +19,7 @@ public static class Demo
                 "--Pakhouse:DataFolder",
                 folder,
                 "--Pakhouse:PostgresConnection=",
-                "--Logging:LogLevel:Pakhouse.Server.Operator=Critical", // the story alone
+                "--Logging:LogLevel:Pakhouse.Server.Operator=Critical", // only the demo's own output
             ]);
             await app.StartAsync(stop);
             await ShowAsync(app);

@@ -7,8 +7,8 @@ using Microsoft.IdentityModel.Tokens;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The demo's API: it verifies tokens as any API would, with what is public and nothing else. It fetches the key set once, and the status
-/// list while it waits for news. APIs in .NET use the package Pakhouse.AspNetCore instead.
+/// The demo's API. It verifies tokens as any API would, with public data only: it fetches the key set once, and the status list while it
+/// waits for changes. APIs in .NET use the package Pakhouse.AspNetCore instead.
 /// </summary>
 internal sealed class DemoVerifier(HttpClient http, string issuer)
 {
@@ -18,7 +18,7 @@ internal sealed class DemoVerifier(HttpClient http, string issuer)
     public async Task FetchKeysAsync() =>
         keys = new JsonWebKeySet(await http.GetStringAsync(new Uri($"{issuer}/.well-known/jwks.json"))).GetSigningKeys();
 
-    /// <summary>Null: the token is good. Else why it is refused.</summary>
+    /// <summary>Null: the token is valid. Otherwise the reason for its refusal.</summary>
     public async Task<string?> FindFaultAsync(string token)
     {
         var result = await ValidateAsync(token, "at+jwt", audience: issuer);
@@ -27,10 +27,10 @@ internal sealed class DemoVerifier(HttpClient http, string issuer)
         var status = ((JsonWebToken)result.SecurityToken).GetPayloadValue<JsonElement>("status").GetProperty("status_list");
         return await ReadStatusAsync(status.GetProperty("uri").GetString()!, status.GetProperty("idx").GetInt32()) == 0
             ? null
-            : "its key has ended, says the status list";
+            : "the status list says that its key has ended";
     }
 
-    /// <summary>The entry of a key in a signed status list (IETF Token Status List §8.3): 0 means good.</summary>
+    /// <summary>The entry of a key in a signed status list (IETF Token Status List §8.3): 0 means valid.</summary>
     private async Task<int> ReadStatusAsync(string address, int index)
     {
         var list = await ValidateAsync(await http.GetStringAsync(new Uri(address)), "statuslist+jwt", audience: null);

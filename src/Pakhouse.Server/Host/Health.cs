@@ -5,10 +5,9 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// For load balancers and orchestrators: <c>/health/live</c> says that the process answers, <c>/health/ready</c> that an exchange would
-/// be decided here: the database answers, a signing key is loaded, the process is fit and not about to stop. Each is a fixed word, and
-/// tells nothing else. On a full disk it is <c>Degraded</c>, and stays 200: exchanges need no space, and no other process has this SQLite
-/// file.
+/// For load balancers and orchestrators. <c>/health/live</c>: the process responds. <c>/health/ready</c>: an exchange would work here,
+/// because the database responds, a signing key is loaded, and the process is fit and not stopping. Each response is a fixed word and
+/// nothing else. On a full disk it is <c>Degraded</c> with status 200: exchanges need no space, and no other process has this SQLite file.
 /// </summary>
 public sealed class Health(Database database, SigningKeys signingKeys, GuardedClock clock, Draining draining) : IHealthCheck
 {
@@ -48,8 +47,8 @@ public sealed class Health(Database database, SigningKeys signingKeys, GuardedCl
 }
 
 /// <summary>
-/// The time between being told to stop and stopping: <c>/health/ready</c> says no, so that the load balancer sends nobody new, every answer
-/// closes its connection, and requests that still arrive are answered.
+/// The time between the signal to stop and the stop: <c>/health/ready</c> fails, so that the load balancer sends no new clients, every
+/// response closes its connection, and requests that still arrive are answered.
 /// </summary>
 public sealed class Draining
 {

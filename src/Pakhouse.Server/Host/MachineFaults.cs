@@ -8,17 +8,17 @@ using Microsoft.AspNetCore.Connections;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What ends the program, in one line for the operator: what is wrong and what to do. A stack trace helps who mends the program and hides
-/// the line from who runs it; the environment variable PAKHOUSE_STACK_TRACE=1 shows it.
+/// The reason for a failed start in one line for the operator: what is wrong and what to do. A stack trace helps a developer but hides that
+/// line from an operator; the environment variable PAKHOUSE_STACK_TRACE=1 shows it.
 /// </summary>
 internal static class MachineFaults
 {
-    /// <summary>Of Linux.</summary>
+    /// <summary>An error number of Linux.</summary>
     private const int TooManyOpenFiles = 24,
         TooManyOpenFilesOfSystem = 23,
         ReadOnlyFileSystem = 30;
 
-    /// <summary>SQLite keeps up to 128 files open for exchanges, and every caller's connection is one.</summary>
+    /// <summary>SQLite keeps up to 128 files open for exchanges, and every client connection is one more.</summary>
     public const int DescriptorsMin = 1024;
 
     public static string Describe(Exception exception)
@@ -30,7 +30,7 @@ internal static class MachineFaults
         )
             if (Known(e) is { } words)
                 return words;
-        return $"{Line(exception)} ({exception.GetType().Name}; with PAKHOUSE_STACK_TRACE=1 in the environment it is told where)";
+        return $"{Line(exception)} ({exception.GetType().Name}; set the environment variable PAKHOUSE_STACK_TRACE=1 to see where)";
     }
 
     /// <exception cref="StartupException">The process may open fewer files than a server needs.</exception>
@@ -57,12 +57,12 @@ internal static class MachineFaults
             StartupException => e.Message,
             DiskFullException => $"{e.Message} Free some space.",
             IOException { InnerException: SocketException or AddressInUseException } =>
-                $"{Line(e)} Stop what listens there, or choose another address: --Pakhouse:Listen http://127.0.0.1:8421",
+                $"{Line(e)} Stop the program that listens there, or choose another address: --Pakhouse:Listen http://127.0.0.1:8421",
             SocketException { SocketErrorCode: SocketError.AccessDenied } =>
-                $"The address in Pakhouse:Listen is not allowed to this user ({Line(e)}). Ports below 1024 are the system's: choose "
+                $"The address in Pakhouse:Listen is not allowed for this user ({Line(e)}). Ports below 1024 are reserved: choose "
                     + $"another.",
             SocketException { SocketErrorCode: SocketError.AddressNotAvailable } =>
-                "The address in Pakhouse:Listen is none of this machine's.",
+                "The address in Pakhouse:Listen does not belong to this machine.",
             IOException io when DiskReserve.IsNoSpace(io) => $"A disk is full: {Line(e)} Free some space.",
             IOException { HResult: ReadOnlyFileSystem } =>
                 $"{Line(e)} The data folder must be writable: set Pakhouse:DataFolder to a folder on another file system, or mount this "
@@ -73,20 +73,20 @@ internal static class MachineFaults
                 $"{Line(e)} It belongs to another user, or its mode forbids it; this process runs as user id {UserId}.",
             InvalidDataException when e.InnerException is { } cause => $"{Line(e)} {Place(cause)}",
             InvalidOperationException when e.Message.Contains("HTTPS endpoint", StringComparison.Ordinal) =>
-                "Pakhouse:Listen is https, and there is no certificate: set --Kestrel:Certificates:Default:Path to the absolute path of "
-                    + "one, or listen by http and let a proxy end TLS.",
+                "Pakhouse:Listen is https, but there is no certificate. Set --Kestrel:Certificates:Default:Path to the absolute path of "
+                    + "one, or use http behind a proxy that terminates TLS.",
             CryptographicException => $"A certificate or its key cannot be read: {Line(e)}",
             DbException => $"The database cannot be used: {Line(e)}",
             IOException => Line(e),
             _ => null,
         };
 
-    /// <summary>Where a settings file is wrong, and not what stands there.</summary>
+    /// <summary>Where a settings file is wrong, without its content.</summary>
     private static string Place(Exception e)
     {
         for (var cause = e; cause is not null; cause = cause.InnerException)
             if (cause is JsonException { LineNumber: { } line })
-                return $"It is no JSON: see line {line + 1}.";
+                return $"It is not JSON: see line {line + 1}.";
         return Line(e);
     }
 

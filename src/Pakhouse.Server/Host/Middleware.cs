@@ -5,24 +5,24 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>What every request meets before it is routed: whom to believe about its origin, headers, faults, the request log.</summary>
+/// <summary>What runs before routing on every request: the trusted origin, headers, errors, the request log.</summary>
 public static partial class Middleware
 {
     /// <summary>
-    /// Seconds after which to try again when the database is out of reach.
+    /// Seconds after which to try again when the database is unavailable.
     /// </summary>
     private const int RetryAfterSeconds = 5;
 
     /// <summary>
-    /// The caller's address out of X-Forwarded-For, from configured proxies only. Scheme and host come from the settings, never from
-    /// a request, so that no header can move a link or a cookie.
+    /// Takes the caller's address from X-Forwarded-For, from configured proxies only. Scheme and host come from the settings, never from a
+    /// request, so no header can change a link or a cookie.
     /// </summary>
     public static void UsePublicOrigin(this WebApplication app, PakhouseOptions options)
     {
         if (options.TrustedProxies.Count > 0)
         {
             var forwarded = new ForwardedHeadersOptions { ForwardedHeaders = ForwardedHeaders.XForwardedFor, ForwardLimit = null };
-            forwarded.KnownProxies.Clear(); // the framework would believe loopback
+            forwarded.KnownProxies.Clear(); // the framework would trust loopback
             forwarded.KnownIPNetworks.Clear();
             foreach (var network in options.TrustedProxies)
                 forwarded.KnownIPNetworks.Add(network);
@@ -31,8 +31,8 @@ public static partial class Middleware
 
         var draining = app.Services.GetRequiredService<Draining>();
         var origin = app.Services.GetRequiredService<PublicAddress>();
-        app.Use(
-            (context, next) =>
+        app.Use(next =>
+            context =>
             {
                 (context.Request.Scheme, context.Request.Host) = (origin.Scheme, origin.Host);
                 if (draining.IsOn)
@@ -46,8 +46,8 @@ public static partial class Middleware
     }
 
     /// <summary>
-    /// Every exception ends here: 503 when the database is out of reach, else 500. Nothing internal is told; the request id finds it in the
-    /// log.
+    /// Handles every exception: 503 if the database is unavailable, otherwise 500. The response contains nothing internal; the request id
+    /// finds the error in the log.
     /// </summary>
     public static void UseErrorHandler(this WebApplication app) =>
         app.UseExceptionHandler(
@@ -65,7 +65,7 @@ public static partial class Middleware
                                 context,
                                 new Refusal(
                                     RefusalCode.InvalidRequest,
-                                    "The request could not be read whole; send it again.",
+                                    "The request could not be read completely. Send it again.",
                                     "bad request"
                                 ),
                                 bad.StatusCode
@@ -85,12 +85,12 @@ public static partial class Middleware
                                 }
                             );
                             break;
-                        case UnfitException: // said once, where it was found
+                        case UnfitException: // logged once, where it was found
                             await RefusalWriter.WriteAsync(
                                 context,
                                 new Refusal(
                                     RefusalCode.TemporarilyUnavailable,
-                                    "The service cannot answer now. Its operator finds the reason in its log.",
+                                    "The service is not available now. Its operator finds the reason in the log.",
                                     "process not fit"
                                 )
                                 {
@@ -103,7 +103,7 @@ public static partial class Middleware
                                 context,
                                 new Refusal(
                                     RefusalCode.InvalidRequest,
-                                    "A text holds a character that cannot be stored; leave it out.",
+                                    "A text contains a character that cannot be stored. Remove it.",
                                     "text that the database refuses"
                                 )
                             );
@@ -139,7 +139,7 @@ public static partial class Middleware
             }
         );
 
-    /// <summary>For answers that have a status and no body yet: a page's refusal, a missing page, a wrong method.</summary>
+    /// <summary>For responses that have a status but no body yet: a page's refusal, a missing page, a wrong method.</summary>
     public static void UseStatusAnswers(this WebApplication app) =>
         app.UseStatusCodePages(context =>
             RefusalWriter.WriteAsync(
@@ -147,10 +147,10 @@ public static partial class Middleware
                 context.HttpContext.Features.Get<Refusal>()
                     ?? context.HttpContext.Response.StatusCode switch
                     {
-                        StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "There is nothing at this address.", "no route"),
+                        StatusCodes.Status404NotFound => new Refusal(RefusalCode.NotFound, "There is nothing at this URL.", "no route"),
                         StatusCodes.Status405MethodNotAllowed => new Refusal(
                             RefusalCode.InvalidRequest,
-                            "This address does not take that method; the Allow header names those it takes.",
+                            "This URL does not allow that method. The Allow header lists the allowed ones.",
                             "wrong method"
                         ),
                         StatusCodes.Status415UnsupportedMediaType => context
@@ -162,12 +162,12 @@ public static partial class Middleware
                         _ when context.HttpContext.Request.Path.StartsWithSegments("/identity", StringComparison.OrdinalIgnoreCase) =>
                             new Refusal(
                                 RefusalCode.InvalidRequest,
-                                "A parameter in the address is not of the type that was expected; /docs/api says what each is.",
+                                "A parameter in the URL does not have the expected type. See /docs/api.",
                                 "parameter out of form"
                             ),
                         _ => new Refusal(
                             RefusalCode.InvalidRequest,
-                            "The request cannot be answered as it is; the form may have been open for too long. Load the page again.",
+                            "The request is not valid. The form may have been open for too long. Load the page again.",
                             "other status"
                         ),
                     },
@@ -175,7 +175,7 @@ public static partial class Middleware
             )
         );
 
-    /// <summary>For pages, and everything else that a browser shows; the endpoints for machines are short-circuited before.</summary>
+    /// <summary>For pages and everything else that a browser shows; the endpoints for programs short-circuit before.</summary>
     public static void UsePageHeaders(this WebApplication app, PakhouseOptions options)
     {
         app.Use(
@@ -190,34 +190,28 @@ public static partial class Middleware
     }
 
     /// <summary>
-    /// One line a request, at Debug: at Information it costs a seventh of the rate. It holds the route and never the address: a path or a
-    /// query can hold a secret.
+    /// Logs one line for each request at Debug; at Information it would cost a seventh of the throughput. The line contains the route and
+    /// never the URL, because a path or a query can contain a secret.
     /// </summary>
     public static void UseRequestLog(this WebApplication app)
     {
         var log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.Requests");
-        app.Use(
-            async (context, next) =>
-            {
-                if (!log.IsEnabled(LogLevel.Debug))
-                {
-                    await next(context);
-                    return;
-                }
+        app.Use(next => context => log.IsEnabled(LogLevel.Debug) ? LoggedAsync(log, context, next) : next(context));
+    }
 
-                var start = Stopwatch.GetTimestamp();
-                try
-                {
-                    await next(context);
-                }
-                finally
-                {
-                    var route = (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "(no route)";
-                    var milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-                    LogRequest(log, context.TraceIdentifier, context.Request.Method, route, context.Response.StatusCode, milliseconds);
-                }
-            }
-        );
+    private static async Task LoggedAsync(ILogger log, HttpContext context, RequestDelegate next)
+    {
+        var start = Stopwatch.GetTimestamp();
+        try
+        {
+            await next(context);
+        }
+        finally
+        {
+            var route = (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "(no route)";
+            var milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+            LogRequest(log, context.TraceIdentifier, context.Request.Method, route, context.Response.StatusCode, milliseconds);
+        }
     }
 
     private static string CollapseSlashes(string path)
@@ -233,7 +227,7 @@ public static partial class Middleware
     [LoggerMessage(Level = LogLevel.Debug, Message = "{RequestId}: {Method} {Route} {Status} in {Milliseconds:0.0} ms")]
     private static partial void LogRequest(ILogger log, string requestId, string method, string route, int status, double milliseconds);
 
-    [LoggerMessage(Level = LogLevel.Debug, Message = "{RequestId}: the database is out of reach; answered 503")]
+    [LoggerMessage(Level = LogLevel.Debug, Message = "{RequestId}: the database is unavailable; responded 503")]
     private static partial void LogOutOfReach(ILogger log, string requestId);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "{RequestId}: a fault; answered 500")]

@@ -1,8 +1,8 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What an operator wants to see go by: start, stop, and a line for each row of the record, once its change is committed. Lines hold the
-/// action and ids. Names, addresses, details and secrets never come here: logs are collected, and read by more people than the record.
+/// The log for the operator: start, stop, and a line for each committed row of the audit record. Lines contain the action and ids. Names,
+/// addresses, details and secrets are never logged here, because logs are collected and read by more people than the audit record.
 /// </summary>
 internal sealed partial class OperatorLog(
     Database database, PublicAddress address, IHostApplicationLifetime lifetime, ILoggerFactory logs) : IHostedService
@@ -12,7 +12,7 @@ internal sealed partial class OperatorLog(
     public Task StartAsync(CancellationToken cancellationToken)
     {
         if (RuntimeFloor.Warning is { } warning) LogRuntime(warning);
-        // While it serves. A command shows its own result, and the record has its row.
+        // Only while the server runs. A command prints its own result, and the audit record has its row.
         database.Committed = Tell;
         lifetime.ApplicationStarted.Register(() => LogStarted(RuntimeFloor.Present, database.DisplayName, address.Value));
         lifetime.ApplicationStopping.Register(LogStopping);
@@ -55,6 +55,6 @@ internal sealed partial class OperatorLog(
     private partial void LogInOrganization(string action, string target, string by, Guid organization);
 
     [LoggerMessage(Level = LogLevel.Information,
-        Message = "The same change did {Count} more, the last line was {Action}; the record has them all")]
+        Message = "The same change made {Count} more records after {Action}; the audit record has them all")]
     private partial void LogMore(int count, string action);
 }

@@ -10,18 +10,18 @@ using Microsoft.Extensions.FileProviders;
 
 namespace Pakhouse.Server;
 
-/// <summary>The whole server on one page: services, then middleware and routes in the order that a request meets them.</summary>
+/// <summary>The whole server on one page: services, then middleware and routes in the order in which a request meets them.</summary>
 public static class Program
 {
     public static Task<int> Main(string[] args) => Commands.RunAsync(args);
 
-    /// <summary>Builds the server; nothing listens yet. The database is made and brought up to date.</summary>
+    /// <summary>Builds the server without listening. Creates the database or updates its schema.</summary>
     /// <param name="settings">Settings as on the command line: <c>--Pakhouse:TokenLifetimeSeconds 600</c>.</param>
-    /// <param name="clock">The only clock of the process. Null: the system's.</param>
-    /// <param name="configure">For tests: the last word on services and logging.</param>
-    /// <param name="bounds">What the clock is compared with. Null: the database.</param>
-    /// <param name="acceptsPause">A long time since the database was last written is no fault: it was restored.</param>
-    /// <exception cref="StartupException">Settings, database or clock are not usable; the message is for the operator.</exception>
+    /// <param name="clock">The only clock of the process. Null: the system clock.</param>
+    /// <param name="configure">For tests: changes services and logging last.</param>
+    /// <param name="bounds">The source that the clock is compared with. Null: the database.</param>
+    /// <param name="acceptsPause">A long time since the last write to the database is not an error, because it was restored.</param>
+    /// <exception cref="StartupException">Settings, database or clock cannot be used; the message is for the operator.</exception>
     public static WebApplication Build(
         string[] settings,
         TimeProvider? clock = null,
@@ -30,8 +30,8 @@ public static class Program
         bool acceptsPause = false
     )
     {
-        // Settings are read once. To watch their files for changes, the host would put a watch on every folder below the current one,
-        // which of a service is often the root of the machine.
+        // Settings are read once. To watch their files, the host would watch every folder below the current one, which for a service is
+        // often the root of the machine.
         settings = ["--hostBuilder:reloadConfigOnChange=false", .. settings];
         var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = settings, ApplicationName = "Pakhouse.Server" });
         Logs.DemandFormatter(builder.Configuration);
@@ -47,7 +47,7 @@ public static class Program
         builder.Services.AddSingleton(fitness).AddSingleton(guarded).AddSingleton(bounds);
 
         AddServices(builder, options, database, guarded);
-        // A start that fails is thrown to Commands, which puts it into words; the host would first log the same with its stack trace.
+        // A failed start is thrown to Commands, which explains it; the host would first log it with its stack trace.
         var hasStarted = false;
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", level => hasStarted && level >= LogLevel.Warning);
         configure?.Invoke(builder);
@@ -72,29 +72,29 @@ public static class Program
             );
     }
 
-    /// <summary>The settings alone, from the same places, for commands that serve nothing.</summary>
+    /// <summary>Reads only the settings, from the same sources, for commands that start no server.</summary>
     public static IConfiguration Configuration(string[] settings) => WebApplication.CreateBuilder(settings).Configuration;
 
     private static void AddServices(WebApplicationBuilder builder, PakhouseOptions options, Database database, TimeProvider clock)
     {
         var services = builder.Services;
-        // By a function, because the container disposes of what it made: that closes the database.
+        // By a factory, because the container disposes only what it created, and disposing closes the database.
         services
             .AddSingleton(options)
             .AddSingleton(_ => database)
             .AddSingleton(clock)
             .AddSingleton<PublicAddress>()
             .AddSingleton<OutageLog>();
-        services.AddHosted<OperatorLog>(); // before the others, so it stops after them
+        services.AddHosted<OperatorLog>(); // first, so that it stops last
 
-        // Before everything else: on an older state nothing is done.
+        // Before everything else: nothing may run on an older state.
         services
             .AddSingleton<Deployment>()
             .AddSingleton<StateFile>()
             .AddHosted<StateGuard>()
             .AddSingleton<Restore>()
             .AddHosted<ClockWatch>();
-        services.AddHosted<SigningKeys>(); // before the others need the database, it makes its own key and that of Data Protection
+        services.AddHosted<SigningKeys>(); // before others need the database: creates its own key and Data Protection's
         services.AddSingleton<IMemoryPoolFactory<byte>, ZeroingMemoryPool>();
         services
             .AddSingleton<TokenEndpoint>()
@@ -159,11 +159,11 @@ public static class Program
         services.AddSingleton<IPasswordHasher<User>, NormalizingPasswordHasher>().AddSingleton<ILookupNormalizer, LookupNormalizer>();
         services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
 
-        // Registered after SigningKeys, whose start makes the first of these keys while it holds off every other process.
+        // Registered after SigningKeys, which creates the first of these keys at its start while it excludes every other process.
         ProtectionKeyRing.Add(services, database.ProtectionKeys, options.DataProtectionCertificate);
         services.AddSingleton<ProtectionRenewal>();
 
-        // __Host-: the browser takes the cookie from this host and by HTTPS only, and no neighbour can plant one.
+        // __Host-: the browser accepts the cookie from this host over HTTPS only, so no sibling domain can set one.
         var prefix = options.IsHttps ? "__Host-" : "";
         var secure = options.IsHttps ? CookieSecurePolicy.Always : CookieSecurePolicy.None;
         var authentication = services
@@ -212,7 +212,7 @@ public static class Program
                 SameSiteMode.Strict,
                 "/"
             );
-            antiforgery.SuppressXFrameOptionsHeader = true; // frame-ancestors says it
+            antiforgery.SuppressXFrameOptionsHeader = true; // frame-ancestors does this
         });
         services.AddRazorPages(pages =>
         {
@@ -247,7 +247,8 @@ public static class Program
         app.UseRequestLog();
         app.UsePublicOrigin(options);
         app.UseErrorHandler();
-        app.UseRouting(); // an exchange goes no further: its endpoint short-circuits
+        TokenEndpoint.UseBeforeRouting(app); // an exchange ends here
+        app.UseRouting();
         app.UseStatusAnswers();
         app.UseReadableRequests(); // endpoints that read a secret out of a body short-circuit before
         app.UsePageHeaders(options);
@@ -260,7 +261,7 @@ public static class Program
     private static void MapRoutes(WebApplication app)
     {
         var routes = app.MapOpenRoutes();
-        TokenEndpoint.Map(app); // not one of those: an exchange takes POST and nothing else, and answers no script of another site
+        TokenEndpoint.Map(app); // apart: an exchange accepts only POST, and no scripts of other sites
         Discovery.Map(routes);
         StatusListEndpoint.Map(routes);
         Introspection.Map(routes);

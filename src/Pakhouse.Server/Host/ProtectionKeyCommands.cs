@@ -11,8 +11,8 @@ internal static class ProtectionKeyCommands
         - make a new Data Protection key;
         - encrypt with it the signing keys, second factors, webhook secrets and waiting mails;
         - end every session: people sign in again, and forms that are open are void;
-        - destroy the old Data Protection keys. Back-ups of before hold them still;
-        - end servers that run in spite of this, within seconds. What they write meanwhile cannot be read any more.
+        - destroy the old Data Protection keys. Earlier back-ups still contain them;
+        - stop servers that still run, within seconds. What they write until then becomes unreadable.
         """;
 
     public static void Add(RootCommand root, string[] settings)
@@ -24,7 +24,7 @@ internal static class ProtectionKeyCommands
         var yes = new Option<bool>("--yes") { Description = "do it" };
         var renew = new Command(
             "renew",
-            "Destroy them, and encrypt everything with a new one; says first what that breaks. Stop every server before."
+            "Destroy them, and encrypt everything with a new one; first prints the consequences. Stop every server first."
         )
         {
             yes,
@@ -44,11 +44,11 @@ internal static class ProtectionKeyCommands
         Console.WriteLine($"Done: Data Protection key {report.KeyId} is the only one. {report.Sessions} sessions have ended.");
         foreach (var (what, rows, unreadable) in report.Columns)
         {
-            var left = unreadable > 0 ? $"; {unreadable} could not be read before either, and were left" : "";
+            var left = unreadable > 0 ? $"; {unreadable} were already unreadable and stay unchanged" : "";
             Console.WriteLine($"- {what}: {rows} encrypted anew{left}");
         }
 
-        Console.WriteLine("If somebody could read the database meanwhile, the signing keys are known too: signing-keys rotate --now");
+        Console.WriteLine("If somebody could read the database, the signing keys are known too. Run signing-keys rotate --now");
         return 0;
     }
 }

@@ -2,7 +2,7 @@ using System.CommandLine;
 
 namespace Pakhouse.Server;
 
-/// <summary>The commands that say whom an account of the identity provider means.</summary>
+/// <summary>The commands that bind accounts of the identity provider to people.</summary>
 internal static class ProviderCommands
 {
     public static void Add(Command users, string[] settings)
@@ -12,10 +12,10 @@ internal static class ProviderCommands
         {
             Description = "the sub of the account at the identity provider; a refused sign-in shows it",
         };
-        var issuer = new Option<string?>("--issuer") { Description = "as its tokens have it; by default what the provider itself says" };
+        var issuer = new Option<string?>("--issuer") { Description = "the issuer in its tokens; by default from the provider's metadata" };
         var bind = new Command(
             "bind",
-            "Let an account of the identity provider open a person's account, whatever address the provider gives. The person is told."
+            "Let an account of the identity provider sign in to a person's account, whatever its e-mail address. The person is notified."
         )
         {
             email,
@@ -60,14 +60,14 @@ internal static class ProviderCommands
     private static async Task<string> IssuerAsync(IServiceProvider services, CancellationToken stop)
     {
         if (services.GetService<ProviderMetadata>() is not { } metadata)
-            throw new StartupException("Set Pakhouse:OidcAuthority as the server has it, or give --issuer.");
+            throw new StartupException("Set Pakhouse:OidcAuthority as for the server, or give --issuer.");
         try
         {
             return (await metadata.GetConfigurationAsync(stop)).Issuer;
         }
         catch (InvalidOperationException)
         {
-            throw new StartupException("The identity provider cannot be asked for its issuer now. Give it: --issuer.");
+            throw new StartupException("The identity provider cannot be reached to read its issuer. Give it with --issuer.");
         }
     }
 }

@@ -3,16 +3,16 @@ using Microsoft.AspNetCore.DataProtection;
 
 namespace Pakhouse.Server;
 
-/// <summary>The lowest patch level of ASP.NET Core that this server should stand on a network with.</summary>
+/// <summary>The lowest patch version of ASP.NET Core with which this server should be on a network.</summary>
 internal static class RuntimeFloor
 {
     /// <summary>
-    /// Before 10.0.13 callers can bring the process down (CVE-2026-96233). Before 10.0.7 Data Protection believed forged cookies
-    /// (CVE-2026-40372). Raise it with the next advisory that matters here.
+    /// Before 10.0.13 callers can crash the process (CVE-2026-96233). Before 10.0.7 Data Protection accepted forged cookies
+    /// (CVE-2026-40372). Raise it with the next relevant advisory.
     /// </summary>
     public static readonly Version Lowest = new(10, 0, 13);
 
-    /// <summary>Of the shared framework, and of Data Protection, which a package can bring in another version.</summary>
+    /// <summary>The shared framework, and Data Protection, which a package can replace by another version.</summary>
     private static readonly Assembly[] parts = [typeof(WebApplication).Assembly, typeof(DataProtectionOptions).Assembly];
 
     public static string Present { get; } = VersionOf(parts[0]) ?? "of an unknown version";
@@ -20,11 +20,11 @@ internal static class RuntimeFloor
     public static string? Warning { get; } = parts.Select(part => Warn(VersionOf(part))).FirstOrDefault(warning => warning is not null);
 
     /// <param name="version">As the framework names it: <c>10.0.12+a3f0…</c>.</param>
-    /// <returns>Null: it is known to be good.</returns>
+    /// <returns>Null: the version has no known flaw.</returns>
     internal static string? Warn(string? version)
     {
         if (!Version.TryParse((version ?? "").Split('+', '-')[0], out var present))
-            return $"The version of ASP.NET Core is not known. See to it that it is {Lowest} or newer.";
+            return $"The version of ASP.NET Core is unknown. Make sure that it is {Lowest} or newer.";
         return present >= Lowest
             ? null
             : $"ASP.NET Core {present} has published flaws that callers can use to stop this server (CVE-2026-96233). " +

@@ -4,7 +4,7 @@ using System.Security.Cryptography.X509Certificates;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The certificates in Kestrel's settings. It serves with one that has expired and says nothing, and every client refuses.
+/// Checks the certificates in Kestrel's settings. Kestrel uses an expired one without a warning, and every client refuses it.
 /// </summary>
 internal static class ServerCertificates
 {
@@ -12,7 +12,7 @@ internal static class ServerCertificates
     public static void Demand(IConfiguration configuration, PakhouseOptions options)
     {
         var kestrel = configuration.GetSection("Kestrel");
-        // By http a certificate that stands in the settings is not used.
+        // With http, a certificate in the settings is not used.
         if (options.Listen.Scheme != Uri.UriSchemeHttps && !kestrel.GetSection("Endpoints").Exists()) return;
         foreach (var section in Within(kestrel)) Demand(section);
     }
@@ -22,7 +22,7 @@ internal static class ServerCertificates
         if (section["Path"] is not { Length: > 0 } path) return;
         using var certificate = Load(path, section["KeyPath"] is { Length: > 0 }, section["Password"]);
         if (certificate is null) return;
-        // The machine's time: no database has been asked yet, and a client compares with a clock of its own.
+        // The machine's time: no database was read yet, and clients compare with their own clocks.
         var now = TimeProvider.System.GetUtcNow();
         var from = new DateTimeOffset(certificate.NotBefore).ToUniversalTime();
         var until = new DateTimeOffset(certificate.NotAfter).ToUniversalTime();
@@ -36,7 +36,7 @@ internal static class ServerCertificates
         }
     }
 
-    /// <summary>Null: it cannot be read, and Kestrel says why.</summary>
+    /// <summary>Null: it cannot be read, and Kestrel reports the reason.</summary>
     private static X509Certificate2? Load(string path, bool isPem, string? password)
     {
         try

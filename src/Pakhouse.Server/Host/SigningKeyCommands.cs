@@ -9,10 +9,10 @@ internal static class SigningKeyCommands
         This is for a signing key that has leaked. It cannot be undone. It will:
         - sign with a new key at once, in every running server within seconds;
         - destroy every other signing key and take it out of the JWKS at once;
-        - so break every token that is in use: clients must exchange their keys again,
+        - break every token that is in use: clients must exchange their keys again,
           and APIs refuse the new tokens until they fetch the JWKS again
-          (most do so when they meet a key that they do not know; some at intervals only);
-        - not reach an API that keeps the old JWKS: it believes tokens of the leaked key until it fetches the JWKS again. Restart such APIs.
+          (most do so when they see an unknown key; some at intervals only);
+        - not reach an API that keeps the old JWKS: it accepts tokens of the leaked key until it fetches the JWKS again. Restart such APIs.
         """;
 
     public static void Add(RootCommand root, string[] settings)
@@ -20,12 +20,12 @@ internal static class SigningKeyCommands
         var signingKeys = new Command("signing-keys", "The keys that sign tokens.");
         var now = new Option<bool>("--now")
         {
-            Description = "for a key that has leaked: sign with a new one at once and destroy every other; says first what that breaks",
+            Description = "for a key that has leaked: sign with a new key at once and destroy all others; first prints the consequences",
         };
         var yes = new Option<bool>("--yes") { Description = "with --now: do it" };
         var rotate = new Command(
             "rotate",
-            "Publish a successor of the current signing key. It signs after the publication time; running servers notice it by themselves."
+            "Publish a successor of the current signing key. It signs after the publication time; running servers notice it."
         )
         {
             now,
@@ -33,7 +33,7 @@ internal static class SigningKeyCommands
         };
         rotate.SetAction((parsed, _) => parsed.GetValue(now) ? RotateNowAsync(settings, parsed.GetValue(yes)) : RotateAsync(settings));
         var id = new Argument<string>("ID") { Description = "as signing-keys list shows it" };
-        var abandon = new Command("abandon", "Destroy a signing key that waits for its time.") { id };
+        var abandon = new Command("abandon", "Destroy a signing key that does not sign yet.") { id };
         abandon.SetAction((parsed, _) => AbandonAsync(settings, parsed.GetRequiredValue(id)));
         var list = new Command("list", "Show the published signing keys and when each begins to sign.");
         list.SetAction((_, _) => ListAsync(settings));
@@ -51,7 +51,7 @@ internal static class SigningKeyCommands
         var key = Require(await keys.RotateAsync(Actor.Operator));
         Console.WriteLine(
             $"Published {key.Public.Id} ({key.Public.Algorithm}). It signs from {key.ActivatesAt:u}; until then, and for the life of its "
-                + $"tokens, the present key stays."
+                + $"tokens, the current key stays published."
         );
         return 0;
     }
@@ -89,7 +89,7 @@ internal static class SigningKeyCommands
                 $"{key.Public.Id}  {key.Public.Algorithm}  signs from {key.ActivatesAt:u}{(key == current ? "  (signs now)" : "")}"
             );
         if (current is null)
-            Console.WriteLine("There is no signing key yet: the first start of the server makes it.");
+            Console.WriteLine("There is no signing key yet. The first start of the server creates it.");
         return 0;
     }
 

@@ -1,6 +1,6 @@
 namespace Pakhouse.Server;
 
-/// <summary>What <c>migrate</c> and <c>storage copy</c> do.</summary>
+/// <summary>The commands <c>migrate</c> and <c>storage copy</c>.</summary>
 internal static class StorageCommands
 {
     public static async Task<int> MigrateAsync(string[] settings)
@@ -15,7 +15,7 @@ internal static class StorageCommands
     {
         var options = PakhouseOptions.Read(Program.Configuration(settings));
         if (from == to)
-            throw new StartupException("--from and --to name the same database; one is sqlite, the other postgres.");
+            throw new StartupException("--from and --to name the same database. One must be sqlite and the other postgres.");
         if (options.Postgres is null)
             throw new StartupException("Pakhouse:PostgresConnection is not set: give the connection string of the PostgreSQL side.");
 
@@ -32,8 +32,8 @@ internal static class StorageCommands
         foreach (var table in tables)
             Console.WriteLine($"{table.Name,-22} {table.Rows,12:N0} rows  sha256 {table.Checksum}");
         Console.WriteLine(
-            $"Copied and checked: {source.DisplayName} → {target.DisplayName}. The source is as it was; never start a server on it again, "
-                + $"it does not know what happens from now on."
+            $"Copied and checked: {source.DisplayName} → {target.DisplayName}. The source is unchanged. Never start a server on it again, "
+                + $"because it lacks all later changes."
         );
         return 0;
     }

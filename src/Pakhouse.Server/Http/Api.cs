@@ -3,11 +3,12 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// How operations become answers of the JSON API: an <see cref="Outcome{T}"/> is either its value or its refusal on the wire.
+/// Turns the results of operations into responses of the JSON API: an <see cref="Outcome{T}"/> is either its value or its refusal.
 /// </summary>
 public static class Api
 {
-    /// <summary>A group of routes whose caller is known; handlers take it as <see cref="Actor"/> from <see cref="Caller"/>.</summary>
+    /// <summary>A group of routes that require an authenticated caller, whom handlers get as an <see cref="Actor"/> from <see
+    /// cref="Caller"/>.</summary>
     public static RouteGroupBuilder MapApi(this IEndpointRouteBuilder routes, string prefix)
     {
         var group = routes.MapGroup(prefix);
@@ -22,7 +23,7 @@ public static class Api
         return group;
     }
 
-    /// <summary>What docs/openapi.json says of the route: its name there, one sentence, and the form of its answer.</summary>
+    /// <summary>Describes the route in docs/openapi.json: its name, one sentence, and the form of its response.</summary>
     public static RouteHandlerBuilder Describe<T>(
         this RouteHandlerBuilder route,
         string id,
@@ -30,14 +31,14 @@ public static class Api
         int status = StatusCodes.Status200OK
     ) => route.WithName(id).WithSummary(summary).Produces<T>(status, "application/json");
 
-    /// <summary>As <see cref="Describe{T}"/>, of a route whose answer is 204 and empty.</summary>
+    /// <summary>Like <see cref="Describe{T}"/>, for a route whose response is 204 and empty.</summary>
     public static RouteHandlerBuilder DescribeEmpty(this RouteHandlerBuilder route, string id, string summary) =>
         route.WithName(id).WithSummary(summary).Produces(StatusCodes.Status204NoContent);
 
     public static Actor Caller(this HttpContext context) =>
-        context.Features.Get<Actor>() ?? throw new InvalidOperationException("The route does not say that it needs a caller.");
+        context.Features.Get<Actor>() ?? throw new InvalidOperationException("The route is not marked as requiring a caller.");
 
-    /// <summary>A UUID that came in a query or body, with or without braces.</summary>
+    /// <summary>A UUID from a query or body, with or without braces.</summary>
     public static Outcome<Guid> ReadId(string? text, string field) =>
         text is { Length: 36 or 38 } && (Guid.TryParseExact(text, "D", out var id) || Guid.TryParseExact(text, "B", out id))
             ? id
@@ -51,7 +52,7 @@ public static class Api
     public static IResult ToResult<T>(this Outcome<T> outcome) =>
         outcome.Refusal is { } refusal ? new RefusalResult(refusal) : Results.Ok(outcome.Value);
 
-    /// <summary>200 with what is made of the value, or the refusal.</summary>
+    /// <summary>200 with the mapped value, or the refusal.</summary>
     public static IResult ToResult<T, TShown>(this Outcome<T> outcome, Func<T, TShown> show) =>
         outcome.Refusal is { } refusal ? new RefusalResult(refusal) : Results.Ok(show(outcome.Value));
 
@@ -59,7 +60,7 @@ public static class Api
     public static IResult ToEmpty<T>(this Outcome<T> outcome) =>
         outcome.Refusal is { } refusal ? new RefusalResult(refusal) : Results.NoContent();
 
-    /// <summary>A value of an enum as JSON has it: <c>platformRoles</c>.</summary>
+    /// <summary>The JSON name of an enum value: <c>platformRoles</c>.</summary>
     internal static string Name<T>(T value)
         where T : struct, Enum => JsonNamingPolicy.CamelCase.ConvertName(value.ToString());
 
@@ -72,6 +73,6 @@ public static class Api
 }
 
 /// <summary>
-/// Marks a route that requires an authenticated caller; the middleware of <c>Callers</c> finds out who calls and refuses everybody else.
+/// Marks a route that requires an authenticated caller; the middleware of <c>Callers</c> identifies the caller and refuses all others.
 /// </summary>
 public sealed class CallerRequired;

@@ -3,10 +3,10 @@ using Microsoft.OpenApi;
 
 namespace Pakhouse.Server;
 
-/// <summary>The description, made once: the routes do not change while the process runs, and whoever asks is nobody we know.</summary>
+/// <summary>The API document, generated once, because the routes do not change while the process runs and callers are anonymous.</summary>
 public sealed class ApiDescription
 {
-    /// <summary>Of the API, in its address too.</summary>
+    /// <summary>The version of the API, which is also in its URLs.</summary>
     public const string Name = "v1";
 
     private readonly Lazy<Task<OpenApiDocument>> document;

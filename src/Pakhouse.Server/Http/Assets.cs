@@ -3,12 +3,13 @@ using System.Security.Cryptography;
 
 namespace Pakhouse.Server;
 
-/// <summary>Style sheet, script and icon: inside the assembly, addressed by their content, kept by browsers for a year.</summary>
+/// <summary>Style sheet, script and icon: embedded in the assembly, with a hash of the content in the URL, cached by browsers for a
+/// year.</summary>
 public static class Assets
 {
     private static readonly Dictionary<string, (byte[] Content, string Version, string ContentType)> files = Load();
 
-    /// <summary>The address of an asset with the version of its content: <c>/assets/app.css?v=…</c>.</summary>
+    /// <summary>The URL of an asset with the version of its content: <c>/assets/app.css?v=…</c>.</summary>
     public static string Url(string name) => $"/assets/{name}?v={files[name].Version}";
 
     public static void Map(IEndpointRouteBuilder routes) =>
@@ -26,7 +27,7 @@ public static class Assets
                 }
             )
             .ExcludeFromDescription()
-            .ShortCircuit(); // a session would renew its cookie here, which no cache may keep
+            .ShortCircuit(); // otherwise a session would renew its cookie here, and a cache would store it
 
     private static Dictionary<string, (byte[] Content, string Version, string ContentType)> Load()
     {

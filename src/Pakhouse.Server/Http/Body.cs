@@ -5,11 +5,11 @@ using Microsoft.AspNetCore.Http.Metadata;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The JSON body of a request to the API, as a parameter of a handler: read by <see cref="RequestBodies.ReadJsonAsync"/>. Members that are
-/// not known are ignored; one that is repeated or has the wrong type is refused by its name, never by its value.
+/// The JSON body of an API request, as a parameter of a handler; <see cref="RequestBodies.ReadJsonAsync"/> reads it. Unknown members are
+/// ignored. A member that is repeated or has the wrong type is refused by its name, never by its value.
 /// </summary>
-/// <typeparam name="T">A record whose members may all be absent: what is needed, the handler asks for.</typeparam>
-#pragma warning disable CA1000 // the framework finds how to read a parameter by static members of its type
+/// <typeparam name="T">A record whose members may all be absent; the handler checks which are required.</typeparam>
+#pragma warning disable CA1000 // the framework reads a parameter by static members of its type
 public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvider
     where T : class
 {
@@ -30,7 +30,7 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
         if (read.Refusal is { } unreadable)
             return new(unreadable);
         if (read.Value.IsEmpty)
-            return new(JsonSerializer.Deserialize<T>("{}"u8, json)!); // some clients send what they have in the query
+            return new(JsonSerializer.Deserialize<T>("{}"u8, json)!); // some clients send everything in the query
         try
         {
             return JsonSerializer.Deserialize<T>(read.Value.Span, json) is { } value ? new(value) : new(notAnObject);
@@ -44,10 +44,9 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
     public static void PopulateMetadata(ParameterInfo parameter, EndpointBuilder builder) =>
         builder.Metadata.Add(new AcceptsMetadata(["application/json"], typeof(T), isOptional: true));
 
-    private static readonly Refusal notAnObject = new(RefusalCode.InvalidRequest, "The body is to be a JSON object.", "null for a body");
+    private static readonly Refusal notAnObject = new(RefusalCode.InvalidRequest, "The body must be a JSON object.", "null for a body");
 
-    /// <param name="path">As <c>$.member[0]</c>. Of what it says, only a name that we know is passed on: the rest is the caller's own
-    /// text.</param>
+    /// <param name="path">Such as <c>$.member[0]</c>. Only a name that we know is passed on: the rest is the caller's text.</param>
     private static Refusal Unreadable(string? path)
     {
         var name = path is ['$', '.', .. var rest] ? rest.Split('.', '[')[0] : "";
@@ -62,11 +61,11 @@ public sealed record Body<T>(Outcome<T> Read) : IEndpointParameterMetadataProvid
         return property is not null
             ? new(
                 RefusalCode.InvalidRequest,
-                $"{JsonNamingPolicy.CamelCase.ConvertName(property.Name)}: this is not of the type that was expected, holds the character "
-                    + $"NUL, or stands in the body twice.",
+                $"{JsonNamingPolicy.CamelCase.ConvertName(property.Name)}: this does not have the expected type, contains the character "
+                    + $"NUL, or occurs twice in the body.",
                 "a member of the wrong type"
             )
-            : new(RefusalCode.InvalidRequest, "The body is not a JSON object of the form that was expected.", "body out of form");
+            : new(RefusalCode.InvalidRequest, "The body is not a JSON object of the expected form.", "body out of form");
     }
 }
 #pragma warning restore CA1000

@@ -4,9 +4,9 @@ using System.Text;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Rows of comma-separated values (RFC 4180) for people's spreadsheets: names, user agents and addresses are what somebody else chose.
-/// <para>Invariant: no cell begins like a formula, whether the spreadsheet takes commas, semicolons, tabs, bars or line breaks for its
-/// separators. Every cell is quoted.</para>
+/// Rows of comma-separated values (RFC 4180) for spreadsheets. Names, user agents and addresses are text that other people chose.
+/// <para>Invariant: no cell begins like a formula, whether the spreadsheet separates cells by commas, semicolons, tabs, bars or line
+/// breaks. Every cell is quoted.</para>
 /// </summary>
 public static class Csv
 {
@@ -16,14 +16,14 @@ public static class Csv
     public const char ByteOrderMark = '\uFEFF';
 
     /// <summary>
-    /// OWASP, "CSV Injection"; and what compatibility (UAX #15) makes the same: full-width, small, raised and lowered signs.
+    /// Signs that start a formula (OWASP, "CSV Injection"), and their compatible forms (UAX #15): full-width, small, raised and lowered
+    /// signs.
     /// </summary>
     private static readonly SearchValues<char> signs = SearchValues.Create(
         "=+-@\u207A\u207B\u207C\u208A\u208B\u208C\u2212\uFB29\uFE62\uFE63\uFE66\uFE6B\uFF0B\uFF0D\uFF1D\uFF20");
 
     /// <summary>
-    /// Behind one of these a cell begins, in one program or another. A quote in a text can end the cell for a program that takes another
-    /// separator.
+    /// Separators after which a cell begins in some program. A quote in a text can end the cell for a program that uses another separator.
     /// </summary>
     private static readonly SearchValues<char> borders = SearchValues.Create(",;|\"\t\r\n\v\f\u0085\u2028\u2029");
 
@@ -43,14 +43,14 @@ public static class Csv
 
     private static void AppendCell(StringBuilder text, string cell)
     {
-        if (cell.Length > 0 && char.IsControl(cell[0])) text.Append('\''); // some programs skip it, some drop it
+        if (cell.Length > 0 && char.IsControl(cell[0])) text.Append('\''); // some programs skip control characters, some drop them
         var from = 0;
         while (from < cell.Length)
         {
             var length = cell.AsSpan(from).IndexOfAny(borders);
             var end = length < 0 ? cell.Length : from + length + 1;
             var piece = cell.AsSpan(from, end - from);
-            // Before what is skipped, because that is where a program looks first.
+            // Before the skipped characters, because a program looks there first.
             if (IsFormula(piece)) text.Append('\'');
             text.Append(piece);
             if (piece[^1] == '"') text.Append('"');
@@ -59,7 +59,7 @@ public static class Csv
     }
 
     /// <summary>
-    /// Whether a sign comes first, but for characters that nobody sees: blanks, control characters, marks, zero-width characters.
+    /// Whether a sign comes first, ignoring invisible characters: blanks, control characters, marks, zero-width characters.
     /// </summary>
     private static bool IsFormula(ReadOnlySpan<char> piece)
     {
@@ -70,21 +70,21 @@ public static class Csv
     }
 }
 
-/// <param name="Next">To ask for the page after this one; null: it is the last.</param>
+/// <param name="Next">The value that requests the next page; null: this is the last page.</param>
 public sealed record CsvPage(IEnumerable<string?[]> Rows, string? Next);
 
 /// <summary>
-/// A download of rows, from the first to the last, however many: page by page, so that neither this process nor the database holds them
-/// all, and a slow reader holds no connection and no transaction of the database.
-/// <para>Invariant: a file that ends well is whole. What goes wrong behind the first page breaks the connection, so that the receiver sees
-/// a failed transfer and not a short file.</para>
+/// A download of any number of rows, page by page. So neither this process nor the database holds all rows, and a slow reader holds no
+/// database connection and no transaction.
+/// <para>Invariant: a file that ends normally is complete. An error after the first page breaks the connection, so the receiver sees a
+/// failed transfer and not a short file.</para>
 /// </summary>
 public static class CsvExport
 {
-    /// <summary>Rows of one page: few enough for memory, many enough that the work of a page does not count.</summary>
+    /// <summary>Rows of one page: few enough for memory, many enough that the overhead of a page is small.</summary>
     public const int PageLength = 5_000;
 
-    /// <param name="read">Gives the page behind the cursor (null: the first) and asks anew whether the caller may have it.</param>
+    /// <param name="read">Returns the page after the cursor (null: the first) and checks again whether the caller may read it.</param>
     public static async Task WriteAsync(HttpContext context, string fileName, string[] titles, Func<string?, Task<Outcome<CsvPage>>> read)
     {
         var first = await read(null);
@@ -98,7 +98,7 @@ public static class CsvExport
         response.ContentType = Csv.ContentType;
         response.Headers.ContentDisposition = $"attachment; filename=\"{fileName}\"";
         response.Headers.CacheControl = "no-store";
-        response.Headers["X-Accel-Buffering"] = "no"; // nginx would keep the file until its buffer is full
+        response.Headers["X-Accel-Buffering"] = "no"; // otherwise nginx buffers the file
         if (HttpMethods.IsHead(context.Request.Method)) return;
 
         var text = new StringBuilder().Append(Csv.ByteOrderMark);
@@ -117,7 +117,7 @@ public static class CsvExport
             catch
             {
                 context.Abort();
-                throw; // and the log says why
+                throw; // the log has the reason
             }
 
             if (next.IsRefused)

@@ -5,17 +5,17 @@ using System.Net.Sockets;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// How many failures one address may cause in a minute. Two windows of a minute, the older weighted by what is left of it, so
-/// that a limit cannot be doubled at the turn of a minute. Memory is bounded: of more than <see cref="AddressesMax"/> failing
-/// addresses in one minute the rest is not counted.
+/// Limits the failures of one address in a minute. It uses two windows of a minute and weights the older one by its remaining share, so the
+/// limit cannot be doubled when the minute changes. Memory is bounded: of more than <see cref="AddressesMax"/> failing addresses in one
+/// minute, the rest is not counted.
 /// </summary>
 /// <remarks>
-/// It spares the log and the processor. It does not guard keys: their 256 bits do. So it may let through what it does not know.
-/// System.Threading.RateLimiting was not taken: it does not know TimeProvider, and its partitions have no upper bound.
+/// It protects the log and the processor. It does not protect keys, whose 256 bits do, so it may let unknown addresses through.
+/// System.Threading.RateLimiting was not used: it does not support TimeProvider, and its partitions have no upper bound.
 /// </remarks>
 public class FailureLimit(int perMinute, TimeProvider clock)
 {
-    /// <summary>Addresses remembered for one minute: some 10 MB.</summary>
+    /// <summary>Addresses remembered for one minute, about 10 MB.</summary>
     public const int AddressesMax = 50_000;
 
     private readonly Lock gate = new();
@@ -23,14 +23,14 @@ public class FailureLimit(int perMinute, TimeProvider clock)
 
     private sealed record Windows(long Minute, ConcurrentDictionary<IPAddress, int> Now, ConcurrentDictionary<IPAddress, int> Before)
     {
-        /// <summary>Nobody has failed. Kept apart because IsEmpty of an empty dictionary takes all its locks.</summary>
+        /// <summary>There are no failures. A separate field, because IsEmpty of an empty dictionary takes all its locks.</summary>
         public volatile bool IsQuiet = Before.IsEmpty;
     }
 
-    /// <summary>Addresses remembered for the present minute.</summary>
+    /// <summary>Addresses remembered for the current minute.</summary>
     internal int Addresses => windows.Now.Count;
 
-    /// <summary>Null, or the refusal for an address that has failed too often.</summary>
+    /// <summary>Null, or the refusal for an address with too many failures.</summary>
     public Refusal? Check(IPAddress? address)
     {
         var now = clock.GetUtcNow();
@@ -44,7 +44,7 @@ public class FailureLimit(int perMinute, TimeProvider clock)
         if (inWindow + before * (1 - gone) < perMinute)
             return null;
 
-        // When the older window has faded enough, or, where this window alone is full, when it has become the older one and has.
+        // When the older window has faded enough, or, if this window alone is over the limit, when it has become the older one and faded.
         var wait =
             inWindow < perMinute
                 ? 60 * (1 - (perMinute - inWindow) / (double)before - gone)
@@ -89,7 +89,7 @@ public class FailureLimit(int perMinute, TimeProvider clock)
         }
     }
 
-    /// <summary>An IPv6 customer has a /64 at least: counting single addresses would count nothing.</summary>
+    /// <summary>An IPv6 customer has at least a /64, so counting single addresses would limit nobody.</summary>
     internal static IPAddress Network(IPAddress address)
     {
         if (address.IsIPv4MappedToIPv6) return address.MapToIPv4();
@@ -101,7 +101,7 @@ public class FailureLimit(int perMinute, TimeProvider clock)
     }
 }
 
-/// <summary>Exchanges that proved nothing.</summary>
+/// <summary>Exchanges without a valid secret.</summary>
 public sealed class ExchangeLimit(PakhouseOptions options, TimeProvider clock) : FailureLimit(options.FailuresPerMinuteMax, clock);
 
 /// <summary>Sign-ins that failed.</summary>

@@ -1,10 +1,10 @@
 namespace Pakhouse.Server;
 
-/// <summary>application/x-www-form-urlencoded (URL Standard §5.1), on bytes: what is decoded may be a secret.</summary>
+/// <summary>application/x-www-form-urlencoded (URL Standard §5.1), on bytes, because decoded values may be secrets.</summary>
 internal static class FormEncoding
 {
-    /// <summary>Decodes in place: a decoded text is never longer than its encoding. False: a % without two hexadecimal digits.</summary>
-    /// <param name="length">Of the decoded text, at the front of <paramref name="text"/>.</param>
+    /// <summary>Decodes in place: decoded text is never longer than its encoding. False: a % without two hexadecimal digits.</summary>
+    /// <param name="length">The length of the decoded text, at the front of <paramref name="text"/>.</param>
     public static bool TryDecode(Span<byte> text, out int length)
     {
         length = 0;

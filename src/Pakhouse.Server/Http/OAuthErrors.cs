@@ -5,14 +5,14 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The error answers of OAuth endpoints: RFC 6749 §5.2 JSON, with <c>message</c> for the clients of the field that read only that.
+/// The error responses of OAuth endpoints: RFC 6749 §5.2 JSON, with <c>message</c> for existing clients that read only that.
 /// </summary>
 public static class OAuthErrors
 {
     // The default escapes ' and + for HTML; this is JSON, read by people in a terminal.
     private static readonly JsonWriterOptions readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    /// <param name="status">Instead of the refusal's own, for answers that HTTP itself decides (405, 500).</param>
+    /// <param name="status">Replaces the refusal's own status, for responses that HTTP itself decides (405, 500).</param>
     public static Task WriteAsync(HttpResponse response, Refusal refusal, int? status = null)
     {
         var buffer = new ArrayBufferWriter<byte>(512);
@@ -36,7 +36,7 @@ public static class OAuthErrors
         return response.Body.WriteAsync(buffer.WrittenMemory).AsTask();
     }
 
-    /// <summary>Every 401 has one (RFC 9110 §15.5.2), with the reason (RFC 6750 §3): some clients show nothing else.</summary>
+    /// <summary>Required for every 401 (RFC 9110 §15.5.2), with the reason (RFC 6750 §3): some clients show nothing else.</summary>
     public static string Challenge(Refusal refusal)
     {
         // RFC 6750 §3: printable ASCII without " and \.

@@ -3,14 +3,14 @@ using Microsoft.AspNetCore.Routing.Patterns;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Two things that hold for many routes and stand at none: HEAD wherever GET is (RFC 9110 §9.1), and the routes that scripts of any web
-/// site may read (CORS, Fetch §3.3).
-/// <para>Invariant: an open route never allows credentials, so a browser shows no site anything that its cookies would open. Conventions of
-/// the routes do it, and no middleware: an exchange meets none of it.</para>
+/// Two rules for many routes: HEAD wherever there is GET (RFC 9110 §9.1), and the routes that scripts of any web site may read (CORS, Fetch
+/// §3.3).
+/// <para>Invariant: an open route never allows credentials, so a browser never shows a site anything that its cookies would open. This is
+/// done by route conventions and not by middleware, so an exchange does not pass through it.</para>
 /// </summary>
 public static class OpenRoutes
 {
-    /// <summary>Public documents, and userinfo, which needs a token that the script has anyway.</summary>
+    /// <summary>Public documents, and userinfo, which needs a token that the script already has.</summary>
     private static readonly Dictionary<string, string> methods = new(StringComparer.Ordinal)
     {
         ["/.well-known/openid-configuration"] = "GET, HEAD",
@@ -30,7 +30,7 @@ public static class OpenRoutes
 
     private sealed class Open;
 
-    /// <summary>The builder for all routes: each that is mapped on it gets both.</summary>
+    /// <summary>The builder for all routes: each route that is mapped on it gets both rules.</summary>
     public static RouteGroupBuilder MapOpenRoutes(this IEndpointRouteBuilder routes)
     {
         foreach (var (path, allowed) in methods)
@@ -49,7 +49,7 @@ public static class OpenRoutes
         return group;
     }
 
-    /// <summary>For an answer that the route itself does not write, such as 401: the script is to read it too.</summary>
+    /// <summary>For a response that the route itself does not write, such as 401: the script should be able to read it too.</summary>
     public static void AddOrigin(HttpContext context, Endpoint? endpoint)
     {
         if (endpoint?.Metadata.GetMetadata<Open>() is null) return;
@@ -67,7 +67,7 @@ public static class OpenRoutes
             || known.HttpMethods.Contains("HEAD")
         )
             return;
-        endpoint.Metadata.Add(new HttpMethodMetadata([.. known.HttpMethods, "HEAD"])); // the last one counts
+        endpoint.Metadata.Add(new HttpMethodMetadata([.. known.HttpMethods, "HEAD"])); // the last metadata applies
     }
 
     private static void AddOrigin(EndpointBuilder endpoint)
@@ -81,7 +81,7 @@ public static class OpenRoutes
         };
     }
 
-    /// <summary>Fetch §3.3.3. The same for every origin, so a browser that asks learns nothing, and no cookie is taken.</summary>
+    /// <summary>Fetch §3.3.3. The response is the same for every origin, so it reveals nothing, and no cookie is accepted.</summary>
     private static Task WritePreflight(HttpContext context, string allowed)
     {
         var headers = context.Response.Headers;

@@ -2,14 +2,14 @@ using Microsoft.AspNetCore.Diagnostics;
 
 namespace Pakhouse.Server;
 
-/// <summary>How a <see cref="Refusal"/> is written to a response: the one place that chooses its form.</summary>
+/// <summary>Writes a <see cref="Refusal"/> to a response: the only place that chooses its format.</summary>
 public static class RefusalWriter
 {
     /// <summary>
-    /// The refusal on the wire, as this caller expects it: OAuth JSON for machines at <c>/auth</c> and <c>/oauth</c>, a page for people,
-    /// problem details for the rest.
+    /// Writes the refusal in the format that this caller expects: OAuth JSON for programs at <c>/auth</c> and <c>/oauth</c>, a page for
+    /// people, problem details for everything else.
     /// </summary>
-    /// <param name="status">Instead of the refusal's own, for answers that HTTP itself decides (405, 500).</param>
+    /// <param name="status">Replaces the refusal's own status, for responses that HTTP itself decides (405, 500).</param>
     public static Task WriteAsync(HttpContext context, Refusal refusal, int? status = null)
     {
         var response = context.Response;
@@ -50,7 +50,7 @@ public static class RefusalWriter
     }
 }
 
-/// <summary>The page for a person when no page could be made. Needs nothing: no session, no database, no view.</summary>
+/// <summary>The page for a person when no other page can be rendered. It needs no session, no database and no view.</summary>
 internal static class ErrorPage
 {
     public static Task WriteAsync(HttpResponse response, string message)
@@ -88,6 +88,6 @@ internal static class ErrorPage
             StatusCodes.Status404NotFound => "Not found",
             StatusCodes.Status503ServiceUnavailable => "Try again in a moment",
             StatusCodes.Status507InsufficientStorage => "The disk is full",
-            _ => "That did not work",
+            _ => "Something went wrong",
         };
 }

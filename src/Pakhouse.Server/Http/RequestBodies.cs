@@ -4,24 +4,24 @@ using Microsoft.Net.Http.Headers;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What can be wrong with a request before anybody looks at what it asks, and the one reader of JSON bodies.
-/// <para>Invariant: whatever a caller sends, it is the caller's fault (4xx) and never ours (500).</para>
+/// Checks a request before its content is interpreted, and reads all JSON bodies.
+/// <para>Invariant: whatever a caller sends, an error is the caller's (4xx) and never ours (500).</para>
 /// </summary>
 public static class RequestBodies
 {
-    /// <summary>Bytes of a JSON body.</summary>
+    /// <summary>The most bytes of a JSON body.</summary>
     public const int JsonLengthMax = 64 * 1024;
 
     /// <summary>
-    /// A body that breaks off or is out of form, as Kestrel reports it. Only of a read from a request: a disk or a database throws the
-    /// same.
+    /// A body that breaks off or is malformed, as Kestrel reports it. Only for reads from a request: a disk or a database throws the same
+    /// exceptions.
     /// </summary>
     public static bool IsUnreadable(Exception exception) =>
         exception is BadHttpRequestException or IOException or OverflowException or InvalidDataException;
 
     /// <summary>
-    /// The same as the framework's own words for it: a chunk of 2^31 bytes or more is an <see cref="IOException"/> or an overflow there,
-    /// and would be a 500.
+    /// Converts the framework's other exceptions: a chunk of 2^31 bytes or more is an <see cref="IOException"/> or an overflow there, and
+    /// would become a 500.
     /// </summary>
     public static BadHttpRequestException Unreadable(Exception exception) =>
         exception as BadHttpRequestException
@@ -61,9 +61,8 @@ public static class RequestBodies
     }
 
     /// <summary>
-    /// Behind routing: refuses a NUL in the query, which PostgreSQL does not store, and reads a form once for all who look at it later.
-    /// Every way in which it can be out of form (an encoding that is not UTF-8, too many fields, a broken boundary, a broken chunk) is one
-    /// refusal here.
+    /// Runs after routing. It refuses a NUL in the query, which PostgreSQL cannot store, and reads a form once for all later readers. Every
+    /// malformed form (an encoding other than UTF-8, too many fields, a broken boundary, a broken chunk) gets one refusal here.
     /// </summary>
     public static void UseReadableRequests(this WebApplication app) =>
         app.Use(
@@ -95,7 +94,7 @@ public static class RequestBodies
             return (NotForm, NotForm.Status);
         try
         {
-            // for pages, which the framework would read just so a moment later; endpoints with secrets short-circuit before
+            // for pages, whose form the framework would read next; endpoints with secrets short-circuit before
 #pragma warning disable RS0030
             var form = await context.Request.ReadFormAsync(context.RequestAborted);
 #pragma warning restore RS0030
@@ -103,7 +102,7 @@ public static class RequestBodies
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            // Nothing but the request was read, so whatever it is, the request is at fault.
+            // Only the request was read, so every failure is the request's.
             return (badForm, (e as BadHttpRequestException)?.StatusCode ?? StatusCodes.Status400BadRequest);
         }
     }
@@ -116,14 +115,14 @@ public static class RequestBodies
         );
 
     /// <summary>
-    /// UTF-8, or nothing said. The framework throws at a name that it does not know, and reads UTF-16 where it is told to.
+    /// True for UTF-8 or no charset. The framework throws for an unknown charset, and reads UTF-16 if it is named.
     /// </summary>
     private static bool IsUtf8(string? contentType) =>
         MediaTypeHeaderValue.TryParse(contentType, out var type)
         && type.Parameters.Where(one => one.Name.Equals("charset", StringComparison.OrdinalIgnoreCase))
             .All(one => HeaderUtilities.RemoveQuotes(one.Value).Value?.ToUpperInvariant() is "UTF-8" or "UTF8" or "US-ASCII");
 
-    /// <summary>Of a name only what is a word and so no secret is repeated.</summary>
+    /// <summary>Repeats a name only if it is a plain word, which cannot be a secret.</summary>
     private static Refusal? FindNul(IEnumerable<KeyValuePair<string, StringValues>> fields)
     {
         foreach (var (name, values) in fields)
@@ -131,7 +130,7 @@ public static class RequestBodies
             if (!HasNul(name) && !values.Any(HasNul))
                 continue;
             var known = name.Length <= 24 && name.All(char.IsAsciiLetter) ? name : "A field";
-            return new(RefusalCode.InvalidRequest, $"{known}: the text holds the character NUL; leave it out.", "NUL in a text");
+            return new(RefusalCode.InvalidRequest, $"{known}: the text contains the character NUL. Remove it.", "NUL in a text");
         }
 
         return null;

@@ -4,19 +4,19 @@ using System.Security.Cryptography;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// A body that holds secrets and is no form, as bytes: never as text. Disposing wipes it; reading wipes it out of the server's own buffers,
-/// as <see cref="SecretForm"/> does and for its reasons.
+/// A body that contains secrets and is not a form, as bytes and never as text. Disposing wipes it; reading wipes it in the server's own
+/// buffers, for the same reasons as in <see cref="SecretForm"/>.
 /// </summary>
 public sealed class SecretBody : IDisposable
 {
-    private byte[] buffer = GC.AllocateUninitializedArray<byte>(4096, pinned: true); // pinned: the collector leaves no copies behind
+    private byte[] buffer = GC.AllocateUninitializedArray<byte>(4096, pinned: true); // pinned: the collector leaves no copies
     private int length;
 
     private SecretBody() { }
 
     public ReadOnlySpan<byte> Bytes => buffer.AsSpan(0, length);
 
-    /// <summary>Reads the whole body. A refusal has wiped what was read.</summary>
+    /// <summary>Reads the whole body. On a refusal, everything that was read is already wiped.</summary>
     public static async ValueTask<Outcome<SecretBody>> ReadAsync(HttpRequest request, int lengthMax)
     {
         if (request.ContentLength > lengthMax)

@@ -7,23 +7,23 @@ using System.Security.Cryptography;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// A form (application/x-www-form-urlencoded) that holds a secret, as bytes: never as text, which the collector copies and
-/// nobody can wipe. Disposing wipes it; reading wipes it out of the server's own buffers.
+/// A form (application/x-www-form-urlencoded) that contains a secret, as bytes. It is never text, because the garbage collector copies text
+/// and nobody can wipe it. Disposing wipes the form; reading wipes it in the server's own buffers.
 /// </summary>
 public sealed class SecretForm : IDisposable
 {
-    /// <summary>Bytes of a body.</summary>
+    /// <summary>The most bytes of a body.</summary>
     public const int BodyLengthMax = 16 * 1024;
 
     public const int FieldsMax = 16;
 
-    /// <summary>Bytes of a decoded value, where an endpoint does not say otherwise.</summary>
+    /// <summary>The most bytes of a decoded value, unless the endpoint sets another limit.</summary>
     public const int ValueLengthMax = 2 * 1024;
 
     private const int PooledMax = 256;
 
-    // Pinned: the collector does not move them, so it leaves no copies of a secret behind.
-    private static readonly ConcurrentQueue<byte[]> pool = []; // a bag takes all its locks to count
+    // Pinned: the garbage collector does not move them, so it leaves no copies of a secret.
+    private static readonly ConcurrentQueue<byte[]> pool = []; // counting a ConcurrentBag takes all its locks
 
     private readonly Field[] fields = new Field[FieldsMax];
     private byte[] buffer;
@@ -41,8 +41,8 @@ public sealed class SecretForm : IDisposable
 
     private readonly record struct Field(Range Name, Range Value);
 
-    /// <summary>Reads, bounds and decodes the body. A refusal has wiped what was read.</summary>
-    /// <param name="names">The fields of the endpoint: a refusal repeats these names and no other.</param>
+    /// <summary>Reads, limits and decodes the body. On a refusal, everything that was read is already wiped.</summary>
+    /// <param name="names">The fields of the endpoint. A refusal repeats only these names.</param>
     public static async ValueTask<Outcome<SecretForm>> ReadAsync(HttpRequest request, string[] names, int valueLengthMax = ValueLengthMax)
     {
         if (!IsForm(request.ContentType))
@@ -69,11 +69,11 @@ public sealed class SecretForm : IDisposable
     }
 
     /// <summary>
-    /// The value of a field that goes by several names, without white space at its ends. False when none of them is there or its
-    /// value is empty: scripts pass empty variables.
+    /// Returns the value of a field that has several names, without white space at its ends. False if none of them is present or the value
+    /// is empty, because scripts pass empty variables.
     /// </summary>
     /// <param name="value">Decoded bytes, valid until the form is disposed.</param>
-    /// <param name="refusal">Two of the names are there with different values; the first of them is named.</param>
+    /// <param name="refusal">Set if two of the names have different values; it names the first of them.</param>
     public bool TryGet(ReadOnlySpan<string> names, out ReadOnlyMemory<byte> value, out Refusal? refusal)
     {
         (value, refusal) = (default, null);
@@ -124,9 +124,8 @@ public sealed class SecretForm : IDisposable
                     length += segment.Length;
                 }
 
-                // The segment lies in the server's receive buffer, which ZeroingMemoryPool wipes when it is given back: for an open
-                // connection, later. These bytes are ours to consume and are not read again, so wiping them harms nobody and leaves no key
-                // in that pool.
+                // The segment is in the server's receive buffer. ZeroingMemoryPool wipes that buffer when it is returned, which for an open
+                // connection is later. Nobody reads these bytes again, so they can be wiped now, and no key stays in the pool.
                 MemoryMarshal.AsMemory(segment).Span.Clear();
             }
 
@@ -138,7 +137,7 @@ public sealed class SecretForm : IDisposable
         }
     }
 
-    /// <summary>Splits and decodes in place: a decoded text is never longer than its encoding.</summary>
+    /// <summary>Splits and decodes in place: decoded text is never longer than its encoding.</summary>
     private Refusal? Parse()
     {
         for (var start = 0; start < length;)
@@ -150,7 +149,7 @@ public sealed class SecretForm : IDisposable
                 if (count == FieldsMax)
                     return new Refusal(
                         RefusalCode.InvalidRequest,
-                        $"The form has too many fields; at most {FieldsMax} are read.",
+                        $"The form has too many fields. The limit is {FieldsMax}.",
                         "too many fields"
                     );
                 var equals = buffer.AsSpan(start, end - start).IndexOf((byte)'=');
@@ -190,7 +189,7 @@ public sealed class SecretForm : IDisposable
         return isEncoded;
     }
 
-    /// <summary>A name is the caller's own text, and could be a key in the wrong place: only names of ours are repeated.</summary>
+    /// <summary>A name is text of the caller and could be a misplaced key, so only our own names are repeated.</summary>
     private string Public(ReadOnlySpan<byte> name)
     {
         foreach (var known in names)

@@ -1,6 +1,6 @@
 namespace Pakhouse.Server;
 
-/// <summary>What every answer that a browser shows carries.</summary>
+/// <summary>The headers of every response that a browser shows.</summary>
 public static class SecurityHeaders
 {
     public static void Set(HttpResponse response)
@@ -10,7 +10,7 @@ public static class SecurityHeaders
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; "
                 + "base-uri 'none'";
         headers.XContentTypeOptions = "nosniff";
-        headers["Referrer-Policy"] = "no-referrer"; // the set-up address carries a code
+        headers["Referrer-Policy"] = "no-referrer"; // the set-up URL contains a code
         headers["Cross-Origin-Opener-Policy"] = "same-origin";
         headers["Cross-Origin-Resource-Policy"] = "same-origin";
         headers["Permissions-Policy"] = "clipboard-write=(self)";

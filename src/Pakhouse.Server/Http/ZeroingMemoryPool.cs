@@ -5,9 +5,9 @@ using Microsoft.AspNetCore.Connections;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The buffers that Kestrel receives into and sends from, wiped when they are given back. <see cref="SecretForm"/> wipes what it
-/// is handed, but a body in chunks was copied before that, and one that is refused unread is never handed to anybody: either
-/// would stand in the pool until a later request happens to overwrite it.
+/// The buffers that Kestrel receives into and sends from, wiped when they are returned. <see cref="SecretForm"/> wipes the buffers that it
+/// reads, but a chunked body was copied before, and a body that is refused unread never reaches it. Either would stay in the pool until a
+/// later request overwrites it.
 /// </summary>
 public sealed class ZeroingMemoryPool : IMemoryPoolFactory<byte>
 {
@@ -15,9 +15,9 @@ public sealed class ZeroingMemoryPool : IMemoryPoolFactory<byte>
 
     private sealed class Pool : MemoryPool<byte>
     {
-        private const int BlockLength = 4096; // a page, as the framework's own
+        private const int BlockLength = 4096; // a page, like the framework's own pool
 
-        /// <summary>Blocks kept for reuse: 16 MB. Beyond it the collector takes them, and they are wiped.</summary>
+        /// <summary>Blocks kept for reuse: 16 MB. The garbage collector frees blocks beyond that; they are wiped too.</summary>
         private const int IdleMax = 4096;
 
         private readonly ConcurrentQueue<Block> idle = new();
@@ -34,7 +34,7 @@ public sealed class ZeroingMemoryPool : IMemoryPoolFactory<byte>
 
         private sealed class Block(Pool pool) : IMemoryOwner<byte>
         {
-            // Pinned: the collector does not move it, so it leaves no copies behind.
+            // Pinned: the garbage collector does not move it, so it leaves no copies.
             public Memory<byte> Memory { get; } = GC.AllocateUninitializedArray<byte>(BlockLength, pinned: true);
 
             public void Dispose()

@@ -1,15 +1,15 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// API keys over HTTP: <c>/identity/v1/organizations/{id}/api-keys</c>. What makes or changes one is for a person with a session (R7); the
-/// table in <see cref="Permissions"/> says so.
+/// API keys over HTTP: <c>/identity/v1/organizations/{id}/api-keys</c>. Only a person with a session can create or change one (R7, in <see
+/// cref="Permissions"/>).
 /// </summary>
 public static class ApiKeyEndpoints
 {
-    /// <summary>Roles in one organization, in the form that invitations have too.</summary>
+    /// <summary>Roles in one organization, in the same form as in an invitation.</summary>
     public sealed record RolesBody(Guid? OrganizationId, IReadOnlyList<string>? Roles);
 
-    /// <param name="ExpiresAt">Absent: six months from now; at most a year.</param>
+    /// <param name="ExpiresAt">Absent: six months from now. At most one year from now.</param>
     public sealed record WantedApiKey(
         string? Name,
         DateTimeOffset? ExpiresAt,
@@ -17,16 +17,16 @@ public static class ApiKeyEndpoints
         IReadOnlyList<RolesBody>? OrganizationsAndRoles
     );
 
-    /// <summary>What is absent stays as it is.</summary>
+    /// <summary>An absent member stays unchanged.</summary>
     public sealed record ChangedApiKey(string? Name, IReadOnlyList<RolesBody>? OrganizationsAndRoles);
 
-    /// <param name="OverlapHours">How long the present secret works on; absent: 24, at most 720.</param>
+    /// <param name="OverlapHours">How long the current secret keeps working, in hours. Absent: 24. At most 720.</param>
     public sealed record ApiKeyRotation(int? OverlapHours);
 
-    /// <summary>The one answer that carries the secret.</summary>
+    /// <summary>The only response that contains the secret.</summary>
     public sealed record CreatedApiKey(string Id, string Secret)
     {
-        public override string ToString() => $"key {Id}"; // a record would print its secret
+        public override string ToString() => $"key {Id}"; // the default ToString of a record would print the secret
     }
 
     public sealed record ShownApiKey(
@@ -76,7 +76,7 @@ public static class ApiKeyEndpoints
             )
             .Describe<CreatedApiKey>(
                 "createApiKey",
-                "Makes an API key and shows its secret, once. With a session only",
+                "Creates an API key and shows its secret once (with a session only)",
                 StatusCodes.Status201Created
             );
         group
@@ -95,7 +95,7 @@ public static class ApiKeyEndpoints
                             )
                         ).ToEmpty()
             )
-            .DescribeEmpty("changeApiKey", "Gives an API key another name or other roles. With a session only");
+            .DescribeEmpty("changeApiKey", "Changes the name or the roles of an API key (with a session only)");
         group
             .MapPost(
                 "{keyId}/rotate",
@@ -114,7 +114,7 @@ public static class ApiKeyEndpoints
             )
             .Describe<CreatedApiKey>(
                 "rotateApiKey",
-                "Gives an API key a new secret and shows it, once. With a session only",
+                "Gives an API key a new secret and shows it once (with a session only)",
                 StatusCodes.Status201Created
             );
         group
@@ -123,7 +123,7 @@ public static class ApiKeyEndpoints
                 async (Guid organizationId, string keyId, HttpContext context, ApiKeys keys) =>
                     (await keys.DeleteAsync(context.Caller(), organizationId, keyId)).ToEmpty()
             )
-            .DescribeEmpty("deleteApiKey", "Ends an API key. No exchange that begins afterwards succeeds");
+            .DescribeEmpty("deleteApiKey", "Ends an API key at once: every later exchange is refused");
     }
 
     private static IResult Reveal(Outcome<PersonalAccessKey> outcome)
@@ -134,11 +134,11 @@ public static class ApiKeyEndpoints
         return Results.Json(new CreatedApiKey(key.Id, key.Reveal()), statusCode: StatusCodes.Status201Created);
     }
 
-    /// <summary>An organization that is not named is the one in the address.</summary>
+    /// <summary>Roles that name no organization are for the one in the URL.</summary>
     private static List<ApiKeyRoles>? Roles(Guid organizationId, IReadOnlyList<RolesBody?>? body) =>
         body?.Select(one => new ApiKeyRoles(one?.OrganizationId ?? organizationId, Names(one?.Roles))).ToList();
 
-    /// <summary>A null in a list is a name that nothing has, and is refused as that.</summary>
+    /// <summary>A null in a list becomes a name that does not exist, and is refused as unknown.</summary>
     private static NameSet Names(IReadOnlyList<string?>? names) => NameSet.Of((names ?? []).Select(name => name ?? ""));
 
     private static ShownApiKey Show(ApiKeyEntry key) =>

@@ -2,7 +2,7 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>Tells the owners of an organization, once, that one of its API keys expires within a week.</summary>
+/// <summary>Notifies the owners of an organization, once, that one of its API keys expires within a week.</summary>
 public sealed class ApiKeyNotices(
     Database database,
     KeyLifecycle lifecycle,
@@ -14,7 +14,7 @@ public sealed class ApiKeyNotices(
 {
     public static readonly TimeSpan Ahead = TimeSpan.FromDays(7);
 
-    /// <summary>Keys told of in one transaction; the rest wait for the next turn.</summary>
+    /// <summary>Keys announced in one transaction; the rest waits for the next run.</summary>
     private const int BatchKeys = 200;
 
     private readonly TimeProvider clock = clock;

@@ -6,7 +6,7 @@ namespace Pakhouse.Server;
 /// <summary>What an API key may do in one organization.</summary>
 public sealed record ApiKeyRoles(Guid OrganizationId, NameSet Roles);
 
-/// <summary>An API key as those see it who look after it. The secret is not here, nor is its hash.</summary>
+/// <summary>An API key as those who manage it see it, without its secret and its hash.</summary>
 public sealed record ApiKeyEntry
 {
     public string Id { get; init; } = "";
@@ -19,7 +19,7 @@ public sealed record ApiKeyEntry
     public DateTimeOffset? LastUsedAt { get; init; }
     public DateTimeOffset? SuspendedAt { get; init; }
 
-    /// <summary>Until when the secret before the last rotation works too; null: there is none.</summary>
+    /// <summary>The time until which the secret before the last rotation works too; null: there is none.</summary>
     public DateTimeOffset? EarlierSecretEndsAt { get; init; }
 
     /// <summary>Home first, then the sub-organizations that the key reaches.</summary>
@@ -28,15 +28,14 @@ public sealed record ApiKeyEntry
     internal Guid UserId { get; init; }
 }
 
-/// <summary>What a person chooses when making an API key.</summary>
-/// <param name="Id">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
-/// <param name="ExpiresAt">Null: <see cref="ApiKeys.LifetimeDefault"/> from now. An API key without an end cannot be made.</param>
-/// <param name="Scopes"><see cref="NameSet.All"/>: no narrowing.</param>
-/// <param name="Roles">For the organization itself and, where it is a root, for those of its sub-organizations that the key is to
-/// reach.</param>
+/// <summary>What a person chooses when creating an API key.</summary>
+/// <param name="Id">The id that was generated when the form was shown, so that sending the form twice cannot create two keys.</param>
+/// <param name="ExpiresAt">Null: <see cref="ApiKeys.LifetimeDefault"/> from now. Every API key has an expiry.</param>
+/// <param name="Scopes"><see cref="NameSet.All"/>: no limit.</param>
+/// <param name="Roles">Roles in the organization itself and, for a root, in the sub-organizations that the key should reach.</param>
 public sealed record NewApiKey(string Id, string Name, DateTimeOffset? ExpiresAt, NameSet Scopes, IReadOnlyList<ApiKeyRoles> Roles);
 
-/// <summary>API keys as they stand in the database. It reads, and decides nothing.</summary>
+/// <summary>API keys as they are in the database. It reads and decides nothing.</summary>
 internal static class ApiKeyRows
 {
     public static async Task<Outcome<ApiKeyEntry>> FindAsync(DbTransaction transaction, Guid organizationId, string keyId) =>
@@ -44,7 +43,7 @@ internal static class ApiKeyRows
             ? found
             : ApiKeys.NoSuchKey;
 
-    /// <param name="keyId">Empty: all of the organization.</param>
+    /// <param name="keyId">Empty: all API keys of the organization.</param>
     public static async Task<List<ApiKeyEntry>> ReadAsync(
         DbConnection connection,
         DbTransaction? transaction,
@@ -89,7 +88,7 @@ internal static class ApiKeyRows
     }
 
     /// <summary>Whether another API key of the organization has this name.</summary>
-    /// <param name="except">The service user whose key is renamed; an empty id: of none.</param>
+    /// <param name="except">The service user whose key is renamed; an empty id: no exception.</param>
     public static async Task<bool> IsNameTakenAsync(DbTransaction transaction, Guid organizationId, string name, Guid except) =>
         await transaction.Connection!.ExecuteScalarAsync<long>(
             """

@@ -3,12 +3,12 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>What an API key may be called, may hold and how long it may live.</summary>
+/// <summary>The rules for an API key's name, roles, scopes and lifetime.</summary>
 public sealed partial class ApiKeys
 {
     private static readonly Refusal ownerOnly = new(
         RefusalCode.AccessDenied,
-        "roles: only an owner gives an API key the role owner, or changes one that has it.",
+        "roles: only an owner can give an API key the role owner, or change a key that has it.",
         "owner to an API key by no owner (R8)"
     );
     private static readonly Refusal nameTaken = new(
@@ -47,7 +47,7 @@ public sealed partial class ApiKeys
                 return ownerOnly;
             if (organizationId == access.OrganizationId)
                 continue;
-            // Of a root only: its sub-organizations. Anything else is one and the same answer (R9).
+            // For a root, only its sub-organizations. Every other id gets the same response (R9).
             if (
                 await transaction.Connection!.ExecuteScalarAsync<long>(
                     "SELECT COUNT(*) FROM organizations WHERE id = @organizationId AND root_id = @home AND deleted_at IS NULL",

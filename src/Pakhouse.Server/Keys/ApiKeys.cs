@@ -4,18 +4,18 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Keys of organizations, nobody's person: for services. An API key is a service user with a membership in each organization that its roles
-/// name, and a key that hangs on the one in its home organization. So its format, hash, exchange, roles (R1) and end (R5) are those of
-/// every other key.
-/// <para>Invariant: what an API key may do, its makers could have done themselves at that moment: an owner alone gives it <c>owner</c>
-/// (R8).</para>
+/// API keys belong to an organization, not to a person, and are for services. An API key is a service user with a membership in each
+/// organization that its roles name, and a key that belongs to the membership in its home organization. So its format, hash, exchange,
+/// roles (R1) and end (R5) work like those of every other key.
+/// <para>Invariant: an API key may do only what the person who creates or changes it could do at that moment; only an owner can give it
+/// <c>owner</c> (R8).</para>
 /// </summary>
 public sealed partial class ApiKeys(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public static readonly TimeSpan LifetimeDefault = TimeSpan.FromDays(183);
     public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(366);
 
-    /// <summary>How long an earlier secret can go on working beside its successor.</summary>
+    /// <summary>The longest time that an earlier secret can keep working after a rotation.</summary>
     public static readonly TimeSpan OverlapMax = TimeSpan.FromDays(30);
 
     internal static readonly Refusal NoSuchKey = new(
@@ -24,8 +24,8 @@ public sealed partial class ApiKeys(Database database, PakhouseOptions options, 
         "no such API key"
     );
 
-    /// <summary>Makes an API key. The only answer, but for <see cref="RotateAsync"/>'s, that carries the secret.</summary>
-    /// <returns>The key; <see cref="RefusalCode.Conflict"/> when the id was used before: the same form, sent again.</returns>
+    /// <summary>Creates an API key. Only this response and that of <see cref="RotateAsync"/> contain a secret.</summary>
+    /// <returns>The key; <see cref="RefusalCode.Conflict"/> when the id was used before, because the same form was sent again.</returns>
     public Task<Outcome<PersonalAccessKey>> CreateAsync(Actor actor, Guid organizationId, NewApiKey wanted) =>
         database.ChangeAsync<PersonalAccessKey>(async transaction =>
         {
@@ -66,7 +66,7 @@ public sealed partial class ApiKeys(Database database, PakhouseOptions options, 
             if (living >= options.ApiKeysMax)
                 return new Refusal(
                     RefusalCode.Conflict,
-                    $"This organization has {options.ApiKeysMax} API keys, which is the most: delete one that is no longer used.",
+                    $"This organization has {options.ApiKeysMax} API keys, which is the limit. Delete one that is no longer used.",
                     "ApiKeysMax"
                 );
 
@@ -99,7 +99,7 @@ public sealed partial class ApiKeys(Database database, PakhouseOptions options, 
             return key;
         });
 
-    /// <summary>The API keys whose home is this organization, by name.</summary>
+    /// <summary>Returns the API keys whose home is this organization, by name.</summary>
     public Task<Outcome<IReadOnlyList<ApiKeyEntry>>> ListAsync(Actor actor, Guid organizationId) =>
         database.ReadAsync<Outcome<IReadOnlyList<ApiKeyEntry>>>(async connection =>
         {
@@ -109,9 +109,9 @@ public sealed partial class ApiKeys(Database database, PakhouseOptions options, 
             return await ApiKeyRows.ReadAsync(connection, null, organizationId, keyId: "");
         });
 
-    /// <summary>Gives an API key another name or other roles.</summary>
-    /// <param name="name">Null: as it is.</param>
-    /// <param name="roles">Null: as they are.</param>
+    /// <summary>Changes the name or the roles of an API key.</summary>
+    /// <param name="name">Null: unchanged.</param>
+    /// <param name="roles">Null: unchanged.</param>
     public Task<Outcome<bool>> ChangeAsync(
         Actor actor,
         Guid organizationId,
@@ -131,7 +131,7 @@ public sealed partial class ApiKeys(Database database, PakhouseOptions options, 
             if (IsOwner(key) && !Permissions.MayGrantOwner(access.Value))
                 return ownerOnly;
             if (IsAsItIs(key, name, roles is null ? null : WithHome(organizationId, roles)))
-                return true; // written back as it was read
+                return true; // unchanged
 
             var connection = transaction.Connection!;
             if (name is not null)
@@ -194,9 +194,10 @@ public sealed partial class ApiKeys(Database database, PakhouseOptions options, 
         });
 
     /// <summary>
-    /// A new secret for an API key, with its name, roles and scopes. The earlier one works on for the overlap, never beyond its own expiry.
+    /// Gives an API key a new secret with the same name, roles and scopes. The earlier secret keeps working for the overlap, but never
+    /// beyond its own expiry.
     /// </summary>
-    /// <param name="newId">Drawn when the form was shown.</param>
+    /// <param name="newId">The id that was generated when the form was shown.</param>
     /// <param name="overlap">From zero, which ends the earlier secret at once, to <see cref="OverlapMax"/>.</param>
     public Task<Outcome<PersonalAccessKey>> RotateAsync(Actor actor, Guid organizationId, string keyId, string newId, TimeSpan overlap) =>
         database.ChangeAsync<PersonalAccessKey>(async transaction =>
@@ -228,7 +229,7 @@ public sealed partial class ApiKeys(Database database, PakhouseOptions options, 
             if (old.SuspendedAt is not null)
                 return new Refusal(
                     RefusalCode.Conflict,
-                    "This API key is suspended, and its successor would not be: resume it first.",
+                    "This API key is suspended. Resume it first: its new secret would not be suspended.",
                     "rotation of a suspended key"
                 );
 
@@ -238,7 +239,7 @@ public sealed partial class ApiKeys(Database database, PakhouseOptions options, 
                 new { keyId },
                 transaction
             );
-            // One earlier secret at a time: what an earlier rotation left ends with this one.
+            // Only one earlier secret works at a time: the one that an earlier rotation left ends now.
             await lifecycle.EndAsync(transaction, actor, KeyCause.Replaced, KeySet.EarlierSecrets(row.MembershipId));
             var policy = (await StoredPolicy.TimelineAsync(connection, transaction, organizationId)).Strictest(now);
             var key = PersonalAccessKey.Generate(options.Brand, newId, KeyKind.Organization);
@@ -253,7 +254,7 @@ public sealed partial class ApiKeys(Database database, PakhouseOptions options, 
         });
 
     /// <summary>
-    /// Ends an API key, with every secret that it had. When this has returned, no exchange that begins afterwards succeeds (R5).
+    /// Ends an API key with all its secrets. After this has returned, every new exchange is refused (R5).
     /// </summary>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) =>
         database.ChangeAsync<bool>(async transaction =>

@@ -3,9 +3,9 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Forgets keys whose end is further back than <see cref="PakhouseOptions.EndedKeyRetention"/>, a little at a time, with what is known of
-/// their use. By then their last token has long expired. Their entry in the status lists is never given to another key, because the next
-/// entry is counted and not looked for. From then on such a key is unknown: who proves its secret is no longer told that it was deleted.
+/// Deletes keys that ended longer ago than <see cref="PakhouseOptions.EndedKeyRetention"/>, with their usage, in small batches. By then
+/// their last token has long expired. Their entry in the status lists is never assigned to another key, because the next entry comes from a
+/// counter. From then on such a key is unknown: a caller that presents its correct secret is no longer told that it was deleted.
 /// </summary>
 public sealed class EndedKeys(Database database, PakhouseOptions options, TimeProvider clock, ILogger<EndedKeys> log)
     : PeriodicJob(TimeSpan.FromHours(1), clock, log)
@@ -13,8 +13,8 @@ public sealed class EndedKeys(Database database, PakhouseOptions options, TimePr
     private const int BatchKeys = 100;
 
     /// <summary>
-    /// A personal key ends by deletion, by expiry or by the end of its overlap. A secret of an API key is forgotten only when it was
-    /// deleted: its API key stands in the list.
+    /// A personal key ends by deletion, by expiry or by the end of its overlap. A secret of an API key is removed only if it was deleted,
+    /// because its API key stays in the list.
     /// </summary>
     private static readonly string[] ends =
     [

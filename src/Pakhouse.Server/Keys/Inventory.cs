@@ -3,41 +3,41 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>Of which keys the inventory shows only those.</summary>
+/// <summary>Limits the inventory to some keys.</summary>
 public enum KeyFilter
 {
     All,
     NeverUsed,
 
-    /// <summary>For <see cref="Inventory.UnusedDays"/> days, those never used included.</summary>
+    /// <summary>Not used for <see cref="Inventory.UnusedDays"/> days, or never.</summary>
     Unused,
 
-    /// <summary>In the next <see cref="Inventory.ExpiringDays"/> days.</summary>
+    /// <summary>Expiring within the next <see cref="Inventory.ExpiringDays"/> days.</summary>
     Expiring,
     Expired,
     NoExpiry,
 
-    /// <summary>An exchange as the last one would be refused by policy.</summary>
+    /// <summary>The policy would refuse an exchange like the last one.</summary>
     BeyondPolicy,
 
     /// <summary>The holder is disabled.</summary>
     HolderInactive,
     Suspended,
 
-    /// <summary>Keys of the organization itself, nobody's person.</summary>
+    /// <summary>API keys, which belong to the organization and to no person.</summary>
     ApiKeys,
 }
 
-/// <summary>What is asked of the inventory.</summary>
+/// <summary>A query of the inventory.</summary>
 /// <param name="Search">Part of a holder's name or address, or of a key's name or id; empty: everything.</param>
-/// <param name="After"><see cref="InventoryKey.Cursor"/> of the last row of the page before; empty: from the newest.</param>
+/// <param name="After"><see cref="InventoryKey.Cursor"/> of the last row of the previous page; empty: start with the newest.</param>
 public sealed record InventoryQuery(KeyFilter Filter = KeyFilter.All, string Search = "", string After = "");
 
-/// <summary>A key with what an owner has to know of it. The secret is not here, nor is its hash.</summary>
+/// <summary>A key with what an owner needs to know about it, without its secret and its hash.</summary>
 /// <param name="BeyondPolicy">The rule that an exchange like its last one would break now.</param>
 public sealed record InventoryKey(KeySnapshot Key, PolicyRule? BeyondPolicy)
 {
-    /// <summary>Where the next page goes on.</summary>
+    /// <summary>The position after which the next page starts.</summary>
     public string Cursor => $"{Key.Facts.CreatedAt.ToUnixTimeMilliseconds()}-{Key.Id}";
 }
 
@@ -49,8 +49,9 @@ public enum KeyAction
 }
 
 /// <summary>
-/// All keys of an organization and its sub-organizations, of people and of the organizations themselves, for those who answer for them:
-/// seen, suspended, resumed, ended; never read, changed or prolonged. Who holds a key is told of it by mail.
+/// All keys of an organization and its sub-organizations, of people and of the organizations themselves, for the owners and managers who
+/// are responsible for them. They can see, suspend, resume and end keys; they can never read a secret, change a key or extend its life. The
+/// holder of a key is notified by mail.
 /// </summary>
 public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecycle lifecycle, TimeProvider clock)
 {
@@ -60,31 +61,20 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
         UnusedDays = 90,
         ExpiringDays = 30;
 
-    /// <summary>Keys of one call of <see cref="ActAsync"/>.</summary>
+    /// <summary>The most keys in one call of <see cref="ActAsync"/>.</summary>
     public const int KeysMax = 100;
 
-    // Ids first, by the index of the memberships and one of their keys' times; what a row shows is joined to those of one page only.
-    internal const string Page = """
-        SELECT k.id FROM organizations o
-        JOIN memberships m ON m.organization_id = o.id AND m.ended_at IS NULL
-        JOIN access_keys k ON k.membership_id = m.id AND k.deleted_at IS NULL
-        JOIN users u ON u.id = m.user_id
-        WHERE (o.id = @organizationId OR (o.root_id = @organizationId AND @withSubs = 1)) AND o.deleted_at IS NULL
-          AND (k.created_at < @afterAt OR (k.created_at = @afterAt AND k.id > @afterId))
-          AND (@search = '' OR LOWER(u.name) LIKE @search ESCAPE '\' OR (@byAddress = 1 AND LOWER(u.email) LIKE @search ESCAPE '\')
-            OR LOWER(k.name) LIKE @search ESCAPE '\' OR LOWER(k.id) LIKE @search ESCAPE '\')
-          AND {0}
-        ORDER BY k.created_at DESC, k.id LIMIT @limit
-        """;
+    /// <summary>Keys read at once if a policy decides which of them are shown.</summary>
+    private const int EvaluatedAtOnce = 1_000;
 
     private static readonly Refusal badAfter = new(
         RefusalCode.InvalidRequest,
-        "after: give the value of next in the page before.",
+        "after: give the value of next from the previous page.",
         "cursor out of form"
     );
 
-    /// <summary>One page, the newest keys first.</summary>
-    /// <param name="limit">Rows at most; see <see cref="PageLengthMax"/>. An export takes longer pages.</param>
+    /// <summary>Returns one page, the newest keys first.</summary>
+    /// <param name="limit">The most rows; see <see cref="PageLengthMax"/>. An export uses longer pages.</param>
     public Task<Outcome<IReadOnlyList<InventoryKey>>> ListAsync(Actor actor, Guid organizationId, InventoryQuery query, int limit) =>
         database.ReadAsync<Outcome<IReadOnlyList<InventoryKey>>>(async connection =>
         {
@@ -99,43 +89,44 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
                 return badAfter;
 
             var now = clock.GetUtcNow();
-            var parameters = new
-            {
-                organizationId,
-                withSubs = WithSubs(actor),
-                afterAt = after.At,
-                afterId = after.Id,
-                search = Checks.Normalize(query.Search).Trim() is { Length: > 0 } text ? $"%{Escape(text.ToLowerInvariant())}%" : "",
-                byAddress = actor.ShowsAddresses() ? 1L : 0, // what is not shown is not found out by searching either
-                now,
-                soon = now.AddDays(ExpiringDays),
-                usedHour = now.AddDays(-UnusedDays).ToUnixTimeSeconds() / 3600,
-                // What a policy refuses cannot be said in SQL: those keys are found by judging all, as they stream by.
-                limit = query.Filter == KeyFilter.BeyondPolicy ? int.MaxValue : limit,
-            };
+            var sql = Page(query.Filter, access.Value.RootId is null && WithSubs(actor) == 1);
+            var search = Checks.Normalize(query.Search).Trim() is { Length: > 0 } text ? $"%{Escape(text.ToLowerInvariant())}%" : "";
+            // A violation of the policy cannot be expressed in SQL, so all keys are read in batches and evaluated.
+            var isEvaluated = query.Filter == KeyFilter.BeyondPolicy;
+            var length = isEvaluated ? EvaluatedAtOnce : limit;
             var rows = new List<InventoryKey>();
-            await foreach (
-                var key in KeySnapshots.ReadAsync(
-                    connection,
-                    null,
-                    Page.Replace("{0}", Where(query.Filter), StringComparison.Ordinal),
-                    parameters
-                )
-            )
+            for (var (isEnd, read) = (false, 0); !isEnd && rows.Count < limit; isEnd = read < length)
             {
-                var row = new InventoryKey(key, FirstViolation(key, now));
-                if (query.Filter == KeyFilter.BeyondPolicy && row.BeyondPolicy is null)
-                    continue;
-                rows.Add(row);
-                if (rows.Count == limit)
-                    break;
+                read = 0;
+                var parameters = new
+                {
+                    organizationId,
+                    afterAt = after.At,
+                    afterId = after.Id,
+                    search,
+                    byAddress = actor.ShowsAddresses() ? 1L : 0, // a search must not reveal an address that is not shown
+                    now,
+                    soon = now.AddDays(ExpiringDays),
+                    usedHour = now.AddDays(-UnusedDays).ToUnixTimeSeconds() / 3600,
+                    limit = length,
+                };
+                await foreach (var key in KeySnapshots.ReadAsync(connection, null, sql, parameters))
+                {
+                    read++;
+                    after = (key.Facts.CreatedAt.ToUnixTimeMilliseconds(), key.Id);
+                    var row = new InventoryKey(key, FirstViolation(key, now));
+                    if (!isEvaluated || row.BeyondPolicy is not null)
+                        rows.Add(row);
+                    if (rows.Count == limit)
+                        break;
+                }
             }
 
             return rows;
         });
 
-    /// <summary>Ends, suspends or resumes keys, whoever holds them.</summary>
-    /// <returns>Those to which it was done; keys that are gone, or as asked for already, are passed over.</returns>
+    /// <summary>Ends, suspends or resumes keys of any holder.</summary>
+    /// <returns>The keys that changed; keys that are gone or already in the requested state are skipped.</returns>
     public Task<Outcome<IReadOnlyList<string>>> ActAsync(
         Actor actor,
         Guid organizationId,
@@ -179,7 +170,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
             ).AsList();
             if (found.Count == 0)
                 return found.ConvertAll(key => key.Id);
-            // R8: what an owner's API key may do, a manager could not give, and so does not give back.
+            // R8: a manager could not grant what an owner's API key may do, and so cannot restore it either.
             if (
                 !Permissions.MayGrantOwner(access.Value)
                 && found.Exists(key =>
@@ -188,11 +179,11 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
             )
                 return new Refusal(
                     RefusalCode.AccessDenied,
-                    "keyIds: only an owner does this to an API key that has the role owner.",
+                    "keyIds: only an owner can do this to an API key that has the role owner.",
                     "API key with owner by no owner (R8)"
                 );
 
-            // In the order in which they were named.
+            // In the order of the request.
             var done = keyIds.Distinct(StringComparer.Ordinal).Where(id => found.Exists(key => key.Id == id)).ToList();
             var (keys, facts) = (KeySet.Of(done), new KeyRow { OrganizationName = access.Value.OrganizationName });
             _ = action switch
@@ -205,7 +196,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
         });
 
     /// <summary>
-    /// An API key reaches the organizations that its roles name and no others; a person's root standing holds below it (R1).
+    /// An API key reaches only the organizations that its roles name; a person's root role also applies to the sub-organizations (R1).
     /// </summary>
     private static long WithSubs(Actor actor) => actor.Credential == Credential.ApiKey ? 0 : 1;
 
@@ -215,7 +206,25 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
         return key.Evaluate(exchange, key.Facts, now, steps).IsRefused ? KeyExchange.RuleOf(steps[^1]) : null;
     }
 
-    internal static string Where(KeyFilter filter) =>
+    // One range of one index, from the newest on: a page costs the same wherever it stands. What a row shows is joined to those of one page
+    // only.
+    /// <param name="isTree">With the keys of the root's sub-organizations.</param>
+    private static string Page(KeyFilter filter, bool isTree) =>
+        $"""
+            SELECT k.id FROM access_keys k
+            JOIN memberships m ON m.id = k.membership_id AND m.ended_at IS NULL
+            JOIN organizations o ON o.id = m.organization_id AND o.deleted_at IS NULL
+            JOIN users u ON u.id = m.user_id
+            WHERE k.{(
+                isTree ? "root_id" : "organization_id"
+            )} = @organizationId AND k.deleted_at IS NULL AND (k.created_at, k.id) < (@afterAt, @afterId)
+              AND (@search = '' OR LOWER(u.name) LIKE @search ESCAPE '\' OR (@byAddress = 1 AND LOWER(u.email) LIKE @search ESCAPE '\')
+                OR LOWER(k.name) LIKE @search ESCAPE '\' OR LOWER(k.id) LIKE @search ESCAPE '\')
+              AND {Where(filter)}
+            ORDER BY k.created_at DESC, k.id DESC LIMIT @limit
+            """;
+
+    private static string Where(KeyFilter filter) =>
         filter switch
         {
             KeyFilter.All or KeyFilter.BeyondPolicy => "1 = 1",

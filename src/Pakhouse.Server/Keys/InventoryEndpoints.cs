@@ -2,7 +2,7 @@ using System.Text.Json.Serialization;
 
 namespace Pakhouse.Server;
 
-/// <summary>The inventory over HTTP: pages of JSON, everything as CSV, and what is done to many keys at once.</summary>
+/// <summary>The inventory over HTTP: pages of JSON, a CSV of everything, and actions on many keys at once.</summary>
 public static class InventoryEndpoints
 {
     private static readonly string[] csvTitles =
@@ -59,15 +59,15 @@ public static class InventoryEndpoints
             .WithName("listInventory")
             .WithSummary("All keys of an organization and its sub-organizations, newest first")
             .WithTags("Inventory");
-        group.MapGet("/keys.csv", WriteCsvAsync).WithName("exportInventory").WithSummary("The same as CSV").WithTags("Inventory");
+        group.MapGet("/keys.csv", WriteCsvAsync).WithName("exportInventory").WithSummary("All keys as CSV").WithTags("Inventory");
         group
             .MapPost("/keys/actions", ActAsync)
             .WithName("actOnKeys")
-            .WithSummary("Deletes, suspends or resumes keys; their holders are told by mail")
+            .WithSummary("Deletes, suspends or resumes keys; their holders are notified by mail")
             .WithTags("Inventory");
     }
 
-    /// <summary>Null: no filter of that name.</summary>
+    /// <summary>Null: there is no filter of that name.</summary>
     public static KeyFilter? ReadFilter(string? text) =>
         string.IsNullOrEmpty(text)
             ? KeyFilter.All

@@ -5,13 +5,12 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Writes what a change of keys obliges to (<see cref="KeyDuties"/>) in the change's own transaction: the record, the webhooks' messages,
-/// the mails.
-/// <see cref="KeyLifecycle"/> alone calls it.
+/// Writes what follows from a change of keys (<see cref="KeyDuties"/>) in the transaction of the change: the audit record, the webhook
+/// messages, the mails. Only <see cref="KeyLifecycle"/> calls it.
 /// </summary>
 internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeProvider clock)
 {
-    /// <param name="keys">Exactly those that changed.</param>
+    /// <param name="keys">Exactly the keys that changed.</param>
     public async Task WriteAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyRow facts)
     {
         var duties = KeyDuties.Of(cause);
@@ -23,7 +22,7 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
         if (duties.Mail != KeyMail.None) await MailAsync(transaction, actor, cause, duties.Mail, keys, facts);
     }
 
-    /// <summary>A row for each key, in one statement. Ids sort by time: each is a new id whose last digits are counted up.</summary>
+    /// <summary>Writes a row for each key, in one statement. Ids sort by time: each is a new id whose last digits are counted up.</summary>
     private async Task RecordAsync(DbTransaction transaction, Actor actor, KeyDuties duties, KeySet keys, KeyRow facts)
     {
         var rows = await transaction.Connection!.QueryAsync<(string Target, string Action, Guid OrganizationId)>(
@@ -39,7 +38,7 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
         """,
         keys.With(new
         {
-            idStart = Ids.New(clock).ToString()[..24], // as many digits are left as the number has
+            idStart = Ids.New(clock).ToString()[..24], // leaves as many digits as the number has
             idNumber = 1_000_000L * RandomNumberGenerator.GetInt32(100_000, 900_000),
             now = clock.GetUtcNow(),
             actorUserId = actor.UserId?.ToString(),
@@ -57,7 +56,7 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
     {
         var changed = await MailedKey.SelectAsync(transaction, keys);
         var mail = new KeyMails(cause, facts, await Doer.NameAsync(transaction, actor), clock.GetUtcNow(), address);
-        // Whoever did it to a key of their own knows; whoever proved a secret need not be its holder.
+        // A person who changed an own key knows it. A caller that proved a secret need not be its holder.
         bool IsKnown(MailedKey key) => key.UserId == actor.UserId && actor.KeyId is null;
         var personal = changed.Where(key => key.IsPersonal && key.Email.Length > 0 && !IsKnown(key));
         foreach (var holder in personal.GroupBy(key => key.Email, StringComparer.Ordinal))
@@ -72,7 +71,7 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
     }
 }
 
-/// <summary>A key as a mail tells of it.</summary>
+/// <summary>A key as mails describe it.</summary>
 internal sealed record MailedKey
 {
     public string Id { get; init; } = "";
@@ -85,7 +84,7 @@ internal sealed record MailedKey
     public Guid UserId { get; init; }
     public string UserName { get; init; } = "";
 
-    /// <summary>Empty: nobody reads it.</summary>
+    /// <summary>Empty: there is no recipient.</summary>
     public string Email { get; init; } = "";
 
     public Guid OrganizationId { get; init; }

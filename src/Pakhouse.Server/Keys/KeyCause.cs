@@ -1,30 +1,31 @@
 namespace Pakhouse.Server;
 
-/// <summary>Why a key was made, replaced, ended, suspended or resumed. <see cref="KeyDuties"/> says what each of them obliges to.</summary>
+/// <summary>Why a key was created, replaced, ended, suspended or resumed. <see cref="KeyDuties"/> lists what follows from each
+/// cause.</summary>
 internal enum KeyCause
 {
     Created,
 
-    /// <summary>A successor was made; the key works on for the overlap.</summary>
+    /// <summary>A successor was created; the key keeps working for the overlap.</summary>
     Rotated,
 
-    /// <summary>The overlap of a replaced key is over: by itself, by its holder, or at once where there was none.</summary>
+    /// <summary>The overlap of a replaced key ended: it elapsed, its holder ended it, or there was none.</summary>
     OverlapEnded,
 
-    /// <summary>An earlier secret of an API key ends because there is a newer one.</summary>
+    /// <summary>An earlier secret of an API key ended because there is a newer one.</summary>
     Replaced,
 
     DeletedByHolder,
 
-    /// <summary>By an owner or manager of the organization.</summary>
+    /// <summary>Done by an owner or manager of the organization.</summary>
     DeletedByManager,
     DeletedByOperator,
 
-    /// <summary>By whoever holds the secret (RFC 7009).</summary>
+    /// <summary>Done by a caller that holds the secret (RFC 7009).</summary>
     RevokedWithSecret,
     Leaked,
 
-    /// <summary>The current secret of an API key ended, and with it the API key and every other secret of it.</summary>
+    /// <summary>The current secret of an API key ended, and with it the API key and all its other secrets.</summary>
     ApiKeyEnded,
     MembershipEnded,
     UserDeleted,
@@ -42,26 +43,26 @@ internal enum KeyCause
     OrganizationEnabled,
 }
 
-/// <summary>Who must learn by mail.</summary>
+/// <summary>Who is notified by mail.</summary>
 internal enum KeyMail
 {
     None,
 
-    /// <summary>The person who holds a personal key, unless that person did it. Of an API key nobody: its organization's owners and
+    /// <summary>The holder of a personal key, unless that person did it. For an API key nobody, because its organization's owners and
     /// managers did it.</summary>
     Holder,
 
-    /// <summary>Of an API key every owner of its organization: nobody reads the mail of a service.</summary>
+    /// <summary>For an API key every owner of its organization, because a service reads no mail.</summary>
     HolderOrOwners,
 }
 
-/// <summary>What a change of keys obliges to besides the entry in the status list, which <see cref="KeyLifecycle"/> sets with the change
+/// <summary>What follows from a change of keys, besides the entry in the status list, which <see cref="KeyLifecycle"/> sets with the change
 /// itself.</summary>
-/// <param name="Action">The row of the record for each personal key.</param>
-/// <param name="ApiKeyAction">The same for each secret of an API key.</param>
-/// <param name="Event">What webhooks are told for each key.</param>
-/// <param name="Reason">The member <c>reason</c> of that message, and never renamed; null: the type says it.</param>
-/// <param name="Detail">What the record says beside the action.</param>
+/// <param name="Action">The action of the audit record for each personal key.</param>
+/// <param name="ApiKeyAction">The action of the audit record for each secret of an API key.</param>
+/// <param name="Event">The webhook event for each key.</param>
+/// <param name="Reason">The member <c>reason</c> of that event, which is never renamed; null: the event type says it.</param>
+/// <param name="Detail">The detail of the audit record.</param>
 internal sealed record KeyDuties(
     string Action,
     string ApiKeyAction,
@@ -71,9 +72,10 @@ internal sealed record KeyDuties(
     string? Detail = null
 )
 {
-    // One row for each cause, and the compiler asks for a new one's. What happens to a user or an organization as a whole sends no mail:
-    // an owner could send any number of mails by disabling and enabling, and who was deleted has no address any more. The record and the
-    // webhooks of each organization say it. Who is removed gets one mail about both, the membership and its keys: Members writes it.
+    // One row for each cause; the compiler requires a row for a new cause. Disabling or deleting a whole user or organization sends no
+    // mail: an owner could send any number of mails by disabling and enabling, and a deleted user has no address any more. The audit record
+    // and the webhooks of each organization report it. A removed member gets one mail about
+    // the membership and its keys; Members writes it.
     public static KeyDuties Of(KeyCause cause) =>
         cause switch
         {

@@ -3,12 +3,12 @@ using System.Text.Json.Serialization;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Personal access keys over HTTP. A key is generated with a session only (R7: <see cref="Permissions"/> says so) and its secret stands in
-/// that one answer; an owner or manager sees and deletes the keys of members.
+/// Personal access keys over HTTP. Only a session can generate a key (R7, in <see cref="Permissions"/>), and only that response contains
+/// its secret. An owner or manager can see and delete the keys of members.
 /// </summary>
 public static class KeyEndpoints
 {
-    /// <summary>Of what is asked for, whatever its length: of 16 characters of base62 one does not meet another's.</summary>
+    /// <summary>How many random ids are tried. Two ids of 16 base62 characters practically never collide.</summary>
     private const int IdsTriedMax = 3;
 
     /// <summary>A key without its secret.</summary>
@@ -19,7 +19,7 @@ public static class KeyEndpoints
 
         public required string Name { get; init; }
 
-        /// <summary>Scopes that the key is limited to; null: no limit.</summary>
+        /// <summary>The scopes that the key is limited to; null: no limit.</summary>
         public required IEnumerable<string>? Scopes { get; init; }
 
         public required DateTimeOffset CreatedDate { get; init; }
@@ -30,10 +30,10 @@ public static class KeyEndpoints
         /// <summary>Null: never, or in the last few seconds.</summary>
         public required DateTimeOffset? LastUsedDate { get; init; }
 
-        /// <summary>Where the last use came from.</summary>
+        /// <summary>The IP address of the last use.</summary>
         public required string? LastUsedAddress { get; init; }
 
-        /// <summary>Whose key it is; absent in the list of one's own.</summary>
+        /// <summary>The holder of the key; absent in the list of your own keys.</summary>
         [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
         public Guid? UserId { get; init; }
 
@@ -41,8 +41,8 @@ public static class KeyEndpoints
         public string? UserEmail { get; init; }
     }
 
-    /// <param name="Next">Of a list with <c>all=true</c>: what to send as <c>after</c> for the next page. Absent: this was the
-    /// last.</param>
+    /// <param name="Next">In a list with <c>all=true</c>: the value of <c>after</c> for the next page. Absent: this was the last
+    /// page.</param>
     public sealed record ShownKeys(
         IEnumerable<ShownKey> Data,
         [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Next
@@ -56,7 +56,7 @@ public static class KeyEndpoints
         /// <summary>At most ten years ahead. Absent or null: the key does not expire.</summary>
         public DateTimeOffset? ExpiryDate { get; init; }
 
-        /// <summary>What to limit the key to. Absent or empty: no limit.</summary>
+        /// <summary>The scopes to limit the key to. Absent or empty: no limit.</summary>
         public IReadOnlyList<string>? Scopes { get; init; }
     }
 
@@ -65,20 +65,20 @@ public static class KeyEndpoints
         public required string Id { get; init; }
         public required string Name { get; init; }
 
-        /// <summary>The key. This is the only answer that ever holds it.</summary>
+        /// <summary>The key. Only this response ever contains it.</summary>
         public required string PersonalAccessKey { get; init; }
 
         public required DateTimeOffset? ExpiryDate { get; init; }
 
-        public override string ToString() => $"key {Id}"; // a record would print the key
+        public override string ToString() => $"key {Id}"; // the default ToString of a record would print the key
     }
 
     public static void Map(IEndpointRouteBuilder routes)
     {
         var group = routes.MapApi("/identity/v1/organizations/{organizationId:guid}/personal-access-keys").WithTags("Personal access keys");
-        group.MapGet("", ListAsync).Describe<ShownKeys>("listKeys", "The caller's keys; with all=true those of every member");
-        group.MapPost("", GenerateAsync).Describe<GeneratedKey>("generateKey", "Generates a key for the caller (with a session only)");
-        group.MapDelete("/{keyId}", DeleteAsync).DescribeEmpty("deleteKey", "Ends a key at once: the caller's own, or a member's");
+        group.MapGet("", ListAsync).Describe<ShownKeys>("listKeys", "Your keys; with all=true the keys of every member");
+        group.MapPost("", GenerateAsync).Describe<GeneratedKey>("generateKey", "Generates a key for you (with a session only)");
+        group.MapDelete("/{keyId}", DeleteAsync).DescribeEmpty("deleteKey", "Ends a key at once: your own, or a member's");
     }
 
     private static async Task<IResult> ListAsync(
@@ -110,7 +110,7 @@ public static class KeyEndpoints
         var wanted = body.Value;
         var scopes = wanted.Scopes ?? [];
         if (wanted.Scopes is { Count: 0 })
-            return NoScopes.ToResult(); // empty is not everything
+            return NoScopes.ToResult(); // an empty list must not mean "no limit"
         if (scopes.Count > 32 || scopes.Any(scope => scope is null || !NameSet.IsName(scope)))
             return badScopes.ToResult();
 
@@ -138,7 +138,7 @@ public static class KeyEndpoints
         }
     }
 
-    /// <summary>Who may not delete the keys of members is not told whether there is such a key.</summary>
+    /// <summary>A caller who may not delete the keys of members does not learn whether there is such a key.</summary>
     private static async Task<IResult> DeleteAsync(Guid organizationId, string keyId, HttpContext context, Keys keys, MemberKeys memberKeys)
     {
         var own = KeyFormat.IsId(keyId) ? await keys.DeleteAsync(context.Caller(), organizationId, keyId) : Keys.NoSuchKey;
@@ -162,13 +162,13 @@ public static class KeyEndpoints
 
     internal static readonly Refusal NoScopes = new(
         RefusalCode.InvalidRequest,
-        "scopes: the list is empty. Name at least one scope, or leave the member out for all of them.",
+        "scopes: the list is empty. Name at least one scope, or omit the member for all scopes.",
         "scopes empty"
     );
 
     private static readonly Refusal badScopes = new(
         RefusalCode.InvalidRequest,
-        "scopes: give at most 32 names of scopes.",
+        "scopes: give at most 32 scope names.",
         "scopes out of form"
     );
 }

@@ -5,8 +5,8 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Tells the holder that a key expires: 30, 7 and 1 day before, and when it has. Each is told once, whatever the number of processes and
-/// however often they restart. After an outage, only the reminder that is due now is sent; missed ones are skipped.
+/// Notifies the holder that a key expires: 30, 7 and 1 day before, and when it has expired. Each mail is sent once, however many processes
+/// run and however often they restart. After an outage, only the reminder that is due now is sent; missed ones are skipped.
 /// </summary>
 public sealed class KeyExpiryJob(
     Database database,
@@ -17,21 +17,21 @@ public sealed class KeyExpiryJob(
     ILogger<KeyExpiryJob> log
 ) : PeriodicJob(TimeSpan.FromMinutes(5), clock, log)
 {
-    /// <summary>Days before the expiry, the nearest first; 0: it has expired.</summary>
+    /// <summary>Days before the expiry, the nearest first; 0: the key has expired.</summary>
     private static readonly int[] stages = [0, 1, 7, 30];
 
-    /// <summary>Not told to the holder of a key that was made later than this before it would be: it knows.</summary>
+    /// <summary>A reminder is skipped if the key was created less than this before it is due: the holder still knows.</summary>
     private static readonly TimeSpan newKey = TimeSpan.FromDays(1);
 
-    /// <summary>After a longer absence a stage is left out; the next one will come.</summary>
+    /// <summary>After a longer outage a reminder is skipped; the next one follows.</summary>
     private static readonly TimeSpan lookBack = TimeSpan.FromDays(3);
 
-    /// <summary>Looked at again at every run, for the clocks of other processes and for what commits late.</summary>
+    /// <summary>Each run reads this interval again, because the clocks of processes differ and transactions commit late.</summary>
     private static readonly TimeSpan overlap = TimeSpan.FromHours(1);
 
     private const int BatchRows = 200;
 
-    private readonly ConcurrentDictionary<int, DateTimeOffset> done = new(); // by stage: the runs of this process have come so far
+    private readonly ConcurrentDictionary<int, DateTimeOffset> done = new(); // for each stage, the time up to which this process has run
 
     public override async Task RunAsync()
     {
@@ -55,7 +55,8 @@ public sealed class KeyExpiryJob(
     }
 
     /// <summary>
-    /// Living keys, not replaced, that expire between the two times and whose holders were not told of this stage or a nearer one.
+    /// Returns active keys, not replaced, that expire between the two times and whose holders were not notified of this stage or a nearer
+    /// one.
     /// </summary>
     private Task<List<Due>> DueAsync(int days, DateTimeOffset after, string afterId, DateTimeOffset until) =>
         database.ReadAsync(async connection =>
@@ -93,7 +94,7 @@ public sealed class KeyExpiryJob(
         var isNew = key.ExpiresAt - TimeSpan.FromDays(days) - key.CreatedAt < newKey;
         if (isNew && days > 0)
             return;
-        // What another process has told since the read is found here.
+        // This finds what another process has sent since the read.
         if (
             await transaction.Connection!.ExecuteAsync(
                 "INSERT INTO key_expiry_notices (key_id, days, told_at) VALUES (@Id, @days, @now) ON CONFLICT DO NOTHING",
@@ -114,7 +115,7 @@ public sealed class KeyExpiryJob(
         }
 
         await Events.OfKeyAsync(transaction, Clock, EventTypes.KeyExpiring, key.Id);
-        // The owners are told of an API key by ApiKeyNotices.
+        // ApiKeyNotices notifies the owners of an API key.
         if (key.Kind == "pak")
             await mails.EnqueueAsync(transaction, key.Email, Mail(key, now));
     }

@@ -4,17 +4,17 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>Exchanges in one hour.</summary>
-/// <param name="At">The hour's beginning.</param>
+/// <param name="At">The start of the hour.</param>
 public sealed record UseHour(DateTimeOffset At, long Count);
 
-/// <summary>A network that a key was used from: an IPv4 /24 or an IPv6 /48.</summary>
-/// <param name="LastUsedAt">To the day.</param>
+/// <summary>A network from which a key was used: an IPv4 /24 or an IPv6 /48.</summary>
+/// <param name="LastUsedAt">Exact to the day.</param>
 public sealed record UseNetwork(string Network, DateTimeOffset FirstUsedAt, DateTimeOffset LastUsedAt);
 
-/// <summary>Use of a key after its end, by somebody who proved its secret.</summary>
+/// <summary>The use of a key after its end, by a caller that proved its secret.</summary>
 public sealed record UseAfterEndRow(long Count, DateTimeOffset FirstAt, DateTimeOffset LastAt, string Address, string UserAgent);
 
-/// <summary>One key with all that is known of its use.</summary>
+/// <summary>One key with everything known about its use.</summary>
 public sealed record KeyRecord
 {
     public required KeyEntry Key { get; init; }
@@ -32,7 +32,7 @@ public sealed record KeyRecord
 
     public string? LastUsedForName { get; init; }
 
-    /// <summary>The hours in which it was used, of the last <see cref="KeyHistory.Kept"/>, oldest first.</summary>
+    /// <summary>The hours of the last <see cref="KeyHistory.Kept"/> in which the key was used, oldest first.</summary>
     public required IReadOnlyList<UseHour> Hours { get; init; }
 
     /// <summary>Newest first.</summary>
@@ -41,7 +41,7 @@ public sealed record KeyRecord
     public required UseAfterEndRow? AfterEnd { get; init; }
 
     /// <summary>
-    /// The keys that followed one another by rotation, this one among them, newest first; of a key never rotated, it alone.
+    /// This key and the keys that came before and after it by rotation, newest first. A key that was never rotated is the only entry.
     /// </summary>
     public required IReadOnlyList<KeyEntry> Family { get; init; }
 
@@ -49,23 +49,23 @@ public sealed record KeyRecord
 
     public KeyEntry? Successor => Family.FirstOrDefault(one => one.Id == Key.SuccessorId);
 
-    /// <summary>The key was replaced, and has not been used since its successor first was: nobody will miss it.</summary>
+    /// <summary>The key was replaced and has not been used since the first use of its successor, so it can be ended safely.</summary>
     public bool IsSilent => Successor?.FirstNetworkAt is { } since && !(Key.LastUsedAt >= since);
 }
 
-/// <summary>What is known of the use of one key: for its holder, and for those who look after the organization's keys.</summary>
+/// <summary>The usage of one key, for its holder and for those who manage the organization's keys.</summary>
 public sealed class KeyHistory(Database database, TimeProvider clock)
 {
-    /// <summary>Hours of use and networks are kept for so long; the last use for as long as the key.</summary>
+    /// <summary>How long hours of use and networks are kept; the last use is kept as long as the key.</summary>
     public static readonly TimeSpan Kept = TimeSpan.FromDays(90);
 
-    /// <summary>A key of the organization, one that was deleted included.</summary>
+    /// <summary>Returns the usage of a key of the organization, also of a deleted one.</summary>
     public Task<Outcome<KeyRecord>> ReadAsync(Actor actor, Guid organizationId, string keyId) =>
         database.ReadAsync<Outcome<KeyRecord>>(async connection =>
         {
             var own = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListOwnKeys, organizationId);
             var lead = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
-            // An API key has no keys of its own; where only its scope is missing, it is told which.
+            // An API key has no keys of its own. If only its scope is missing, the response names the scope.
             if (own.Refusal is { } refused && lead.Refusal is { } notLead)
                 return notLead.Code == RefusalCode.InsufficientScope ? notLead : refused;
 
@@ -80,7 +80,7 @@ public sealed class KeyHistory(Database database, TimeProvider clock)
                 """,
                 new { keyId, organizationId }
             );
-            // Somebody else's key and no key at all are one answer, but to those who may see all of them.
+            // Another person's key and an unknown key get the same response, except for callers that may see all keys.
             var isOwn = found is not null && !own.IsRefused && found.MembershipId == own.Value.MembershipId;
             if (found is null || (!isOwn && lead.IsRefused))
                 return Keys.NoSuchKey;
@@ -139,12 +139,13 @@ public sealed class KeyHistory(Database database, TimeProvider clock)
 }
 
 /// <summary>
-/// Deletes what is older than <see cref="KeyHistory.Kept"/>, a little at a time. Of each key the newest hour stays: it tells the last use.
+/// Deletes what is older than <see cref="KeyHistory.Kept"/>, in small batches. The newest hour of each key stays, because it holds the last
+/// use.
 /// </summary>
 public sealed class KeyHistoryJob(Database database, TimeProvider clock, ILogger<KeyHistoryJob> log)
     : PeriodicJob(TimeSpan.FromHours(1), clock, log)
 {
-    /// <summary>Rows looked at in one transaction.</summary>
+    /// <summary>Rows read in one transaction.</summary>
     private const int BatchRows = 2_000;
 
     private const string Done = "key_use_hours.deleted_to";
@@ -152,7 +153,7 @@ public sealed class KeyHistoryJob(Database database, TimeProvider clock, ILogger
     public override async Task RunAsync()
     {
         var old = Clock.GetUtcNow() - KeyHistory.Kept;
-        // Hour by hour, and no hour twice: rows that stayed as the newest of their key would be looked at again and again.
+        // Each hour is read once only; otherwise the rows that stay as the newest of their key would be read again and again.
         while (await NextHourAsync(old.ToUnixTimeSeconds() / 3600) is { } hour)
         {
             var after = "";
@@ -160,7 +161,7 @@ public sealed class KeyHistoryJob(Database database, TimeProvider clock, ILogger
                 after = await DeleteHourAsync(hour, after);
         }
 
-        old -= TimeSpan.FromDays(1); // the last use of a network is known to the day
+        old -= TimeSpan.FromDays(1); // the last use of a network is exact to the day
         foreach (var table in (string[])["key_networks.last_used_at", "key_expiry_notices.told_at"])
         {
             var (name, column) = (table.Split('.')[0], table.Split('.')[1]);
@@ -186,7 +187,7 @@ public sealed class KeyHistoryJob(Database database, TimeProvider clock, ILogger
             )
         );
 
-    /// <summary>The key to go on after; null: the hour is done.</summary>
+    /// <summary>The key after which to continue; null: the hour is finished.</summary>
     private Task<string?> DeleteHourAsync(long hour, string after) =>
         database.WriteExclusiveAsync(async transaction =>
         {

@@ -3,7 +3,7 @@ using System.Buffers.Text;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The life of a key over HTTP: what it is used for, and its successor. docs/protocol.md, "The life of a key", is its contract.
+/// The life cycle of a key over HTTP: its usage and its successor. The contract is docs/protocol.md, "The life of a key".
 /// </summary>
 public static class KeyLifeEndpoints
 {
@@ -33,7 +33,7 @@ public static class KeyLifeEndpoints
                     (await history.ReadAsync(context.Caller(), organizationId, keyId)).ToResult(Usage)
             )
             .WithName("getKeyUsage")
-            .WithSummary("What a key is used for");
+            .WithSummary("The usage of a key");
         keys.MapPost(
                 "/rotate",
                 async (HttpContext context, Guid organizationId, string keyId, long? overlapSeconds, KeyRotation rotation) =>
@@ -42,22 +42,23 @@ public static class KeyLifeEndpoints
                     ).ToResult(Show)
             )
             .WithName("rotateKey")
-            .WithSummary("Makes the successor of a key and shows it, once (with a session only)");
+            .WithSummary("Creates the successor of a key and shows it once (with a session only)");
         keys.MapPost(
                 "/finish-rotation",
                 async (HttpContext context, Guid organizationId, string keyId, KeyRotation rotation) =>
                     (await rotation.FinishAsync(context.Caller(), organizationId, keyId)).ToEmpty()
             )
             .WithName("finishKeyRotation")
-            .WithSummary("Ends the key that was replaced, before its time");
+            .WithSummary("Ends the overlap of a replaced key now");
 
-        // The key itself, in a form as at the token endpoint, and no token: who caught a token of an hour would have a key for months.
+        // The form contains the key itself, as at the token endpoint, and never a token: otherwise a stolen token, which is valid for an
+        // hour, would give its thief a key for months.
         routes
             .MapPost("/identity/v1/personal-access-keys/self/rotate", RotateSelfAsync)
             .WithTags("Personal access keys")
             .WithName("rotateKeyItself")
-            .WithSummary("Makes the successor of the key in the form's field personalAccessKey, where the policy allows it")
-            .ShortCircuit(); // nothing in between reads the form as text
+            .WithSummary("Creates the successor of the key in the form field personalAccessKey, where the policy allows it")
+            .ShortCircuit(); // no middleware may read the form as text
     }
 
     private static async Task<IResult> RotateSelfAsync(HttpContext context, KeyExchange exchange, KeyRotation rotation, ExchangeLimit limit)
@@ -100,7 +101,7 @@ public static class KeyLifeEndpoints
         ).ToResult(Show);
     }
 
-    /// <summary>Out of the bounds of a time span it is out of those of an overlap too.</summary>
+    /// <summary>A value that does not fit a time span is out of the bounds of an overlap too.</summary>
     private static TimeSpan Overlap(long? seconds) =>
         seconds is { } given ? TimeSpan.FromSeconds(Math.Clamp(given, -1, int.MaxValue)) : KeyRotation.OverlapDefault;
 

@@ -3,32 +3,32 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>A key as it is stored. The secret is not here.</summary>
+/// <summary>A key as it is stored, without its secret.</summary>
 internal sealed record NewKeyRow(
     string Id, KeyKind Kind, Guid MembershipId, string Name, byte[] Hash, NameSet Scopes, DateTimeOffset? ExpiresAt)
 {
-    /// <summary>The person who made an API key.</summary>
+    /// <summary>The person who created an API key.</summary>
     public Guid? CreatedBy { get; init; }
 
-    /// <summary>Of a successor.</summary>
+    /// <summary>The key that this key replaces; set for a successor only.</summary>
     public string? FamilyId { get; init; }
 }
 
-/// <summary>What a change says beside its cause.</summary>
+/// <summary>Details of a change besides its cause.</summary>
 internal sealed record KeyRow
 {
     public static readonly KeyRow None = new();
 
-    /// <summary>What the record says; null: what <see cref="KeyDuties"/> says.</summary>
+    /// <summary>The detail of the audit record; null: the text of <see cref="KeyDuties"/>.</summary>
     public string? Detail { get; init; }
 
-    /// <summary>Further members of the webhooks' messages.</summary>
+    /// <summary>Further members of the webhook messages.</summary>
     public IReadOnlyList<(string Name, object? Value)> Data { get; init; } = [];
 
-    /// <summary>The organization in whose name an owner or manager acted.</summary>
+    /// <summary>The organization whose owner or manager acted.</summary>
     public string? OrganizationName { get; init; }
 
-    /// <summary>Who reported a leak, in our words, and where each key was found, in theirs.</summary>
+    /// <summary>Who reported a leak, in our words, and where each key was found, in the reporter's words.</summary>
     public string? Reporter { get; init; }
 
     public IReadOnlyDictionary<string, string?> FoundAt { get; init; } = new Dictionary<string, string?>();
@@ -38,12 +38,12 @@ internal sealed record KeyRow
 }
 
 /// <summary>
-/// The life of keys, personal and of API keys: made, replaced, ended, suspended, resumed. It alone writes the table <c>access_keys</c>.
-/// Whoever changes keys says which (<see cref="KeySet"/>), who did it and why (<see cref="KeyCause"/>); what follows from the cause is
-/// done here, in the caller's transaction: the entry in the status lists (IETF Token Status List), the record, the webhooks, the mails.
-/// Whether the actor may is decided before.
-/// <para>Invariant: when the transaction is committed, a key that was ended or suspended is refused (R5). A key that has ended is never
-/// changed again. A change takes a fixed number of statements, and a message for each key where somebody listens.</para>
+/// The life cycle of keys, personal keys and API keys: created, replaced, ended, suspended, resumed. Only this class writes the table
+/// <c>access_keys</c>. A caller says which keys change (<see cref="KeySet"/>), who changes them and why (<see cref="KeyCause"/>). This
+/// class does what follows from the cause in the caller's transaction: the entry in the status lists (IETF Token Status List), the audit
+/// record, the webhooks, the mails. The caller has already authorized the actor.
+/// <para>Invariant: when the transaction is committed, a key that was ended or suspended is refused (R5). A key that has ended never
+/// changes again. A change takes a fixed number of statements, and one message for each key if there are subscribers.</para>
 /// </summary>
 public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvider clock)
 {
@@ -58,7 +58,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
         return true;
     }
 
-    /// <summary>Puts a successor in the place of a key, which works on for the overlap.</summary>
+    /// <summary>Replaces a key by a successor; the replaced key keeps working for the overlap.</summary>
     /// <returns>False: the successor's id was used before.</returns>
     internal async Task<bool> ReplaceAsync(
         DbTransaction transaction,
@@ -98,12 +98,12 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
         return true;
     }
 
-    /// <summary>Ends keys for good. With the current secret of an API key the whole API key ends.</summary>
+    /// <summary>Ends keys for good. If the current secret of an API key ends, the whole API key ends.</summary>
     /// <returns>How many of them had not ended before.</returns>
     internal async Task<int> EndAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyRow? facts = null)
     {
         TransactionNotes.Of(transaction).IsUrgent = true;
-        // A replaced key stays in its holder's list after its overlap, and is not deleted.
+        // A replaced key is not deleted: it stays in its holder's list after its overlap.
         var (end, also) =
             cause == KeyCause.OverlapEnded
                 ? (
@@ -143,7 +143,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
         );
     }
 
-    /// <summary>Resumes keys that were suspended or frozen. Whose user or organization is disabled stays suspended with it.</summary>
+    /// <summary>Resumes suspended or frozen keys. A key whose user or organization is disabled stays suspended.</summary>
     /// <returns>How many were suspended.</returns>
     internal Task<int> ResumeAsync(DbTransaction transaction, Actor actor, KeySet keys, KeyRow? facts = null) =>
         ChangeAsync(
@@ -155,7 +155,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
             Follow(keys, "suspended_at = NULL, frozen_at = NULL, ", "", "AND k.suspended_at IS NOT NULL", "")
         );
 
-    /// <summary>Lets the keys of a user or an organization follow it: it was disabled or enabled in this transaction.</summary>
+    /// <summary>Updates the keys of a user or an organization that was disabled or enabled in this transaction.</summary>
     internal Task<int> FollowAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys)
     {
         TransactionNotes.Of(transaction).IsUrgent = true;
@@ -169,12 +169,12 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
         );
     }
 
-    /// <summary>Tells that a key has expired. It is refused since that instant, and no token of it lives on: its entry needs no
-    /// change.</summary>
+    /// <summary>Announces that a key has expired. Since that instant it is refused and its tokens have expired, so its status entry needs
+    /// no change.</summary>
     internal Task ExpireAsync(DbTransaction transaction, string keyId) =>
         announcements.WriteAsync(transaction, Actor.Operator, KeyCause.Expired, KeySet.Of(keyId), KeyRow.None);
 
-    /// <summary>Gives every secret of an API key its new name.</summary>
+    /// <summary>Renames every secret of an API key.</summary>
     internal static Task RenameAsync(DbTransaction transaction, Guid userId, string name)
     {
         var keys = KeySet.OfUser(userId);
@@ -185,7 +185,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
         );
     }
 
-    /// <summary>Remembers that the owners were told of the expiry of API keys.</summary>
+    /// <summary>Records that the owners were notified of the expiry of API keys.</summary>
     internal Task MarkNotifiedAsync(DbTransaction transaction, IReadOnlyList<string> keyIds)
     {
         var keys = KeySet.Of(keyIds);
@@ -196,7 +196,7 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
         );
     }
 
-    /// <summary>Deletes keys that ended long ago, and what is known of their use. Their entries are given to nobody else.</summary>
+    /// <summary>Deletes keys that ended long ago, with their usage. Their status entries are never assigned again.</summary>
     internal static async Task ForgetAsync(DbTransaction transaction, IReadOnlyList<string> keyIds)
     {
         var keys = KeySet.Of(keyIds);
@@ -247,8 +247,9 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
     private async Task<int> ChangeAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeySet keys, KeyRow? facts, string update)
     {
         var now = clock.GetUtcNow();
-        // The counter's row stays locked until the commit, so numbers become visible in their order: who has seen one has seen all before
-        // it. No smaller than the time, so that a database restored from a back-up numbers its next change above all that was seen before.
+        // The counter's row stays locked until the commit, so numbers become visible in order: a reader that has seen a number has seen all
+        // lower ones. The number is never below the time, so that after a restore from a back-up the next change is numbered above all
+        // earlier ones.
         var version = await transaction.Connection!.ExecuteScalarAsync<long>(
             """
             INSERT INTO counters (name, value) VALUES ('access_keys.status_version', @now)
@@ -261,14 +262,14 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
         if (count == 0)
             return 0;
         await announcements.WriteAsync(transaction, actor, cause, KeySet.ChangedBy(version), facts ?? KeyRow.None);
-        // What ends with a key that has ended, in the same transaction.
+        // These end in the same transaction as the key.
         await SentInvitations.WithdrawAsync(transaction, clock, actor, KeySet.ChangedBy(version));
         await EndApiKeysAsync(transaction, actor, version, now);
         return count;
     }
 
-    /// <summary>An API key is its current secret: when that has ended, so have the earlier ones, the service user behind it and its
-    /// memberships.</summary>
+    /// <summary>An API key is its current secret. When that secret has ended, its earlier secrets, its service user and the memberships of
+    /// that user end too.</summary>
     private async Task EndApiKeysAsync(DbTransaction transaction, Actor actor, long version, DateTimeOffset now)
     {
         const string ended = """
@@ -289,11 +290,11 @@ public sealed class KeyLifecycle(Mails mails, PublicAddress address, TimeProvide
         );
     }
 
-    /// <summary>An update of keys to the status that follows from all that they hang on.</summary>
-    /// <param name="set">Columns that it sets besides.</param>
+    /// <summary>Updates keys to the status that follows from the key, its user and its organization.</summary>
+    /// <param name="set">Further columns to set.</param>
     /// <param name="own">The key's own suspension, where that counts.</param>
     private static string Follow(KeySet keys, string set, string own, string which, string only) =>
-            // A key whose overlap is over keeps its entry: OverlapEndJob sets it.
+            // A key whose overlap has ended keeps its entry; OverlapEndJob sets it.
             $"""
             UPDATE access_keys AS changed SET {set}status = actual.status, status_version = @version
             FROM (

@@ -2,17 +2,17 @@ using System.Diagnostics;
 
 namespace Pakhouse.Server;
 
-/// <summary>What people are written when a key of theirs has changed and they did not do it.</summary>
-/// <param name="By">Who did it.</param>
+/// <summary>The mails that people receive when somebody else has changed their keys.</summary>
+/// <param name="By">The actor.</param>
 internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateTimeOffset Now, PublicAddress Address)
 {
     private const int KeysShown = 100;
 
-    /// <summary>A key made for less than this is not missed when it expires: its holder knows.</summary>
+    /// <summary>The holder of a key with a shorter lifetime than this knows that it expires, and gets no mail.</summary>
     private static readonly TimeSpan shortLife = TimeSpan.FromDays(1);
 
-    /// <param name="keys">All of one person.</param>
-    /// <returns>Null: there is nothing to say.</returns>
+    /// <param name="keys">All keys belong to one person.</param>
+    /// <returns>Null: there is nothing to report.</returns>
     public MailContent? ToHolder(IReadOnlyList<MailedKey> keys) =>
         Cause switch
         {
@@ -33,7 +33,7 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
                 The API key “{keys[0].Name}” ({keys[0].Id}) of {keys[0].OrganizationName} expired on {keys[0].ExpiresAt!.Value}.
                 {LastUse(keys[0])}
 
-                The services that hold it get no tokens any more. If they are needed, create a new API key:
+                The services that use it can no longer get tokens. If they are needed, create a new API key:
                 {MailText.Link(Address, Links.Security(keys[0].OrganizationId))}
 
                 You get this message because you are an owner of {keys[0].OrganizationName}.
@@ -55,13 +55,13 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
                 MailText.Of($"Somebody who holds the secret"),
                 MailText.Of(
                     $"""
-                    If that was you or a program of yours, there is nothing to do. If not, somebody else had the secret: look at what it was used for.
+                    If that was you or a program of yours, do nothing. If not, somebody else had the secret: check what it was used for.
 
                     {Gone}
                     """
                 )
             ),
-            KeyCause.SuspendedByManager => ("suspended", manager, MailText.Of($"They get no tokens until they are resumed.")),
+            KeyCause.SuspendedByManager => ("suspended", manager, MailText.Of($"They cannot get tokens until they are resumed.")),
             KeyCause.ResumedByManager => ("resumed", manager, MailText.Of($"They work again.")),
             _ => throw new UnreachableException($"{Cause} sends no such mail."),
         };
@@ -85,7 +85,7 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
     }
 
     private const string Gone =
-        "They get no tokens any more, and this cannot be undone. Generate new ones where your programs still need them.";
+        "They can no longer get tokens, and this cannot be undone. Generate new ones where your programs still need them.";
 
     private MailContent Expired(MailedKey key) =>
         new(
@@ -96,7 +96,7 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
             your key “{key.Name}” ({key.Id}) in {key.OrganizationName} expired on {key.ExpiresAt!.Value}.
             {LastUse(key)}
 
-            Programs that still hold it get no tokens any more. If they are needed, generate a new key:
+            Programs that still use it can no longer get tokens. If they are needed, generate a new key:
 
             {MailText.Link(Address, Links.Security(key.OrganizationId))}
             """
@@ -107,7 +107,7 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
         if (family.FirstOrDefault(one => one.Id == Facts.UsedKeyId) is not { OverlapEndsAt: { } ended } key)
             return null;
         var from = Facts.Data.FirstOrDefault(item => item.Name == "address").Value?.ToString() ?? "an unknown address";
-        // Not the user agent: it is the words of somebody unknown.
+        // The user agent is left out: it is text from an unknown caller.
         return new(
             $"Your key “{key.Name}” is frozen: an old copy of it was used",
             $"""
@@ -144,7 +144,7 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
         return new(
             $"{what} leaked and {(keys.Count == 1 ? "was" : "were")} deleted",
             $"""
-            {what} that you answer for got into other hands. Reported by: {Facts.Reporter}.
+            {what} that you are responsible for leaked. Reported by: {Facts.Reporter}.
             Whoever reported it had it whole, so it was deleted at once: it gets no token any more, and the programs that use it stop.
 
             {MailText.Join("\n\n", each)}

@@ -5,17 +5,17 @@ using System.Net.Sockets;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The network that an address belongs to, as far as a key's use is told apart by it: IPv4 by /24, IPv6 by /48, what one site is commonly
-/// given. Finer, every lease of an address would be news; coarser, a neighbour of the same provider would be none.
+/// The network of an address, as usage tells networks apart: IPv4 by /24, IPv6 by /48, which is the usual prefix of one site. With a finer
+/// prefix every new DHCP lease would be reported; with a coarser one a neighbour at the same provider would not.
 /// </summary>
 internal readonly record struct KeyNetwork
 {
     private readonly UInt128 bits;
-    private readonly AddressFamily family; // of the default, a caller without an address: unspecified is 0 by definition
+    private readonly AddressFamily family; // the default value is a caller without an address: Unspecified is 0
 
     private KeyNetwork(AddressFamily family, UInt128 bits) => (this.family, this.bits) = (family, bits);
 
-    /// <summary>No allocation: it stands on the path of an exchange.</summary>
+    /// <summary>No allocation, because every exchange calls it.</summary>
     public static KeyNetwork Of(IPAddress? address)
     {
         Span<byte> bytes = stackalloc byte[16];

@@ -4,9 +4,9 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>A key that takes the place of another.</summary>
-/// <param name="Key">Its secret, once.</param>
-/// <param name="OldEndsAt">Until when the other works.</param>
+/// <summary>A key that replaces another key.</summary>
+/// <param name="Key">The new key with its secret, which is shown once.</param>
+/// <param name="OldEndsAt">The time until which the replaced key works.</param>
 public sealed record Rotated(PersonalAccessKey Key, string Name, DateTimeOffset? ExpiresAt, string OldId, DateTimeOffset OldEndsAt)
     : IDisposable
 {
@@ -16,10 +16,11 @@ public sealed record Rotated(PersonalAccessKey Key, string Name, DateTimeOffset?
 }
 
 /// <summary>
-/// A key is replaced without an outage: its successor has the same name, scopes and lifetime, and the old key works on for the overlap.
-/// Who uses the old key afterwards holds a copy that nobody knew of, or is a program that was forgotten: the family is frozen and its
-/// holder told.
-/// <para>Invariant: of one family two keys work at most, and a successor can do nothing that its predecessor could not.</para>
+/// Replaces a key without an outage: the successor has the same name, scopes and lifetime, and the replaced key keeps working for the
+/// overlap. A caller that uses the replaced key after the overlap has either an unknown copy of it or is a forgotten program. The family is
+/// then frozen and its holder notified.
+/// <para>Invariant: at most two keys of a family work at the same time, and a successor can do nothing that its predecessor could
+/// not.</para>
 /// </summary>
 public sealed class KeyRotation(Database database, PakhouseOptions options, KeyUsage use, KeyLifecycle lifecycle, TimeProvider clock)
 {
@@ -33,7 +34,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
     );
     private static readonly Refusal rotatedBefore = new(
         RefusalCode.Conflict,
-        "This key was rotated already: rotate the one that replaced it.",
+        "This key was already rotated. Rotate the key that replaced it.",
         "rotated before"
     );
     private static readonly Refusal hasExpired = new(
@@ -43,17 +44,17 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
     );
     private static readonly Refusal isSuspended = new(
         RefusalCode.Conflict,
-        "This key is frozen or suspended: an owner of the organization can resume it, or delete it and generate a new one.",
+        "This key is frozen or suspended. An owner of the organization can resume it. You can also delete it and generate a new one.",
         "rotation of a suspended key"
     );
     private static readonly Refusal oneAtATime = new(
         RefusalCode.Conflict,
-        "The key that this one replaced still works: finish that rotation first.",
+        "The key that this key replaced still works. Finish that rotation first.",
         "two overlaps at once"
     );
     private static readonly Refusal notByItself = new(
         RefusalCode.AccessDenied,
-        "The organization's policy does not let a key rotate itself: rotate it on the dashboard, or ask an owner.",
+        "The organization's policy does not allow a key to rotate itself. Rotate it on the dashboard, or ask an owner.",
         "policy: self-rotation"
     );
     private static readonly Refusal notRotating = new(
@@ -62,9 +63,10 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         "no overlap to finish"
     );
 
-    /// <summary>Replaces one of the caller's own keys (R7: only a person can). The only answer that carries the new secret.</summary>
-    /// <param name="newId">Drawn when the form was shown: sending the form twice cannot make two keys.</param>
-    /// <param name="overlap">For so long the old key works on, and never beyond its own expiry; zero: not at all.</param>
+    /// <summary>Replaces one of the caller's own keys (R7: only a person can). Only this response contains the new secret.</summary>
+    /// <param name="newId">The id that was generated when the form was shown, so that sending the form twice cannot create two
+    /// keys.</param>
+    /// <param name="overlap">How long the replaced key keeps working, but never beyond its own expiry; zero: it ends at once.</param>
     /// <returns><see cref="Keys.DuplicateId"/> when the id was used before.</returns>
     public Task<Outcome<Rotated>> RotateAsync(Actor actor, Guid organizationId, string keyId, string newId, TimeSpan overlap) =>
         database.ChangeAsync<Rotated>(async transaction =>
@@ -76,9 +78,10 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         });
 
     /// <summary>
-    /// A key makes its own successor, where the policy allows it. That expires when the old key would have: a key cannot prolong itself.
+    /// Lets a key create its own successor, where the policy allows it. The successor expires when the old key would have, so a key cannot
+    /// extend its own life.
     /// </summary>
-    /// <param name="actor">Who proved the key itself; a token got with it is not enough.</param>
+    /// <param name="actor">The caller that proved the key itself; a token obtained with the key is not enough.</param>
     public Task<Outcome<Rotated>> RotateSelfAsync(Actor actor, Guid organizationId, string newId, TimeSpan overlap) =>
         database.ChangeAsync<Rotated>(async transaction =>
         {
@@ -94,7 +97,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         });
 
     /// <summary>
-    /// Ends the overlap of a replaced key now. When this has returned, no exchange of it that begins afterwards succeeds.
+    /// Ends the overlap of a replaced key now. After this has returned, every new exchange of that key is refused.
     /// </summary>
     public Task<Outcome<bool>> FinishAsync(Actor actor, Guid organizationId, string keyId) =>
         database.ChangeAsync<bool>(async transaction =>
@@ -113,10 +116,10 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         });
 
     /// <summary>
-    /// What a refused exchange tells of a key whose secret was proved: its use after its end is counted, and that of a replaced key freezes
-    /// the family before the answer is given. For the paths of refusals only.
+    /// Records a refused exchange of a key whose secret was proved: the use of an ended key is counted, and the use of a replaced key
+    /// freezes the family before the response is sent. It is called for refused exchanges only.
     /// </summary>
-    /// <param name="key">ASCII bytes of the key; the refusal came from <see cref="KeyExchange.ExchangeAsync"/> for it.</param>
+    /// <param name="key">ASCII bytes of the key that <see cref="KeyExchange.ExchangeAsync"/> refused.</param>
     public async ValueTask RecordUseAfterEndAsync(Refusal refusal, ReadOnlyMemory<byte> key, IPAddress? address, string? userAgent)
     {
         if (refusal.Late == UseAfterEnd.No || !KeyFormat.TryParse(key.Span, out _, out var keyId))
@@ -131,7 +134,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         {
             var now = clock.GetUtcNow();
             var connection = transaction.Connection!;
-            // Asked again: between the exchange's read and this, another use has frozen them, or the holder has deleted the key.
+            // Read again: since the exchange's read, another use may have frozen them, or the holder may have deleted the key.
             var found = await connection.QuerySingleOrDefaultAsync<(string FamilyId, Guid UserId)?>(
                 """
                 SELECT k.family_id, m.user_id FROM access_keys k JOIN memberships m ON m.id = k.membership_id
@@ -223,7 +226,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
     }
 
     /// <summary>
-    /// A person gives the successor the lifetime of the old key, or what the policy leaves of it. A key cannot prolong itself.
+    /// A person gives the successor the lifetime of the old key, or the longest that the policy allows. A key cannot extend its own life.
     /// </summary>
     private static DateTimeOffset? Expiry(Old old, Policy policy, DateTimeOffset now, bool isByItself)
     {
@@ -235,7 +238,8 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
     }
 
     /// <summary>
-    /// The policy narrows the scopes of every key at each exchange; that it allows fewer than the key has is no reason to keep the old one.
+    /// The policy narrows the scopes of every key at each exchange, so a policy that allows fewer scopes than the key has does not prevent
+    /// its rotation.
     /// </summary>
     private static NameSet Allowed(NameSet scopes, Policy policy) =>
         policy.Scopes is { } allowed ? NameSet.Of(scopes.Where(allowed.Contains)) : scopes;

@@ -4,7 +4,7 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>A key with all that decides about it, as it was used last: what an owner of the organization may know of it.</summary>
+/// <summary>A key with everything that decides about it, as of its last use: what an owner of the organization may know about it.</summary>
 public sealed record KeySnapshot
 {
     public required string Id { get; init; }
@@ -14,14 +14,14 @@ public sealed record KeySnapshot
     public required DateTimeOffset? LastUsedAt { get; init; }
     public required string? LastUsedAddress { get; init; }
 
-    /// <summary>The sub-organization that a root's key was exchanged for last; null: its own, or never.</summary>
+    /// <summary>The sub-organization for which a root's key was last exchanged; null: its own organization, or never used.</summary>
     public required string? Target { get; init; }
 
-    /// <summary>A person's key, not an organization's.</summary>
+    /// <summary>True for a person's key, false for an organization's.</summary>
     public bool IsPerson => !Facts.IsApiKey;
 
     /// <summary>
-    /// What an exchange like its last one would get; of a key that was never used, one for its own organization from anywhere.
+    /// The result of an exchange like the last one. For a key that was never used: an exchange for its own organization from any address.
     /// </summary>
     internal Outcome<TokenGrant> Evaluate(KeyExchange exchange, ExchangeRow facts, DateTimeOffset at, List<ExchangeStep>? steps = null) =>
         exchange.Evaluate(
@@ -36,12 +36,13 @@ public sealed record KeySnapshot
 }
 
 /// <summary>
-/// Many keys at once, with the facts of their exchange: for previews of a policy and for the inventory. It reads, and decides nothing.
+/// Reads many keys at once with the data of their exchange, for previews of a policy and for the inventory. It reads and decides nothing.
 /// </summary>
 internal static class KeySnapshots
 {
     /// <summary>
-    /// Those that a policy of <c>@organizationId</c> can touch: its own, its sub-organizations', and its root's that were used for it last.
+    /// Selects the keys that a policy of <c>@organizationId</c> can affect: its own, those of its sub-organizations, and those of its root
+    /// that were last used for it.
     /// </summary>
     public const string OfPolicy = """
         SELECT k.id FROM organizations o
@@ -76,7 +77,7 @@ internal static class KeySnapshots
             LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
             LEFT JOIN organizations t ON t.id = s.organization_id AND t.root_id = o.id AND t.disabled_at IS NULL AND t.deleted_at IS NULL
             LEFT JOIN memberships om ON om.user_id = u.id AND om.organization_id = COALESCE(t.id, o.root_id) AND om.ended_at IS NULL
-            ORDER BY k.created_at DESC, k.id
+            ORDER BY k.created_at DESC, k.id DESC
             """;
         await using var row = await connection.ExecuteReaderAsync(sql, parameters, transaction);
         const int own = ExchangeRead.ColumnCount;

@@ -7,41 +7,42 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// When, from where and how often keys are used, also after their end. Counted in memory, written in batches: an exchange writes nothing
-/// before it answers. A crash loses at most the last <see cref="PakhouseOptions.UsageFlush"/>; an orderly stop loses nothing.
-/// <para>Of each key a flush writes one row (two at the turn of an hour), and one more where a network is new to it, or is seen for the
-/// first time in a day.</para>
+/// Records when, from where and how often keys are used, also after their end. It counts in memory and writes in batches, so an exchange
+/// writes nothing before it answers. A crash loses at most the last <see cref="PakhouseOptions.UsageFlush"/>; an orderly stop loses
+/// nothing.
+/// <para>A flush writes one row for each key (two when the hour changes), and one more when a network is new for the key or is seen for the
+/// first time that day.</para>
 /// </summary>
 public sealed partial class KeyUsage(Database database, PakhouseOptions options, TimeProvider clock, ILogger<KeyUsage> log)
     : BackgroundService
 {
     /// <summary>
-    /// Uses kept until the next flush. While it cannot write, of each key, hour and network one stays; beyond the bound, uses are not
-    /// counted.
+    /// The most uses kept until the next flush. While flushes fail, one use is kept for each key, hour and network; uses beyond this bound
+    /// are not counted.
     /// </summary>
     private const int PendingMax = 1_000_000;
 
-    /// <summary>Keys used after their end that one flush tells of. Their holders are few, or one who wants them to be many.</summary>
+    /// <summary>The most ended keys that one flush reports. Normally there are few; an attacker could try to make many.</summary>
     private const int LateMax = 10_000;
 
-    /// <summary>Entries in one transaction: a deletion never waits behind a longer one.</summary>
+    /// <summary>Entries in one transaction. It is small, so that a deletion never waits behind a long transaction.</summary>
     private const int BatchEntries = 2_000;
 
-    /// <summary>Networks that wait to be told, while that is not possible.</summary>
+    /// <summary>The most new networks that wait to be announced, while that is not possible.</summary>
     private const int NewsMax = 10_000;
 
-    /// <summary>Networks remembered of one key: who changes more often has none that would be news.</summary>
+    /// <summary>The most networks remembered for a key. For a key that changes networks more often, a new one is not news.</summary>
     public const int NetworksMax = 100;
 
     private const int UserAgentLengthMax = 200;
 
     // A queue, merged by the flush: dictionary entries cost more garbage collection.
     private readonly ConcurrentQueue<Use> pending = new();
-    private readonly Dictionary<(string KeyId, long Hour, KeyNetwork Network), Use> merged = []; // of the flush that runs
+    private readonly Dictionary<(string KeyId, long Hour, KeyNetwork Network), Use> merged = []; // used only by the running flush
     private readonly ConcurrentDictionary<string, AfterEnd> late = new(StringComparer.Ordinal);
-    private readonly SemaphoreSlim gate = new(1); // of flushes; an exchange never waits for it
-    private readonly HashSet<(string KeyId, KeyNetwork Network)> seen = []; // on this day, and written or being written
-    private readonly List<Sighting> news = []; // written, and not told yet
+    private readonly SemaphoreSlim gate = new(1); // for flushes only; an exchange never waits for it
+    private readonly HashSet<(string KeyId, KeyNetwork Network)> seen = []; // today, and already written or being written
+    private readonly List<Sighting> news = []; // written, but not announced yet
     private DateTime seenOn;
     private int pendingCount;
 
@@ -57,7 +58,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     {
         public long Hour => At.ToUnixTimeSeconds() / 3600;
 
-        /// <summary>Both, in whatever order they came: the later one has the word on the last use.</summary>
+        /// <summary>Merges two entries, whatever their order: the later one decides the last use.</summary>
         public Use With(Use other) =>
             (other.At >= At ? other : this) with
             {
@@ -68,7 +69,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
 
     private sealed record AfterEnd(long Count, DateTimeOffset FirstAt, DateTimeOffset At, IPAddress? Address, string? UserAgent);
 
-    /// <summary>Counts one exchange. No I/O, no lock that an exchange could wait for.</summary>
+    /// <summary>Counts one exchange, without I/O and without a lock that an exchange could wait for.</summary>
     public void Record(string keyId, string organizationId, DateTimeOffset at, IPAddress? address, string? userAgent)
     {
         if (Volatile.Read(ref pendingCount) < PendingMax)
@@ -81,11 +82,11 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         pending.Enqueue(use);
     }
 
-    /// <summary>Counts a use of a key after its end, by somebody who proved its secret.</summary>
+    /// <summary>Counts a use of a key after its end, by a caller that proved its secret.</summary>
     public void RecordLate(string keyId, DateTimeOffset at, IPAddress? address, string? userAgent)
     {
         if (late.Count >= LateMax)
-            return; // it takes the dictionary's locks; only refused exchanges come here
+            return; // Count takes all locks of the dictionary; only refused exchanges get here
         late.AddOrUpdate(
             keyId,
             static (_, use) => use,
@@ -94,10 +95,11 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         );
     }
 
-    /// <summary>Until it is written: a header can be as long as all headers together, and nobody shall fill the memory with them.</summary>
+    /// <summary>Bounds the user agent until it is written. One header can be as long as all headers together, and must not fill the
+    /// memory.</summary>
     private static string? Bounded(string? userAgent) => userAgent?.Length > UserAgentLengthMax ? UserAgent(userAgent) : userAgent;
 
-    /// <summary>Writes what was counted. What could not be written stays for the next time.</summary>
+    /// <summary>Writes what was counted. What cannot be written is kept for the next flush.</summary>
     public async Task FlushAsync()
     {
         await gate.WaitAsync();
@@ -114,7 +116,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
                 kept = isThere ? kept.With(use) : use;
             }
 
-            // In the order of the tables: rows that are neighbours there share pages, and a page is written once in a batch.
+            // The order of the tables: rows that are neighbours share pages, so each page is written once per batch.
             var uses = merged.Values.ToArray();
             merged.Clear();
             Array.Sort(
@@ -158,7 +160,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         var (hours, unseen) = Rows(uses.Span);
         try
         {
-            // Alone: a busy key is in the batch of every process, and serializable transactions on its row would send each other back.
+            // Exclusive: every process has a busy key in its batch, and serializable transactions on its row would make each other retry.
             var found = await database.WriteUsageAsync(async transaction =>
             {
                 await hoursUpsert.WriteAsync(database, transaction, hours);
@@ -174,13 +176,13 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         }
     }
 
-    /// <summary>Of each key and hour a row, and of networks those that were not seen on this day.</summary>
+    /// <summary>Prepares one row for each key and hour, and one for each network that was not seen today.</summary>
     private (List<object[]> Hours, List<Sighting> Unseen) Rows(ReadOnlySpan<Use> uses)
     {
         var (hours, unseen) = (new List<object[]>(uses.Length), new List<Sighting>());
         for (var next = 0; next < uses.Length;)
         {
-            // Of one hour the entries of several networks stand side by side.
+            // The entries of one hour for several networks are adjacent.
             var all = uses[next];
             NoteNetwork(uses[next++]);
             for (; next < uses.Length && uses[next].KeyId == all.KeyId && uses[next].Hour == all.Hour; next++)
@@ -266,7 +268,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         }
         catch (OperationCanceledException)
         {
-            // Stopping; StopAsync writes the rest.
+            // The server is stopping; StopAsync writes the rest.
         }
     }
 
@@ -280,24 +282,25 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
     {
         try
         {
-            // A thread of its own: SQLite blocks while it writes, and on one core the pool has one thread, which serves the exchanges.
+            // A thread of its own: SQLite blocks while it writes. On one core the pool has one thread, and that thread serves the
+            // exchanges.
             await Task
                 .Factory.StartNew(FlushAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)
                 .Unwrap();
         }
         catch (UnfitException)
         {
-            // They wait until the process is fit again.
+            // The entries wait until the process is healthy again.
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            // Whatever it is: a count is no reason to stop the server.
+            // Any failure: usage counts are no reason to stop the server.
             if (!OutageLog.IsTold(e))
                 LogNotWritten(e, pendingCount);
         }
     }
 
-    // Of two processes the one that writes last has the word on the last use; they are a flush apart at most.
+    // Of two processes, the one that writes last decides the last use. The two differ by one flush at most.
     private static readonly BatchUpsert hoursUpsert = new(
         "key_use_hours",
         ["key_id", "hour", "count", "last_used_at", "address", "user_agent", "organization_id"],
@@ -313,7 +316,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
 
     private sealed record Sighting(string KeyId, KeyNetwork Network, DateTimeOffset FirstAt, DateTimeOffset LastAt);
 
-    /// <returns>Networks that a key was not used from before. One that it was used from is written once a day.</returns>
+    /// <returns>The networks that are new for their key. A known network is written once a day.</returns>
     private async Task<List<Sighting>> WriteNetworksAsync(DbTransaction transaction, List<Sighting> sightings)
     {
         var connection = transaction.Connection!;
@@ -325,7 +328,7 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
                 .Select(one => one.KeyId)
                 .Distinct()
                 .ToDictionary(keyId => keyId, _ => new HashSet<string>(StringComparer.Ordinal), StringComparer.Ordinal);
-            // One parameter a key: the mapper would pass a list to PostgreSQL as an array, which SQLite does not know.
+            // One parameter for each key: the mapper would pass a list to PostgreSQL as an array, which SQLite does not support.
             var ids = new DynamicParameters(known.Keys.Select((keyId, i) => KeyValuePair.Create($"p{i}", (object)keyId)));
             var written = await connection.QueryAsync<(string KeyId, string Network)>(
                 $"SELECT key_id, network FROM key_networks WHERE key_id IN "
@@ -384,20 +387,21 @@ public sealed partial class KeyUsage(Database database, PakhouseOptions options,
         news.Clear();
     }
 
-    /// <summary>The caller's own words: cut, without control characters, and never a key that was put in the wrong header.</summary>
+    /// <summary>The caller's user agent, cut and without control characters. A key that was sent in the wrong header is never
+    /// stored.</summary>
     internal static string UserAgent(string? text)
     {
         if (string.IsNullOrEmpty(text))
             return "";
         if (Checks.MightContainSecret(text))
-            return "(withheld: it held a key)";
+            return "(withheld because it contained a key)";
         var cut = text.Length <= UserAgentLengthMax ? text : text[..UserAgentLengthMax];
         return cut.AsSpan().ContainsAnyExceptInRange(' ', '~')
             ? new string([.. cut.Where(c => !char.IsControl(c) && !char.IsSurrogate(c))])
             : cut;
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Counts of key use could not be written; {Entries} entries wait for the next try")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Counts of key use could not be written; {Entries} entries are kept for later")]
     private partial void LogNotWritten(Exception exception, int entries);
 
     [LoggerMessage(

@@ -6,25 +6,25 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Keys of people: their operations and their SQL. It never sees an <c>HttpContext</c>, and never stores or returns a
-/// secret but from <see cref="GenerateAsync"/>.
-/// <para>Invariant: a key hangs on one membership, not on a user and an organization, so it cannot outlive that membership nor
-/// revive with the next (R5).</para>
+/// Operations on people's keys, with their SQL. This class never sees an <c>HttpContext</c>. Only <see cref="GenerateAsync"/> returns a
+/// secret, and no secret is ever stored.
+/// <para>Invariant: a key belongs to one membership, not to a user and an organization. So it cannot outlive that membership, and the next
+/// membership cannot revive it (R5).</para>
 /// </summary>
 public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public const int NameLengthMax = 100;
 
-    /// <summary>A key that expired or was replaced is listed for so long after its end.</summary>
+    /// <summary>How long an expired or replaced key stays in the list after its end.</summary>
     public static readonly TimeSpan ListedAfterEnd = TimeSpan.FromDays(90);
 
-    /// <summary>An expiry lies at most this far ahead; "never" is its own choice.</summary>
+    /// <summary>The latest expiry, counted from now; "never" is a separate choice.</summary>
     public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(3653);
 
-    /// <summary>The same form, sent again: no second key was made.</summary>
+    /// <summary>The same form was sent again; no second key was created.</summary>
     internal static readonly Refusal DuplicateId = new(
         RefusalCode.Conflict,
-        "This key was generated already, and a key is shown only once: generate another.",
+        "This key was already generated, and a key is shown only once. Generate another one.",
         "key id used before"
     );
 
@@ -35,9 +35,9 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
     );
 
     /// <summary>
-    /// Makes a key for the caller's own membership (R2, R7). The only answer that ever carries the secret.
+    /// Generates a key for the caller's own membership (R2, R7). Only this response ever contains the secret.
     /// </summary>
-    /// <returns>The key; <see cref="RefusalCode.Conflict"/> when the id was used before: the same form, sent again.</returns>
+    /// <returns>The key; <see cref="RefusalCode.Conflict"/> when the id was used before, because the same form was sent again.</returns>
     public Task<Outcome<PersonalAccessKey>> GenerateAsync(Actor actor, Guid organizationId, NewKey wanted) =>
         database.ChangeAsync<PersonalAccessKey>(async transaction =>
         {
@@ -74,8 +74,8 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
                 return DuplicateId;
             }
 
-            // Counted with the new one in: the form of the last key allowed, sent again, is told what it is and not that there are too
-            // many.
+            // The new key is counted too: when the form of the last allowed key is sent again, the response is "already generated" and not
+            // "too many".
             if (
                 await connection.ExecuteScalarAsync<long>(
                     "SELECT COUNT(*) FROM access_keys WHERE membership_id = @membershipId AND deleted_at IS NULL AND successor_id IS NULL "
@@ -88,7 +88,7 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
                 key.Dispose();
                 return new Refusal(
                     RefusalCode.Conflict,
-                    $"You hold {TimeText.Count(policy.KeysOf(options), "key")} in this organization, which is the most: delete one that "
+                    $"You hold {TimeText.Count(policy.KeysOf(options), "key")} in this organization, which is the limit. Delete one that "
                         + $"is no longer used.",
                     "KeysPerMemberMax"
                 );
@@ -98,7 +98,8 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         });
 
     /// <summary>
-    /// The caller's own keys in an organization, newest first; those that have ended by themselves for <see cref="ListedAfterEnd"/> more.
+    /// Returns the caller's own keys in an organization, newest first. Keys that expired or were replaced stay for <see
+    /// cref="ListedAfterEnd"/>.
     /// </summary>
     public Task<Outcome<IReadOnlyList<KeyEntry>>> ListAsync(Actor actor, Guid organizationId) =>
         database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
@@ -131,7 +132,7 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         LEFT JOIN key_late_uses l ON l.key_id = k.id
         """;
 
-    /// <summary>Ends one of the caller's own keys. When this has returned, no exchange that begins afterwards succeeds (R5).</summary>
+    /// <summary>Ends one of the caller's own keys. After this has returned, every new exchange is refused (R5).</summary>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -139,14 +140,14 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
             if (access.Refusal is { } refused)
                 return refused;
 
-            // Somebody else's key and no key at all are one answer: ids of others cannot be found out here.
+            // Another person's key and an unknown key get the same response, so a caller cannot learn the ids of others.
             if (access.Value.MembershipId is not { } membershipId)
-                return NoSuchKey; // an inherited member holds none here (R2)
+                return NoSuchKey; // inherited members hold no keys here (R2)
             var own = KeySet.OfMembership(keyId, membershipId);
             return await lifecycle.EndAsync(transaction, actor, KeyCause.DeletedByHolder, own) == 0 ? NoSuchKey : true;
         });
 
-    /// <summary>Ends a key whoever holds it: for an owner who cannot sign in, and after a restored back-up.</summary>
+    /// <summary>Ends a key of any holder: for an owner who cannot sign in, and after a restored back-up.</summary>
     public Task<Outcome<bool>> DeleteByOperatorAsync(Actor actor, string keyId) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -158,9 +159,10 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         });
 
     /// <summary>
-    /// Ends a key, of either kind, for whoever proves its secret. No right is asked for: also the holder of a suspended key may end it.
+    /// Ends a key of either kind for a caller that proves its secret. No permission is required, so the holder of a suspended key can end
+    /// it too.
     /// </summary>
-    /// <returns>False: nothing was proved, or the key had ended before.</returns>
+    /// <returns>False: no valid secret was given, or the key had already ended.</returns>
     public async Task<bool> RevokeByHolderAsync(string keyId, ReadOnlyMemory<byte> key, IPAddress? address)
     {
         var hash = SHA256.HashData(key.Span);
@@ -192,7 +194,7 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         });
     }
 
-    // Compared with when there is no such key.
+    // The hash to compare with when there is no such key.
     private static readonly byte[] noHash = RandomNumberGenerator.GetBytes(SHA256.HashSizeInBytes);
 
     private sealed record RevocationRow
@@ -203,7 +205,7 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
         public Guid UserId { get; init; }
     }
 
-    /// <summary>The name offered for the next key: the first "Key N" that the list does not hold.</summary>
+    /// <summary>Suggests a name for the next key: the first "Key N" that is not in the list.</summary>
     public static string SuggestName(IReadOnlyList<KeyEntry> keys)
     {
         var number = 1;

@@ -2,7 +2,7 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>A key of a member, as those see it who may end it.</summary>
+/// <summary>A key of a member, as those who may end it see it.</summary>
 public sealed record MemberKey
 {
     public Guid UserId { get; init; }
@@ -10,12 +10,13 @@ public sealed record MemberKey
     public required KeyEntry Key { get; init; }
 }
 
-/// <summary>The keys of an organization's people, for its owners and managers: seen and ended, never read, changed or prolonged.</summary>
+/// <summary>The keys of an organization's people, for its owners and managers. They can see and end keys, but never read a secret, change a
+/// key or extend its life.</summary>
 public sealed class MemberKeys(Database database, KeyLifecycle lifecycle)
 {
     public const int PageLengthMax = 1000;
 
-    /// <summary>By id; each page goes on after the last id of the one before.</summary>
+    /// <summary>Returns the keys by id; each page starts after the last id of the previous one.</summary>
     /// <param name="after">Empty: from the start.</param>
     public Task<Outcome<IReadOnlyList<MemberKey>>> ListAsync(Actor actor, Guid organizationId, string after, int limit) =>
         database.ReadAsync<Outcome<IReadOnlyList<MemberKey>>>(async connection =>
@@ -23,7 +24,7 @@ public sealed class MemberKeys(Database database, KeyLifecycle lifecycle)
             if (limit is < 1 or > PageLengthMax)
                 return new Refusal(RefusalCode.InvalidRequest, $"limit: give a number from 1 to {PageLengthMax}.", "limit out of bounds");
             if (after.Length > 0 && !KeyFormat.IsId(after))
-                return new Refusal(RefusalCode.InvalidRequest, "after: give the value of next in the page before.", "after is no key id");
+                return new Refusal(RefusalCode.InvalidRequest, "after: give next from the previous page.", "after is no key id");
             var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
             if (access.Refusal is { } refused)
                 return refused;
@@ -57,7 +58,7 @@ public sealed class MemberKeys(Database database, KeyLifecycle lifecycle)
             ).AsList();
         });
 
-    /// <summary>As <see cref="Keys.DeleteAsync"/>, whoever's key it is.</summary>
+    /// <summary>Like <see cref="Keys.DeleteAsync"/>, for a key of any holder.</summary>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid organizationId, string keyId) =>
         database.ChangeAsync<bool>(async transaction =>
         {

@@ -3,8 +3,8 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Ends keys whose overlap has ended by itself: a token got before its key was rotated can outlive the overlap, and who verifies it
-/// offline sees nothing but the entry. The key itself is refused since that instant.
+/// Ends keys whose overlap has elapsed. A token issued before the rotation can outlive the overlap, and an offline verifier sees only the
+/// status entry. The key itself is refused from that instant.
 /// </summary>
 public sealed class OverlapEndJob(Database database, KeyLifecycle lifecycle, TimeProvider clock, ILogger<OverlapEndJob> log)
     : PeriodicJob(TimeSpan.FromSeconds(5), clock, log)
@@ -13,7 +13,7 @@ public sealed class OverlapEndJob(Database database, KeyLifecycle lifecycle, Tim
 
     public override async Task RunAsync()
     {
-        // Most turns end here, without a word to the other processes.
+        // Most runs end here, without notifying the other processes.
         while (await database.ReadAsync(connection => connection.ExecuteScalarAsync<long?>(
             "SELECT 1 FROM access_keys WHERE overlap_ends_at IS NOT NULL AND overlap_ends_at <= @now AND status <> 1 LIMIT 1",
             new { now = Clock.GetUtcNow() })) is not null)

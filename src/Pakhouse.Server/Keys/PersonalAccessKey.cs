@@ -4,8 +4,8 @@ using System.Text;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// A key that was just generated, of either kind, secret included. It cannot be printed, logged or compared by accident: text is only to be
-/// had through <see cref="Reveal"/>, once, and disposing wipes the bytes.
+/// A key of either kind that was just generated, with its secret. It cannot be printed, logged or compared by accident: <see
+/// cref="Reveal"/> returns the text once, and disposing wipes the bytes.
 /// </summary>
 public sealed class PersonalAccessKey : IDisposable
 {
@@ -13,16 +13,16 @@ public sealed class PersonalAccessKey : IDisposable
 
     private PersonalAccessKey(string id, byte[] key) => (Id, this.key) = (id, key);
 
-    /// <summary>The public id: what logs, the dashboard and support use.</summary>
+    /// <summary>The public id, for logs, the dashboard and support.</summary>
     public string Id { get; }
 
     internal static PersonalAccessKey Generate(string brand, string id, KeyKind kind = KeyKind.Personal) =>
         new(id, KeyFormat.Create(brand, id, kind));
 
-    /// <summary>SHA-256 of the whole key: what is stored. No slow hash: 256 random bits cannot be searched.</summary>
+    /// <summary>SHA-256 of the whole key, which is what is stored. A slow hash is not needed: 256 random bits cannot be searched.</summary>
     public byte[] Hash() => SHA256.HashData(key ?? throw new ObjectDisposedException(nameof(PersonalAccessKey)));
 
-    /// <summary>The key as text, for the one answer that carries it; the bytes are wiped.</summary>
+    /// <summary>Returns the key as text for the one response that contains it, and wipes the bytes.</summary>
     /// <exception cref="ObjectDisposedException">It was revealed or disposed before.</exception>
     public string Reveal()
     {

@@ -3,11 +3,12 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>Invitations that were sent with a key: they end with it.</summary>
+/// <summary>Invitations that were sent with a key; they end with the key.</summary>
 internal static class SentInvitations
 {
     /// <summary>
-    /// Ends what was sent with keys that have ended: nobody could accept it any more (<c>Senders</c>), and nobody shall wait for it.
+    /// Ends the invitations that were sent with keys that have ended. Nobody could accept them any more (<c>Senders</c>), so nobody should
+    /// wait for them.
     /// </summary>
     /// <param name="keys">Those that ended in this transaction.</param>
     public static async Task WithdrawAsync(DbTransaction transaction, TimeProvider clock, Actor actor, KeySet keys)

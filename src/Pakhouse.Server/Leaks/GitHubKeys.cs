@@ -5,8 +5,8 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The public keys with which GitHub signs what its secret scanning found, from the address or the file in the settings. They are fetched
-/// when a message names one that is not known, at most once a minute, and after an hour again.
+/// The public keys that verify the reports of GitHub's secret scanning, from the URL or the file in the settings. They are fetched when a
+/// report names an unknown key, at most once a minute, and again after an hour.
 /// </summary>
 internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : IDisposable
 {
@@ -17,7 +17,7 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
     {
         Timeout = TimeSpan.FromSeconds(10),
         MaxResponseContentBufferSize = 1024 * 1024,
-        DefaultRequestHeaders = { { "User-Agent", "Pakhouse" } }, // GitHub refuses who does not say
+        DefaultRequestHeaders = { { "User-Agent", "Pakhouse" } }, // GitHub refuses requests without it
     };
     private readonly SemaphoreSlim gate = new(1);
     private FrozenDictionary<string, string> keys = FrozenDictionary<string, string>.Empty;
@@ -27,7 +27,7 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
     public bool IsOn => options.LeakGitHubKeys is not null;
 
     /// <summary>Whether the bytes were signed by the key of that name: ECDSA on P-256 with SHA-256, in DER and base64.</summary>
-    /// <exception cref="IOException">GitHub's keys cannot be had now.</exception>
+    /// <exception cref="IOException">GitHub's keys are not available now.</exception>
     public async Task<bool> VerifyAsync(SecretBody body, string keyIdentifier, string signature)
     {
         if (keyIdentifier.Length is 0 or > 200 || signature.Length is 0 or > 400)
@@ -46,7 +46,7 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
         }
         catch (Exception e) when (e is ArgumentException or CryptographicException)
         {
-            return false; // no key on a curve, or not a signature
+            return false; // not an EC key, or not a signature
         }
     }
 
@@ -73,7 +73,7 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
             }
             else if (!isFresh)
             {
-                throw new IOException("The keys were asked for a moment ago, in vain.");
+                throw new IOException("The keys could not be fetched a moment ago.");
             }
 
             return keys.GetValueOrDefault(keyIdentifier);
@@ -94,7 +94,7 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
         }
         catch (Exception e) when (e is HttpRequestException or TaskCanceledException or UnauthorizedAccessException)
         {
-            throw new IOException("The keys cannot be had.", e);
+            throw new IOException("The keys cannot be fetched.", e);
         }
     }
 
@@ -114,7 +114,7 @@ internal sealed class GitHubKeys(PakhouseOptions options, TimeProvider clock) : 
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or ArgumentException)
         {
-            throw new IOException("What came is no list of keys.", e);
+            throw new IOException("The response is not a list of keys.", e);
         }
     }
 }

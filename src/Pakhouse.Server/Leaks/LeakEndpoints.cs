@@ -6,14 +6,14 @@ using System.Text;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Calls of <c>POST /leaks/revoke</c>, whatever they held: if only those without a real key counted, the limit would tell one from the
-/// other.
+/// Limits calls of <c>POST /leaks/revoke</c>, whatever their content: if only calls without a real key counted, the limit would reveal
+/// which keys are real.
 /// </summary>
 internal sealed class LeakLimit(PakhouseOptions options, TimeProvider clock) : FailureLimit(options.FailuresPerMinuteMax, clock);
 
 /// <summary>
-/// Where leaked keys are reported: by anybody, by GitHub's secret scanning and by GitLab's. docs/protocol.md, "Leaks", is the contract.
-/// <para>Invariant: to somebody who proved nothing the answer is the same, and as late, whether keys were real or not.</para>
+/// Accepts reports of leaked keys from anybody, from GitHub's secret scanning and from GitLab's. The contract is docs/protocol.md, "Leaks".
+/// <para>Invariant: a caller without authentication gets the same response after the same time, whether the keys were real or not.</para>
 /// </summary>
 internal sealed partial class LeakEndpoints(
     Leaks leaks,
@@ -25,18 +25,18 @@ internal sealed partial class LeakEndpoints(
 {
     public const int KeysPerCallMax = 1000;
 
-    /// <summary>A thousand of the longest keys, with what JSON puts around them.</summary>
+    /// <summary>A thousand keys of the greatest length, with their JSON.</summary>
     private const int BodyLengthMax = 128 * 1024;
 
     private const int PartnerBodyLengthMax = 1024 * 1024;
 
-    /// <summary>No answer comes earlier, and finding a real key takes less.</summary>
+    /// <summary>No response is sent earlier; finding a real key takes less time.</summary>
     private static readonly TimeSpan answerAfter = TimeSpan.FromMilliseconds(200);
 
     public static void Map(IEndpointRouteBuilder routes)
     {
         var endpoints = routes.ServiceProvider.GetRequiredService<LeakEndpoints>();
-        // ShortCircuit: sessions and pages have no business here, and a cookie none either.
+        // ShortCircuit: sessions, pages and cookies are not needed here.
         routes.MapPost("/leaks/revoke", endpoints.RevokeAsync).ShortCircuit();
         routes.MapPost("/leaks/github", endpoints.GitHubAsync).ShortCircuit();
         routes.MapGet("/leaks/gitlab/v1/revocable_token_types", endpoints.GitLabTypesAsync).ShortCircuit();
@@ -87,17 +87,17 @@ internal sealed partial class LeakEndpoints(
 
         await leaks.RevokeAsync([.. matches.Select(match => match.Key).OfType<ReportedKey>()], "anonymous report", from);
 
-        // By the wall clock: it is what somebody outside can measure.
+        // By the wall clock, because that is what a caller can measure.
         if (answerAfter - Stopwatch.GetElapsedTime(began) is { Ticks: > 0 } rest)
             await Task.Delay(rest, TimeProvider.System);
         context.Response.StatusCode = StatusCodes.Status202Accepted;
         context.Response.Headers.CacheControl = "no-store";
         await context.Response.WriteAsJsonAsync(
-            new { message = "Thank you. Those of the keys that are real get no tokens any more, and their owners are told." }
+            new { message = "Thank you. Keys that are real can no longer get tokens, and their owners are notified." }
         );
     }
 
-    /// <summary>GitHub's partner message. Its answer labels each match, for GitHub's own statistics.</summary>
+    /// <summary>GitHub's partner message. The response labels each match, for GitHub's own statistics.</summary>
     private async Task GitHubAsync(HttpContext context)
     {
         if (!gitHubKeys.IsOn)
@@ -125,7 +125,7 @@ internal sealed partial class LeakEndpoints(
                 context,
                 new Refusal(
                     RefusalCode.TemporarilyUnavailable,
-                    "GitHub's public keys cannot be had at the moment. Try again as Retry-After says.",
+                    "GitHub's public keys are not available now. Try again as Retry-After says.",
                     "no GitHub keys"
                 )
                 {
@@ -187,7 +187,7 @@ internal sealed partial class LeakEndpoints(
             return;
         }
 
-        // Whatever its type says: a whole key is the proof, and a text without one is passed over.
+        // The type does not matter: a complete key is the proof, and a text without one is skipped.
         await RevokeAsync(matches, "GitLab secret detection", context.Connection.RemoteIpAddress);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
     }
@@ -211,7 +211,7 @@ internal sealed partial class LeakEndpoints(
         var given = context.Request.Headers.Authorization.ToString(); // GitLab sends the token alone
         if (given.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase))
             given = given[7..];
-        // Of hashes: the length of a secret is nobody's business either.
+        // Compares hashes, so that the time does not reveal the length of the secret.
         if (
             CryptographicOperations.FixedTimeEquals(
                 SHA256.HashData(Encoding.UTF8.GetBytes(given)),
@@ -228,12 +228,12 @@ internal sealed partial class LeakEndpoints(
         limit.Count(from);
         await RefusalWriter.WriteAsync(
             context,
-            new Refusal(RefusalCode.InvalidClient, "Authorization: send the token that was agreed on.", "GitLab token")
+            new Refusal(RefusalCode.InvalidClient, "Authorization: send the configured token.", "GitLab token")
         );
         return false;
     }
 
-    /// <summary>The body of a partner; null: it was refused.</summary>
+    /// <summary>The body of a partner's report; null: it was refused.</summary>
     private async Task<SecretBody?> ReadAsync(HttpContext context)
     {
         if (limit.Check(context.Connection.RemoteIpAddress) is { } slowDown)
@@ -248,7 +248,7 @@ internal sealed partial class LeakEndpoints(
         return null;
     }
 
-    private static readonly Refusal notHere = new(RefusalCode.NotFound, "There is nothing at this address.", "not set up");
+    private static readonly Refusal notHere = new(RefusalCode.NotFound, "There is nothing at this URL.", "not set up");
     private static readonly Refusal noMatches = new(
         RefusalCode.InvalidRequest,
         "The body must be a JSON array of objects with token and type.",

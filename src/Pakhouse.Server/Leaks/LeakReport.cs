@@ -5,21 +5,21 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>One match as a scanner reports it.</summary>
-/// <param name="TextHash">SHA-256 of the text that the scanner took for a key, as it was sent.</param>
-/// <param name="Type">The scanner's name for what it found; empty where it has none.</param>
-/// <param name="Key">The key in that text; null: there is none by grammar and check digits.</param>
+/// <param name="TextHash">SHA-256 of the text that the scanner reported as a key, as it was sent.</param>
+/// <param name="Type">The scanner's name of the match; empty if it has none.</param>
+/// <param name="Key">The key in that text; null: there is none with correct format and check digits.</param>
 internal sealed record LeakMatch(byte[] TextHash, string Type, ReportedKey? Key);
 
-/// <summary>Reads reports out of JSON without ever making text of a key.</summary>
+/// <summary>Reads reports from JSON without ever turning a key into a string.</summary>
 internal static class LeakReport
 {
-    /// <summary>Bytes of one text in which a key is looked for; a longer one is no key and is skipped.</summary>
+    /// <summary>The most bytes of a text that is searched for a key; a longer one is not a key and is skipped.</summary>
     private const int TextLengthMax = 1024;
 
     private const int TypeLengthMax = 200;
     private const int PlaceLengthMax = 500;
 
-    /// <summary><c>{"keys":["…"]}</c>. Null: it is not that, or holds more than <paramref name="countMax"/>.</summary>
+    /// <summary><c>{"keys":["…"]}</c>. Null: the form is wrong, or it has more than <paramref name="countMax"/> keys.</summary>
     public static List<LeakMatch>? ReadKeys(ReadOnlySpan<byte> json, int countMax)
     {
         using var scratch = new Scratch();
@@ -43,7 +43,7 @@ internal static class LeakReport
                 while (reader.Read() && reader.TokenType == JsonTokenType.String)
                 {
                     if (matches.Count == countMax) return null;
-                    matches.Add(Match(scratch.Text(ref reader), "", null));
+                    matches.Add(scratch.Match(ref reader));
                 }
 
                 if (reader.TokenType != JsonTokenType.EndArray) return null;
@@ -53,12 +53,13 @@ internal static class LeakReport
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            return null; // its message can hold what was sent
+            return null; // its message can contain what was sent
         }
     }
 
     /// <summary>
-    /// <c>[{"token":"…","type":"…","url":"…"}]</c>: GitHub's message; GitLab calls the last one <c>location</c>. Null: it is not that.
+    /// <c>[{"token":"…","type":"…","url":"…"}]</c>: GitHub's message; GitLab calls the last member <c>location</c>. Null: the form is
+    /// wrong.
     /// </summary>
     public static List<LeakMatch>? ReadMatches(ReadOnlySpan<byte> json)
     {
@@ -73,7 +74,7 @@ internal static class LeakReport
             {
                 if (reader.TokenType != JsonTokenType.StartObject)
                 {
-                    reader.Skip(); // one foreign item does not keep the others alive
+                    reader.Skip(); // one wrong item must not stop the revocation of the others
                     continue;
                 }
 
@@ -91,7 +92,7 @@ internal static class LeakReport
                     if (reader.TokenType != JsonTokenType.String)
                         reader.Skip();
                     else if (name == 't')
-                        match = Match(scratch.Text(ref reader), "", null);
+                        match = scratch.Match(ref reader);
                     else if (name == 'y')
                         type = Printable(scratch.Text(ref reader), TypeLengthMax) ?? "";
                     else if (name == 'p')
@@ -106,36 +107,44 @@ internal static class LeakReport
 
             return reader.TokenType == JsonTokenType.EndArray && !reader.Read() ? matches : null;
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException) // the second: text that is no Unicode
+        catch (Exception e) when (e is JsonException or InvalidOperationException) // the second: text that is not Unicode
         {
             return null;
         }
     }
 
-    private static LeakMatch Match(ReadOnlySpan<byte> text, string type, string? place)
-    {
-        var key = KeyFinder.TryFind(text, 0, out var range, out _, out var id)
-            ? new ReportedKey(id, SHA256.HashData(text[range]), place)
-            : null;
-        return new LeakMatch(SHA256.HashData(text), type, key);
-    }
-
-    /// <summary>Somebody else's words, for a message to people: bounded, in one line, and never with a key in them.</summary>
+    /// <summary>Text of a reporter, for a message to people: limited, in one line, and never with a key in it.</summary>
     private static string? Printable(ReadOnlySpan<byte> text, int lengthMax)
     {
         var words = new string([.. Encoding.UTF8.GetString(text).Where(c => !char.IsControl(c) && !char.IsSurrogate(c)).Take(lengthMax)]);
         return words.Length == 0 || Checks.MightContainSecret(words) ? null : words;
     }
 
-    /// <summary>Where texts are unescaped, wiped at the end.</summary>
+    /// <summary>The buffer in which texts are unescaped and searched, wiped at the end.</summary>
     private sealed class Scratch : IDisposable
     {
+        private readonly EncodedKeyFinder finder = new();
         // as \u005f it is six times as long
         private readonly byte[] buffer = GC.AllocateUninitializedArray<byte>(TextLengthMax * 6, pinned: true);
 
         public ReadOnlySpan<byte> Text(ref Utf8JsonReader reader) =>
             reader.ValueSpan.Length > buffer.Length ? [] : buffer.AsSpan(0, reader.CopyString(buffer));
 
-        public void Dispose() => CryptographicOperations.ZeroMemory(buffer);
+        /// <summary>
+        /// The text that the reader stands at, and the first key in it. Scanners report what they matched, which may be Base64.
+        /// </summary>
+        public LeakMatch Match(ref Utf8JsonReader reader)
+        {
+            var text = Text(ref reader);
+            ReportedKey? first = null;
+            finder.Find(text, (_, key, _, id, _) => first ??= new ReportedKey(id, SHA256.HashData(key)));
+            return new LeakMatch(SHA256.HashData(text), "", first);
+        }
+
+        public void Dispose()
+        {
+            CryptographicOperations.ZeroMemory(buffer);
+            finder.Dispose();
+        }
     }
 }

@@ -6,26 +6,27 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// A key that somebody found where it does not belong. The hash of the whole key is the proof; the key itself is gone already.
+/// A key that was found in a wrong place. The hash of the whole key is the proof; the key itself is already wiped.
 /// </summary>
-/// <param name="FoundAt">Where, in the reporter's words; null: not told.</param>
+/// <param name="FoundAt">Where it was found, in the reporter's words; null: unknown.</param>
 internal sealed record ReportedKey(string Id, byte[] Hash, string? FoundAt = null);
 
 /// <summary>
-/// Leaked keys: whoever shows one whole ends it, and its owner hears of it. It never holds a key, only what identifies and proves one.
-/// <para>Invariant: without the secret an id ends nothing and tells nothing; when <see cref="RevokeAsync"/> has returned, no exchange with
-/// a key that was reported succeeds (R5).</para>
+/// Leaked keys: anybody who presents a complete key ends it, and its owner is notified. This class never holds a key, only what identifies
+/// and proves one.
+/// <para>Invariant: without the secret, an id ends nothing and reveals nothing. After <see cref="RevokeAsync"/> has returned, no exchange
+/// of a reported key succeeds (R5).</para>
 /// </summary>
 internal sealed class Leaks(Database database, KeyLifecycle lifecycle)
 {
-    /// <summary>Keys in one statement and one transaction: a deletion never waits behind a longer one.</summary>
+    /// <summary>Keys in one statement and one transaction. Small, so that a deletion never waits behind a long transaction.</summary>
     private const int BatchKeys = 100;
 
     private static readonly byte[] nobody = new byte[SHA256.HashSizeInBytes];
 
-    /// <summary>Ends those of the keys that are real.</summary>
-    /// <param name="reporter">Who says so, in our words.</param>
-    /// <returns>For each in turn whether it is, or was, a real key.</returns>
+    /// <summary>Ends the keys that are real.</summary>
+    /// <param name="reporter">The reporter, in our words.</param>
+    /// <returns>For each report, in order, whether it is or was a real key.</returns>
     public async Task<bool[]> RevokeAsync(IReadOnlyList<ReportedKey> reported, string reporter, IPAddress? from)
     {
         var isReal = new bool[reported.Count];
@@ -33,7 +34,7 @@ internal sealed class Leaks(Database database, KeyLifecycle lifecycle)
         foreach (var batch in reported.Chunk(BatchKeys))
         {
             var known = await database.ReadAsync(connection => FindAsync(connection, batch));
-            var living = new Dictionary<string, string?>(StringComparer.Ordinal); // and where each was found
+            var living = new Dictionary<string, string?>(StringComparer.Ordinal); // with the place where each was found
             foreach (var one in batch)
             {
                 var found = known.GetValueOrDefault(one.Id);
@@ -58,7 +59,7 @@ internal sealed class Leaks(Database database, KeyLifecycle lifecycle)
     }
 
     private Task<int> EndAsync(DbTransaction transaction, Dictionary<string, string?> found, string reporter, IPAddress? from) =>
-        // Nobody's person acts, and nobody is asked: the secret is the permission.
+        // There is no actor and no permission check: the secret is the permission.
         lifecycle.EndAsync(transaction, Actor.Operator with { Address = from }, KeyCause.Leaked, KeySet.Of([.. found.Keys]),
             new() { Detail = reporter, Reporter = reporter, FoundAt = found });
 

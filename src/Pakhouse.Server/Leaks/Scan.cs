@@ -10,8 +10,8 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The command <c>scan</c>: finds keys of whatever brand in files, folders, standard input and the history of a git repository, by grammar
-/// and check digits, offline. It says where a key is and never what it is.
+/// The command <c>scan</c> finds keys of any brand in files, folders, standard input and the history of a git repository, by format and
+/// check digits, offline. It prints where a key is and never the key.
 /// </summary>
 internal sealed class Scan
 {
@@ -30,7 +30,7 @@ internal sealed class Scan
 
     /// <param name="paths">Files and folders; "-": standard input.</param>
     /// <param name="isHistory">The paths are git repositories, and every object in them is searched.</param>
-    /// <param name="server">Where to report what was found; null: nowhere.</param>
+    /// <param name="server">The server to report found keys to; null: none.</param>
     public static async Task<int> RunAsync(IReadOnlyList<string> paths, bool isHistory, Uri? server, TextWriter output, TextWriter errors)
     {
         var began = Stopwatch.GetTimestamp();
@@ -52,7 +52,7 @@ internal sealed class Scan
         foreach (var finding in scan.findings.OrderBy(finding => finding.Place, StringComparer.Ordinal).ThenBy(finding => finding.Line))
             await output.WriteLineAsync(
                 $"{Printable(finding.Place)}:{finding.Line}: {(finding.Kind == KeyKind.Personal ? "personal access key" : "API key")} "
-                    + $"{finding.Id} (brand {finding.Brand})"
+                    + $"{finding.Id} (brand {finding.Brand}{Text(finding.Encoding)})"
             );
         var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
         var found = scan.findings.Select(finding => finding.Id).Distinct(StringComparer.Ordinal).Count();
@@ -68,17 +68,32 @@ internal sealed class Scan
             : FoundNothing;
     }
 
-    /// <summary>A name is somebody else's text: it can hold a key, and what a terminal takes for a command.</summary>
+    /// <summary>Explains a place that shows no readable key.</summary>
+    private static string Text(KeyEncoding encoding) =>
+        encoding switch
+        {
+            KeyEncoding.None => "",
+            KeyEncoding.Utf16 => ", in UTF-16",
+            _ => ", in Base64",
+        };
+
+    /// <summary>A file name is somebody else's text: it can contain a key, or control sequences for a terminal.</summary>
     internal static string Printable(string place)
     {
         var text = Encoding.UTF8.GetBytes(new string([.. place.Select(c => char.IsControl(c) ? '?' : c)]));
-        for (var at = 0; KeyFinder.TryFind(text, at, out var key, out _, out var id); at = key.End.Value)
-            text.AsSpan()[key][(id.Length + 6)..].Fill((byte)'*');
+        using var finder = new EncodedKeyFinder();
+        var secrets = new List<Range>();
+        finder.Find(
+            text,
+            (at, _, _, id, encoding) => secrets.Add(encoding == KeyEncoding.None ? (at.Start.Value + id.Length + 6)..at.End : at)
+        );
+        foreach (var secret in secrets)
+            text.AsSpan()[secret].Fill((byte)'*');
         return Encoding.UTF8.GetString(text);
     }
 
     /// <summary>
-    /// Those below a folder, one folder after the other: what cannot be read is counted, and the rest searched all the same.
+    /// The files below a folder, one folder after the other. Unreadable entries are counted, and the scan continues.
     /// </summary>
     private IEnumerable<FileInfo> Below(string path)
     {
@@ -96,7 +111,7 @@ internal sealed class Scan
                 continue;
             }
 
-            foreach (var entry in entries.Where(entry => entry.LinkTarget is null)) // a link can lead in a circle
+            foreach (var entry in entries.Where(entry => entry.LinkTarget is null)) // a link can form a cycle
             {
                 if (entry is DirectoryInfo below)
                     folders.Push(below);
@@ -122,11 +137,9 @@ internal sealed class Scan
     {
         try
         {
-            var name = Encoding.UTF8.GetBytes(file.Name);
-            if (KeyFinder.TryFind(name, 0, out var key, out var kind, out var id))
-                findings.Add(Finding.Of(file.FullName, 0, name.AsSpan()[key], kind, id));
+            scan.Name(file.FullName, file.Name, findings.Add);
             if (file.Length == 0)
-                return; // empty, or a pipe or a device, which might never end
+                return; // empty, or a pipe or a device, which may never end
             using var handle = System.IO.File.OpenHandle(file.FullName, options: FileOptions.SequentialScan);
             var offset = 0L;
             scan.Run(
@@ -164,7 +177,7 @@ internal sealed class Scan
     }
 
     /// <summary>
-    /// Every object that the repository has, those that no branch reaches any more included: files, messages of commits, notes.
+    /// Every object of the repository, also those that no branch reaches any more: files, commit messages, notes.
     /// </summary>
     private void History(string path)
     {
@@ -192,7 +205,7 @@ internal sealed class Scan
         }
     }
 
-    /// <summary>For people: the commit that brought the file, and its path then.</summary>
+    /// <summary>For people: the commit that added the file, and its path in that commit.</summary>
     private static string Locate(string path, string header)
     {
         var (id, type) = (
@@ -231,17 +244,17 @@ internal sealed class Scan
         try
         {
             var git = Process.Start(start)!;
-            git.ErrorDataReceived += (_, _) => { }; // its words can hold names of files; they are ours to say
+            git.ErrorDataReceived += (_, _) => { }; // its text can contain file names, which this class prints safely
             git.BeginErrorReadLine();
             return git;
         }
         catch (System.ComponentModel.Win32Exception e)
         {
-            throw new StartupException("git is not there: install it, or scan a folder without --git.", e);
+            throw new StartupException("git is not installed. Install it, or scan a folder without --git.", e);
         }
     }
 
-    private void Keep(ReadOnlyMemory<byte> key) => keys?.TryAdd(Convert.ToHexString(SHA256.HashData(key.Span)), key.ToArray());
+    private void Keep(ReadOnlySpan<byte> key) => keys?.TryAdd(Convert.ToHexString(SHA256.HashData(key)), key.ToArray());
 
     private void Done(KeyScan scan)
     {
@@ -274,7 +287,7 @@ internal sealed class Scan
                 using var response = await http.PostAsync(new Uri(server, "/leaks/revoke"), content);
                 if (response.StatusCode != HttpStatusCode.Accepted)
                 {
-                    await errors.WriteLineAsync($"pakhouse: {server.Authority} did not take the report: {(int)response.StatusCode}");
+                    await errors.WriteLineAsync($"pakhouse: {server.Authority} refused the report: {(int)response.StatusCode}");
                     return false;
                 }
             }
@@ -289,22 +302,22 @@ internal sealed class Scan
             }
         }
 
-        await errors.WriteLineAsync($"Reported to {server.Authority}: those that are its keys get no tokens any more.");
+        await errors.WriteLineAsync($"Reported to {server.Authority}: those that are its keys can no longer get tokens.");
         return true;
     }
 
     /// <summary>
-    /// Takes the output of <c>git cat-file --batch</c> apart: a line that says what and how long, the content, a line break.
+    /// Splits the output of <c>git cat-file --batch</c>: a line with type and length, the content, a line break.
     /// </summary>
     private sealed class GitObjects(BufferedStream stream)
     {
         private long left = -1;
 
-        /// <summary>"ID TYPE" of the next; null: the end.</summary>
+        /// <summary>"ID TYPE" of the next object; null: the end.</summary>
         public string? Next()
         {
             if (left >= 0)
-                stream.ReadByte(); // the line break behind the content
+                stream.ReadByte(); // the line break after the content
             var line = new StringBuilder(64);
             for (int c; (c = stream.ReadByte()) != '\n'; line.Append((char)c))
                 if (c < 0)

@@ -1,22 +1,23 @@
 namespace Pakhouse.Server;
 
-/// <summary>What other programs need to find this deployment's keys, in the form each of them takes.</summary>
+/// <summary>The rules for other programs to find this deployment's keys, in the format of each program.</summary>
 internal static class ScanRules
 {
     public static readonly string[] Scanners = ["gitleaks", "github", "git-secrets"];
 
-    /// <summary>The brand of today first, then the earlier ones: their keys still work.</summary>
+    /// <summary>The current brand first, then the earlier ones, because their keys still work.</summary>
     public static IEnumerable<string> Brands(PakhouseOptions options) =>
         options.EarlierBrands.Prepend(options.Brand).Distinct(StringComparer.Ordinal);
 
-    /// <summary>Letters, digits and underscores only: GitLab makes a type of it, and changes everything else.</summary>
+    /// <summary>Letters, digits and underscores only, because GitLab makes a type of it and replaces everything else.</summary>
     private static string RuleId(string brand) => $"pakhouse_{brand}_access_key";
 
-    /// <summary>How GitLab calls a finding of our gitleaks rule when it asks for its end.</summary>
+    /// <summary>GitLab's name for a finding of our gitleaks rule when it requests its revocation.</summary>
     public static string GitLabType(string brand) => $"gitleaks_rule_id_{RuleId(brand)}";
 
     /// <summary>
-    /// Both kinds of keys. No word boundaries: each form says in its own way what may stand around it, git-secrets by grep -w.
+    /// Both kinds of keys, without word boundaries: each format has its own way to define what may surround a key; git-secrets uses grep
+    /// -w.
     /// </summary>
     private static string Expression(string brand) =>
         $"{brand}_[op]ak1_[0-9A-Za-z]{{{KeyFormat.IdLength}}}_[0-9A-Za-z]{{{KeyFormat.SecretLength + KeyFormat.CheckLength}}}";

@@ -1,6 +1,6 @@
 namespace Pakhouse.Server;
 
-/// <summary>The catalogues of the platform, which clients offer to choose from. Public.</summary>
+/// <summary>The catalogues of the platform, from which clients offer a choice. Public.</summary>
 public static class CatalogueEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes, RoleCatalogue catalogue)

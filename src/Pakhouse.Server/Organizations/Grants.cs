@@ -3,16 +3,16 @@ using System.Data.Common;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The one place that decides which roles a caller may give and take. Invitations, when they are sent, sent again, changed and accepted,
-/// and memberships, when they are added, changed and removed, all ask here, after <see cref="Guard"/>.
-/// <para>Invariant: by what a key gives, nobody has authority that outlives the key (R7), unless the policy says so. An owner alone gives
-/// and takes <c>owner</c> (R8).</para>
+/// The only place that decides which roles a caller may grant and remove. It is called after <see cref="Guard"/>: for invitations when they
+/// are sent, sent again, changed and accepted, and for memberships when they are added, changed and removed.
+/// <para>Invariant: a key never grants authority that outlives the key (R7), unless the policy allows it. Only an owner grants and removes
+/// <c>owner</c> (R8).</para>
 /// </summary>
 public static class Grants
 {
     private static readonly Refusal ownerOnly = new(
         RefusalCode.AccessDenied,
-        "Only an owner can grant or remove the role owner: ask one of the organization's owners.",
+        "Only an owner can grant or remove the role owner. Ask one of the organization's owners.",
         "owner granted or removed by no owner (R8)"
     );
 
@@ -26,12 +26,12 @@ public static class Grants
 
     private static readonly Refusal nothingWithKey = new(
         RefusalCode.AccessDenied,
-        "By policy, keys grant nothing in this organization: sign in to the dashboard. An owner can change this in the policy "
+        "The policy does not allow keys to grant roles. Sign in to the dashboard. An owner can change this in the policy "
             + "(keysMayGrant).",
         "granted with a key (keysMayGrant = none)"
     );
 
-    /// <summary>What stands against a new membership or an invitation to one.</summary>
+    /// <summary>The reason to refuse a new membership or an invitation to one; null: none.</summary>
     public static Task<Refusal?> ToNewAsync(
         DbConnection connection,
         DbTransaction? transaction,
@@ -41,7 +41,7 @@ public static class Grants
         DateTimeOffset now
     ) => CheckAsync(connection, transaction, actor, access, roles, isGift: true, now);
 
-    /// <summary>What stands against other roles for somebody who is a member.</summary>
+    /// <summary>The reason to refuse other roles for a member; null: none.</summary>
     public static Task<Refusal?> ToChangeAsync(
         DbTransaction transaction,
         Actor actor,
@@ -60,8 +60,8 @@ public static class Grants
             now
         );
 
-    /// <summary>What stands against the end of a membership.</summary>
-    /// <param name="inherited">Roles that the member holds in the root: a key does not remove who holds authority there.</param>
+    /// <summary>The reason to refuse the end of a membership; null: none.</summary>
+    /// <param name="inherited">The member's roles in the root: a key cannot remove a member who has authority there.</param>
     public static async Task<Refusal?> ToRemoveAsync(
         DbTransaction transaction,
         Actor actor,
@@ -86,8 +86,8 @@ public static class Grants
     private static Refusal? OwnerNeeded(OrganizationAccess access, NameSet changed) =>
         changed.Contains(BuiltInRoles.Owner) && !Permissions.MayGrantOwner(access) ? ownerOnly : null;
 
-    /// <param name="changed">Roles that somebody gets or loses.</param>
-    /// <param name="isGift">Somebody has more than before.</param>
+    /// <param name="changed">The roles that a member gets or loses.</param>
+    /// <param name="isGift">The member has more than before.</param>
     private static async Task<Refusal?> CheckKeyAsync(
         DbConnection connection,
         DbTransaction? transaction,

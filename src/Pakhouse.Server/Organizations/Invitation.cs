@@ -3,17 +3,17 @@ namespace Pakhouse.Server;
 /// <summary>Roles in one organization.</summary>
 public sealed record OrganizationRoles(Guid OrganizationId, NameSet Roles)
 {
-    /// <summary>Empty where a caller only names the organization.</summary>
+    /// <summary>Empty if a caller only names the organization.</summary>
     public string OrganizationName { get; init; } = "";
 
-    /// <summary>Who sent it last; null: the operator.</summary>
+    /// <summary>The last sender; null: the operator.</summary>
     internal Guid? InvitedBy { get; init; }
 
-    /// <summary>With which key; null: with a session, or at the machine.</summary>
+    /// <summary>The key that the sender used; null: a session, or the operator.</summary>
     internal string? KeyId { get; init; }
 }
 
-/// <summary>An invitation that waits to be accepted, or has expired.</summary>
+/// <summary>A pending or expired invitation.</summary>
 public sealed record Invitation
 {
     public Guid Id { get; init; }
@@ -26,12 +26,12 @@ public sealed record Invitation
     public DateTimeOffset CreatedAt { get; init; }
     public DateTimeOffset SentAt { get; init; }
 
-    /// <summary>When the message of <see cref="SentAt"/> was given up; null: it arrived, or is under way.</summary>
+    /// <summary>When delivery of the message of <see cref="SentAt"/> was given up; null: it arrived or is being sent.</summary>
     public DateTimeOffset? UndeliveredAt { get; init; }
 
-    /// <summary>Of the part that lasts longest.</summary>
+    /// <summary>The expiry of the part that lasts longest.</summary>
     public DateTimeOffset ExpiresAt { get; init; }
 
-    /// <summary>Where to: the root first, then by name. Seen from a sub-organization, that one alone.</summary>
+    /// <summary>The organizations: the root first, then by name. Seen from a sub-organization, only that one.</summary>
     public IReadOnlyList<OrganizationRoles> OrganizationsAndRoles { get; init; } = [];
 }

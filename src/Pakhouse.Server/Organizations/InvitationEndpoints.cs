@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Invitations over HTTP, at the addresses and in the shapes that the field's clients know (docs/protocol.md, "Identity API").
+/// Invitations over HTTP, at the addresses and in the formats that existing clients use (docs/protocol.md, "Identity API").
 /// </summary>
 public static class InvitationEndpoints
 {
@@ -15,27 +15,27 @@ public static class InvitationEndpoints
 
     public sealed record WantedInvitation
     {
-        /// <summary>Whom to invite.</summary>
+        /// <summary>The e-mail address to invite.</summary>
         public string? UserEmail { get; init; }
 
-        /// <summary>Where to, and with which roles: one root and its sub-organizations.</summary>
+        /// <summary>The organizations, with the roles in each: one root and its sub-organizations.</summary>
         public IReadOnlyList<RolesSomewhere>? OrganizationsAndRoles { get; init; }
     }
 
     public sealed record Invited
     {
-        /// <summary>Whose invitation. Some clients send it in the query.</summary>
+        /// <summary>The address of the invitation. Some clients send it in the query.</summary>
         public string? UserEmail { get; init; }
     }
 
     public sealed record ShownOrganizationRoles(Guid OrganizationId, string OrganizationName, IEnumerable<string> Roles);
 
-    /// <summary>An invitation that waits to be accepted, or has expired.</summary>
+    /// <summary>A pending or expired invitation.</summary>
     public sealed record ShownInvitation
     {
         public required Guid Id { get; init; }
 
-        /// <summary>Of a token, only where it was granted <c>email</c>.</summary>
+        /// <summary>With a token, present only if <c>email</c> was granted.</summary>
         [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
         public string? UserEmail { get; init; }
 
@@ -54,18 +54,18 @@ public static class InvitationEndpoints
         var group = routes.MapApi("/identity/v1/organizations/{organizationId:guid}").WithTags("Invitations");
         group
             .MapGet("/invitations", ListInvitationsAsync)
-            .Describe<IEnumerable<ShownInvitation>>("listInvitations", "Invitations that wait or have expired");
+            .Describe<IEnumerable<ShownInvitation>>("listInvitations", "Pending and expired invitations");
         group
             .MapPatch("/invitations", SendAgainAsync)
-            .Describe<ShownInvitation>("resendInvitation", "Sends an invitation again; the link in the old message works no more");
+            .Describe<ShownInvitation>("resendInvitation", "Sends an invitation again; the link in the old message stops working");
         group
             .MapDelete("/invitations", WithdrawAsync)
-            .DescribeEmpty("withdrawInvitation", "Takes an invitation back");
+            .DescribeEmpty("withdrawInvitation", "Withdraws an invitation");
         routes
             .MapApi("/identity/v1/users")
             .WithTags("Invitations")
             .MapPatch("", InviteAsync)
-            .Describe<ShownInvitation>("invite", "Invites an address, or sends an invitation again, as action says");
+            .Describe<ShownInvitation>("invite", "Invites an address or sends an invitation again, depending on action");
     }
 
     private static async Task<IResult> InviteAsync(
@@ -97,7 +97,7 @@ public static class InvitationEndpoints
                         invitation => Show(invitation, context.Caller(), clock)
                     );
             default:
-                return new Refusal(RefusalCode.InvalidRequest, "action: say invite or re-invite.", "no action").ToResult();
+                return new Refusal(RefusalCode.InvalidRequest, "action: use invite or re-invite.", "no action").ToResult();
         }
     }
 
@@ -143,8 +143,8 @@ public static class InvitationEndpoints
     }
 
     /// <summary>
-    /// From the body or the query. There, clients write the plus of an address as it is, and a query has a space for that; an address has
-    /// none.
+    /// Reads the address from the body or the query. In a query, clients write the plus of an address unencoded, which decodes to a space.
+    /// An address contains no space, so the plus is restored.
     /// </summary>
     private static string ReadEmail(string? query, string? body) => body ?? query?.Trim().Replace(' ', '+') ?? "";
 

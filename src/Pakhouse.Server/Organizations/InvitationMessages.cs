@@ -6,7 +6,7 @@ using Microsoft.AspNetCore.Identity;
 
 namespace Pakhouse.Server;
 
-/// <summary>The messages that carry invitations, and how many of them may be sent in a day.</summary>
+/// <summary>The messages that contain invitations, and the limit of messages in a day.</summary>
 public sealed class InvitationMessages(
     Mails mails,
     PublicAddress publicAddress,
@@ -15,10 +15,10 @@ public sealed class InvitationMessages(
     TimeProvider clock
 )
 {
-    /// <summary>In a day, for one root: enough for whoever looks into the wrong folder, too few to bother somebody.</summary>
+    /// <summary>Messages in a day for one root: enough for a person who looked in the wrong folder, too few to annoy anybody.</summary>
     public const int MessagesPerAddressMax = 20;
 
-    /// <summary>A new code, in a message; of the code only the hash stays.</summary>
+    /// <summary>Creates a new code and its message. Only the hash of the code is stored.</summary>
     public async Task<Refusal?> SendAsync(DbTransaction transaction, Actor actor, Guid rootId, Guid id)
     {
         var now = clock.GetUtcNow();
@@ -73,7 +73,7 @@ public sealed class InvitationMessages(
 
                   {MailText.Link(publicAddress, $"/invitations/{code}")}
 
-                If you did not expect this, do nothing: without the link nothing happens.
+                If you did not expect this, do nothing. Nothing happens unless you open the link.
                 """
             ),
             id
@@ -81,7 +81,7 @@ public sealed class InvitationMessages(
         return null;
     }
 
-    /// <summary>Anybody can make an organization and invite strangers from there; this many times a day.</summary>
+    /// <summary>Limits messages per day, because anybody could create an organization and invite strangers from it.</summary>
     private async Task<Refusal?> CountAsync(DbTransaction transaction, Guid rootId, string email)
     {
         var now = clock.GetUtcNow();
@@ -110,7 +110,7 @@ public sealed class InvitationMessages(
             if (count is null)
                 return new Refusal(
                     RefusalCode.SlowDown,
-                    "No more invitations can be sent today: go on tomorrow (UTC).",
+                    "The daily limit of invitations is reached. Continue tomorrow (UTC).",
                     "too many invitations in one day"
                 )
                 {

@@ -3,10 +3,10 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>The rows of invitations, as both of their sides read and end them.</summary>
+/// <summary>The rows of invitations, which the sender's and the invited person's side both read and end.</summary>
 internal static class InvitationRows
 {
-    /// <param name="which">Of the invitation <c>i</c> and its part <c>p</c>.</param>
+    /// <param name="which">A condition on the invitation <c>i</c> and its part <c>p</c>.</param>
     public static async Task<IReadOnlyList<Invitation>> SelectAsync(
         DbConnection connection,
         DbTransaction? transaction,
@@ -53,7 +53,7 @@ internal static class InvitationRows
                 }),
         ];
 
-    /// <summary>Ends one part, and the invitation with its last.</summary>
+    /// <summary>Ends one part, and with the last part the invitation.</summary>
     public static Task<int> EndAsync(DbTransaction transaction, Guid invitationId, Guid organizationId) =>
         transaction.Connection!.ExecuteAsync(
             """

@@ -9,7 +9,7 @@ namespace Pakhouse.Server;
 /// <summary>One invitation in its transaction.</summary>
 public sealed partial class Invitations
 {
-    /// <summary>As far as it can be seen from this organization.</summary>
+    /// <summary>The parts that can be seen from this organization.</summary>
     private async Task<Outcome<Invitation>> FindAsync(DbTransaction transaction, Actor actor, Guid organizationId, string email)
     {
         var access = await Guard.AuthorizeAsync(transaction, actor, Permission.InviteMember, organizationId);
@@ -25,7 +25,7 @@ public sealed partial class Invitations
                 rootId = access.Value.RootId ?? organizationId,
                 organizationId,
             }
-        ); // PostgreSQL holds no NUL; nobody has this address
+        ); // PostgreSQL cannot store NUL, so no address contains it
         return found is [var invitation, ..]
             ? invitation
             : new Refusal(RefusalCode.NotFound, "userEmail: there is no invitation to this address here.", "no such invitation");

@@ -7,10 +7,10 @@ using Microsoft.AspNetCore.Identity;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Invitations as those see them who send them: an address that may become a member of one root and its sub-organizations, with roles given
-/// beforehand. What the invited do with one is <see cref="InvitationAnswers"/>' business.
-/// <para>Invariant: nothing here tells whether an address has an account. Whoever sends a part of an invitation may give what stands in it
-/// (R8), and prolongs no other part.</para>
+/// Invitations from the sender's side: an e-mail address that may become a member of one root and its sub-organizations, with roles chosen
+/// in advance. <see cref="InvitationAnswers"/> handles what the invited person does.
+/// <para>Invariant: no response reveals whether an address has an account. The sender of a part of an invitation may grant its roles (R8),
+/// and sending never extends another part.</para>
 /// </summary>
 public sealed partial class Invitations(
     Database database,
@@ -21,17 +21,16 @@ public sealed partial class Invitations(
     TimeProvider clock
 )
 {
-    /// <summary>Of one invitation.</summary>
+    /// <summary>The most organizations in one invitation.</summary>
     public const int OrganizationsMax = 100;
 
-    /// <summary>What has expired is shown for this long, and then forgotten with the next invitation.</summary>
+    /// <summary>An expired invitation is shown for this long; the next new invitation then deletes it.</summary>
     private static readonly TimeSpan kept = TimeSpan.FromDays(30);
 
     /// <summary>
-    /// Invites an address. One that is invited already gets a new message, with what is given here in place of what stood there for the
-    /// same organizations.
+    /// Invites an address. If it is already invited, it gets a new message, and the given roles replace those for the same organizations.
     /// </summary>
-    /// <param name="organizationId">Where it is done: a root, for itself and its sub-organizations, or a sub-organization for
+    /// <param name="organizationId">The organization of the caller: a root, for itself and its sub-organizations, or a sub-organization for
     /// itself.</param>
     public Task<Outcome<Invitation>> InviteAsync(
         Actor actor,
@@ -47,7 +46,7 @@ public sealed partial class Invitations(
             if (!EmailAddress.TryParse(email, out email))
                 return new Refusal(RefusalCode.InvalidRequest, "userEmail: enter an address such as ada@example.com.", "no e-mail address");
 
-            // Who is a member of these, the caller sees anyway; nothing else about the address is asked.
+            // The caller can see the members of these organizations anyway; nothing else about the address is read.
             var (rootId, normalized, now) = (demanded.Value.RootId ?? organizationId, normalizer.NormalizeEmail(email), clock.GetUtcNow());
             foreach (var (id, _) in organizationsAndRoles)
             {
@@ -64,7 +63,7 @@ public sealed partial class Invitations(
                 )
                     return new Refusal(
                         RefusalCode.Conflict,
-                        "userEmail: this person is a member already: change the roles instead.",
+                        "userEmail: this person is already a member. Change the roles instead.",
                         "already a direct member"
                     );
             }
@@ -103,7 +102,7 @@ public sealed partial class Invitations(
                 : await ReadAsync(transaction, demanded.Value, invitation);
         });
 
-    /// <summary>Those that wait or have expired: of a root those of its sub-organizations too. By address.</summary>
+    /// <summary>The pending and expired invitations, for a root also those of its sub-organizations, by address.</summary>
     public Task<Outcome<IReadOnlyList<Invitation>>> ListAsync(Actor actor, Guid organizationId) =>
         database.ReadAsync<Outcome<IReadOnlyList<Invitation>>>(async connection =>
         {
@@ -120,7 +119,7 @@ public sealed partial class Invitations(
             ).AsList();
         });
 
-    /// <summary>Sends a new message. The link of the one before works no more, and the time begins anew.</summary>
+    /// <summary>Sends a new message. The previous link stops working, and the lifetime starts again.</summary>
     public Task<Outcome<Invitation>> SendAgainAsync(Actor actor, Guid organizationId, string email) =>
         database.ChangeAsync<Invitation>(async transaction =>
         {
@@ -144,8 +143,7 @@ public sealed partial class Invitations(
         });
 
     /// <summary>
-    /// Gives what stands here in place of what stood there for the same organizations. No message goes out, and the time does not begin
-    /// anew.
+    /// Replaces the roles of the invitation for the given organizations. No message is sent, and the lifetime does not start again.
     /// </summary>
     public Task<Outcome<Invitation>> SetRolesAsync(
         Actor actor,
@@ -202,7 +200,7 @@ public sealed partial class Invitations(
             return await ReadAsync(transaction, demanded.Value, found.Value.Id);
         });
 
-    /// <summary>Ends it: from a root altogether, from a sub-organization as far as it is for that.</summary>
+    /// <summary>Ends the invitation: from a root completely, from a sub-organization only the part for it.</summary>
     public Task<Outcome<bool>> WithdrawAsync(Actor actor, Guid organizationId, string email) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -233,7 +231,8 @@ public sealed partial class Invitations(
         });
 
     /// <summary>
-    /// Whether the caller may give these roles in each of these organizations, all of which are the one named or below it.
+    /// Whether the caller may grant these roles in each of these organizations. All of them must be the named one or a sub-organization of
+    /// it.
     /// </summary>
     private async Task<Outcome<OrganizationAccess>> AuthorizeAsync(
         DbTransaction transaction,

@@ -3,10 +3,10 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>How a deed of a key is taken back.</summary>
+/// <summary>How a change made by a key is undone.</summary>
 public enum Undo
 {
-    /// <summary>There is nothing to take back, or it was taken back already.</summary>
+    /// <summary>There is nothing to undo, or it was already undone.</summary>
     None,
     RemoveMember,
     RestoreRoles,
@@ -14,7 +14,7 @@ public enum Undo
     DeleteOrganization,
 }
 
-/// <summary>One thing that a key did, or that came of an invitation that it sent.</summary>
+/// <summary>One change that a key made, or that followed from an invitation that it sent.</summary>
 public sealed record KeyDeed
 {
     public Guid Id { get; init; }
@@ -24,19 +24,19 @@ public sealed record KeyDeed
     public string OrganizationName { get; init; } = "";
     public string Target { get; init; } = "";
 
-    /// <summary>The person it was done to, where it is one.</summary>
+    /// <summary>The affected person, if there is one.</summary>
     public Guid? PersonId { get; init; }
 
     public string? PersonName { get; init; }
     public string? Detail { get; init; }
 
-    /// <summary>What the person holds there now; null: no member any more.</summary>
+    /// <summary>The current roles of the person; null: not a member any more.</summary>
     public NameSet? HeldNow { get; init; }
 
     public bool IsPending { get; init; }
     public bool IsLiving { get; init; }
 
-    /// <summary>What the person's roles become when this change of roles is taken back.</summary>
+    /// <summary>The person's roles after this change of roles is undone.</summary>
     public NameSet? Restored =>
         HeldNow is { } held && Detail?.Split(" → ") is [var before, var after]
             ? NameSet.Of(
@@ -57,7 +57,8 @@ public sealed record KeyDeed
     private static NameSet Read(string roles) => roles == "none" ? NameSet.Empty : NameSet.Parse(roles);
 }
 
-/// <summary>All that a key did in an organization and its sub-organizations, as the record has it, with what can be taken back.</summary>
+/// <summary>All changes that a key made in an organization and its sub-organizations, from the audit record, and how they can be
+/// undone.</summary>
 public sealed class KeyChanges(Database database, Members members)
 {
     public const int DeedsMax = 500;
@@ -96,7 +97,7 @@ public sealed class KeyChanges(Database database, Members members)
             ).AsList();
         });
 
-    /// <summary>Those of the keys that did anything there.</summary>
+    /// <summary>The keys among these that made any change there.</summary>
     public async Task<IReadOnlyList<string>> WhichDidAnythingAsync(Actor actor, Guid organizationId, IEnumerable<string> keyIds)
     {
         var found = new List<string>();
@@ -107,7 +108,7 @@ public sealed class KeyChanges(Database database, Members members)
     }
 
     /// <summary>
-    /// Takes a change of roles back: what the key gave is taken, what it took is given. Whatever was changed since stays.
+    /// Undoes a change of roles: removes what the key granted and grants what it removed. Later changes stay.
     /// </summary>
     public async Task<Outcome<bool>> RestoreRolesAsync(Actor actor, Guid organizationId, string keyId, Guid deedId)
     {
@@ -118,16 +119,16 @@ public sealed class KeyChanges(Database database, Members members)
             ? await members.SetRolesAsync(actor, found.OrganizationId, found.PersonId!.Value, found.Restored!)
             : new Refusal(
                 RefusalCode.Conflict,
-                "There is nothing to take back: it was taken back already, or the person is no member any more.",
+                "There is nothing to undo: it was already undone, or the person is no longer a member.",
                 "deed without an undo"
             );
     }
 
-    /// <summary>The key, and those that it replaced or that replaced it: whoever had one of them.</summary>
+    /// <summary>The key with its predecessors and successors, because a thief may have had any of them.</summary>
     private const string Family =
         "SELECT @keyId UNION SELECT f.id FROM access_keys k JOIN access_keys f ON f.family_id = k.family_id WHERE k.id = @keyId";
 
-    // Each half begins at an index. A key's deletions of keys, its own included, are no gifts; the record page has them.
+    // Each half starts at an index. Deletions of keys grant nothing and are left out; the activity page shows them.
     private const string Which = $"""
         SELECT id FROM (
             SELECT a.id FROM activity a

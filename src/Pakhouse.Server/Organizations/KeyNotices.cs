@@ -3,9 +3,9 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>What a key changed in one organization. Values of <c>change</c> in the webhooks' message are never renamed.</summary>
+/// <summary>What a key changed in one organization. Values of <c>change</c> in the webhook message are never renamed.</summary>
 /// <param name="Person">A name, or an address.</param>
-/// <param name="UserId">Null: an invited address, which may be nobody's.</param>
+/// <param name="UserId">Null: an invited address, which may have no account.</param>
 internal sealed record KeyChange(
     Guid OrganizationId,
     string Change,
@@ -40,12 +40,12 @@ internal sealed record KeyChange(
 }
 
 /// <summary>
-/// Owners learn of every membership that a key changed: by mail and webhook, in the change's own transaction. The record has its row
-/// beside.
+/// Notifies owners of every membership that a key changed, by mail and webhook, in the change's own transaction. The audit record has its
+/// own row.
 /// </summary>
 public sealed class KeyNotices(Mails mails, PublicAddress address, TimeProvider clock)
 {
-    /// <param name="keyId">Null: no key did it, and nothing is told.</param>
+    /// <param name="keyId">Null: no key made the change, and nobody is notified.</param>
     internal async Task WriteAsync(DbTransaction transaction, string? keyId, params IReadOnlyList<KeyChange> changes)
     {
         if (keyId is null)
@@ -95,7 +95,7 @@ public sealed class KeyNotices(Mails mails, PublicAddress address, TimeProvider 
 
     private MailContent Mail(string keyId, Key key, List<(Guid Organization, MailText Line)> changes) =>
         new(
-            $"A key changed who is a member: “{key.Name}”",
+            $"A key changed memberships: “{key.Name}”",
             $"""
             The {(key.UserKind == "service" ? "API key" : "personal access key")} “{key.Name}” ({keyId}){(
                 key.UserKind == "person" ? MailText.Of($" of {key.UserName}") : null

@@ -5,9 +5,9 @@ using Microsoft.AspNetCore.Identity;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What a message that was given up leaves behind. Of an invitation: a row of the record in each organization, a mark on the invitation,
-/// and a mail to who sent it (the owners, where no person did). Of every other message to a person: a row of the record, which the
-/// organizations of that person see.
+/// Records a message that could not be delivered. For an invitation: an audit row in each organization, a mark on the invitation, and a
+/// mail to its sender (to the owners if no person sent it). For every other message to a person: an audit row that the organizations of
+/// that person see.
 /// </summary>
 public sealed class LostMails(Mails mails, PublicAddress address, ILookupNormalizer normalizer, TimeProvider clock) : IMailLoss
 {
@@ -40,7 +40,7 @@ public sealed class LostMails(Mails mails, PublicAddress address, ILookupNormali
 
     private async Task OfInvitationAsync(DbTransaction transaction, LostMail lost, Guid id)
     {
-        // Withdrawn or accepted since, or sent once more: nobody waits for this message.
+        // The invitation was withdrawn, accepted or sent again since, so nobody waits for this message.
         var found = await InvitationRows.SelectAsync(transaction.Connection!, transaction, "i.id = @id", new { id });
         if (found is not [var invitation, ..] || invitation.SentAt > lost.SentAt)
             return;

@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Members and their roles over HTTP, at the addresses and in the shapes that the field's clients know (docs/protocol.md, "Identity API").
+/// Members and their roles over HTTP, at the addresses and in the formats that existing clients use (docs/protocol.md, "Identity API").
 /// </summary>
 public static class MemberEndpoints
 {
@@ -12,20 +12,20 @@ public static class MemberEndpoints
     {
         public required Guid Id { get; init; }
 
-        /// <summary>What the person signs in with: the address.</summary>
+        /// <summary>The sign-in name, which is the e-mail address.</summary>
         [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
         public string? Username { get; init; }
 
-        /// <summary>Of a token, only where it was granted <c>email</c>.</summary>
+        /// <summary>With a token, present only if <c>email</c> was granted.</summary>
         [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
         public string? Email { get; init; }
 
         public required string FullName { get; init; }
 
-        /// <summary>Held in this organization itself.</summary>
+        /// <summary>The roles in this organization itself.</summary>
         public required IEnumerable<string> Roles { get; init; }
 
-        /// <summary>Held in its root.</summary>
+        /// <summary>The roles in its root.</summary>
         public required IEnumerable<string> InheritedRoles { get; init; }
 
         /// <summary>Seen from a sub-organization: the person's membership is in the root.</summary>
@@ -37,32 +37,33 @@ public static class MemberEndpoints
 
     public sealed record ShownRoles
     {
-        /// <summary>Held in this organization itself. Every one of them stands in <c>/roles.json</c>.</summary>
+        /// <summary>The roles in this organization itself. All of them are in <c>/roles.json</c>.</summary>
         public required IEnumerable<string> Roles { get; init; }
 
-        /// <summary>Held in its root.</summary>
+        /// <summary>The roles in its root.</summary>
         public required IEnumerable<string> InheritedRoles { get; init; }
 
-        /// <summary>Always false: where it would be true, the answer is 400.</summary>
+        /// <summary>Always false: where it would be true, the response is 400.</summary>
         public required bool IsSubOrganizationMember { get; init; }
 
-        /// <summary>Held, though they have left the catalogue: they stand in no token. Absent: none.</summary>
+        /// <summary>Roles that the member holds but that are no longer in the catalogue. Tokens do not contain them. Absent:
+        /// none.</summary>
         [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
         public IEnumerable<string>? RetiredRoles { get; init; }
     }
 
     public sealed record WantedRoles
     {
-        /// <summary>All that the member is to hold here. Retired roles stay beside them, unless the list is empty.</summary>
+        /// <summary>All roles that the member should hold here. Retired roles are kept, unless the list is empty.</summary>
         public IReadOnlyList<string>? Roles { get; init; }
     }
 
     public sealed record NewMember
     {
-        /// <summary>Somebody who is in the root or in one of its sub-organizations; whoever is not is invited.</summary>
+        /// <summary>A person in the root or in one of its sub-organizations. Other people must be invited.</summary>
         public string? UserId { get; init; }
 
-        /// <summary>Empty: just the inherited ones.</summary>
+        /// <summary>Empty: only the inherited roles.</summary>
         public IReadOnlyList<string>? Roles { get; init; }
     }
 
@@ -77,10 +78,10 @@ public static class MemberEndpoints
             );
         group
             .MapPost("/users", AddAsync)
-            .Describe<ShownRoles>("addMember", "Makes somebody of the root or a sub-organization a direct member");
+            .Describe<ShownRoles>("addMember", "Makes a person of the root or a sub-organization a direct member");
         group
             .MapGet("/users/{userId:guid}/roles", FindRolesAsync)
-            .Describe<ShownRoles>("getMemberRoles", "The roles of one member; 400 where the person is only in a sub-organization");
+            .Describe<ShownRoles>("getMemberRoles", "The roles of one member; 400 if the person is only in a sub-organization");
         group
             .MapPut("/users/{userId:guid}/roles", SetRolesAsync)
             .Describe<ShownRoles>("setMemberRoles", "Replaces the roles of a direct member");
@@ -161,7 +162,7 @@ public static class MemberEndpoints
         var found = await members.FindAsync(context.Caller(), organizationId, userId, Permission.ChangeRoles);
         if (found.Refusal is { } unseen)
             return unseen.ToResult();
-        // Clients read the living roles, add one and send all back: what they were not shown, they do not mean to take.
+        // Clients read the active roles, add one and send all back; they do not mean to remove retired roles, which they cannot see.
         var wanted = roles.Value.Count == 0 ? roles.Value : roles.Value.Union(NameSet.Of(Retired(found.Value, options)));
         var set = await members.SetRolesAsync(context.Caller(), organizationId, userId, wanted);
         return set.Refusal is { } refusal
@@ -184,7 +185,7 @@ public static class MemberEndpoints
 
     private static readonly Refusal onlyBelow = new(
         RefusalCode.InvalidRequest,
-        "This person is only in a sub-organization, and has no roles here.",
+        "This person is only in a sub-organization and has no roles here.",
         "only in a sub-organization"
     );
 }

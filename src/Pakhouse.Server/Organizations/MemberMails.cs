@@ -1,13 +1,13 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What people are written when somebody else changed where they belong, what they may do, or whether they can sign in at all.
+/// The mails that people receive when somebody else changed their memberships, their roles, or whether they can sign in.
 /// </summary>
 internal static class MemberMails
 {
     /// <param name="keys">Those of the person that ended with the membership.</param>
     public static MailContent Removed(MailText by, string place, DateTimeOffset at, IReadOnlyList<MailedKey> keys) => new(
-        $"You are no member of {place} any more{(keys.Count == 0 ? "" : $", and {TimeText.Count(keys.Count, "key")} of yours ended")}",
+        $"You are no longer a member of {place}{(keys.Count == 0 ? "" : $", and {TimeText.Count(keys.Count, "key")} of yours ended")}",
         $"""
         {by} removed you from {place} on {at}.{(keys.Count == 0 ? MailText.Of($"") : MailText.Of(
             $"""
@@ -38,7 +38,7 @@ internal static class MemberMails
         $"""
         {by} disabled your account at {server} on {at}. You are signed out everywhere, and your keys get no tokens.
 
-        If you think that this is a mistake, ask who runs that server.
+        If you think that this is a mistake, ask the operator of that server.
         """);
 
     public static MailContent Enabled(MailText by, DateTimeOffset at, MailText link) => new($"Your account was enabled",

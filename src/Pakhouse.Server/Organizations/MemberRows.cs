@@ -13,29 +13,29 @@ public sealed record Member
 
     public bool IsDisabled { get; init; }
 
-    /// <summary>Null: no direct member of the organization.</summary>
+    /// <summary>Null: the person is not a direct member of the organization.</summary>
     public Guid? MembershipId { get; init; }
 
-    /// <summary>Seen from a root: only in one of its sub-organizations.</summary>
+    /// <summary>Seen from a root: the person is only in one of its sub-organizations.</summary>
     public bool IsOnlyInSubOrganization { get; init; }
 
-    /// <summary>Held in this organization itself.</summary>
+    /// <summary>The roles in this organization itself.</summary>
     public NameSet Roles { get; init; } = NameSet.Empty;
 
-    /// <summary>Held in the root, seen from a sub-organization.</summary>
+    /// <summary>The roles in the root, seen from a sub-organization.</summary>
     public NameSet InheritedRoles { get; init; } = NameSet.Empty;
 
-    /// <summary>Seen from a sub-organization: only in its root.</summary>
+    /// <summary>Seen from a sub-organization: the person is only in its root.</summary>
     public bool IsInherited => MembershipId is null && !IsOnlyInSubOrganization;
 
-    /// <summary>R1.</summary>
+    /// <summary>The effective roles (R1).</summary>
     public NameSet EffectiveRoles => Roles.Union(InheritedRoles);
 }
 
-/// <param name="Next">To ask for the page after this one; null: it is the last.</param>
+/// <param name="Next">The value that requests the next page; null: this is the last page.</param>
 public sealed record MemberPage(IReadOnlyList<Member> Members, Guid? Next);
 
-/// <summary>How people are found from where an organization stands: the SQL behind lists, pages and searches.</summary>
+/// <summary>Finds people from the point of view of an organization: the SQL behind lists, pages and searches.</summary>
 internal static class MemberRows
 {
     private const int SearchWordsMax = 5;
@@ -52,7 +52,7 @@ internal static class MemberRows
         LEFT JOIN memberships rm ON rm.user_id = u.id AND rm.organization_id = @rootId AND rm.ended_at IS NULL
         """;
 
-    /// <param name="anybody">Also somebody who is in none of these organizations.</param>
+    /// <param name="anybody">Also a person who is in none of these organizations.</param>
     public static Task<Member?> FindAsync(
         DbConnection connection,
         DbTransaction? transaction,
@@ -79,8 +79,8 @@ internal static class MemberRows
         );
 
     /// <summary>
-    /// Each place that people can come from is one range of one index, cut where enough are found: a page of ten thousand takes no longer
-    /// than one of ten.
+    /// Each source of people is one range of one index, cut when enough rows are found. A page out of ten thousand people takes no longer
+    /// than one out of ten.
     /// </summary>
     public static Task<IEnumerable<Member>> SelectAsync(
         DbConnection connection,
@@ -116,9 +116,9 @@ internal static class MemberRows
         {
             if (word.IndexOf('@', StringComparison.Ordinal) > 0)
             {
-                // The beginning of an address is one range of an index: of ten thousand one is found as quickly as of ten. SQLite keeps to
-                // the order of a CROSS JOIN. A domain in its own letters is stored as xn--, of which a beginning is no beginning: it is
-                // looked for in what people see.
+                // The beginning of an address is one range of an index, so one of ten thousand is found as quickly as one of ten. SQLite
+                // keeps the order of a CROSS JOIN. A domain with non-ASCII letters is stored as xn--…, and the beginning of its visible
+                // form is not the beginning of that, so it is searched in the visible text.
                 var domain = word.IndexOf('@', StringComparison.Ordinal) + 1;
                 var beginning = Ascii.IsValid(word.AsSpan(domain)) ? word : word[..domain];
                 parameters.Add($"from{i}", beginning.ToUpperInvariant());
@@ -165,7 +165,7 @@ internal static class MemberRows
         );
     }
 
-    /// <summary>The database makes capitals of A to Z only: of a word with other letters, the ways in which it may stand there.</summary>
+    /// <summary>The database upper-cases only A to Z. For a word with other letters, returns the forms in which it may be stored.</summary>
     private static IEnumerable<string> Spellings(string word)
     {
         string[] ways = Ascii.IsValid(word)

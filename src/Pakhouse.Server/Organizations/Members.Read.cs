@@ -6,8 +6,8 @@ namespace Pakhouse.Server;
 /// <summary>Who is a member, and with which keys.</summary>
 public sealed partial class Members
 {
-    /// <summary>Everybody who is effectively a member: direct members, and in a sub-organization those of its root. By name.</summary>
-    /// <param name="below">Of a root: also people who are only in one of its sub-organizations.</param>
+    /// <summary>Returns all effective members: direct members and, in a sub-organization, those of its root, by name.</summary>
+    /// <param name="below">For a root: also people who are only in one of its sub-organizations.</param>
     public Task<Outcome<IReadOnlyList<Member>>> ListAsync(Actor actor, Guid organizationId, bool below = false) =>
         database.ReadAsync<Outcome<IReadOnlyList<Member>>>(async connection =>
         {
@@ -17,10 +17,10 @@ public sealed partial class Members
             return (await MemberRows.SelectAsync(connection, access.Value, "", null, int.MaxValue, below)).AsList();
         });
 
-    /// <summary>As <see cref="ListAsync"/>, at most <see cref="PageSize"/> at once.</summary>
-    /// <param name="search">Words that each stand somewhere in the name or the address; one with an @ is the beginning of the address.
-    /// Empty: everybody.</param>
-    /// <param name="after">The <see cref="MemberPage.Next"/> of the page before; null: the first.</param>
+    /// <summary>Like <see cref="ListAsync"/>, with at most <see cref="PageSize"/> people at once.</summary>
+    /// <param name="search">Words that each occur in the name or the address; a word with an @ is the beginning of the address. Empty:
+    /// everybody.</param>
+    /// <param name="after">The <see cref="MemberPage.Next"/> of the previous page; null: the first page.</param>
     public Task<Outcome<MemberPage>> PageAsync(Actor actor, Guid organizationId, string search = "", Guid? after = null) =>
         database.ReadAsync<Outcome<MemberPage>>(async connection =>
         {
@@ -33,8 +33,8 @@ public sealed partial class Members
             return found.Count <= PageSize ? new MemberPage(found, null) : new MemberPage(found[..PageSize], found[PageSize - 1].UserId);
         });
 
-    /// <summary>One person, wherever <see cref="ListAsync"/> shows them.</summary>
-    /// <param name="permission">Of the change that is about to be made, or was made and is now shown.</param>
+    /// <summary>Returns one person that <see cref="ListAsync"/> would show.</summary>
+    /// <param name="permission">The permission of the change that will be made, or that was made and is now shown.</param>
     public Task<Outcome<Member>> FindAsync(Actor actor, Guid organizationId, Guid userId, Permission permission = Permission.SeeMembers) =>
         database.ReadAsync<Outcome<Member>>(async connection =>
         {
@@ -44,7 +44,7 @@ public sealed partial class Members
             return await MemberRows.FindAsync(connection, null, access.Value, userId, anybody: false) is { } found ? found : notAMember;
         });
 
-    /// <summary>The keys of a direct member here: what ends with the membership.</summary>
+    /// <summary>Returns the keys of a direct member here, which end with the membership.</summary>
     public Task<Outcome<IReadOnlyList<KeyEntry>>> KeysOfAsync(Actor actor, Guid organizationId, Guid userId) =>
         database.ReadAsync<Outcome<IReadOnlyList<KeyEntry>>>(async connection =>
         {

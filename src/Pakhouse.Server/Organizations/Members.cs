@@ -4,9 +4,9 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Memberships: who belongs where, with which roles. Users are not made here, and roles are not interpreted, but for <c>owner</c>.
-/// <para>Invariant: a membership that ended is never opened again, and its keys ended in the same transaction (R5). A root
-/// always has an owner who can sign in (R8); its sub-organizations have that owner too (R1).</para>
+/// Memberships: who belongs to which organization, with which roles. It creates no users, and interprets no role except <c>owner</c>.
+/// <para>Invariant: a membership that ended is never opened again, and its keys ended in the same transaction (R5). A root always has an
+/// owner who can sign in (R8); that owner is also an owner of its sub-organizations (R1).</para>
 /// </summary>
 public sealed partial class Members(
     Database database,
@@ -23,8 +23,8 @@ public sealed partial class Members(
     public const int SearchLengthMax = 254;
 
     /// <summary>
-    /// Makes somebody a direct member who is in the root or, seen from a root, in one of its sub-organizations; whoever is not is invited.
-    /// <see cref="NameSet.Empty"/> is "None": just the inherited roles (R1).
+    /// Makes a person of the root or, seen from a root, of one of its sub-organizations a direct member. Other people must be invited. <see
+    /// cref="NameSet.Empty"/> is "None": only the inherited roles (R1).
     /// </summary>
     /// <returns>The id of the membership.</returns>
     public Task<Outcome<Guid>> AddAsync(Actor actor, Guid organizationId, Guid userId, NameSet roles) =>
@@ -40,7 +40,7 @@ public sealed partial class Members(
                 { } notTheirs
             )
                 return notTheirs;
-            // Nobody is made a member without having been asked, and an id opens no way to find out who has an account.
+            // Nobody becomes a member without being asked, and a caller cannot use ids to find out who has an account.
             if (
                 await MemberRows.FindAsync(
                     transaction.Connection!,
@@ -53,13 +53,13 @@ public sealed partial class Members(
             )
                 return new Refusal(
                     RefusalCode.NotFound,
-                    "This person is in none of the organizations here: send an invitation.",
+                    "This person is not in any of these organizations. Send an invitation.",
                     "nobody, or somebody from elsewhere"
                 );
             if (found.MembershipId is not null)
                 return new Refusal(
                     RefusalCode.Conflict,
-                    "This person is a member of the organization already: change the roles instead.",
+                    "This person is already a member of the organization. Change the roles instead.",
                     "already a direct member"
                 );
 
@@ -67,7 +67,7 @@ public sealed partial class Members(
             return await InsertAsync(transaction, clock, actor, organizationId, userId, roles);
         });
 
-    /// <summary>Ends a direct membership, and every key under it, for good.</summary>
+    /// <summary>Ends a direct membership and all its keys for good.</summary>
     public Task<Outcome<bool>> RemoveAsync(Actor actor, Guid organizationId, Guid userId) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -92,7 +92,7 @@ public sealed partial class Members(
             return await EndAsync(transaction, actor, current) is { } refusal ? refusal : true;
         });
 
-    /// <summary>Ends the caller's own direct membership, and every key under it, for good.</summary>
+    /// <summary>Ends the caller's own direct membership and all its keys for good.</summary>
     public Task<Outcome<bool>> LeaveAsync(Actor actor, Guid organizationId) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -103,7 +103,7 @@ public sealed partial class Members(
             return await EndAsync(transaction, actor, current, AuditAction.MemberLeave) is { } refusal ? refusal : true;
         });
 
-    /// <summary>Replaces the roles that a direct member holds in this organization.</summary>
+    /// <summary>Replaces the roles of a direct member in this organization.</summary>
     public Task<Outcome<bool>> SetRolesAsync(Actor actor, Guid organizationId, Guid userId, NameSet roles) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -200,13 +200,13 @@ public sealed partial class Members(
         public Guid UserId { get; init; }
         public NameSet Roles { get; init; } = NameSet.Empty;
 
-        /// <summary>Held in the root; null where the organization is one, or the person no member of it.</summary>
+        /// <summary>The roles in the root; null if the organization is a root or the person is not a member of the root.</summary>
         public NameSet? RootRoles { get; init; }
     }
 
     private static readonly Refusal lastOwner = new(
         RefusalCode.Conflict,
-        "This is the organization's last owner: make somebody else an owner first.",
+        "This is the organization's last owner. Make somebody else an owner first.",
         "last owner (R8)"
     );
     private static readonly Refusal notAMember = new(
@@ -215,7 +215,7 @@ public sealed partial class Members(
         "no current membership"
     );
 
-    /// <summary>Owners learn what a key did; a member learns what somebody else did to them.</summary>
+    /// <summary>Owners are notified of what a key did; members of what somebody else did to them.</summary>
     /// <param name="ending">The membership that is about to end, with its keys.</param>
     private async Task NotifyAsync(
         DbTransaction transaction,
@@ -270,7 +270,8 @@ public sealed partial class Members(
             transaction
         );
 
-    /// <summary>Of a root only: a sub-organization has the owners of its root. A disabled owner cannot act, and does not count.</summary>
+    /// <summary>Checked for a root only: a sub-organization has the owners of its root. A disabled owner cannot act and does not
+    /// count.</summary>
     private static async Task<bool> IsLastOwnerAsync(DbTransaction transaction, Membership membership) =>
         membership.Roles.Contains(BuiltInRoles.Owner)
         && await transaction.Connection!.ExecuteScalarAsync<long>(

@@ -13,9 +13,9 @@ public sealed record Organization
     public DateTimeOffset CreatedAt { get; init; }
     public DateTimeOffset? DisabledAt { get; init; }
 
-    /// <summary>Whether the asking user has a membership in just this organization.</summary>
+    /// <summary>Whether the caller is a direct member of this organization.</summary>
     public bool IsDirectMember { get; init; }
 
-    /// <summary>People with a membership in just this organization; null where it was not asked for.</summary>
+    /// <summary>The number of people who are direct members; null if it was not requested.</summary>
     public long? MemberCount { get; init; }
 }

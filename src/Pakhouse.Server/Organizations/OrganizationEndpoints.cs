@@ -3,8 +3,8 @@ using System.Text.Json.Serialization;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Organizations over HTTP, at the addresses and in the shapes that the field's clients know (docs/protocol.md, "Identity API"), and our
-/// own calls beside them.
+/// Organizations over HTTP, at the addresses and in the formats that existing clients use (docs/protocol.md, "Identity API"), and our own
+/// calls.
 /// </summary>
 public static class OrganizationEndpoints
 {
@@ -14,28 +14,28 @@ public static class OrganizationEndpoints
         public required Guid Id { get; init; }
         public required string Name { get; init; }
 
-        /// <summary>The id again: an organization has no other.</summary>
+        /// <summary>The same id again, for existing clients.</summary>
         public required string GivenId { get; init; }
 
-        /// <summary>Absent in a root: clients test for its presence.</summary>
+        /// <summary>Absent for a root: clients test for its presence.</summary>
         [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
         public Guid? RootOrganizationId { get; init; }
 
-        /// <summary>Absent in a root.</summary>
+        /// <summary>Absent for a root.</summary>
         [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
         public string? RootOrganizationName { get; init; }
 
         public required bool SsoEnabled { get; init; }
 
-        /// <summary>Its keys get no tokens while it is.</summary>
+        /// <summary>While true, keys of this organization cannot get tokens.</summary>
         public required bool Disabled { get; init; }
 
-        /// <summary>People with a membership in just this organization.</summary>
+        /// <summary>The number of direct members of this organization.</summary>
         public required long MemberCount { get; init; }
 
         public required DateTimeOffset CreatedDate { get; init; }
 
-        /// <summary>Always null: organizations have no pictures here.</summary>
+        /// <summary>Always null: organizations have no pictures.</summary>
         public required string? LogoUrl { get; init; }
     }
 
@@ -43,46 +43,46 @@ public static class OrganizationEndpoints
 
     public sealed record NewOrganization
     {
-        /// <summary>1 to 100 characters; of a sub-organization unique in its root.</summary>
+        /// <summary>1 to 100 characters; for a sub-organization unique in its root.</summary>
         public string? Name { get; init; }
     }
 
-    /// <summary>One of the two.</summary>
+    /// <summary>Exactly one of the two members.</summary>
     public sealed record ChangedOrganization
     {
         /// <summary>The new name.</summary>
         public string? Name { get; init; }
 
-        /// <summary>True suspends every key of the organization and of its sub-organizations, false lets them work again.</summary>
+        /// <summary>True suspends every key of the organization and its sub-organizations, false resumes them.</summary>
         public bool? Disabled { get; init; }
     }
 
     public sealed record TypedName
     {
-        /// <summary>With action=delete: the organization's name, typed once more.</summary>
+        /// <summary>With action=delete: the organization's name, typed again.</summary>
         public string? Name { get; init; }
     }
 
     public static void Map(IEndpointRouteBuilder routes)
     {
         var group = routes.MapApi("/identity/v1/organizations").WithTags("Organizations");
-        group.MapGet("", ListAsync).Describe<ShownOrganizations>("listOrganizations", "The organizations that the caller sees");
+        group.MapGet("", ListAsync).Describe<ShownOrganizations>("listOrganizations", "The organizations that you can see");
         group
             .MapPost("", CreateAsync)
-            .Describe<ShownOrganization>("createOrganization", "Makes a root organization whose owner is the caller (with a session only)");
+            .Describe<ShownOrganization>("createOrganization", "Creates a root organization that you own (with a session only)");
         group.MapGet("/{organizationId:guid}", FindAsync).Describe<ShownOrganization>("getOrganization", "One organization");
         group
             .MapPatch("/{organizationId:guid}", ChangeAsync)
             .DescribeEmpty("changeOrganization", "Renames an organization, disables it or enables it again");
         group
             .MapDelete("/{organizationId:guid}", EndAsync)
-            .DescribeEmpty("endInOrganization", "Removes a member, leaves the organization or deletes it, as action says");
+            .DescribeEmpty("endInOrganization", "Removes a member, leaves the organization or deletes it, depending on action");
         group
             .MapPost("/{organizationId:guid}/sub-organizations", CreateSubAsync)
-            .Describe<ShownOrganization>("createSubOrganization", "Makes a sub-organization of a root");
+            .Describe<ShownOrganization>("createSubOrganization", "Creates a sub-organization of a root");
         group
             .MapPost("/current/sub-organizations", CreateSubOfCurrentAsync)
-            .Describe<ShownOrganization>("createSubOrganizationOfCurrent", "Makes a sub-organization of the root that the token is for");
+            .Describe<ShownOrganization>("createSubOrganizationOfCurrent", "Creates a sub-organization of the root that the token is for");
     }
 
     private static async Task<IResult> ListAsync(HttpContext context, Organizations organizations) =>
@@ -125,7 +125,7 @@ public static class OrganizationEndpoints
         if (root.Refusal is { } refusal)
             return refusal.ToResult();
         var name = body.Value.Name ?? "";
-        // Shown from what was written: an API key makes what it does not see afterwards.
+        // The response is built from what was written: an API key cannot see the organization that it created.
         return (await organizations.CreateSubAsync(context.Caller(), organizationId, name)).ToResult(id =>
             Show(
                 new Organization
@@ -206,9 +206,9 @@ public static class OrganizationEndpoints
 
     private static readonly Refusal noCurrent = new(
         RefusalCode.InvalidRequest,
-        "A session is for no organization: name the root, as in /identity/v1/organizations/ID/sub-organizations.",
+        "A session belongs to no organization. Name the root, as in /identity/v1/organizations/ID/sub-organizations.",
         "current of a session"
     );
     private static readonly Refusal oneChange = new(RefusalCode.InvalidRequest, "Give either name or disabled.", "no change, or two");
-    private static readonly Refusal noAction = new(RefusalCode.InvalidRequest, "action: say remove, leave or delete.", "no action");
+    private static readonly Refusal noAction = new(RefusalCode.InvalidRequest, "action: use remove, leave or delete.", "no action");
 }

@@ -7,19 +7,19 @@ namespace Pakhouse.Server;
 public sealed partial class Organizations
 {
     /// <summary>
-    /// The organizations that a caller sees (R9): those with a membership, and the sub-organizations of its roots; of a token, what it is
-    /// bound to; of an API key, what its roles name. Each root is followed by its sub-organizations, both by name.
+    /// Returns the organizations that a caller sees (R9): those with a membership and the sub-organizations of its roots; for a token, its
+    /// organization; for an API key, those that its roles name. Each root is followed by its sub-organizations, both by name.
     /// </summary>
     /// <param name="counted">With the number of members of each.</param>
     public Task<IReadOnlyList<Organization>> ListAsync(Actor actor, bool counted = false) => SelectAsync(actor, null, counted);
 
-    /// <summary>One of them, with the number of its members; for everybody but its effective members there is none (R9).</summary>
+    /// <summary>Returns one organization with its number of members, to its effective members only (R9).</summary>
     public async Task<Outcome<Organization>> FindAsync(Actor actor, Guid id)
     {
         var access = await AccessAsync(actor, id);
         if (access.Refusal is { } refused)
             return refused;
-        return await SelectAsync(actor, id, counted: true) is [var found] ? found : Guard.NotFound; // deleted between the two
+        return await SelectAsync(actor, id, counted: true) is [var found] ? found : Guard.NotFound; // deleted between the two reads
     }
 
     private async Task<IReadOnlyList<Organization>> SelectAsync(Actor actor, Guid? id, bool counted) =>
@@ -59,7 +59,7 @@ public sealed partial class Organizations
             ),
         ];
 
-    // Begun at the person's memberships, so that it takes as long as what it finds and not as long as the table.
+    // Starts at the person's memberships, so that the time depends on the result and not on the size of the table.
     private const string visible = """
         o.id IN (
             SELECT organization_id FROM memberships WHERE user_id = @userId AND ended_at IS NULL
@@ -68,7 +68,7 @@ public sealed partial class Organizations
                 AND p.ended_at IS NULL AND s.deleted_at IS NULL)
         """;
 
-    /// <summary>Where the caller stands in an organization; for everybody but its effective members there is none (R9).</summary>
+    /// <summary>Returns the access of the caller in an organization, to its effective members only (R9).</summary>
     public Task<Outcome<OrganizationAccess>> AccessAsync(Actor actor, Guid id, Permission permission = Permission.SeeOrganization) =>
         database.ReadAsync(connection => Guard.AuthorizeAsync(connection, null, actor, permission, id));
 }

@@ -4,15 +4,15 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Organizations: two levels, roots and their sub-organizations. It owns their rows and names, and what their end takes with it.
-/// <para>Invariant: an id is never changed and never used again (R10); a deleted organization leaves its row, no open membership
-/// and no living key (R5).</para>
+/// Organizations in two levels: roots and their sub-organizations. It owns their rows and names, and what ends with them.
+/// <para>Invariant: an id never changes and is never used again (R10). A deleted organization keeps its row, but no open membership and no
+/// active key (R5).</para>
 /// </summary>
 public sealed partial class Organizations(Database database, PakhouseOptions options, KeyLifecycle lifecycle, TimeProvider clock)
 {
     public const int NameLengthMax = 100;
 
-    /// <summary>A new root organization, whose owner is the person who makes it.</summary>
+    /// <summary>Creates a root organization; the person who creates it becomes its owner.</summary>
     public Task<Outcome<Guid>> CreateRootAsync(Actor actor, string name) =>
         database.ChangeAsync<Guid>(async transaction =>
         {
@@ -21,13 +21,13 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
             if (actor.UserId is not { } ownerId)
                 return new Refusal(
                     RefusalCode.InvalidRequest,
-                    "owner: say who shall own the organization.",
+                    "owner: name the person who owns the organization.",
                     "root by the operator without an owner"
                 );
             if (Checks.Name(name, "name", NameLengthMax, out name) is { } refusal)
                 return refusal;
 
-            // Those of the last day count though they are deleted: their rows stay, and nobody shall make rows without end.
+            // Organizations deleted during the last day count too: their rows stay, and nobody may create rows without limit.
             var made = await transaction.Connection!.ExecuteScalarAsync<long>(
                 "SELECT COUNT(*) FROM organizations WHERE created_by = @ownerId AND (deleted_at IS NULL OR created_at > @since)",
                 new { ownerId, since = clock.GetUtcNow() - TimeSpan.FromDays(1) },
@@ -36,13 +36,13 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
             if (made >= options.OrganizationsPerPersonMax)
                 return new Refusal(
                     RefusalCode.Conflict,
-                    $"A person can make at most {options.OrganizationsPerPersonMax} organizations here: delete one, or ask the operator.",
+                    $"A person can make at most {options.OrganizationsPerPersonMax} organizations. Delete one, or ask the operator.",
                     "too many organizations of one person"
                 );
             return await InsertRootAsync(transaction, actor, name, ownerId);
         });
 
-    /// <summary>A new root organization with its first owner. For the set-up page and the operator.</summary>
+    /// <summary>Creates a root organization with its first owner, for the set-up page and the operator.</summary>
     public Task<Outcome<Guid>> CreateRootAsync(Actor actor, string name, Guid ownerId) =>
         database.ChangeAsync(transaction => CreateRootAsync(transaction, actor, name, ownerId));
 
@@ -64,7 +64,7 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
         return id;
     }
 
-    /// <summary>A new sub-organization. Its name is unique among the sub-organizations of its root (R10).</summary>
+    /// <summary>Creates a sub-organization. Its name is unique among the sub-organizations of its root (R10).</summary>
     public Task<Outcome<Guid>> CreateSubAsync(Actor actor, Guid rootId, string name) =>
         database.ChangeAsync<Guid>(async transaction =>
         {
@@ -74,7 +74,7 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
             if (access.Value.RootId is not null)
                 return new Refusal(
                     RefusalCode.InvalidRequest,
-                    "A sub-organization cannot have sub-organizations: create it in the root.",
+                    "A sub-organization cannot have sub-organizations. Create it in the root.",
                     "a third level"
                 );
             if (Checks.Name(name, "name", NameLengthMax, out name) is { } refusal)
@@ -88,7 +88,7 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
             )
                 return new Refusal(
                     RefusalCode.Conflict,
-                    $"An organization has at most {options.SubOrganizationsMax} sub-organizations here: delete one, or ask the operator.",
+                    $"An organization has at most {options.SubOrganizationsMax} sub-organizations. Delete one, or ask the operator.",
                     "too many sub-organizations"
                 );
             return await InsertAsync(transaction, actor, name, rootId);
@@ -119,7 +119,7 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
             return true;
         });
 
-    /// <summary>Suspends every key of the organization and of its sub-organizations, or lets them work again (R5).</summary>
+    /// <summary>Suspends every key of the organization and its sub-organizations, or resumes them (R5).</summary>
     public Task<Outcome<bool>> SetDisabledAsync(Actor actor, Guid id, bool disabled) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -145,8 +145,8 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
             return true;
         });
 
-    /// <summary>Deletes the organization and its sub-organizations, and with them every membership, key and invitation, for good.</summary>
-    /// <param name="typedName">The organization's name, as whoever deletes it has typed it.</param>
+    /// <summary>Deletes the organization and its sub-organizations with all their memberships, keys and invitations, for good.</summary>
+    /// <param name="typedName">The organization's name, as the caller typed it.</param>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid id, string typedName) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -156,7 +156,7 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
             if (!string.Equals(Checks.Normalize(typedName).Trim(), access.Value.OrganizationName, StringComparison.Ordinal))
                 return new Refusal(
                     RefusalCode.InvalidRequest,
-                    "name: this is not the organization's name; type it as it stands.",
+                    "name: this is not the organization's name. Type it exactly.",
                     "another name typed"
                 );
 
@@ -222,7 +222,7 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
         return id;
     }
 
-    /// <summary>Roots are no siblings: a refusal must not tell one tenant the name of another (R9).</summary>
+    /// <summary>The names of roots may repeat: a refusal must not reveal the name of one tenant to another (R9).</summary>
     private static async Task<bool> IsTakenAsync(DbTransaction transaction, Guid? rootId, string name, Guid? except) =>
         rootId is not null
         && await transaction.Connection!.ExecuteScalarAsync<long>(

@@ -3,12 +3,13 @@ using System.Data.Common;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Who sent each part of an invitation, and whether they could still send it: authority ends with its giver. A person who was removed,
-/// demoted or disabled, a key that ended, expired, was suspended or narrowed: what they sent is worth nothing from that instant.
+/// Who sent each part of an invitation, and whether they could still send it, because authority ends with its grantor. When a sender is
+/// removed, demoted or disabled, or a key has ended, expired, was suspended or narrowed, what they sent cannot be accepted from that
+/// instant.
 /// </summary>
 public sealed class Senders(KeyExchange exchange, TimeProvider clock)
 {
-    /// <summary>The invitation with those parts that may be accepted now; null: none of them.</summary>
+    /// <summary>Returns the invitation with the parts that may be accepted now; null: there are none.</summary>
     public async Task<Invitation?> KeepValidAsync(DbConnection connection, DbTransaction? transaction, Invitation invitation)
     {
         var kept = new List<OrganizationRoles>();
@@ -25,7 +26,7 @@ public sealed class Senders(KeyExchange exchange, TimeProvider clock)
             && await Grants.ToNewAsync(connection, transaction, sender, access.Value, part.Roles, clock.GetUtcNow()) is null;
     }
 
-    /// <summary>The caller who sent it, as they would come today; null: they cannot come any more.</summary>
+    /// <summary>Returns the sender with the access of today; null: the sender has no access any more.</summary>
     private async Task<Actor?> FindAsync(DbConnection connection, DbTransaction? transaction, OrganizationRoles part)
     {
         if (part.InvitedBy is not { } userId)
@@ -37,7 +38,7 @@ public sealed class Senders(KeyExchange exchange, TimeProvider clock)
             var key in KeySnapshots.ReadAsync(connection, transaction, "SELECT id FROM access_keys WHERE id = @keyId", new { keyId })
         )
             found = key;
-        // Asked as an exchange would be, from anywhere: networks are asked when a key is used, and it is not used now.
+        // Evaluated like an exchange from any network: networks are checked when a key is used, and it is not used now.
         if (found is null)
             return null;
         var granted = exchange.Evaluate(keyId, found.Facts, null, ScopeRequest.Everything, address: null, clock.GetUtcNow());

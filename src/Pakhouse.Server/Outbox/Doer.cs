@@ -3,7 +3,7 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>Who did something, as a mail names them.</summary>
+/// <summary>The actor of a change, as a mail names them.</summary>
 internal static class Doer
 {
     public static async Task<MailText> NameAsync(DbTransaction transaction, Actor actor)

@@ -19,10 +19,10 @@ public static class EventTypes
         KeyLeaked = "key.leaked";
     public const string PolicyChanged = "policy.changed";
 
-    /// <summary>A key invited, added or removed somebody or changed roles, or an invitation that it sent was accepted.</summary>
+    /// <summary>A key invited, added or removed a person or changed roles, or an invitation that it sent was accepted.</summary>
     public const string MembershipChangedByKey = "membership.changed_by_key";
 
-    /// <summary>Sent only where an owner asks for it, to see whether a webhook works.</summary>
+    /// <summary>Sent only when an owner requests it, to test a webhook.</summary>
     public const string Test = "webhook.test";
 
     /// <summary>What a webhook can be limited to.</summary>
@@ -43,10 +43,10 @@ public static class EventTypes
 }
 
 /// <summary>
-/// What organizations' webhooks are told. A change that somebody may want to hear of writes it here, in its own transaction: there is no
-/// message without the change, and no change whose message is lost. <see cref="WebhookSender"/> sends it afterwards, at least once. A
-/// message holds ids and names, never a secret. A webhook of a root hears of its sub-organizations too. What happens while a webhook is off
-/// is written too, and not sent: its owners find it in the list of deliveries. Where nobody listens nothing is written.
+/// The events for organizations' webhooks. A change writes its event here in its own transaction, so there is no message without the
+/// change, and no change without its message. <see cref="WebhookSender"/> sends it afterwards, at least once. A message contains ids and
+/// names, never a secret. A webhook of a root also gets the events of its sub-organizations. Events while a webhook is disabled are stored
+/// but not sent; its owners find them in the list of deliveries. Without subscribers nothing is stored.
 /// </summary>
 public static class Events
 {
@@ -59,8 +59,8 @@ public static class Events
     /// <summary>Keys read at once.</summary>
     private const int BatchKeys = 10 * InsertRows;
 
-    /// <summary>Something happened to a key: the message says which, of what kind, whose, in which organization.</summary>
-    /// <param name="more">What else the message says: ids, names, times, numbers.</param>
+    /// <summary>An event of a key: the message names the key, its kind, its holder and its organization.</summary>
+    /// <param name="more">Further content of the message: ids, names, times, numbers.</param>
     public static Task OfKeyAsync(
         DbTransaction transaction,
         TimeProvider clock,
@@ -69,7 +69,7 @@ public static class Events
         params (string Name, object? Value)[] more
     ) => OfKeysAsync(transaction, clock, type, KeySet.Of(keyId), _ => more);
 
-    /// <summary>As <see cref="OfKeyAsync"/> of each of many, with a few statements for hundreds of them.</summary>
+    /// <summary>Like <see cref="OfKeyAsync"/> for many keys, with a few statements for hundreds of them.</summary>
     internal static async Task OfKeysAsync(
         DbTransaction transaction,
         TimeProvider clock,
@@ -156,7 +156,7 @@ public static class Events
             ("keyName", key.Name),
             ("keyKind", key.Kind),
             ("expiresAt", key.ExpiresAt),
-            // The service user of an API key is nobody.
+            // The service user of an API key is not a person.
             .. key.UserKind == "person" ? ((string, object?)[])[("userId", key.UserId), ("userName", key.UserName)] : [],
             ("organizationId", key.OrganizationId),
             ("organizationName", key.OrganizationName),
@@ -164,19 +164,20 @@ public static class Events
         ];
 
     /// <summary>
-    /// A webhook <c>w</c> that wants to be told of the type in <c>@pattern</c>. One that is off for longer than the list goes back is not.
+    /// A webhook <c>w</c> that subscribes to the type in <c>@pattern</c>. One that was disabled before the list of deliveries begins does
+    /// not count.
     /// </summary>
     private const string Listens =
         "(w.disabled_at IS NULL OR w.disabled_at > @missedSince) AND (w.events = '*' OR ' ' || w.events || ' ' LIKE @pattern)";
 
     private static string Pattern(string type) => $"% {type} %";
 
-    /// <summary>Whether anybody listens anywhere: what happens to many keys at once asks first.</summary>
+    /// <summary>Whether there is any subscriber; changes of many keys check this first.</summary>
     public static async Task<bool> HasSubscribersAsync(DbConnection connection, DbTransaction? transaction) =>
         await connection.ExecuteScalarAsync<long?>("SELECT 1 FROM webhooks LIMIT 1", transaction: transaction) is not null;
 
-    /// <summary>Something else happened in an organization.</summary>
-    /// <param name="data">Ids, names, times, numbers; what is null is left out.</param>
+    /// <summary>Any other event in an organization.</summary>
+    /// <param name="data">Ids, names, times, numbers; null values are omitted.</param>
     public static Task WriteAsync(
         DbTransaction transaction,
         TimeProvider clock,
@@ -207,7 +208,7 @@ public static class Events
         );
     }
 
-    /// <summary>Standard Webhooks: the same for every attempt and every receiver, so that these can tell what they have had.</summary>
+    /// <summary>Standard Webhooks: the same for every attempt and receiver, so that receivers can detect duplicates.</summary>
     internal static string NewId(TimeProvider clock) => $"msg_{Ids.New(clock):N}";
 
     internal static string Body(string type, DateTimeOffset at, IEnumerable<(string Name, object? Value)> data) =>

@@ -9,10 +9,10 @@ using MimeKit;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Sends what <see cref="Mails"/> holds: by SMTP, or, where no server is set, into files. At least once: a process that dies between a
-/// message and its deletion sends it again, with the same Message-ID, by which mail programs know it.
-/// <para>Invariant: a message waits in the table until a server took it, and no longer than <see cref="GivenUpAfter"/>. No log line holds a
-/// recipient, a subject or a word of a message; a server's own words could, so of them only the status is kept.</para>
+/// Sends what <see cref="Mails"/> holds, by SMTP or, if no server is set, into files. Each message is sent at least once: a process that
+/// dies between a message and its deletion sends it again, with the same Message-ID, so mail programs recognize it.
+/// <para>Invariant: a message waits in the table until a server accepted it, but no longer than <see cref="GivenUpAfter"/>. No log line
+/// contains a recipient, a subject or text of a message. A server's own text could, so only its status is kept.</para>
 /// </summary>
 public sealed partial class MailSender(
     Database database,
@@ -26,28 +26,28 @@ public sealed partial class MailSender(
 {
     public static readonly TimeSpan GivenUpAfter = TimeSpan.FromDays(3);
 
-    /// <summary>What a process has claimed and not sent is another's after this: longer than a batch can take.</summary>
+    /// <summary>After this time another process may send what a process has claimed but not sent. Longer than a batch can take.</summary>
     private static readonly TimeSpan claim = TimeSpan.FromMinutes(10);
 
     private const int SmtpTimeoutMilliseconds = 20_000;
 
     /// <summary>
-    /// Connections of this process at once, and what of them the recipients of one domain can hold, and messages that failed before.
+    /// The most connections of this process at once, and how many of them the recipients of one domain and earlier failed messages may use.
     /// </summary>
     internal const int ConnectionsMax = 8,
         PerDomainMax = 2,
         RetriesMax = 4;
 
-    /// <summary>Messages that are looked at for the next free connections.</summary>
+    /// <summary>Messages read for the next free connections.</summary>
     private const int CandidatesMax = 500;
 
     private readonly SemaphoreSlim gate = new(1, 1);
 
-    /// <summary>Sends everything that is due. No message waits for another to end: each is claimed when a connection is free.</summary>
+    /// <summary>Sends everything that is due. No message waits for the end of another: each is claimed when a connection is free.</summary>
     public override async Task RunAsync()
     {
         await gate.WaitAsync();
-        List<(Task Delivery, Candidate Of)> underWay = []; // tasks that ended at once can be one and the same
+        List<(Task Delivery, Candidate Of)> underWay = []; // tasks that complete synchronously can be the same object
         using var connections = new SmtpConnections(options, SmtpTimeoutMilliseconds);
         try
         {
@@ -57,14 +57,14 @@ public sealed partial class MailSender(
                     underWay.Add((DeliverAsync(connections, due), Candidate.Of(due)));
                 if (underWay.Count == 0)
                     break;
-                // Or after a while, because something else may have become due.
+                // Or after a while, because other messages may have become due.
                 using var done = new CancellationTokenSource();
                 await Task.WhenAny([.. underWay.Select(one => one.Delivery), Task.Delay(TimeSpan.FromSeconds(2), Clock, done.Token)]);
                 await done.CancelAsync();
                 foreach (var ended in underWay.Where(one => one.Delivery.IsCompleted).ToList())
                 {
                     underWay.Remove(ended);
-                    await ended.Delivery; // a database that is away
+                    await ended.Delivery; // throws if the database is unavailable
                 }
             }
 
@@ -83,11 +83,11 @@ public sealed partial class MailSender(
         base.Dispose();
     }
 
-    /// <summary>Takes messages for this process: the next attempt of anybody else is after the claim.</summary>
+    /// <summary>Claims messages for this process: other processes may try only after the claim.</summary>
     private async Task<IReadOnlyList<Due>> ClaimAsync(IReadOnlyCollection<Candidate> underWay)
     {
         var now = Clock.GetUtcNow();
-        // Asked first: most of the time there is nothing, and this takes no lock.
+        // Read first: usually nothing is due, and this takes no lock.
         var candidates = await database.ReadAsync(connection =>
             connection.QueryAsync<Candidate>(
                 "SELECT id, recipient, attempts FROM mails WHERE due_at <= @now ORDER BY attempts, due_at, id LIMIT @CandidatesMax",
@@ -105,7 +105,7 @@ public sealed partial class MailSender(
         var ids = chosen.Skip(underWay.Count).Select(one => one.Id.ToString()).ToList();
         if (ids.Count == 0)
             return [];
-        // Written out: lists are passed differently on the two databases.
+        // Written out, because the two databases pass lists differently.
         var parameters = new DynamicParameters(new { now, until = now + claim });
         for (var i = 0; i < ids.Count; i++)
             parameters.Add($"@id{i}", ids[i]);
@@ -139,7 +139,7 @@ public sealed partial class MailSender(
         var file = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
         if (!OperatingSystem.IsWindows())
             file.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        // Under another name until it is whole: whoever looks into the folder finds no halves.
+        // Under another name until it is complete, so that nobody finds an incomplete file in the folder.
         await using (var stream = new FileStream($"{path}.part", file))
             await message.WriteToAsync(stream);
         File.Move($"{path}.part", path, overwrite: true);
@@ -160,7 +160,7 @@ public sealed partial class MailSender(
         catch (SmtpCommandException e) when (IsFinal(e))
         {
             connections.Return(connection);
-            await GiveUpAsync(due, "the server of the recipient takes nothing for this address");
+            await GiveUpAsync(due, "the server of the recipient refuses this address");
             LogRefused(due.Id, (int)e.StatusCode);
         }
         catch (Exception e)
@@ -178,16 +178,16 @@ public sealed partial class MailSender(
                         or OperationCanceledException
             )
         {
-            // A connection in an unknown state is no use to the next message.
+            // A connection in an unknown state cannot be used for the next message.
             connection.Dispose();
             await PutOffAsync(due, Describe(e, connection.TlsFault));
         }
     }
 
     /// <summary>
-    /// Whether the server said that this recipient gets nothing, for good. Everything else can be our own wrong login, sender or relay,
-    /// which the operator can put right. RFC 3463: 5.1.0 and 5.1.7 to 5.1.9 speak of the sender, 5.7 of what is allowed. Servers that give
-    /// no such code mean the recipient by 550, 551 and 553 (RFC 5321 §4.2.3).
+    /// Whether the server permanently refuses this recipient. Every other refusal can be caused by our login, sender or relay, which the
+    /// operator can correct. RFC 3463: 5.1.0 and 5.1.7 to 5.1.9 concern the sender, 5.7 permissions. Servers without such a code mean the
+    /// recipient by 550, 551 and 553 (RFC 5321 §4.2.3).
     /// </summary>
     internal static bool IsFinal(SmtpCommandException e)
     {
@@ -201,12 +201,12 @@ public sealed partial class MailSender(
             : (int)e.StatusCode is 550 or 551 or 553;
     }
 
-    /// <summary>What went wrong, for the operator: never the server's own words, which can name the recipient.</summary>
+    /// <summary>The failure, for the operator. Never the server's own text, which can name the recipient.</summary>
     private static string Describe(Exception e, string? tlsFault) =>
         e switch
         {
             SmtpCommandException { ErrorCode: SmtpErrorCode.RecipientNotAccepted } command when (int)command.StatusCode >= 500 =>
-                $"status {(int)command.StatusCode}, which refuses this server's login, sender or address and not the recipient: see "
+                $"status {(int)command.StatusCode}, which refuses this server's login, sender or address, not the recipient: check "
                     + $"SmtpUser, MailFrom and the relay's rules",
             SmtpCommandException command => $"status {(int)command.StatusCode}",
             SslHandshakeException => $"TLS: {tlsFault ?? TlsFault.Protocol}",
@@ -218,7 +218,7 @@ public sealed partial class MailSender(
     [GeneratedRegex(@"^5\.(?<subject>\d)\.(?<detail>\d{1,3})\b", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex EnhancedStatus();
 
-    /// <summary>Null: it cannot be made into a message, now or ever, and is gone.</summary>
+    /// <summary>Null: it can never be made into a message, and was deleted.</summary>
     private async Task<MimeMessage?> MakeAsync(Due due)
     {
         try
@@ -233,7 +233,7 @@ public sealed partial class MailSender(
             };
             message.From.Add(options.MailFrom);
             message.To.Add(new MailboxAddress("", due.Recipient));
-            message.Headers.Add("Auto-Submitted", "auto-generated"); // RFC 3834: nobody's holiday notice answers it
+            message.Headers.Add("Auto-Submitted", "auto-generated"); // RFC 3834: no automatic reply
             return message;
         }
         catch (Exception e) when (e is ParseException or System.Security.Cryptography.CryptographicException)
@@ -244,7 +244,7 @@ public sealed partial class MailSender(
         }
     }
 
-    /// <summary>It is gone, and whoever has to know of it is told, in one transaction.</summary>
+    /// <summary>Deletes the message and notifies those who must know, in one transaction.</summary>
     private Task<bool> GiveUpAsync(Due due, string why) =>
         database.WriteAsync(async transaction =>
         {
@@ -259,13 +259,13 @@ public sealed partial class MailSender(
             transaction.Connection!.ExecuteAsync("DELETE FROM mails WHERE id = @Id", new { due.Id }, transaction)
         );
 
-    /// <summary>Tries again after a minute, two, four, up to an hour, until it is too old.</summary>
+    /// <summary>Tries again after a minute, two, four, up to an hour, until the message is too old.</summary>
     private async Task PutOffAsync(Due due, string why)
     {
         var now = Clock.GetUtcNow();
         if (now - due.CreatedAt >= GivenUpAfter)
         {
-            await GiveUpAsync(due, $"no server took it in {(int)GivenUpAfter.TotalDays} days");
+            await GiveUpAsync(due, $"no server accepted it in {(int)GivenUpAfter.TotalDays} days");
             LogGivenUp(due.Id, due.Attempts, why);
             return;
         }
@@ -315,7 +315,7 @@ public sealed partial class MailSender(
 
     [LoggerMessage(
         Level = LogLevel.Warning,
-        Message = "Message {MailId} is given up: the server takes nothing for its recipient (status {Status})"
+        Message = "Message {MailId} is given up: the server refuses its recipient (status {Status})"
     )]
     private partial void LogRefused(Guid mailId, int status);
 

@@ -6,10 +6,10 @@ using System.Text.RegularExpressions;
 
 namespace Pakhouse.Server;
 
-/// <summary>A message as it will be sent: plain text.</summary>
+/// <summary>A message as it is sent: plain text.</summary>
 public sealed record MailContent
 {
-    /// <summary>Both are written as interpolated strings; <see cref="MailText"/> says what becomes of what stands in them.</summary>
+    /// <summary>Both are interpolated strings; <see cref="MailText"/> explains how values in them are treated.</summary>
     public MailContent(MailText subject, MailText text) => (Subject, Text) = (subject.ToString(), text.ToString());
 
     [JsonConstructor]
@@ -21,20 +21,20 @@ public sealed record MailContent
 }
 
 /// <summary>
-/// Text of a message, written as an interpolated string. The literal words are ours. A text in a hole is somebody else's: what a mail
-/// program would make a link of is broken apart, and it stays on its line and in its direction. Only what has a type of our own goes in as
-/// it is: times, numbers, ids, network addresses, <see cref="Link"/>, and other text of this type.
-/// <para>Invariant: a message links to this server and to nothing else, whatever people, keys and organizations are called.</para>
+/// Text of a message, written as an interpolated string. The literal parts are ours. A string value is somebody else's text: whatever a
+/// mail program would turn into a link is broken apart, and line breaks and direction changes are removed. Only values of our own types are
+/// inserted unchanged: times, numbers, ids, network addresses, <see cref="Link"/>, and other text of this type.
+/// <para>Invariant: a message links only to this server, whatever the names of people, keys and organizations.</para>
 /// </summary>
 [InterpolatedStringHandler]
 public sealed partial class MailText(int literalLength, int formattedCount)
 {
     private readonly StringBuilder text = new(literalLength + formattedCount * 16);
 
-    /// <summary>Where the last foreign text ends in something that the next could make a link of; else -1.</summary>
+    /// <summary>Where the last foreign text ends, if the next text could turn it into a link; otherwise -1.</summary>
     private int openEnd = -1;
 
-    /// <summary>Gives an interpolated string this type where the compiler would make it a string.</summary>
+    /// <summary>Gives an interpolated string this type where the compiler would use string.</summary>
     public static MailText Of(MailText text) => text;
 
     /// <summary>A page of this server.</summary>
@@ -45,10 +45,10 @@ public sealed partial class MailText(int literalLength, int formattedCount)
         return Of($"{new Own(address.Value + path)}");
     }
 
-    /// <summary>The address of this server itself.</summary>
+    /// <summary>The URL of this server.</summary>
     public static MailText Server(PublicAddress address) => Of($"{new Own(address.Value)}");
 
-    /// <summary>A network address that was written down as text.</summary>
+    /// <summary>A network address that was stored as text.</summary>
     public static MailText Network(string? address) => IPAddress.TryParse(address, out var parsed) ? Of($"{parsed}") : Of($"{address}");
 
     public static MailText Join(string separator, IEnumerable<MailText> parts)
@@ -95,12 +95,12 @@ public sealed partial class MailText(int literalLength, int formattedCount)
     public override string ToString() => text.ToString();
 
     /// <summary>
-    /// In one line, without characters that turn or hide what stands beside them, and with a space behind each joint of an address.
+    /// In one line, without characters that change or hide the surrounding text, and with a space after each separator of an address.
     /// </summary>
     private static string Unlinked(string foreign)
     {
         var line = new StringBuilder(foreign.Length);
-        foreach (var rune in foreign.EnumerateRunes()) // what is no Unicode comes out as U+FFFD
+        foreach (var rune in foreign.EnumerateRunes()) // invalid Unicode becomes U+FFFD
         {
             if (Checks.IsBreak(rune)) line.Append(' ');
             else if (!Checks.IsFormat(rune)) line.Append(rune);
@@ -112,8 +112,8 @@ public sealed partial class MailText(int literalLength, int formattedCount)
     private static bool IsJoint(char c) => Joint().IsMatch($"{c}x");
 
     /// <summary>
-    /// Of <c>https://</c>, <c>www.</c>, <c>evil.example</c>, <c>ada@evil.example</c>, <c>//evil</c>, with the forms of these signs that a
-    /// domain may have (UTS #46) too.
+    /// The separators of <c>https://</c>, <c>www.</c>, <c>evil.example</c>, <c>ada@evil.example</c>, <c>//evil</c>, and the other forms of
+    /// these signs that a domain may have (UTS #46).
     /// </summary>
     [GeneratedRegex(
         @"[.:/@\\\u2024\u3002\uFE52\uFF0E\uFF61\uFF1A\uFE55\uFF0F\uFF20\uFE6B](?=\S)",

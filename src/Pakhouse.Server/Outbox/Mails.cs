@@ -6,18 +6,18 @@ using Microsoft.AspNetCore.DataProtection;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What Pakhouse writes to people. A change that wants a message sent writes it here in its own transaction, so that there is no message
-/// without the change and no change without the message; it is sent afterwards. What stands in the table is encrypted: a link in a message
-/// can open something.
+/// The mails of Pakhouse to people. A change writes its message here in its own transaction, so there is no message without the change and
+/// no change without the message; it is sent afterwards. The content is encrypted in the table, because a link in a message can grant
+/// access.
 /// </summary>
 public sealed class Mails(IDataProtectionProvider protection, TimeProvider clock)
 {
-    /// <summary>Of what is stored encrypted. The command <c>protection-keys renew</c> encrypts it anew.</summary>
+    /// <summary>The Data Protection purpose of stored messages. The command <c>protection-keys renew</c> encrypts them again.</summary>
     internal const string Purpose = "Pakhouse.Mails.v1";
 
     private readonly IDataProtector protector = protection.CreateProtector(Purpose);
 
-    /// <param name="invitationId">The invitation that the message carries: its sender learns when the message is given up.</param>
+    /// <param name="invitationId">The invitation in the message: its sender is notified when the message is given up.</param>
     public async Task EnqueueAsync(DbTransaction transaction, string recipient, MailContent content, Guid? invitationId = null)
     {
         var now = clock.GetUtcNow();

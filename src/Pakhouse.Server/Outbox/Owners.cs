@@ -3,7 +3,7 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>Whom to write to about what belongs to an organization and to nobody in it.</summary>
+/// <summary>The recipients of mails about what belongs to an organization and to no person.</summary>
 internal static class Owners
 {
     /// <summary>Addresses of the effective owners who can sign in (R1).</summary>

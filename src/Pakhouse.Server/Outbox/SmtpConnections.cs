@@ -4,7 +4,7 @@ using MimeKit;
 
 namespace Pakhouse.Server;
 
-/// <summary>Connections to the server that takes our messages; each is used by one message at a time and kept for the next.</summary>
+/// <summary>Connections to the mail server; each sends one message at a time and is kept for the next.</summary>
 internal sealed class SmtpConnections(PakhouseOptions options, int timeoutMilliseconds) : IDisposable
 {
     private readonly ConcurrentBag<SmtpConnection> free = [];
@@ -42,7 +42,7 @@ internal sealed class SmtpConnection : IDisposable
         };
     }
 
-    /// <summary>Which check the certificate failed; null: none.</summary>
+    /// <summary>Which check of the certificate failed; null: none.</summary>
     public string? TlsFault { get; private set; }
 
     public async Task SendAsync(MimeMessage message)

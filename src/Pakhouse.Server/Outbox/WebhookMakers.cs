@@ -4,13 +4,13 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Where who made a webhook has left: the webhook works on, because it is the organization's, and its owners learn of it, because that
-/// person may still hold its address and its secret.
+/// Handles webhooks whose creator has left. The webhook keeps working, because it belongs to the organization. Its owners are notified,
+/// because that person may still have its URL and its secret.
 /// </summary>
 public sealed class WebhookMakers(Mails mails, PublicAddress address, TimeProvider clock)
 {
-    /// <summary>To be called in the transaction in which a person was disabled or a membership ended, and after that.</summary>
-    /// <param name="left">The organization of the membership; null: the person can sign in nowhere.</param>
+    /// <summary>Call it in the transaction in which a person was disabled or a membership ended, after that change.</summary>
+    /// <param name="left">The organization of the membership; null: the person can no longer sign in at all.</param>
     public async Task NotifyAsync(DbTransaction transaction, Actor actor, Guid userId, Guid? left = null)
     {
         var made = await transaction.Connection!.QueryAsync<Made>(
@@ -43,7 +43,7 @@ public sealed class WebhookMakers(Mails mails, PublicAddress address, TimeProvid
     }
 
     private MailContent Mail(Made webhook) => new(
-        $"Who made a webhook of {webhook.Name} has left",
+        $"The creator of a webhook of {webhook.Name} has left",
         $"""
         The person who made a webhook of {webhook.Name} is no longer a member, or can no longer sign in. The webhook works on.
 

@@ -8,21 +8,21 @@ using System.Text;
 
 namespace Pakhouse.Server;
 
-/// <summary>A message that this process sends.</summary>
+/// <summary>A message that this process is sending.</summary>
 internal sealed record ClaimedMessage
 {
     public Guid WebhookId { get; init; }
     public string Id { get; init; } = "";
     public string Body { get; init; } = "";
 
-    /// <summary>Before this one.</summary>
+    /// <summary>The number of earlier attempts.</summary>
     public long Attempts { get; init; }
 
     public string Lease { get; init; } = "";
     public SendingWebhook Webhook { get; init; } = new();
 }
 
-/// <summary>Where a message goes, and what signs it.</summary>
+/// <summary>The URL of a message, and the secrets that sign it.</summary>
 internal sealed record SendingWebhook
 {
     public Guid OrganizationId { get; init; }
@@ -32,15 +32,15 @@ internal sealed record SendingWebhook
     public DateTimeOffset? OldSecretUntil { get; init; }
 }
 
-/// <param name="Status">Of HTTP; null: no answer.</param>
-/// <param name="Error">In our words; empty: delivered.</param>
-/// <param name="RetryAfter">How long the receiver asks to be left alone; null: it does not.</param>
+/// <param name="Status">The HTTP status; null: no response.</param>
+/// <param name="Error">Our own text; empty: delivered.</param>
+/// <param name="RetryAfter">How long the receiver asks to wait; null: it does not.</param>
 internal readonly record struct WebhookResult(int? Status, string Error, long Milliseconds, TimeSpan? RetryAfter = null)
 {
     public bool IsDelivered => Error.Length == 0;
 }
 
-/// <summary>One attempt to deliver one message, as Standard Webhooks says. It never throws.</summary>
+/// <summary>One attempt to deliver one message, by Standard Webhooks. It never throws.</summary>
 internal sealed class WebhookPost(WebhookTarget target, WebhookSecrets secrets, TimeProvider clock) : IDisposable
 {
     private readonly HttpClient http = target.CreateClient();
@@ -69,13 +69,13 @@ internal sealed class WebhookPost(WebhookTarget target, WebhookSecrets secrets, 
                 "webhook-signature",
                 WebhookSignature.Of(keys, message.Id, now.ToUnixTimeSeconds(), message.Body)
             );
-            // What else the receiver says is not read: nothing can be found out through it.
+            // The response body is not read, so nobody can use it to read something in the network.
             using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
             var error = (int)response.StatusCode switch
             {
                 < 300 => "",
-                < 400 => "It answered with a redirect; none is followed.",
-                _ => "It answered that it failed.",
+                < 400 => "It sent a redirect, which is not followed.",
+                _ => "It responded with an error.",
             };
             return new((int)response.StatusCode, error, Elapsed(), error.Length == 0 ? null : RetryAfter(response, now));
         }
@@ -87,7 +87,7 @@ internal sealed class WebhookPost(WebhookTarget target, WebhookSecrets secrets, 
         long Elapsed() => (long)Stopwatch.GetElapsedTime(began).TotalMilliseconds;
     }
 
-    /// <summary>RFC 9110 §10.2.3: seconds or a date, with any failure that it stands beside.</summary>
+    /// <summary>RFC 9110 §10.2.3: seconds or a date, in any failed response.</summary>
     private static TimeSpan? RetryAfter(HttpResponseMessage response, DateTimeOffset now)
     {
         var asked = response.Headers.RetryAfter is { } header ? header.Delta ?? header.Date - now : null;
@@ -95,13 +95,13 @@ internal sealed class WebhookPost(WebhookTarget target, WebhookSecrets secrets, 
     }
 
     /// <summary>
-    /// Our words: those of an exception can say what only somebody inside the network should know, such as which ports are open.
+    /// Our own text: an exception's text can reveal what only people inside the network should know, such as which ports are open.
     /// </summary>
     private static string Describe(Exception e) =>
         e switch
         {
             TaskCanceledException => "No answer within 10 seconds.",
-            CryptographicException => "Its secret cannot be read here any more; make a new one.",
+            CryptographicException => "Its secret can no longer be read. Create a new one.",
             { InnerException: WebhookTarget.TargetNotAllowedException } => "The name resolves to no public address, so it is not called.",
             { InnerException: TlsFault.TlsFaultException fault } => $"It was not called: {fault.Message}.",
             HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError }

@@ -3,19 +3,19 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>What waits to be sent to webhooks: finding it and claiming it. <see cref="WebhookSender"/> sends it.</summary>
+/// <summary>Finds and claims the messages that wait for webhooks. <see cref="WebhookSender"/> sends them.</summary>
 internal static class WebhookQueue
 {
     /// <summary>Longer than a delivery and its record can take.</summary>
     private static readonly TimeSpan lease = TimeSpan.FromMinutes(2);
 
-    /// <summary>Webhooks with messages that are due, and how many of them.</summary>
+    /// <summary>The webhooks with due messages, and how many they have.</summary>
     /// <param name="only">Null: of all webhooks.</param>
     public static async Task<IReadOnlyList<DueWebhook>> DueAsync(DbConnection connection, DateTimeOffset now, Guid? only)
     {
         if (only is null)
         {
-            // Most turns end here.
+            // Most rounds end here.
             const string any = "SELECT 1 FROM webhook_messages WHERE due_at <= @now LIMIT 1";
             if (await connection.ExecuteScalarAsync<long?>(any, new { now }) is null)
                 return [];
@@ -51,7 +51,7 @@ internal static class WebhookQueue
         ).AsList();
     }
 
-    /// <summary>Takes messages for a while: no other process sends them until it is over.</summary>
+    /// <summary>Claims messages for a while: until then no other process sends them.</summary>
     public static async Task<IEnumerable<ClaimedMessage>> ClaimAsync(
         DbTransaction transaction,
         TimeProvider clock,

@@ -2,10 +2,10 @@ using Microsoft.AspNetCore.DataProtection;
 
 namespace Pakhouse.Server;
 
-/// <summary>The secrets that webhooks are signed with, as the database holds them: encrypted with the Data Protection keys.</summary>
+/// <summary>The signing secrets of webhooks in the database, encrypted with the Data Protection keys.</summary>
 public sealed class WebhookSecrets(IDataProtectionProvider protection)
 {
-    /// <summary>Of what is stored encrypted. The command <c>protection-keys renew</c> encrypts it anew.</summary>
+    /// <summary>The Data Protection purpose of stored secrets. The command <c>protection-keys renew</c> encrypts them again.</summary>
     internal const string Purpose = "Pakhouse.Webhooks.v1";
 
     private readonly IDataProtector protector = protection.CreateProtector(Purpose);

@@ -7,9 +7,10 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Delivers what <see cref="Events"/> wrote, at least once: a message is claimed for a while before it is sent, so that of several
-/// processes one sends it, and after that while again when the claimant has died. The order in which messages arrive is not promised.
-/// <para>No message waits for another to end: as soon as a place of <see cref="WebhookSlots"/> is free, the next is claimed.</para>
+/// Delivers what <see cref="Events"/> wrote, at least once. A process claims a message for a while before it sends it, so only one process
+/// sends it; when the claim has run out because that process died, another one sends it. The order of arrival is not guaranteed.
+/// <para>No message waits for the end of another: as soon as a slot of <see cref="WebhookSlots"/> is free, the next message is
+/// claimed.</para>
 /// </summary>
 public sealed partial class WebhookSender(
     Database database,
@@ -21,7 +22,8 @@ public sealed partial class WebhookSender(
     ILogger<WebhookSender> log
 ) : PeriodicJob(TimeSpan.FromSeconds(2), clock, log)
 {
-    /// <summary>After the first attempt, the second, … as Standard Webhooks suggests. After the last the message is given up.</summary>
+    /// <summary>The delay after the first attempt, the second, …, as Standard Webhooks suggests. After the last attempt the message is
+    /// given up.</summary>
     internal static readonly TimeSpan[] Pauses =
     [
         TimeSpan.FromSeconds(5),
@@ -33,21 +35,21 @@ public sealed partial class WebhookSender(
         TimeSpan.FromHours(10),
     ];
 
-    /// <summary>A webhook that has failed for so long is disabled. Time in which this server was off does not count.</summary>
+    /// <summary>A webhook that has failed for this long is disabled. Time in which this server was off does not count.</summary>
     internal static readonly TimeSpan PatienceMax = TimeSpan.FromDays(5);
 
-    /// <summary>The log of deliveries goes back so far.</summary>
+    /// <summary>How long deliveries stay in the log.</summary>
     internal static readonly TimeSpan Kept = TimeSpan.FromDays(30);
 
-    /// <summary>What Retry-After can ask for at most: the longest pause of our own.</summary>
+    /// <summary>The longest pause that Retry-After can request: our own longest pause.</summary>
     internal static readonly TimeSpan RetryAfterMax = TimeSpan.FromHours(10);
 
-    /// <summary>No process sent anything for so long: the server was off. Longer than a restart.</summary>
+    /// <summary>If no process sent anything for this long, the server was off. Longer than a restart.</summary>
     internal static readonly TimeSpan OffAfter = TimeSpan.FromMinutes(15);
 
     private static readonly TimeSpan beat = TimeSpan.FromMinutes(1);
 
-    /// <summary>Messages that are tidied away in one transaction.</summary>
+    /// <summary>Messages deleted in one transaction.</summary>
     private const int TidyMessages = 500;
 
     private readonly WebhookPost post = new(target, secrets, clock);
@@ -57,10 +59,10 @@ public sealed partial class WebhookSender(
     private DateTimeOffset tidiedAt;
     private DateTimeOffset beatAt;
 
-    /// <summary>Sends until nothing is due and nothing is under way.</summary>
+    /// <summary>Sends until nothing is due and no delivery is running.</summary>
     public override Task RunAsync() => SendAsync(null);
 
-    /// <summary>What is due of one webhook, now: for the one who just asked for a test.</summary>
+    /// <summary>Sends what is due for one webhook now, for an owner who has just requested a test.</summary>
     public Task RunAsync(Guid webhookId) => SendAsync(webhookId);
 
     public override void Dispose()
@@ -84,14 +86,14 @@ public sealed partial class WebhookSender(
             while (true)
             {
                 await KeepTimeAsync();
-                // Before claiming: what ends while we claim has freed a place that was not offered, so the wait below must see it.
+                // Before claiming: a delivery that ends during the claim frees a slot that was not offered, so the wait below must see it.
                 underWay.RemoveAll(delivery => delivery.IsCompleted);
                 underWay.AddRange((await RecordAndClaimAsync(only)).Select(DeliverAsync));
                 if (underWay.Count == 0 && finished.IsEmpty)
                     return;
                 if (underWay.Count == 0)
                     continue;
-                // Or after a while, because something else may have become due.
+                // Or after a while, because other messages may have become due.
                 using var done = new CancellationTokenSource();
                 await Task.WhenAny([.. underWay, Task.Delay(TimeSpan.FromSeconds(2), Clock, done.Token)]);
                 await done.CancelAsync();
@@ -111,7 +113,8 @@ public sealed partial class WebhookSender(
     }
 
     /// <summary>
-    /// Records what has ended and claims what is next, together: one transaction for each message would be in the others' way.
+    /// Records finished deliveries and claims the next messages together: with one transaction for each message, they would block each
+    /// other.
     /// </summary>
     private async Task<IReadOnlyList<ClaimedMessage>> RecordAndClaimAsync(Guid? only)
     {
@@ -139,7 +142,7 @@ public sealed partial class WebhookSender(
         catch
         {
             foreach (var result in results)
-                finished.Enqueue(result); // recorded at the next turn
+                finished.Enqueue(result); // recorded in the next round
             throw;
         }
         finally
@@ -158,10 +161,11 @@ public sealed partial class WebhookSender(
     private async Task RecordAsync(DbTransaction transaction, ClaimedMessage message, WebhookResult result)
     {
         var (now, number) = (Clock.GetUtcNow(), message.Attempts + 1);
-        var isGone = result.Status == (int)HttpStatusCode.Gone; // Standard Webhooks: it wants no more
+        var isGone = result.Status == (int)HttpStatusCode.Gone; // Standard Webhooks: the receiver wants no more messages
         var asked = result.RetryAfter > RetryAfterMax ? RetryAfterMax : result.RetryAfter;
         DateTimeOffset? next = result.IsDelivered || isGone || number > Pauses.Length ? null : now + PauseAfter(number, asked);
-        // Of this claim only: where sending took longer than the claim, another has the word. What was disabled meanwhile stays so.
+        // Only for this claim: if sending took longer than the claim, the next process decides. A webhook disabled in the meantime stays
+        // disabled.
         var recorded = await transaction.Connection!.ExecuteAsync(
             """
             UPDATE webhook_messages SET due_at = CASE WHEN due_at IS NULL THEN due_at ELSE @next END, lease = NULL, attempts = @number
@@ -178,7 +182,7 @@ public sealed partial class WebhookSender(
             transaction
         );
         if (recorded == 0)
-            return; // deleted meanwhile, too
+            return; // also if it was deleted in the meantime
         await transaction.Connection!.ExecuteAsync(
             """
             INSERT INTO webhook_attempts (webhook_id, message_id, number, at, milliseconds, status, error)
@@ -224,7 +228,7 @@ public sealed partial class WebhookSender(
     }
 
     /// <summary>
-    /// Up to a tenth longer, so that what failed together does not come back together; never sooner than the receiver asked.
+    /// Up to a tenth longer, so that messages that failed together do not return together; never sooner than the receiver requested.
     /// </summary>
     private static TimeSpan PauseAfter(long number, TimeSpan? asked)
     {
@@ -271,7 +275,7 @@ public sealed partial class WebhookSender(
             );
     }
 
-    /// <summary>Nothing that waits is sent any more.</summary>
+    /// <summary>Stops sending all waiting messages.</summary>
     internal static Task StopAsync(DbTransaction transaction, Guid id) =>
         transaction.Connection!.ExecuteAsync(
             "UPDATE webhook_messages SET due_at = NULL WHERE webhook_id = @id AND due_at IS NOT NULL",
@@ -279,7 +283,8 @@ public sealed partial class WebhookSender(
             transaction
         );
 
-    /// <summary>Once a minute: notes that somebody sends, and makes good the time in which nobody did. Once an hour: tidies.</summary>
+    /// <summary>Once a minute: records that a process sends, and extends deadlines by the time in which none did. Once an hour: deletes old
+    /// rows.</summary>
     private async Task KeepTimeAsync()
     {
         var now = Clock.GetUtcNow();
@@ -300,7 +305,7 @@ public sealed partial class WebhookSender(
             );
             if (last is not { } at || now - DateTimeOffset.FromUnixTimeMilliseconds(at) is var off && off < OffAfter)
                 return 0;
-            // Nobody tried, so no receiver failed.
+            // No process tried to send, so no receiver failed.
             return await transaction.Connection!.ExecuteAsync(
                 """
                 UPDATE webhooks SET failing_since = CASE WHEN failing_since + @off > @now THEN @now ELSE failing_since + @off END

@@ -3,19 +3,19 @@ using System.Text;
 
 namespace Pakhouse.Server;
 
-/// <summary>Signs as Standard Webhooks 1.0 says: HMAC-SHA256 over <c>id.timestamp.body</c>.</summary>
+/// <summary>Signs by Standard Webhooks 1.0: HMAC-SHA256 over <c>id.timestamp.body</c>.</summary>
 internal static class WebhookSignature
 {
-    /// <summary>Bytes; the specification wants 24 to 64.</summary>
+    /// <summary>Bytes; the specification requires 24 to 64.</summary>
     private const int SecretLength = 32;
 
     public static byte[] NewSecret() => RandomNumberGenerator.GetBytes(SecretLength);
 
-    /// <summary>As receivers are given it.</summary>
+    /// <summary>The secret in the format for receivers.</summary>
     public static string Text(byte[] secret) => $"whsec_{Convert.ToBase64String(secret)}";
 
     /// <summary>
-    /// The value of <c>webhook-signature</c>: one for each secret that holds at the moment, so that a receiver can change it when it likes.
+    /// The value of <c>webhook-signature</c>: one signature for each currently valid secret, so that a receiver can switch at any time.
     /// </summary>
     public static string Of(IEnumerable<byte[]> secrets, string id, long timestamp, string body)
     {

@@ -8,7 +8,7 @@ internal sealed record DueWebhook
     public string Url { get; init; } = "";
     public DateTimeOffset? FailingSince { get; init; }
 
-    /// <summary>Of its oldest message.</summary>
+    /// <summary>The time of its oldest message.</summary>
     public DateTimeOffset DueAt { get; init; }
 
     /// <summary>Its messages, counted up to <see cref="WebhookSlots.PerWebhookMax"/>.</summary>
@@ -18,11 +18,11 @@ internal sealed record DueWebhook
 }
 
 /// <summary>
-/// The deliveries that this process runs at once, and who gets the free places. An organization that has few under way comes first, and in
-/// it the webhook that has few. A webhook begins with one at a time and earns more by quick answers, as a TCP connection does: one that
-/// hangs never holds more than one place. Three lanes keep places free: quick webhooks can use all; unknown ones, and slow or failing ones,
-/// only a part.
-/// <para>Invariant: no bound below is ever exceeded, so somebody else's slow receivers delay a quick webhook by nothing.</para>
+/// The deliveries that this process runs at once, and who gets the free slots. The organization with the fewest running deliveries comes
+/// first, and within it the webhook with the fewest. A webhook starts with one slot and earns more by quick responses, as a TCP connection
+/// does; one that hangs never holds more than one. Three lanes keep slots free: quick webhooks can use all slots; unknown ones, and slow or
+/// failing ones, only some.
+/// <para>Invariant: no bound below is ever exceeded, so slow receivers of others never delay a quick webhook.</para>
 /// </summary>
 internal sealed class WebhookSlots
 {
@@ -33,7 +33,7 @@ internal sealed class WebhookSlots
         PerHostMax = 24,
         PerWebhookMax = 8;
 
-    /// <summary>An answer that takes longer is slow.</summary>
+    /// <summary>A response that takes longer is slow.</summary>
     private const long QuickMilliseconds = 2_000;
 
     private const int Slow = 1,
@@ -48,12 +48,12 @@ internal sealed class WebhookSlots
 
     private readonly Lock gate = new();
 
-    /// <summary>How many at once each webhook has earned. Absent: unknown; 1: slow or failing.</summary>
+    /// <summary>How many slots each webhook has earned. Absent: unknown; 1: slow or failing.</summary>
     private readonly Dictionary<Guid, int> earned = [];
 
     private readonly Dictionary<Guid, (DueWebhook Webhook, Lane Lane, int Count)> running = [];
 
-    /// <summary>Takes free places; each is given back by <see cref="Return"/> or <see cref="Finished"/>.</summary>
+    /// <summary>Takes free slots; each is returned by <see cref="Return"/> or <see cref="Finished"/>.</summary>
     public IReadOnlyList<(DueWebhook Webhook, int Count)> Take(IReadOnlyList<DueWebhook> due)
     {
         lock (gate)
@@ -77,7 +77,7 @@ internal sealed class WebhookSlots
         }
     }
 
-    /// <summary>Places that were not needed.</summary>
+    /// <summary>Returns unused slots.</summary>
     public void Return(Guid webhookId, int count)
     {
         lock (gate)
@@ -90,7 +90,7 @@ internal sealed class WebhookSlots
         {
             Free(webhookId, 1);
             if (earned.Count >= KnownMax)
-                earned.Clear(); // they are learned again
+                earned.Clear(); // they are earned again
             earned[webhookId] =
                 isDelivered && milliseconds <= QuickMilliseconds
                     ? Math.Min(PerWebhookMax, 2 * earned.GetValueOrDefault(webhookId, 1))

@@ -5,20 +5,20 @@ using System.Net.Sockets;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Where a webhook may go: people write the address, and this server stands inside a network that they may not see. Only https to public
-/// addresses, and what <see cref="PakhouseOptions.WebhookNetworksAllowed"/> adds, by http too.
-/// <para>Invariant: judged is the address that is connected to, at that moment: a name that resolves to something else later changes
-/// nothing.</para>
+/// The addresses that a webhook may reach. People write the URL, and this server is inside a network that they may not access. Only https
+/// to public addresses is allowed, and the networks of <see cref="PakhouseOptions.WebhookNetworksAllowed"/>, also by http.
+/// <para>Invariant: the address of the actual connection is checked at that moment, so a name that later resolves to another address
+/// changes nothing (DNS rebinding).</para>
 /// </summary>
 public sealed class WebhookTarget(PakhouseOptions options)
 {
     public const int UrlLengthMax = 500;
 
-    /// <summary>Of one attempt, from the name to the status.</summary>
+    /// <summary>The limit of one attempt, from resolving the name to the status.</summary>
     internal TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>
-    /// IANA's registries of special-purpose addresses: what is not reachable globally, and what carries another address inside.
+    /// IANA's registries of special-purpose addresses: those that are not globally reachable, and those that contain another address.
     /// </summary>
     private static readonly IPNetwork[] special =
     [
@@ -57,7 +57,7 @@ public sealed class WebhookTarget(PakhouseOptions options)
             && !special.Any(network => network.Contains(address));
     }
 
-    /// <summary>What can be said before anything is resolved. Null: nothing against it.</summary>
+    /// <summary>Checks that need no name resolution. Null: no objection.</summary>
     public Refusal? Check(string url)
     {
         if (
@@ -71,25 +71,25 @@ public sealed class WebhookTarget(PakhouseOptions options)
                 "no address"
             );
         if (Checks.MightContainKey(url))
-            return Refuse("there is a key in this address: delete that key, and never put one into an address.", "a key in the address");
+            return Refuse("this URL contains a key. Delete that key, and never put a key into a URL.", "a key in the address");
         if (parsed.Scheme != Uri.UriSchemeHttps && (parsed.Scheme != Uri.UriSchemeHttp || options.WebhookNetworksAllowed.Count == 0))
-            return Refuse("only https addresses are called.", "scheme");
+            return Refuse("only https URLs are allowed.", "scheme");
         return IPAddress.TryParse(parsed.Host.Trim('[', ']'), out var literal) && !IsAllowed(literal, parsed.Scheme) ? notPublic : null;
 
         static Refusal Refuse(string message, string reason) => new(RefusalCode.InvalidRequest, $"url: {message}", reason);
     }
 
-    /// <summary>A client that goes nowhere else, follows nothing and keeps nothing.</summary>
+    /// <summary>A client that connects only there, follows no redirect and keeps no cookies.</summary>
     public HttpClient CreateClient() =>
         new(
             new SocketsHttpHandler
             {
-                AllowAutoRedirect = false, // to anywhere
-                UseProxy = false, // it would resolve the name itself
+                AllowAutoRedirect = false, // a redirect could lead anywhere
+                UseProxy = false, // a proxy would resolve the name itself
                 UseCookies = false,
                 ConnectCallback = ConnectAsync,
-                PooledConnectionLifetime = TimeSpan.FromMinutes(1), // then judged anew
-                MaxConnectionsPerServer = WebhookSlots.PerHostMax, // so that none waits for a connection within its ten seconds
+                PooledConnectionLifetime = TimeSpan.FromMinutes(1), // then checked again
+                MaxConnectionsPerServer = WebhookSlots.PerHostMax, // so that no delivery waits for a connection
                 SslOptions = { RemoteCertificateValidationCallback = TlsFault.Accept },
                 MaxResponseHeadersLength = 16,
             }
@@ -129,10 +129,10 @@ public sealed class WebhookTarget(PakhouseOptions options)
 
     internal static readonly Refusal notPublic = new(
         RefusalCode.InvalidRequest,
-        "url: this address is not a public one, so it is not called.",
+        "url: this address is not public, so it is not allowed.",
         "not public"
     );
 
-    /// <summary>The name resolves to nothing that may be called.</summary>
+    /// <summary>The name resolves to no allowed address.</summary>
     internal sealed class TargetNotAllowedException : Exception;
 }

@@ -3,13 +3,13 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>One step of the judgement of an exchange, in words.</summary>
+/// <summary>One step of the decision of an exchange, in words.</summary>
 public sealed record ExplainedStep(ExchangeStep Step, bool IsPassed, string Text);
 
-/// <param name="Outcome">What the exchange would be answered.</param>
-/// <param name="Steps">Those that were asked, in order; where it is refused the last one is the reason.</param>
+/// <param name="Outcome">The response that the exchange would get.</param>
+/// <param name="Steps">The evaluated steps, in order; if the exchange is refused, the last one is the reason.</param>
 /// <param name="OwnRoles">Roles of the key's membership.</param>
-/// <param name="OtherRoles">Those that the holder has besides: in the root, seen from a sub-organization, or in the target.</param>
+/// <param name="OtherRoles">The holder's other roles: in the root, seen from a sub-organization, or in the target.</param>
 public sealed record Explanation(
     string KeyId,
     string KeyName,
@@ -21,14 +21,14 @@ public sealed record Explanation(
 );
 
 /// <summary>
-/// Why a key gets what it gets: the judgement of the exchange itself, asked by a person. The holder asks for own keys, owners and managers
-/// for those of their organization.
+/// Explains why a key gets what it gets, with the decision of the exchange itself. Holders can ask about their own keys, owners and
+/// managers about those of their organization.
 /// </summary>
 public sealed class Explanations(Database database, ExchangeRead read, KeyExchange exchange, PakhouseOptions options, TimeProvider clock)
 {
-    /// <param name="organizationId">The key's own.</param>
-    /// <param name="target">The organization that a token is to be for; null: the key's own.</param>
-    /// <param name="address">Where the request would come from; null: networks are not asked.</param>
+    /// <param name="organizationId">The key's own organization.</param>
+    /// <param name="target">The organization for which a token is requested; null: the key's own.</param>
+    /// <param name="address">The address from which the request would come; null: networks are not checked.</param>
     public async Task<Outcome<Explanation>> ExplainAsync(
         Actor actor,
         Guid organizationId,
@@ -52,7 +52,7 @@ public sealed class Explanations(Database database, ExchangeRead read, KeyExchan
             );
             if (row is null)
                 return Keys.NoSuchKey;
-            // Of somebody else's key, to who may not see it, the answer is that of a key that is not there.
+            // A caller who may not see another person's key gets the same response as for a key that does not exist.
             if (
                 row.UserId != actor.UserId
                 && (await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId)).IsRefused
@@ -90,7 +90,7 @@ public sealed class Explanations(Database database, ExchangeRead read, KeyExchan
         );
     }
 
-    /// <summary>What was asked, with what was found; whether it passed stands beside it.</summary>
+    /// <summary>Describes what was checked and found; whether it passed is shown next to it.</summary>
     private string Describe(
         ExchangeStep step,
         ExchangeRow facts,
@@ -101,28 +101,28 @@ public sealed class Explanations(Database database, ExchangeRead read, KeyExchan
     ) =>
         step switch
         {
-            ExchangeStep.NotDeleted => "The key is not deleted, and the membership that it hangs on has not ended.",
+            ExchangeStep.NotDeleted => "The key is not deleted, and its membership has not ended.",
             ExchangeStep.NotExpired => facts.ExpiresAt is { } at
                 ? $"The key has not expired: its expiry is {TimeText.Exact(at)}."
                 : "The key has not expired: it has no expiry.",
             ExchangeStep.NotReplaced => facts.OverlapEndsAt is { } end
-                ? $"The key was rotated, and the time in which it still works has not ended: it does on {TimeText.Exact(end)}."
+                ? $"The key was rotated and still works. Its overlap ends on {TimeText.Exact(end)}."
                 : "The key was not replaced by another.",
             ExchangeStep.NotSuspended => "The key is not suspended.",
             ExchangeStep.HolderActive => "The holder is not disabled or deleted.",
             ExchangeStep.OrganizationOpen => "The key's organization and its root are not disabled or deleted.",
             ExchangeStep.Target => isElsewhere
-                ? $"The organization asked for is open, and a sub-organization of the key's (R3){(facts.IsApiKey ? ", in which the API "
+                ? $"The requested organization is active, and a sub-organization of the key's (R3){(facts.IsApiKey ? ", in which the API "
                     + "key has roles" : "")}."
-                : "The organization asked for is the key's own (R3).",
+                : "The requested organization is the key's own (R3).",
             ExchangeStep.Holders => policy.Holders is not { } holders ? "Policy: everybody may hold keys."
-            : facts.IsApiKey ? "Policy: who may hold keys is not asked of an organization's API key."
+            : facts.IsApiKey ? "Policy: the rule for holders does not apply to an organization's API key."
             : holders.Count == 0 ? "Policy: nobody may hold keys."
             : $"Policy: the holder has one of the roles {string.Join(", ", holders)}.",
             ExchangeStep.Lifetime => policy.LifetimeMax is { } lifetime
-                ? $"Policy: the key is younger than {TimeText.Count(lifetime.Days, "day")}; it was made on "
+                ? $"Policy: the key is younger than {TimeText.Count(lifetime.Days, "day")}; it was created on "
                     + $"{TimeText.Exact(facts.CreatedAt)}."
-                : "Policy: no longest lifetime.",
+                : "Policy: there is no lifetime limit.",
             ExchangeStep.RootKeys => !isElsewhere
                 ? "Policy: the token is for the key's own organization."
                 : "Policy: keys of the root may be exchanged for this sub-organization.",
@@ -132,7 +132,7 @@ public sealed class Explanations(Database database, ExchangeRead read, KeyExchan
                     + $"given."
             : $"Policy: {address} lies in {Names(networks.Select(one => one.ToString()))}.",
             ExchangeStep.Scopes =>
-                $"The scopes asked for ({(scopes.IsEverything ? "all that are allowed" : scopes.Names)}) are within the catalogue "
+                $"The requested scopes ({(scopes.IsEverything ? "all that are allowed" : scopes.Names)}) are within the catalogue "
                     + $"({options.Scopes}), the key's ({(facts.KeyScopes.IsAll ? "no limit" : facts.KeyScopes)}) and the policy's "
                     + $"({(policy.Scopes is { } allowed ? Names(allowed) : "no limit")}).",
         };

@@ -5,10 +5,11 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>The policy of an organization as its members see it: what holds, and where it comes from.</summary>
-/// <param name="Own">What the organization itself asks.</param>
-/// <param name="Root">What its root asks; of a root itself nothing.</param>
-/// <param name="Version">Of what the organization itself has stored: a change names it, so that two people do not undo each other.</param>
+/// <summary>The policy of an organization as its members see it: what applies, and where it comes from.</summary>
+/// <param name="Own">The organization's own policy.</param>
+/// <param name="Root">The policy of its root; empty for a root.</param>
+/// <param name="Version">The version of the organization's own policy. A change names it, so that two people cannot overwrite each other's
+/// change.</param>
 public sealed record PolicyView(
     OrganizationAccess OrganizationAccess,
     PolicyPlan Own,
@@ -23,7 +24,7 @@ public sealed record PolicyView(
 
     public IReadOnlyList<(DateTimeOffset From, Policy Policy)> Announced => [.. Timeline.After(Now)];
 
-    /// <summary>The organizations that ask what a rule asks.</summary>
+    /// <summary>The organizations whose policy sets a rule.</summary>
     /// <param name="member">The rule's name in the API.</param>
     public IEnumerable<Guid> OriginsOf(string member)
     {
@@ -38,37 +39,37 @@ public sealed record PolicyView(
 }
 
 /// <param name="EnforcedFrom">Null: at once.</param>
-/// <param name="Warn">Holders of the keys that it affects are told by mail.</param>
-/// <param name="Version">Of the policy that it changes; see <see cref="PolicyView"/>.</param>
+/// <param name="Warn">Holders of affected keys are notified by mail.</param>
+/// <param name="Version">The version of the policy that it changes; see <see cref="PolicyView"/>.</param>
 public sealed record PolicyChange(Policy Policy, DateTimeOffset? EnforcedFrom, bool Warn, string Version);
 
-/// <summary>What a change of policy does to a key.</summary>
+/// <summary>The effect of a policy change on a key.</summary>
 public enum PolicyEffect
 {
-    /// <summary>Exchanges as its last one are refused.</summary>
+    /// <summary>An exchange like its last one is refused.</summary>
     Stops,
 
-    /// <summary>It goes on and ends earlier than it would have.</summary>
+    /// <summary>The key keeps working but ends earlier.</summary>
     EndsEarlier,
 
     /// <summary>Its tokens have fewer scopes.</summary>
     Narrowed,
 }
 
-/// <param name="EndsAt">Of <see cref="PolicyEffect.EndsEarlier"/>.</param>
+/// <param name="EndsAt">Set for <see cref="PolicyEffect.EndsEarlier"/>.</param>
 public sealed record AffectedKey(KeySnapshot Key, PolicyRule Rule, PolicyEffect Effect, DateTimeOffset? EndsAt);
 
 /// <summary>How many keys a rule affects, and how many of these are in use.</summary>
 public sealed record PolicyCount(PolicyRule Rule, PolicyEffect Effect, int Keys, int UsedInLastDay, int UsedInLast30Days);
 
 /// <summary>
-/// What a change would do at its date, key by key: the judgement of an exchange, asked with the policy as it is and as it would be.
+/// The effect of a change at its date, key by key: the decision of an exchange under the current policy and under the new one.
 /// </summary>
-/// <param name="At">The moment of which it speaks.</param>
-/// <param name="Checked">Keys that were looked at.</param>
-/// <param name="Affected">Those of them to which something happens.</param>
+/// <param name="At">The time for which it is computed.</param>
+/// <param name="Checked">The number of evaluated keys.</param>
+/// <param name="Affected">The number of affected keys among them.</param>
 /// <param name="Counts">By rule and effect; a key that both ends earlier and loses scopes counts under each.</param>
-/// <param name="Keys">The first of the affected ones, each with what weighs most.</param>
+/// <param name="Keys">The first affected keys, each with its most serious effect.</param>
 public sealed record PolicyPreview(
     DateTimeOffset At,
     int Checked,
@@ -79,18 +80,18 @@ public sealed record PolicyPreview(
 );
 
 /// <summary>
-/// The policies of organizations: reading them with what they inherit, previewing and making a change. What a rule means is
-/// <see cref="Policy"/>'s, what it does to an exchange <see cref="KeyExchange"/>'s; a change of a policy never deletes keys or changes
-/// their status entries, so it can be undone.
+/// The policies of organizations: reads them with what they inherit, previews a change and makes it. <see cref="Policy"/> defines what a
+/// rule means, <see cref="KeyExchange"/> what it does to an exchange. A policy change never deletes keys or changes their status entries,
+/// so it can be undone.
 /// </summary>
 public sealed class Policies(Database database, KeyExchange exchange, Mails mails, PakhouseOptions options, TimeProvider clock)
 {
-    /// <summary>A change is announced at most this long before.</summary>
+    /// <summary>The longest time before its date that a change can be announced.</summary>
     public static readonly TimeSpan NoticeMax = TimeSpan.FromDays(366);
 
     private static readonly Refusal outdated = new(
         RefusalCode.Conflict,
-        "version: the policy was changed by somebody else meanwhile; look at it again and repeat your change.",
+        "version: somebody else changed the policy in the meantime. Read it again and repeat your change.",
         "policy changed meanwhile"
     );
 
@@ -112,8 +113,8 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
             );
         });
 
-    /// <summary>What a change would do, without doing it.</summary>
-    /// <param name="keysMax">Affected keys that are listed; all are counted.</param>
+    /// <summary>Computes the effect of a change without making it.</summary>
+    /// <param name="keysMax">The most affected keys in the list; all are counted.</param>
     public Task<Outcome<PolicyPreview>> PreviewAsync(Actor actor, Guid organizationId, PolicyChange change, int keysMax) =>
         database.ReadAsync<Outcome<PolicyPreview>>(async connection =>
         {
@@ -125,7 +126,7 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
             return await PreviewAsync(connection, null, organizationId, change, keysMax);
         });
 
-    /// <summary>Makes the change, or announces it. A change that was announced before is replaced.</summary>
+    /// <summary>Makes the change or announces it. It replaces an announced change.</summary>
     public Task<Outcome<PolicyPreview>> ChangeAsync(Actor actor, Guid organizationId, PolicyChange change) =>
         database.ChangeAsync<PolicyPreview>(async transaction =>
         {
@@ -142,7 +143,7 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
             var before = PolicyPlan.Parse(stored).At(clock.GetUtcNow());
             var plan = Plan(stored, change);
             if (plan == stored && !change.Warn)
-                return preview; // written back as it was read
+                return preview; // unchanged
             await transaction.Connection!.ExecuteAsync(
                 "UPDATE organizations SET policy = @policy WHERE id = @organizationId",
                 new { organizationId, policy = plan },
@@ -181,7 +182,7 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
         if (change.EnforcedFrom is { } from && (from <= now || from > now + NoticeMax))
             return new(
                 RefusalCode.InvalidRequest,
-                $"enforcedFrom: give a time in the future, at most {NoticeMax.Days} days ahead, or leave it out to enforce the policy at "
+                $"enforcedFrom: give a time in the future, at most {NoticeMax.Days} days ahead, or omit it to enforce the policy at "
                     + $"once.",
                 "policy: date out of bounds"
             );
@@ -243,7 +244,7 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
         );
     }
 
-    /// <summary>Nothing where nothing changes for the key, which may also be because it does not work as it is.</summary>
+    /// <summary>Empty if nothing changes for the key, also because the key does not work now.</summary>
     private IEnumerable<AffectedKey> Compare(KeySnapshot key, ExchangeRow changed, DateTimeOffset at)
     {
         var before = key.Evaluate(exchange, key.Facts, at);
@@ -263,7 +264,7 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
             yield return new(key, PolicyRule.Scopes, PolicyEffect.Narrowed, null);
     }
 
-    /// <summary>What is stored after the change; null: nothing is asked any more.</summary>
+    /// <summary>The text to store after the change; null: there is no policy any more.</summary>
     private string? Plan(string? stored, PolicyChange change)
     {
         if (change.EnforcedFrom is { } from)

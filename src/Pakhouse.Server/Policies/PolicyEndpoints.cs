@@ -9,7 +9,7 @@ public static class PolicyEndpoints
 {
     private const int PreviewKeysMax = 1_000;
 
-    /// <summary>A policy as it is set; see <see cref="PolicyPlan"/>.</summary>
+    /// <summary>The body that changes a policy; see <see cref="PolicyPlan"/>.</summary>
     private sealed record ShownPlan(
         Policy Policy,
         [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Policy? Next,
@@ -18,26 +18,26 @@ public static class PolicyEndpoints
 
     private sealed record Announced(DateTimeOffset EnforcedFrom, Policy Policy);
 
-    /// <summary>What holds, what is announced, and where it comes from.</summary>
+    /// <summary>The policy in force, the announced change, and where both come from.</summary>
     private sealed record ShownPolicy
     {
         public required Guid OrganizationId { get; init; }
 
-        /// <summary>The stricter of the organization's own policy and its root's. A member that is absent asks nothing.</summary>
+        /// <summary>The stricter of the organization's own policy and its root's. An absent member sets no rule.</summary>
         public required Policy InForce { get; init; }
 
         public required IEnumerable<Announced> Announced { get; init; }
 
-        /// <summary>For each member of <see cref="InForce"/> the organizations that ask it.</summary>
+        /// <summary>For each member of <see cref="InForce"/>, the organizations that set it.</summary>
         public required IReadOnlyDictionary<string, Guid[]> Origins { get; init; }
 
         public required ShownPlan Own { get; init; }
 
-        /// <summary>Absent of a root.</summary>
+        /// <summary>Absent for a root.</summary>
         [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
         public ShownPlan? Inherited { get; init; }
 
-        /// <summary>What a change has to name.</summary>
+        /// <summary>The version that a change must name.</summary>
         public required string Version { get; init; }
     }
 
@@ -48,7 +48,7 @@ public static class PolicyEndpoints
         /// <summary>Absent: at once.</summary>
         public DateTimeOffset? EnforcedFrom { get; init; }
 
-        /// <summary>Holders of affected keys are told by mail.</summary>
+        /// <summary>Holders of affected keys are notified by mail.</summary>
         public bool Warn { get; init; }
 
         public string? Version { get; init; }
@@ -64,7 +64,7 @@ public static class PolicyEndpoints
                     Show(await policies.ViewAsync(context.Caller(), organizationId))
             )
             .WithName("viewPolicy")
-            .WithSummary("What an organization asks of its keys, and where it comes from")
+            .WithSummary("The policy of an organization, and where it comes from")
             .WithTags("Policy");
         group
             .MapPost(
@@ -78,7 +78,7 @@ public static class PolicyEndpoints
                 }
             )
             .WithName("previewPolicy")
-            .WithSummary("What a change of policy would do, key by key, without doing it")
+            .WithSummary("Previews the effect of a policy change on each key")
             .WithTags("Policy");
         group
             .MapPut(
@@ -95,12 +95,12 @@ public static class PolicyEndpoints
                 }
             )
             .WithName("changePolicy")
-            .WithSummary("Changes the policy, at once or from a date on")
+            .WithSummary("Changes the policy, at once or from a date")
             .WithTags("Policy");
         group
             .MapGet("/personal-access-keys/{keyId}/explain", ExplainAsync)
             .WithName("explainKey")
-            .WithSummary("Step by step, what a key would get for an organization, and why (with a session only)")
+            .WithSummary("Explains step by step what a key would get for an organization (with a session only)")
             .WithTags("Personal access keys");
     }
 
@@ -223,19 +223,19 @@ public static class PolicyEndpoints
         return read.Refusal is { } unreadable ? unreadable : Read(read.Value.Span);
     }
 
-    /// <summary>Strictly: a member that is not known would have forbidden something.</summary>
+    /// <summary>Strict: an unknown member may be a misspelled rule that should have forbidden something.</summary>
     internal static Outcome<PolicyChange> Read(ReadOnlySpan<byte> body)
     {
         try
         {
             var wanted = JsonSerializer.Deserialize<WantedPolicy>(body, Policy.Json);
             return wanted?.Policy is null
-                ? new Refusal(RefusalCode.InvalidRequest, "policy: the member is missing; {} asks nothing.", "no policy")
+                ? new Refusal(RefusalCode.InvalidRequest, "policy: the member is missing; {} sets no rule.", "no policy")
                 : new PolicyChange(wanted.Policy, wanted.EnforcedFrom, wanted.Warn, wanted.Version ?? "");
         }
         catch (JsonException e)
         {
-            // Of the path, only a name of ours is passed on: the rest is the caller's own text.
+            // Of the path, only our own member name is passed on; the rest is the caller's text.
             var member = PolicyText
                 .Lines(Policy.None)
                 .Select(line => line.Member)
@@ -244,8 +244,8 @@ public static class PolicyEndpoints
             return new Refusal(
                 RefusalCode.InvalidRequest,
                 member is null
-                    ? "policy: the body is not of the form that was expected; a member may be unknown or stand in it twice."
-                    : $"{member}: this is not of the form that was expected: names of 1 to 64 characters, networks such as 10.0.0.0/8, "
+                    ? "policy: the body does not have the expected form; a member may be unknown or duplicated."
+                    : $"{member}: this does not have the expected form: names of 1 to 64 characters, networks such as 10.0.0.0/8, "
                         + $"numbers, dates such as 2027-01-31T00:00:00Z.",
                 "policy out of form"
             );

@@ -1,14 +1,14 @@
 namespace Pakhouse.Server;
 
-/// <summary>One rule as people read it.</summary>
+/// <summary>One rule in words.</summary>
 /// <param name="Member">Its name in the API.</param>
-/// <param name="Value">Null: nothing is asked.</param>
+/// <param name="Value">Null: no rule is set.</param>
 public sealed record PolicyLine(string Member, string Title, string? Value);
 
-/// <summary>Policies in words: for the dashboard, the activity log and mail.</summary>
+/// <summary>Policies in words, for the dashboard, the activity log and mails.</summary>
 public static class PolicyText
 {
-    /// <summary>Every rule, in the order in which the form asks for it.</summary>
+    /// <summary>Every rule, in the order of the form.</summary>
     public static IReadOnlyList<PolicyLine> Lines(Policy policy) =>
         [
             new(
@@ -68,7 +68,7 @@ public static class PolicyText
         {
             KeysMayGrant.None => "Nothing",
             KeysMayGrant.PlatformRoles => "The platform's own roles",
-            KeysMayGrant.All => "All that their user may, owner included: whoever finds a key can stay when it is deleted",
+            KeysMayGrant.All => "Everything their user may grant, owner included: a thief of a key can stay when it is deleted",
         };
 
     public static string EffectWords(PolicyEffect effect) =>
@@ -79,7 +79,7 @@ public static class PolicyText
             PolicyEffect.Narrowed => "loses scopes",
         };
 
-    /// <summary>What a change changes, for the activity log: "lifetimeMaxDays: - → 90 days; enforced from 2027-01-01T00:00:00Z".</summary>
+    /// <summary>A change in words, for the activity log: "lifetimeMaxDays: - → 90 days; enforced from 2027-01-01T00:00:00Z".</summary>
     internal static string Changes(PolicyPlan before, PolicyChange change)
     {
         var changes = Lines(before.Current)
@@ -97,7 +97,7 @@ public static class PolicyText
 
     private const int DetailLengthMax = 2_000;
 
-    /// <summary>To a holder of keys that a change affects.</summary>
+    /// <summary>The mail to a holder of keys that a change affects.</summary>
     internal static MailContent Warning(OrganizationAccess organization, DateTimeOffset at, IReadOnlyList<AffectedKey> keys)
     {
         const int listed = 50;

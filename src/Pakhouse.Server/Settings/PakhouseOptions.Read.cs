@@ -2,13 +2,13 @@ using System.Net;
 
 namespace Pakhouse.Server;
 
-/// <summary>How each setting is read, with its default and its bounds, and which settings need one another.</summary>
+/// <summary>Reads each setting, with its default and its bounds, and checks which settings require each other.</summary>
 public sealed partial class PakhouseOptions
 {
-    /// <exception cref="StartupException">Lists every fault: the setting, what was expected, what was given.</exception>
+    /// <exception cref="StartupException">Lists every error: the setting, what was expected, what was given.</exception>
     public static PakhouseOptions Read(IConfiguration configuration) => Read(new SettingReader(configuration.GetSection(Section)));
 
-    /// <summary>Every setting with its default as text, from the code that reads them; the documentation is held against it.</summary>
+    /// <summary>Every setting with its default as text, from the code that reads them. A test compares the documentation with it.</summary>
     internal static IReadOnlyDictionary<string, string> Defaults()
     {
         var read = new SettingReader(new ConfigurationBuilder().Build().GetSection(Section));
@@ -79,7 +79,7 @@ public sealed partial class PakhouseOptions
             ),
             SmtpPort = read.Number("SmtpPort", 587, 1, 65535),
             SmtpUser = read.Text("SmtpUser", null, "at most 256 characters", text => text.Length <= 256),
-            SmtpPassword = read.Text("SmtpPassword", null, "", _ => true), // whatever it is: what is at fault is shown
+            SmtpPassword = read.Text("SmtpPassword", null, "", _ => true), // any text, because a fault would print it
             SmtpTls = read.SmtpTls("SmtpTls", "SmtpHost", "SmtpPort"),
             SmtpAuthorities = read.Authorities("SmtpCaFile"),
             MailFrom = MimeKit.MailboxAddress.Parse(
@@ -134,12 +134,12 @@ public sealed partial class PakhouseOptions
             ShutdownDelay = read.Seconds("ShutdownDelaySeconds", (publicAddress ?? listen).IsLoopback ? 0 : 5, 0, 25),
         };
 
-        // Keys and passwords would travel in clear. Loopback is the exception because nothing leaves the machine.
+        // Keys and passwords would be sent in clear text. Loopback is an exception, because nothing leaves the machine.
         var seen = publicAddress ?? listen;
         if (seen.Scheme != Uri.UriSchemeHttps && !seen.IsLoopback)
             read.Fault(
                 "PublicAddress",
-                "an https address unless the host is loopback: set it to the address that users and machines come by, and let a proxy end "
+                "an https address unless the host is loopback: set it to the public URL for users and clients, and let a proxy terminate "
                     + "TLS",
                 seen.ToString()
             );
@@ -158,10 +158,10 @@ public sealed partial class PakhouseOptions
         if (options.OidcAuthority is { IsLoopback: false } authority && authority.Scheme != Uri.UriSchemeHttps)
             read.Fault("OidcAuthority", "an https address unless the host is loopback", authority.ToString());
         if (options is { OidcClientKey: not null, OidcClientSecret: not null })
-            read.Fault("OidcClientKeyFile", "set instead of OidcClientSecret: the provider is shown one proof", "both");
+            read.Fault("OidcClientKeyFile", "set instead of OidcClientSecret: use only one way of client authentication", "both");
         if (options.OidcClientKey is not null && options.OidcAuthority is null)
             read.Fault("OidcClientKeyFile", "set together with OidcAuthority", "");
-        // Its metadata names an issuer that is a template, so whoever has any tenant at all could come as anybody.
+        // The issuer in its metadata is a template, so a user of any tenant could sign in as anybody.
         if (
             options.OidcAuthority is { } many
             && (
@@ -173,7 +173,7 @@ public sealed partial class PakhouseOptions
         )
             read.Fault(
                 "OidcAuthority",
-                "the issuer of one tenant, such as https://login.microsoftonline.com/TENANT/v2.0: an address for many tenants is not taken",
+                "the issuer of one tenant, such as https://login.microsoftonline.com/TENANT/v2.0: an address for many tenants is refused",
                 many.ToString()
             );
         if (options.OidcOnly && options.OidcAuthority is null)
@@ -184,7 +184,7 @@ public sealed partial class PakhouseOptions
     }
 
     /// <summary>
-    /// Null where the user has no home: a temporary folder would be anybody's, and gone with the next start of the machine.
+    /// Null if the user has no home folder. A temporary folder would be open to others and lost at the next restart of the machine.
     /// </summary>
     private static string? DefaultDataFolder =>
         Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify)

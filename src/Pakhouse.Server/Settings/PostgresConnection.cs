@@ -3,14 +3,14 @@ using Npgsql;
 
 namespace Pakhouse.Server;
 
-/// <summary>The setting <c>PostgresConnection</c>, with safe values for what it leaves open.</summary>
+/// <summary>The setting <c>PostgresConnection</c>, with safe values for everything that it omits.</summary>
 public static class PostgresConnection
 {
     /// <summary>
-    /// Reads a connection string and fills in what it leaves open: TLS with a verified certificate and name unless the host is this
-    /// machine, bounds on waiting, no session state to reset.
+    /// Reads a connection string and completes it: TLS with a verified certificate and name unless the host is this machine, limits on
+    /// waiting, no session state to reset.
     /// </summary>
-    /// <exception cref="ArgumentException">It is no connection string, or names no host or database.</exception>
+    /// <exception cref="ArgumentException">It is not a connection string, or names no host or database.</exception>
     public static NpgsqlConnectionStringBuilder Parse(string connectionString)
     {
         var given = new DbConnectionStringBuilder { ConnectionString = connectionString };
@@ -26,10 +26,10 @@ public static class PostgresConnection
         if (IsOpen("Command Timeout", "CommandTimeout"))
             read.CommandTimeout = 3;
         if (IsOpen("Host Recheck Seconds", "HostRecheckSeconds"))
-            read.HostRecheckSeconds = 1; // a promoted standby is found within this
+            read.HostRecheckSeconds = 1; // a promoted standby is found within this time
         if (IsOpen("Application Name", "ApplicationName"))
             read.ApplicationName = "pakhouse";
-        read.NoResetOnClose = true; // nothing here changes a session, and the reset would travel with every exchange
+        read.NoResetOnClose = true; // nothing here changes a session, and every exchange would send the reset
         read.PersistSecurityInfo = false;
         return read;
     }

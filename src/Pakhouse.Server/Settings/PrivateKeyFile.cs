@@ -4,14 +4,14 @@ using Microsoft.IdentityModel.Tokens;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// A private key in a PEM file that no password guards: EC on P-256, or RSA of 2048 bits and more. Its id is its thumbprint (RFC 7638): the
-/// same in every process.
+/// A private key in a PEM file without a password: EC on P-256, or RSA of 2048 bits or more. Its id is its thumbprint (RFC 7638), which is
+/// the same in every process.
 /// </summary>
 internal static class PrivateKeyFile
 {
     private const int LengthMax = 64 * 1024;
 
-    /// <summary>Null: there is no such key. Why is not said further: an exception's message could quote the file.</summary>
+    /// <summary>Null: there is no such key. The reason is not given, because an exception's message could quote the file.</summary>
     public static SecurityKey? Read(string file)
     {
         try

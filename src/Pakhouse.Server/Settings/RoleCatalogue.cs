@@ -5,39 +5,39 @@ using System.Text.Json.Serialization;
 
 namespace Pakhouse.Server;
 
-/// <summary>Roles of one part of the platform, as <c>roles.json</c> holds and <c>GET /roles.json</c> shows them.</summary>
+/// <summary>Roles of one part of the platform, as in <c>roles.json</c> and <c>GET /roles.json</c>.</summary>
 public sealed record RoleModule
 {
     public required string Module { get; init; }
     public required string Title { get; init; }
 
-    /// <summary>Modules of one group stand together.</summary>
+    /// <summary>Modules of one group are shown together.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? GroupName { get; init; }
 
-    /// <summary>False: of this module's roles a member holds one at most. Absent: true.</summary>
+    /// <summary>False: a member holds at most one role of this module. Absent: true.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public bool? Multi { get; init; }
 
-    /// <summary>False: not offered to people; roles already held go on. Absent: true.</summary>
+    /// <summary>False: not offered to people; existing members keep their roles. Absent: true.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public bool? Enabled { get; init; }
 
-    /// <summary>Ticked when somebody is invited.</summary>
+    /// <summary>Selected by default in an invitation.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<string>? DefaultRoles { get; init; }
 
     public required IReadOnlyList<RoleEntry> Roles { get; init; }
 }
 
-/// <param name="Key">What stands in tokens.</param>
-/// <param name="Name">What people read.</param>
+/// <param name="Key">The name in tokens.</param>
+/// <param name="Name">The name for people.</param>
 public sealed record RoleEntry(string Key, string Name);
 
 /// <summary>
-/// The roles of the platform: our own three and whatever its modules have. Members hold only roles of the catalogue; a role that has
-/// left it is kept, shown as retired and put into no token. What a role is enough for here, <see cref="Permissions"/> says; for the rest
-/// the platform's APIs do.
+/// The roles of the platform: our own three and those of its modules. Members hold only roles of the catalogue; a role that has left it is
+/// kept, shown as retired and put into no token. <see cref="Permissions"/> defines what a role allows here; the platform's APIs define the
+/// rest.
 /// </summary>
 public sealed class RoleCatalogue
 {
-    /// <summary>Roles of one member in one organization.</summary>
+    /// <summary>The most roles of one member in one organization.</summary>
     public const int RolesMax = 32;
 
     private static readonly JsonSerializerOptions json = new(JsonSerializerDefaults.Web)
@@ -57,19 +57,19 @@ public sealed class RoleCatalogue
 
     public IReadOnlyList<RoleModule> Modules { get; }
 
-    /// <summary>What a deployment has that sets no file of its own.</summary>
+    /// <summary>The catalogue of a deployment that sets no file.</summary>
     public static RoleCatalogue Default { get; } = Parse(ReadDefault());
 
     public bool Contains(string role) => names.ContainsKey(role);
 
-    /// <summary>For people; a retired role has only its key.</summary>
+    /// <summary>The name for people; a retired role has only its key.</summary>
     public string NameOf(string role) => names.GetValueOrDefault(role, role);
 
     /// <summary>The roles without the retired ones.</summary>
     public NameSet Active(NameSet roles) => roles.All(Contains) ? roles : NameSet.Of(roles.Where(Contains));
 
-    /// <summary>Whether a member may hold these roles; null: yes.</summary>
-    /// <param name="held">What the member holds already: a role that has left the catalogue may stay, and not come anew.</param>
+    /// <summary>Whether a member may hold these roles; null: allowed.</summary>
+    /// <param name="held">The member's current roles: a role that has left the catalogue may stay but not be added.</param>
     public Refusal? Check(NameSet roles, NameSet held)
     {
         if (roles.Count > RolesMax)
@@ -77,7 +77,7 @@ public sealed class RoleCatalogue
         if (!roles.All(role => Contains(role) || held.Contains(role)))
             return new Refusal(
                 RefusalCode.InvalidRequest,
-                "roles: one of them is not in the catalogue; GET /roles.json lists those that are.",
+                "roles: one of them is not in the catalogue. GET /roles.json lists all roles.",
                 "unknown role"
             );
         return
@@ -85,13 +85,13 @@ public sealed class RoleCatalogue
                 is { } module
             ? new Refusal(
                 RefusalCode.InvalidRequest,
-                $"roles: of {module.Title}, give one role at most.",
+                $"roles: give at most one role of {module.Title}.",
                 "two roles of a module that allows one"
             )
             : null;
     }
 
-    /// <exception cref="FormatException">It is no catalogue; the message says where.</exception>
+    /// <exception cref="FormatException">It is not a catalogue; the message says where.</exception>
     public static RoleCatalogue Parse(ReadOnlySpan<byte> utf8)
     {
         IReadOnlyList<RoleModule> modules;
@@ -114,7 +114,7 @@ public sealed class RoleCatalogue
                         $"module {module.Module}: a role's key is 1 to {NameSet.NameLengthMax} characters of [A-Za-z0-9._:-]"
                     );
                 if (!seen.Add(role.Key))
-                    throw new FormatException($"role {role.Key} stands in it twice");
+                    throw new FormatException($"role {role.Key} occurs twice");
             }
 
             if (module.DefaultRoles?.FirstOrDefault(role => module.Roles.All(entry => entry.Key != role)) is { } stray)
@@ -122,7 +122,7 @@ public sealed class RoleCatalogue
         }
 
         return BuiltInRoles.All.FirstOrDefault(role => !seen.Contains(role)) is { } missing
-            ? throw new FormatException($"the role {missing} is missing: Pakhouse's own permissions hang on it")
+            ? throw new FormatException($"the role {missing} is missing: Pakhouse's own permissions need it")
             : new RoleCatalogue(modules);
     }
 

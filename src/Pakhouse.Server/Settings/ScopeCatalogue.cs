@@ -3,8 +3,8 @@ using System.Text.Json.Serialization;
 
 namespace Pakhouse.Server;
 
-/// <param name="Name">What stands in requests and tokens.</param>
-/// <param name="Title">What people read.</param>
+/// <param name="Name">The name in requests and tokens.</param>
+/// <param name="Title">The name for people.</param>
 public sealed record ScopeEntry(
     string Name,
     string Title,
@@ -12,9 +12,9 @@ public sealed record ScopeEntry(
 );
 
 /// <summary>
-/// The scopes of the platform with words for people, beside its roles: those that are always there, and its own. There are two kinds.
-/// Identity scopes (OpenID Connect Core §5.4) say which claims a token carries. All others are API scopes and say which calls it opens: two
-/// of them open this server's own API, and what the platform's mean, its APIs say.
+/// The scopes of the platform with texts for people: the built-in ones and its own. There are two kinds. Identity scopes (OpenID Connect
+/// Core §5.4) define which claims a token contains. All others are API scopes and define which calls it allows: two of them are for this
+/// server's own API, and the platform's APIs define the meaning of the rest.
 /// </summary>
 public static class ScopeCatalogue
 {
@@ -33,20 +33,20 @@ public static class ScopeCatalogue
         OrganizationRead = "organization:read",
         OrganizationWrite = "organization:write";
 
-    /// <summary>What every server knows, the identity scopes first.</summary>
+    /// <summary>The scopes of every server, the identity scopes first.</summary>
     public static IReadOnlyList<ScopeEntry> Standard { get; } =
     [
         new(OpenId, "Identity", "Who the token acts for."),
-        new(Profile, "Name", "The person's name stands in the token."),
-        new(Email, "E-mail address", "The person's address stands in the token, and those of members in what it reads."),
+        new(Profile, "Name", "The token contains the person's name."),
+        new(Email, "E-mail address", "The token contains the person's address, and its calls can read those of members."),
         new(OrganizationRead, "Read organizations", "Read organizations, their members, roles, keys and activity."),
         new(OrganizationWrite, "Change organizations", "Change organizations, members, roles, invitations and keys."),
     ];
 
-    /// <summary>It narrows claims and opens no API.</summary>
+    /// <summary>It limits claims and opens no API.</summary>
     public static bool IsIdentity(string name) => name is OpenId or Profile or Email;
 
-    /// <exception cref="FormatException">It is no catalogue; the message says where.</exception>
+    /// <exception cref="FormatException">It is not a catalogue; the message says where.</exception>
     public static IReadOnlyList<ScopeEntry> Parse(ReadOnlySpan<byte> utf8)
     {
         List<ScopeEntry>? entries;
@@ -67,11 +67,11 @@ public static class ScopeCatalogue
             entries.Concat(Standard).GroupBy(entry => entry.Name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is
             { } twice
         )
-            throw new FormatException($"scope {twice.Key} stands in it twice, or is one of the built-in ones");
+            throw new FormatException($"scope {twice.Key} occurs twice, or is one of the built-in ones");
         return entries;
     }
 
-    /// <summary>Every scope of the settings; one that has only a name has it for a title.</summary>
+    /// <summary>Every scope of the settings; a scope without a title uses its name.</summary>
     public static IEnumerable<ScopeEntry> Of(PakhouseOptions options) =>
         options.Scopes.Select(name => Standard.Concat(options.ScopeEntries).FirstOrDefault(entry => entry.Name == name) ?? new(name, name));
 

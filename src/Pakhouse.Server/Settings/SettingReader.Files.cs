@@ -4,10 +4,11 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Pakhouse.Server;
 
-/// <summary>Settings that name a folder or a file. A path is absolute, and what is wrong with a file is one fault more.</summary>
+/// <summary>Settings that name a folder or a file. A path is absolute; an error in a file is one more configuration error.</summary>
 internal sealed partial class SettingReader
 {
-    /// <summary>Certificates in PEM, one or many in a file. Without certificates among them a mistake would mean "trust nothing".</summary>
+    /// <summary>Certificates in PEM, one or many in a file. A file without certificates is an error, because it would mean "trust
+    /// nothing".</summary>
     public X509Certificate2Collection Authorities(string name)
     {
         X509Certificate2Collection authorities = [];
@@ -27,7 +28,7 @@ internal sealed partial class SettingReader
         return authorities;
     }
 
-    /// <summary>An absolute path: a relative one would depend on where the process was started, which of a service is anywhere.</summary>
+    /// <summary>An absolute path. A relative path would depend on the folder in which the process was started.</summary>
     public string Folder(string name, string? fallback)
     {
         if (GivenPath(name, fallback ?? "") is { } given)

@@ -2,7 +2,7 @@ using System.Net;
 
 namespace Pakhouse.Server;
 
-/// <summary>Reads settings one by one and collects what is wrong with them, so that the operator sees every fault at once.</summary>
+/// <summary>Reads settings one by one and collects their errors, so that the operator sees all of them at once.</summary>
 internal sealed partial class SettingReader(IConfigurationSection section)
 {
     private readonly List<string> faults = [];
@@ -32,7 +32,7 @@ internal sealed partial class SettingReader(IConfigurationSection section)
         return fallback;
     }
 
-    /// <summary>Days; 0: for ever. Not less than a month: a token lives a day at most, and people must be able to look back.</summary>
+    /// <summary>Days; 0: for ever. At least a month: a token lives a day at most, and people must be able to look back.</summary>
     public TimeSpan? Retention(string name, int fallback)
     {
         var days = Number(name, fallback, 0, 36500);
@@ -43,7 +43,7 @@ internal sealed partial class SettingReader(IConfigurationSection section)
 
     public TimeSpan Seconds(string name, int fallback, int min, int max) => TimeSpan.FromSeconds(Number(name, fallback, min, max));
 
-    /// <summary>An http or https address of a host, without user, path, query or fragment.</summary>
+    /// <summary>An http or https URL of a host, without user, path, query or fragment.</summary>
     public Uri? Address(string name, string? fallback, bool portRequired = false, bool pathAllowed = false)
     {
         var given = Given(name, fallback ?? "");
@@ -105,7 +105,7 @@ internal sealed partial class SettingReader(IConfigurationSection section)
         return fallback;
     }
 
-    /// <summary>TLS is not tried and done without: either it is there, or nothing is sent.</summary>
+    /// <summary>TLS is never optional: either it is used, or nothing is sent.</summary>
     public MailKit.Security.SecureSocketOptions SmtpTls(string name, string hostName, string portName)
     {
         var given = Text(name, null, "starttls, implicit or none", text => text is "starttls" or "implicit" or "none");
@@ -124,7 +124,7 @@ internal sealed partial class SettingReader(IConfigurationSection section)
     public static bool IsThisMachine(string? host) =>
         host == "localhost" || (IPAddress.TryParse(host, out var address) && IPAddress.IsLoopback(address));
 
-    /// <summary>An https address, or an absolute path of a file.</summary>
+    /// <summary>An https URL, or the absolute path of a file.</summary>
     public Uri? Source(string name)
     {
         var given = Given(name, "");
@@ -142,7 +142,7 @@ internal sealed partial class SettingReader(IConfigurationSection section)
         return null;
     }
 
-    /// <summary>A secret: what was given is never shown.</summary>
+    /// <summary>A secret: the given value is never shown.</summary>
     public string? Secret(string name, int lengthMin)
     {
         var given = Given(name, "");
@@ -163,7 +163,7 @@ internal sealed partial class SettingReader(IConfigurationSection section)
         }
         catch (Exception e) when (e is ArgumentException or FormatException or InvalidCastException or OverflowException)
         {
-            // Neither what was given nor the parser's words: both can hold the password.
+            // Neither the given value nor the parser's message is shown: both can contain the password.
             faults.Add(
                 $"{Full(name)} must be a connection string of PostgreSQL that names host and database, such as "
                     + $"Host=db.example.com;Database=pakhouse;Username=pakhouse;Password=…; what was given is not shown, because it can "
@@ -213,7 +213,7 @@ internal sealed partial class SettingReader(IConfigurationSection section)
             );
     }
 
-    /// <summary>What was given, or null. An empty value counts as not given: scripts and unit files pass empty variables.</summary>
+    /// <summary>The given value, or null. An empty value counts as absent, because scripts and unit files pass empty variables.</summary>
     private string? Given(string name, string fallback)
     {
         defaults[name] = fallback;

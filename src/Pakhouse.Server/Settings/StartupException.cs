@@ -1,4 +1,4 @@
 namespace Pakhouse.Server;
 
-/// <summary>The program cannot start, and the message says to the operator what to do. Shown without a stack trace.</summary>
+/// <summary>The program cannot start. The message tells the operator what to do, and is shown without a stack trace.</summary>
 public sealed class StartupException(string message, Exception? inner = null) : Exception(message, inner);

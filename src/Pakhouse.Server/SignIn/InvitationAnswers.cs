@@ -8,17 +8,17 @@ using Microsoft.AspNetCore.Identity;
 
 namespace Pakhouse.Server;
 
-/// <summary>An invitation as whoever holds its link sees it.</summary>
-/// <param name="HasAccount">Whether the invited address has an account here. Told to nobody but who got the message at that
-/// address.</param>
+/// <summary>An invitation as the holder of its link sees it.</summary>
+/// <param name="HasAccount">Whether the invited address has an account. Only the recipient of the message at that address learns
+/// it.</param>
 public sealed record OpenInvitation(Invitation Invitation, string RootName, bool HasAccount);
 
 /// <summary>
-/// Invitations as the invited see them: the link in the message, and the two ways to accept, with the account that the address has or with
-/// a new one.
-/// <para>Invariant: a code is worth one acceptance, before its parts expire, while the organizations work, and for the address that it was
-/// sent to; and of its parts only those count which whoever sent them could still send (<see cref="Senders"/>). Of the code only its hash
-/// is stored; 256 bits need no limit on guesses.</para>
+/// Invitations from the invited person's side: the link in the message, and the two ways to accept it, with an existing account or a new
+/// one.
+/// <para>Invariant: a code works for one acceptance, before its parts expire, while the organizations are enabled, and for the address that
+/// it was sent to. Only those parts count whose sender could still send them (<see cref="Senders"/>). Only the hash of the code is stored;
+/// 256 bits need no limit on guesses.</para>
 /// </summary>
 public sealed class InvitationAnswers(
     Database database,
@@ -35,29 +35,29 @@ public sealed class InvitationAnswers(
 
     private static readonly Refusal codeRefused = new(
         RefusalCode.NotFound,
-        "This invitation does not work: it was accepted or withdrawn, it has expired, or a newer message has a newer link. Ask whoever "
-            + "invited you to send it again.",
+        "This invitation does not work: it was accepted or withdrawn, it has expired, or a newer message has a newer link. Ask "
+            + "the sender for a new one.",
         "invitation unknown, ended or expired"
     );
 
     private static readonly Refusal senderRefused = new(
         RefusalCode.NotFound,
-        "This invitation does not work: whoever sent it may not invite you any more, or the key that sent it has ended. Ask an owner of "
+        "This invitation does not work: its sender may no longer invite you, or the key that sent it has ended. Ask an owner of "
             + "the organization to invite you.",
         "invitation whose sender may not send it now"
     );
 
     private static readonly Refusal suspended = new(
         RefusalCode.Conflict,
-        "The organization is disabled at present: try again when it works again.",
+        "The organization is disabled. Try again when it is enabled.",
         "invitation to a disabled organization"
     );
 
-    /// <summary>Changes nothing: programs that look at links in messages before people do can open this too.</summary>
+    /// <summary>Changes nothing, because programs that check links in messages can open this page too.</summary>
     public Task<Outcome<OpenInvitation>> OpenAsync(string code) => database.ReadAsync(connection => OpenAsync(connection, null, code));
 
-    /// <summary>For somebody with an account: they are signed in, and have the invited address.</summary>
-    /// <returns>An organization that they are a member of now.</returns>
+    /// <summary>Accepts with an existing account: the person is signed in and has the invited address.</summary>
+    /// <returns>An organization that the person is now a member of.</returns>
     public Task<Outcome<Guid>> AcceptAsync(Actor actor, string code) =>
         database.ChangeAsync<Guid>(async transaction =>
         {
@@ -74,13 +74,13 @@ public sealed class InvitationAnswers(
             if (!string.Equals(email, normalizer.NormalizeEmail(opened.Value.Invitation.Email), StringComparison.Ordinal))
                 return new Refusal(
                     RefusalCode.AccessDenied,
-                    "This invitation is for another address: sign in with the one that it was sent to.",
+                    "This invitation is for another address. Sign in with the address that it was sent to.",
                     "invitation of another address"
                 );
             return await AcceptAsync(transaction, actor, opened.Value.Invitation);
         });
 
-    /// <summary>For somebody new: an account with the invited address, which whoever has the link has shown to be theirs.</summary>
+    /// <summary>Accepts with a new account for the invited address; the link proves that the address belongs to the person.</summary>
     public async Task<Outcome<User>> SignUpAsync(string code, string name, string password, IPAddress? address)
     {
         var made = await work.RunAsync(() =>
@@ -89,7 +89,7 @@ public sealed class InvitationAnswers(
                 var opened = await OpenAsync(transaction.Connection!, transaction, code);
                 if (opened.Refusal is { } refused)
                     return refused;
-                // Where the provider is the only way in, there is no password to choose: nobody learns this one.
+                // If the provider is the only way to sign in, nobody chooses or learns this password.
                 var user = await users.CreateAsync(
                     transaction,
                     Actor.Operator with
@@ -145,7 +145,7 @@ public sealed class InvitationAnswers(
         {
             var (id, roles) = part;
             await InvitationRows.EndAsync(transaction, invitation.Id, id);
-            // Who was added in the meantime keeps the roles that were given then.
+            // A person who was added in the meantime keeps the roles of that time.
             if (
                 await transaction.Connection!.ExecuteScalarAsync<long>(
                     "SELECT COUNT(*) FROM memberships WHERE organization_id = @id AND user_id = @UserId AND ended_at IS NULL",
@@ -154,7 +154,7 @@ public sealed class InvitationAnswers(
                 ) > 0
             )
                 continue;
-            // A role that has left the catalogue since does not come anew.
+            // A role that has left the catalogue in the meantime is not granted.
             var living = options.Roles.Active(roles);
             await ActivityLog.WriteAsync(
                 transaction,
@@ -174,7 +174,7 @@ public sealed class InvitationAnswers(
             );
         }
 
-        // What had expired, or was sent by somebody who could not send it now, is over with it: the code is used.
+        // Parts that have expired or whose sender could not send them now end too: the code is used.
         await transaction.Connection!.ExecuteAsync(
             "DELETE FROM invitation_parts WHERE invitation_id = @Id; DELETE FROM invitations WHERE id = @Id",
             new { invitation.Id },

@@ -6,15 +6,15 @@ using Microsoft.AspNetCore.DataProtection;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The form that a person filled before they had to confirm a sign-in, until they come back to it.
-/// <para>Invariant: one form for a session, encrypted for that session alone, for <see cref="Lifetime"/>, read once. It ends with the
-/// session. Passwords, codes and what is good once are not kept.</para>
+/// Keeps the form that a person filled in before they had to confirm a sign-in, until they return to it.
+/// <para>Invariant: one form for each session, encrypted for that session only, for <see cref="Lifetime"/>, read once. It ends with the
+/// session. Passwords and one-time codes and tokens are not kept.</para>
 /// </summary>
 public sealed class KeptForms(Database database, IDataProtectionProvider protection, TimeProvider clock)
 {
     public static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(30);
 
-    /// <summary>Bytes of a form; a larger one is not kept.</summary>
+    /// <summary>The most bytes of a form; a larger one is not kept.</summary>
     public const int LengthMax = 16 * 1024;
 
     private static readonly string[] once = ["Ticket", "Code", "Credential"];
@@ -37,7 +37,7 @@ public sealed class KeptForms(Database database, IDataProtectionProvider protect
         );
     }
 
-    /// <summary>What was kept for this page, and no more afterwards; null: nothing, or it was kept too long ago.</summary>
+    /// <summary>Returns and deletes the form for this page; null: there is none, or it is too old.</summary>
     public async Task<IReadOnlyDictionary<string, string[]>?> TakeAsync(Guid sessionId, string path)
     {
         var kept = await database.ReadAsync(connection =>

@@ -4,8 +4,8 @@ using Microsoft.Extensions.Options;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// ASP.NET Core Identity's hasher over passwords in normal form C: two keyboards write "é" in two ways (NIST SP 800-63B-4 §3.1.1.2).
-/// A hash that was made before that rule is verified as it was made, and made anew.
+/// ASP.NET Core Identity's hasher for passwords in normal form C, because two keyboards write "é" in two ways (NIST SP 800-63B-4 §3.1.1.2).
+/// A hash from before that rule is verified in the old way and then renewed.
 /// </summary>
 public sealed class NormalizingPasswordHasher(IOptions<PasswordHasherOptions>? options = null) : PasswordHasher<User>(options)
 {

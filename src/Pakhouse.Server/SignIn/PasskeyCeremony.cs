@@ -5,19 +5,19 @@ using Microsoft.Extensions.Options;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What browser and server say to each other about a passkey (WebAuthn). A challenge is drawn here, travels in the page, and comes back
-/// signed; what belongs to it waits in a cookie. It is good once.
-/// <para>Invariant: the person was verified by the device (PIN, finger, face), so a passkey counts as both factors. Host and origin are the
-/// public address', never the request's.</para>
+/// The messages between browser and server about a passkey (WebAuthn). The server creates a challenge, sends it in the page, and gets it
+/// back signed; its state is in a cookie. A challenge works once.
+/// <para>Invariant: the device verified the person (PIN, finger, face), so a passkey counts as both factors. Host and origin are those of
+/// the public URL, never of the request.</para>
 /// </summary>
 public sealed class PasskeyCeremony : IDisposable
 {
-    /// <summary>Characters of what a browser sends.</summary>
+    /// <summary>The most characters of a browser's response.</summary>
     private const int CredentialLengthMax = 32 * 1024;
 
     private static readonly Refusal refused = new(
         RefusalCode.InvalidRequest,
-        "This passkey could not be used here. Load the page again and try once more; a passkey that was removed does not work.",
+        "This passkey could not be used. Load the page again and try again. A removed passkey does not work.",
         "passkey refused"
     );
 
@@ -32,7 +32,7 @@ public sealed class PasskeyCeremony : IDisposable
         IOptions<IdentityOptions> identity, IOptions<IdentityPasskeyOptions> options)
     {
         (this.passkeys, this.steps, this.failures, this.limit) = (passkeys, steps, failures, limit);
-        // The handler takes the store out of a UserManager and asks nothing else of it.
+        // The handler takes the store from a UserManager and uses nothing else of it.
         manager = new(store, identity, null!, [], [], null!, new IdentityErrorDescriber(), null!, NullLogger<UserManager<User>>.Instance);
         handler = new(manager, options);
     }
@@ -42,10 +42,10 @@ public sealed class PasskeyCeremony : IDisposable
         options.ServerDomain = new Uri(publicAddress.Value).Host;
         options.ValidateOrigin = context => ValueTask.FromResult(!context.CrossOrigin && context.Origin == publicAddress.Value);
         options.UserVerificationRequirement = "required";
-        options.ResidentKeyRequirement = "required"; // found without an address typed in
+        options.ResidentKeyRequirement = "required"; // found without typing an address
     }
 
-    /// <summary>What the page to sign in hands to the browser.</summary>
+    /// <summary>The options that the sign-in page passes to the browser.</summary>
     public async Task<string> BeginAssertionAsync(HttpContext context)
     {
         var asked = await handler.MakeRequestOptionsAsync(null, context);
@@ -53,7 +53,7 @@ public sealed class PasskeyCeremony : IDisposable
         return asked.RequestOptionsJson;
     }
 
-    /// <summary>Who signed the challenge.</summary>
+    /// <summary>Returns the person who signed the challenge.</summary>
     public async Task<Outcome<User>> CompleteAssertionAsync(HttpContext context, string? credential)
     {
         var address = context.Connection.RemoteIpAddress;
@@ -90,7 +90,7 @@ public sealed class PasskeyCeremony : IDisposable
         return result.User;
     }
 
-    /// <summary>What the page that adds a passkey hands to the browser.</summary>
+    /// <summary>The options that the page for a new passkey passes to the browser.</summary>
     public async Task<string> BeginRegistrationAsync(HttpContext context, Session session)
     {
         var offered = await handler.MakeCreationOptionsAsync(
@@ -106,7 +106,7 @@ public sealed class PasskeyCeremony : IDisposable
         return offered.CreationOptionsJson;
     }
 
-    /// <summary>Adds the passkey that the browser made.</summary>
+    /// <summary>Adds the passkey that the browser created.</summary>
     public async Task<Outcome<bool>> CompleteRegistrationAsync(HttpContext context, Session session, string name, string? credential)
     {
         if (!passkeys.IsOn)
@@ -127,7 +127,7 @@ public sealed class PasskeyCeremony : IDisposable
         );
         if (!result.Succeeded || !result.Passkey.IsUserVerified)
             return refused with { Reason = result.Failure?.Message ?? "user not verified" };
-        // The challenge was drawn for one person; the session may be another's by now.
+        // The challenge was created for one person; the session may belong to another by now.
         if (result.UserEntity.Id != session.UserId.ToString())
             return refused with { Reason = "challenge of another person" };
         return await passkeys.AddAsync(SessionCookie.Actor(context), name, result.Passkey);

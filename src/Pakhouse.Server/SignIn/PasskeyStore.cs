@@ -4,8 +4,7 @@ using Microsoft.AspNetCore.Identity;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The rows of people and passkeys as ASP.NET Core Identity's passkey handler asks for them. It only reads: what is written,
-/// <see cref="Passkeys"/> writes.
+/// Reads the rows of people and passkeys for ASP.NET Core Identity's passkey handler. It only reads; <see cref="Passkeys"/> writes.
 /// </summary>
 public sealed class PasskeyStore(Database database, Users users) : IUserPasskeyStore<User>
 {

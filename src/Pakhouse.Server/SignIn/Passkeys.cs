@@ -12,8 +12,8 @@ public sealed record PasskeyEntry(Guid Id, string Name, DateTimeOffset CreatedAt
 }
 
 /// <summary>
-/// Passkeys: their rows, and what their owner does with them. What a browser sent is judged by ASP.NET Core Identity's handler, which reads
-/// the rows through <see cref="PasskeyStore"/>; see <see cref="PasskeyCeremony"/>.
+/// Passkeys: their rows, and what their owner does with them. ASP.NET Core Identity's handler checks what a browser sends, and reads the
+/// rows through <see cref="PasskeyStore"/>; see <see cref="PasskeyCeremony"/>.
 /// </summary>
 public sealed class Passkeys(Database database, Mails mails, PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
 {
@@ -22,7 +22,8 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
 
     private static readonly Refusal notFound = new(RefusalCode.NotFound, "There is no such passkey.", "no such passkey of the caller");
 
-    /// <summary>A browser takes passkeys for a name, not for a number (WebAuthn §5.1.2), and only where scripts are safe.</summary>
+    /// <summary>A browser accepts passkeys for a host name, not for an IP address (WebAuthn §5.1.2), and only in a secure
+    /// context.</summary>
     public bool IsOn => !options.OidcOnly && new Uri(publicAddress.Value).HostNameType == UriHostNameType.Dns;
 
     public async Task<IReadOnlyList<PasskeyEntry>> ListAsync(Guid userId) =>
@@ -51,7 +52,7 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
             )
                 return new Refusal(
                     RefusalCode.Conflict,
-                    $"You have {CountMax} passkeys, which is the most: remove one first.",
+                    $"You have {CountMax} passkeys, which is the limit. Remove one first.",
                     "too many passkeys"
                 );
             var added = await transaction.Connection!.ExecuteAsync(
@@ -80,14 +81,14 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
                 transaction
             );
             if (added == 0)
-                return new Refusal(RefusalCode.Conflict, "This passkey is here already.", "credential id known");
+                return new Refusal(RefusalCode.Conflict, "This passkey is already registered.", "credential id known");
             await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.PasskeyAdd, null, actor.UserId!.Value.ToString());
             await SignInMails.ChangedAsync(
                 mails,
                 transaction,
                 actor,
                 "A passkey was added",
-                "It signs in as you, without your password.",
+                "It can sign in as you without your password.",
                 publicAddress,
                 clock
             );
@@ -113,7 +114,7 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
                 transaction,
                 actor,
                 "A passkey was removed",
-                "It signs in as you no more.",
+                "It can no longer sign in as you.",
                 publicAddress,
                 clock
             );
@@ -121,7 +122,8 @@ public sealed class Passkeys(Database database, Mails mails, PublicAddress publi
         });
 
     /// <summary>
-    /// Notes a use. False: the passkey is gone, or another use has moved its counter on in the meantime, as only a copy of it could.
+    /// Records a use. False: the passkey was deleted, or another use has increased its counter in the meantime, which only a copy of it
+    /// could do.
     /// </summary>
     public Task<bool> NoteUseAsync(UserPasskeyInfo passkey) =>
         database.WriteAsync(async transaction =>

@@ -5,19 +5,19 @@ using Microsoft.Extensions.Options;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What a password must be: ASP.NET Core Identity's validator, set to ask for length instead of kinds of characters
-/// (NIST SP 800-63B-4 §3.1.1.2).
+/// The rules for a password: ASP.NET Core Identity's validator, set to require length instead of kinds of characters (NIST SP 800-63B-4
+/// §3.1.1.2).
 /// </summary>
 public sealed class PasswordRules : IDisposable
 {
-    /// <summary>Characters. The work of the hash grows with them.</summary>
+    /// <summary>Characters. The cost of the hash grows with them.</summary>
     public const int LengthMax = 256;
 
     private readonly PasswordValidator<User> validator = new();
     private readonly UserManager<User> manager;
 
     public PasswordRules(IOptions<IdentityOptions> identity) =>
-        // The validator takes its rules out of a UserManager and asks nothing else of it.
+        // The validator takes its rules from a UserManager and uses nothing else of it.
         manager = new(
             new NoStore(),
             identity,
@@ -59,7 +59,7 @@ public sealed class PasswordRules : IDisposable
 
     public void Dispose() => manager.Dispose();
 
-    /// <summary>A UserManager insists on a store; this one is never asked.</summary>
+    /// <summary>A UserManager requires a store; this one is never called.</summary>
     private sealed class NoStore : IUserStore<User>
     {
         public Task<IdentityResult> CreateAsync(User user, CancellationToken cancellationToken) => throw new NotSupportedException();

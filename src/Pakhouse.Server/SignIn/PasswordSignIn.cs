@@ -6,9 +6,9 @@ using Microsoft.AspNetCore.Identity;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The proof by address and password; what begins with it is the caller's business. It answers a known and an unknown address alike, in
-/// words, in the steps taken and in what it writes, so that nobody finds out who has an account.
-/// <para>Invariant: an attempt is counted before the password is looked at (<see cref="SignInAttempts"/>).</para>
+/// Authenticates by e-mail address and password; the caller decides what follows. It treats a known and an unknown address alike, in its
+/// text, its steps and what it writes, so that nobody can find out who has an account.
+/// <para>Invariant: an attempt is counted before the password is checked (<see cref="SignInAttempts"/>).</para>
 /// </summary>
 public sealed class PasswordSignIn(
     Database database,
@@ -22,22 +22,22 @@ public sealed class PasswordSignIn(
     PakhouseOptions options
 )
 {
-    // Verified when there is nothing to verify: the answer takes as long. Made by the same hasher, so its work follows the settings.
+    // Verified if there is no user, so that the response takes the same time. Made by the same hasher, so its cost follows the settings.
     private readonly string decoy = hasher.HashPassword(new User(), RandomNumberGenerator.GetHexString(32));
 
-    /// <summary>The user, or one and the same refusal for every reason.</summary>
+    /// <summary>The user, or the same refusal for every reason.</summary>
     public async Task<Outcome<User>> SignInAsync(string email, string password, IPAddress? address)
     {
         if (options.OidcOnly)
             return ProviderOnly;
         if (limit.Check(address) is { } slowDown)
             return slowDown;
-        limit.Count(address); // before the work, so that a burst is limited too; taken back by a success
+        limit.Count(address); // before the work, so that a burst is limited too; undone by a success
         if (email.Length > Users.EmailLengthMax || password.Length > PasswordRules.LengthMax || email.Any(char.IsControl))
             return Refused("out of bounds");
 
         var proved = await work.RunAsync(() => VerifyAsync(email, password, address));
-        // Nobody's failure: a server that is busy locks nobody out.
+        // Not counted as a failure: a busy server must lock nobody out.
         if (!proved.IsRefused || proved.Refusal?.Code == RefusalCode.TemporarilyUnavailable)
             limit.TakeBack(address);
         return proved;
@@ -52,7 +52,7 @@ public sealed class PasswordSignIn(
 
         if (!isOpen || user?.PasswordHash is null || user.DisabledAt is not null || verdict == PasswordVerificationResult.Failed)
         {
-            // A locked address adds nothing to the record, so nobody can fill it by asking on.
+            // A locked address adds nothing to the audit record, so nobody can fill it with more attempts.
             if (isOpen)
                 await failures.RecordAsync(user, address, SignInMethod.Password);
             return Refused(
@@ -77,10 +77,10 @@ public sealed class PasswordSignIn(
         return user;
     }
 
-    /// <summary>The platform's own provider is the only way in; no page that would say otherwise is believed.</summary>
+    /// <summary>For a server on which the provider is the only way to sign in; every other way is refused.</summary>
     internal static readonly Refusal ProviderOnly = new(
         RefusalCode.NotFound,
-        "On this server people sign in through the identity provider only.",
+        "On this server you can sign in through the identity provider only.",
         "a way to sign in that is off"
     );
 

@@ -1,13 +1,13 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Bounds the work of hashing passwords in the whole process, however many addresses ask for it: it is slow by design, and would
-/// take every processor from the exchanges. Half of the processors hash at most; a short queue waits; beyond it the answer is 503.
+/// Limits password hashing in the whole process, however many addresses request it: hashing is slow by design, and would take every
+/// processor from the exchanges. At most half of the processors hash; a short queue waits; beyond it the response is 503.
 /// </summary>
-/// <remarks>The limit per address (<see cref="SignInLimit"/>) does not bound it: an attacker has many addresses.</remarks>
+/// <remarks>The limit per address (<see cref="SignInLimit"/>) is not enough: an attacker has many addresses.</remarks>
 public sealed class PasswordWork : IDisposable
 {
-    /// <summary>Who waits in the queue is answered within some two seconds.</summary>
+    /// <summary>A caller in the queue gets a response within about two seconds.</summary>
     public const int WaitingMax = 16;
 
     public static readonly int AtOnceMax = Math.Max(1, Environment.ProcessorCount / 2);
@@ -21,7 +21,7 @@ public sealed class PasswordWork : IDisposable
     private readonly SemaphoreSlim slots = new(AtOnceMax);
     private int waiting;
 
-    /// <param name="work">What hashes. It must not call this again: it would wait for itself.</param>
+    /// <param name="work">The hashing. It must not call this method again, because it would wait for itself.</param>
     public async Task<Outcome<T>> RunAsync<T>(Func<Task<Outcome<T>>> work)
     {
         if (!slots.Wait(0))

@@ -9,9 +9,9 @@ using Microsoft.AspNetCore.Identity;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// How a person gets another password: by the old one, or by a link sent to their address.
-/// <para>Invariant: whoever asks for a link learns nothing. For an address that nobody has, the same rows are written in the same
-/// transaction, and the message is taken back.</para>
+/// How a person changes the password: with the old one, or by a link sent to their address.
+/// <para>Invariant: a caller that requests a link learns nothing. For an unknown address, the same rows are written in the same
+/// transaction, and the message is removed again.</para>
 /// </summary>
 public sealed class Passwords(
     Database database,
@@ -45,7 +45,7 @@ public sealed class Passwords(
         "old password refused"
     );
 
-    /// <summary>By the old password. Every session ends but the one that asked.</summary>
+    /// <summary>Changes the password with the old one. Every other session ends.</summary>
     public async Task<Outcome<bool>> ChangeAsync(Actor actor, Session session, string old, string password)
     {
         if (options.OidcOnly)
@@ -74,7 +74,7 @@ public sealed class Passwords(
                     transaction,
                     actor,
                     "Your password was changed",
-                    "Every other session of yours has ended.",
+                    "All your other sessions have ended.",
                     publicAddress,
                     clock
                 );
@@ -83,14 +83,14 @@ public sealed class Passwords(
         );
     }
 
-    /// <summary>Sends a link, if somebody who can sign in has the address. The answer does not say.</summary>
+    /// <summary>Sends a link if a person who can sign in has the address. The response does not reveal it.</summary>
     public async Task<Outcome<bool>> RequestResetAsync(string email, IPAddress? address)
     {
         if (options.OidcOnly)
             return PasswordSignIn.ProviderOnly;
         if (limit.Check(address) is { } slowDown)
             return slowDown;
-        limit.Count(address); // and never taken back: a success here is what nobody is told of
+        limit.Count(address); // never undone, because the limit must not reveal a success
         if (email.Length > Users.EmailLengthMax || email.Any(char.IsControl))
             return true;
 
@@ -100,7 +100,8 @@ public sealed class Passwords(
         await database.WriteAsync(async transaction =>
         {
             var now = clock.GetUtcNow();
-            // As many letters as passwords may be tried: a mailbox is no place to be flooded through. Told to nobody either.
+            // The number of messages is limited like password attempts, so that nobody can flood a mailbox. The response does not reveal
+            // it.
             var isOpen = await attempts.TakeAsync(transaction, $"reset of {normalizer.NormalizeEmail(email.Trim())}");
             // The codes of ProviderConnections stand there too, and live longer.
             await transaction.Connection!.ExecuteAsync(
@@ -133,7 +134,8 @@ public sealed class Passwords(
         database.ReadAsync(async connection => !options.OidcOnly && await FindLinkAsync(connection, null, code) is not null);
 
     /// <summary>
-    /// Takes the link's code and sets the password. Every session ends; a second factor stays, and the lock of the address goes.
+    /// Accepts the code of the link and sets the password. Every session ends; a second factor stays, and the lock of the address is
+    /// removed.
     /// </summary>
     public async Task<Outcome<bool>> ResetAsync(string code, string password, IPAddress? address)
     {
@@ -142,11 +144,11 @@ public sealed class Passwords(
         if (!await IsLinkGoodAsync(code))
             return LinkRefused;
         if (await rules.CheckAsync(password) is { } badPassword)
-            return badPassword; // the link stays good for a better one
+            return badPassword; // the link stays valid for a better password
         return await work.RunAsync(() =>
             database.ChangeAsync<bool>(async transaction =>
             {
-                // Asked again inside: of two with the link, one is first. Links asked for before go with it.
+                // Checked again inside the transaction: of two callers with the link, only one succeeds. Earlier links are deleted too.
                 if (await FindLinkAsync(transaction.Connection!, transaction, code) is not { } userId)
                     return LinkRefused;
                 await transaction.Connection!.ExecuteAsync(
@@ -169,7 +171,7 @@ public sealed class Passwords(
                     transaction,
                     actor,
                     "Your password was reset",
-                    "Every session of yours has ended.",
+                    "All your sessions have ended.",
                     publicAddress,
                     clock
                 );

@@ -5,7 +5,7 @@ using Microsoft.IdentityModel.Tokens;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// How this server proves itself to the provider without a shared secret: <c>private_key_jwt</c> (RFC 7523, OpenID Connect Core §9). The
+/// Authenticates this server at the provider without a shared secret: <c>private_key_jwt</c> (RFC 7523, OpenID Connect Core §9). The
 /// provider reads the public key from <see cref="JwksPath"/>.
 /// </summary>
 public sealed class ProviderClientKey(PakhouseOptions options, TimeProvider clock)
@@ -27,7 +27,7 @@ public sealed class ProviderClientKey(PakhouseOptions options, TimeProvider cloc
         return Results.Json(new { keys = options.OidcClientKey is { } key ? (IDictionary<string, string>[])[Public(key)] : [] });
     }).ExcludeFromDescription();
 
-    /// <summary>Puts the proof into a request to the provider. False: there is no such key, and the secret is the proof.</summary>
+    /// <summary>Adds the assertion to a request to the provider. False: there is no such key, and the client secret is used.</summary>
     public bool Prove(OpenIdConnectMessage request, OpenIdConnectConfiguration provider)
     {
         if (options.OidcClientKey is not { } key) return false;

@@ -25,7 +25,7 @@ internal static partial class ProviderFailures
                     or nameof(TimeoutException)
         );
         var log = http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.ProviderSignIn");
-        LogFailed(log, http.TraceIdentifier, isAway ? "out of reach" : "not usable", reason);
+        LogFailed(log, http.TraceIdentifier, isAway ? "unavailable" : "not usable", reason);
         return RefusalWriter.WriteAsync(http, (isAway ? Away : failed) with { Reason = reason });
     }
 

@@ -9,9 +9,9 @@ using Microsoft.IdentityModel.Tokens;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The provider says that somebody signed out there, or is to be signed out (OpenID Connect Back-Channel Logout 1.0): their sessions here
-/// that began at the provider end, in every process, before the answer is given. Nobody is authenticated but by the token.
-/// <para>Invariant: a logout token counts once. A session at the provider that it named begins no session here any more.</para>
+/// The provider reports that a person signed out there, or must be signed out (OpenID Connect Back-Channel Logout 1.0). The person's
+/// sessions that began at the provider end in every process before the response is sent. Only the token authenticates the request.
+/// <para>Invariant: a logout token counts once. A session at the provider that it named can begin no more sessions here.</para>
 /// </summary>
 public sealed class ProviderLogout(
     Database database,
@@ -27,11 +27,11 @@ public sealed class ProviderLogout(
     private const int TokenLengthMax = 8 * 1024;
     private const string Event = "http://schemas.openid.net/event/backchannel-logout";
 
-    /// <summary>A token that is good for longer would have to be remembered for longer. The specification asks for two minutes.</summary>
+    /// <summary>A token with a longer lifetime would have to be remembered for longer. The specification recommends two minutes.</summary>
     internal static readonly TimeSpan LifetimeMax = TimeSpan.FromHours(24);
 
     /// <summary>
-    /// Not a token of another kind (RFC 8725 §3.11). Providers that are older than <c>logout+jwt</c> say JWT, or nothing.
+    /// Not a token of another kind (RFC 8725 §3.11). Providers that are older than <c>logout+jwt</c> send JWT or nothing.
     /// </summary>
     private static readonly string[] types = ["logout+jwt", "application/logout+jwt", "JWT", ""];
 
@@ -43,7 +43,7 @@ public sealed class ProviderLogout(
 
     private readonly JsonWebTokenHandler handler = new() { MapInboundClaims = false };
 
-    /// <summary>What a good logout token says.</summary>
+    /// <summary>The claims of a valid logout token.</summary>
     private sealed record Said(string Issuer, string TokenId, string? Subject, string? SessionId, DateTimeOffset Expires);
 
     public static void Map(IEndpointRouteBuilder routes)
@@ -52,7 +52,7 @@ public sealed class ProviderLogout(
         routes.MapPost(Path, endpoint.HandleAsync).ExcludeFromDescription().ShortCircuit();
     }
 
-    /// <summary>What is kept of a session at the provider: of any length, and of one issuer alone.</summary>
+    /// <summary>What is stored of a session at the provider: it can have any length, and belongs to one issuer.</summary>
     public static byte[]? SessionHash(string issuer, string? sessionId) =>
         string.IsNullOrEmpty(sessionId) ? null : Hash(issuer, "sid", sessionId);
 
@@ -67,7 +67,7 @@ public sealed class ProviderLogout(
     {
         var address = context.Connection.RemoteIpAddress;
         if (limit.Check(address) is { } slowDown)
-            return slowDown; // before a signature is computed
+            return slowDown; // before the signature is verified
         var read = await SecretForm.ReadAsync(context.Request, fieldNames, TokenLengthMax);
         if (read.Refusal is { } unreadable)
             return unreadable;
@@ -147,7 +147,7 @@ public sealed class ProviderLogout(
             var (connection, now) = (transaction.Connection!, clock.GetUtcNow());
             await connection.ExecuteAsync("DELETE FROM provider_logouts WHERE kept_until <= @now", new { now }, transaction);
             var session = SessionHash(said.Issuer, said.SessionId);
-            // As long as the token could come again, and as the way from the provider's sign-in to here can take.
+            // As long as the token could be sent again, and as long as a sign-in can take from the provider to here.
             var keptUntil = (said.Expires > now ? said.Expires : now) + LifetimeMax;
             var added = await connection.ExecuteAsync(
                 "INSERT INTO provider_logouts (hash, provider_session, kept_until) VALUES (@hash, @session, @keptUntil) ON CONFLICT DO "
@@ -174,7 +174,7 @@ public sealed class ProviderLogout(
                 );
             if (said.Subject is not null)
             {
-                // Of a session whose sid is not known nobody can say that it is another one.
+                // If the sid of a session is unknown, it may be the named session.
                 ended.AddRange(
                     await connection.QueryAsync<Ended>(
                         """
@@ -207,7 +207,7 @@ public sealed class ProviderLogout(
                     one.UserId,
                     SignInMethod.Provider
                 );
-            return null; // also where there was none: the provider tells of every logout
+            return null; // also if there was none: the provider reports every logout
         });
 
     private sealed record Ended
@@ -239,7 +239,7 @@ public sealed class ProviderLogout(
     );
     private static readonly Refusal bad = new(
         RefusalCode.InvalidRequest,
-        "logout_token: it is not a logout token of this server's provider for this client, or it is out of date or was sent before. "
+        "logout_token: it is not from this server's provider for this client, or it has expired or was already sent. "
             + "Nothing was ended.",
         "bad logout token"
     );
@@ -253,5 +253,5 @@ public sealed class ProviderLogout(
     };
 }
 
-/// <summary>Logout tokens that ended nothing because they were not good.</summary>
+/// <summary>Logout tokens that were not valid and ended nothing.</summary>
 public sealed class ProviderLogoutLimit(PakhouseOptions options, TimeProvider clock) : FailureLimit(options.FailuresPerMinuteMax, clock);

@@ -5,24 +5,24 @@ using Microsoft.IdentityModel.Tokens;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What the OpenID Connect provider publishes: its endpoints and its signing keys. Read when first needed, again after an hour, and at once
-/// when a token is signed with a key that is not known: the sign-in that finds the new key goes through.
-/// <para>Invariant: no request waits longer than <see cref="Timeout"/> for one answer of the provider, and no caller makes this server ask
-/// more often than every <see cref="RequestedMin"/>.</para>
+/// The metadata of the OpenID Connect provider: its endpoints and its signing keys. It is read when first needed, again after an hour, and
+/// at once when a token has an unknown signing key, so that the sign-in that finds a new key succeeds.
+/// <para>Invariant: no request waits longer than <see cref="Timeout"/> for one response of the provider, and no caller can make this server
+/// request more often than every <see cref="RequestedMin"/>.</para>
 /// </summary>
 /// <remarks>
-/// Microsoft's ConfigurationManager was not taken: it fetches new keys behind the request that asked for them, which then fails, and
-/// accepts keys that the provider has withdrawn for an hour more ("last known good").
+/// Microsoft's ConfigurationManager was not used: it fetches new keys after the request that needed them, which then fails, and accepts
+/// withdrawn keys for an hour more ("last known good").
 /// </remarks>
 public sealed class ProviderMetadata : BaseConfigurationManager, IConfigurationManager<OpenIdConnectConfiguration>, IDisposable
 {
-    /// <summary>For one answer of the provider.</summary>
+    /// <summary>The limit of one response of the provider.</summary>
     public static readonly TimeSpan Timeout = TimeSpan.FromSeconds(5);
 
-    /// <summary>Between two readings because of an unknown key.</summary>
+    /// <summary>The least time between two readings because of an unknown key.</summary>
     public static readonly TimeSpan RequestedMin = TimeSpan.FromSeconds(10);
 
-    /// <summary>So many sign-ins at once do not wait for a provider that hangs one after another.</summary>
+    /// <summary>The most sign-ins that wait at once for a provider that hangs.</summary>
     private static readonly TimeSpan failureLasts = TimeSpan.FromSeconds(2);
 
     private static readonly TimeSpan freshFor = TimeSpan.FromHours(1);
@@ -45,17 +45,17 @@ public sealed class ProviderMetadata : BaseConfigurationManager, IConfigurationM
             new SocketsHttpHandler { ConnectTimeout = Timeout, PooledConnectionLifetime = TimeSpan.FromMinutes(5) }
         )
         {
-            Timeout = Timeout, // of the whole answer, so one that trickles ends too
+            Timeout = Timeout, // for the whole response, so a slow one ends too
             MaxResponseContentBufferSize = 1024 * 1024,
         };
         Backchannel.DefaultRequestHeaders.UserAgent.ParseAdd("Pakhouse");
         documents = new HttpDocumentRetriever(Backchannel) { RequireHttps = options.OidcAuthority.Scheme == Uri.UriSchemeHttps };
     }
 
-    /// <summary>For everything that this server asks the provider.</summary>
+    /// <summary>For all requests of this server to the provider.</summary>
     public HttpClient Backchannel { get; }
 
-    /// <exception cref="InvalidOperationException">The provider cannot be reached, or answers something else, and was never reached
+    /// <exception cref="InvalidOperationException">The provider cannot be reached or sends an invalid response, and was never read
     /// before.</exception>
     public async Task<OpenIdConnectConfiguration> GetConfigurationAsync(CancellationToken cancel)
     {
@@ -69,7 +69,7 @@ public sealed class ProviderMetadata : BaseConfigurationManager, IConfigurationM
             var now = clock.GetUtcNow();
             if (failure is null || now - triedAt >= failureLasts)
                 await ReadAsync(now);
-            // A provider that is out of reach has not withdrawn its keys.
+            // An unavailable provider has not withdrawn its keys.
             return current ?? throw new InvalidOperationException("The provider's metadata could not be read.", failure);
         }
         finally
@@ -81,7 +81,7 @@ public sealed class ProviderMetadata : BaseConfigurationManager, IConfigurationM
     public override async Task<BaseConfiguration> GetBaseConfigurationAsync(CancellationToken cancel) =>
         await GetConfigurationAsync(cancel);
 
-    /// <summary>A token is signed with a key that is not known.</summary>
+    /// <summary>Called for a token with an unknown signing key.</summary>
     public override void RequestRefresh()
     {
         if (clock.GetUtcNow() - triedAt >= RequestedMin)
@@ -101,7 +101,7 @@ public sealed class ProviderMetadata : BaseConfigurationManager, IConfigurationM
         (triedAt, isRequested) = (now, false);
         try
         {
-            // Two documents, one time-out. Not ended by the request that asked first: others wait for the same answer.
+            // Two documents share one time-out. The first request does not cancel it, because others wait for the same result.
             using var late = new CancellationTokenSource(Timeout);
             current = await OpenIdConnectConfigurationRetriever.GetAsync(MetadataAddress, documents, late.Token);
             (readAt, failure) = (now, null);

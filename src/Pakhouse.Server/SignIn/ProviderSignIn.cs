@@ -9,8 +9,8 @@ using Microsoft.IdentityModel.Tokens;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Sign-in through the platform's own OpenID Connect provider: the code flow with PKCE, state and nonce, spoken by ASP.NET Core's handler.
-/// What it ends in is a session of ours, and nothing of the provider's is kept.
+/// Sign-in through the platform's own OpenID Connect provider: the code flow with PKCE, state and nonce, by ASP.NET Core's handler. The
+/// result is a session of ours; nothing of the provider's is kept.
 /// </summary>
 public static class ProviderSignIn
 {
@@ -18,12 +18,12 @@ public static class ProviderSignIn
     public const string Path = "/sign-in/provider";
     public const string CallbackPath = "/sign-in/provider/callback";
 
-    private const string Confirm = "confirm"; // the session whose person is to prove again who they are
+    private const string Confirm = "confirm"; // the session whose person must authenticate again
 
     private const string Connect = "connect"; // the code of the link that asks for a connection
 
     /// <summary>
-    /// What the provider said, as its token and its word about the person have it; the handler's principal drops some of it.
+    /// The claims of the provider's token and userinfo; the handler's principal drops some of them.
     /// </summary>
     private sealed record ProviderIdentity(
         string Issuer,
@@ -34,7 +34,7 @@ public static class ProviderSignIn
         bool? IsVerified
     );
 
-    /// <summary>How far the clocks of two servers may differ.</summary>
+    /// <summary>The largest allowed difference between the clocks of the two servers.</summary>
     internal static readonly TimeSpan Skew = TimeSpan.FromMinutes(5);
 
     internal static readonly string[] Algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"];
@@ -50,7 +50,7 @@ public static class ProviderSignIn
         var prefix = options.IsHttps ? "__Host-" : "";
         oidc.Authority = options.OidcAuthority!.AbsoluteUri;
         (oidc.ConfigurationManager, oidc.Backchannel) = (metadata, metadata.Backchannel);
-        oidc.RequireHttpsMetadata = options.OidcAuthority.Scheme == Uri.UriSchemeHttps; // http is taken on loopback only
+        oidc.RequireHttpsMetadata = options.OidcAuthority.Scheme == Uri.UriSchemeHttps; // http is accepted on loopback only
         (oidc.ClientId, oidc.ClientSecret) = (options.OidcClientId, options.OidcClientSecret);
         (oidc.ResponseType, oidc.ResponseMode, oidc.UsePkce) = (OpenIdConnectResponseType.Code, OpenIdConnectResponseMode.Query, true);
         (oidc.CallbackPath, oidc.SignInScheme) = (CallbackPath, SessionCookie.Scheme);
@@ -60,7 +60,7 @@ public static class ProviderSignIn
             oidc.Scope.Add(scope);
         oidc.TimeProvider = clock;
         oidc.RemoteAuthenticationTimeout = TimeSpan.FromMinutes(15);
-        // The answer comes by a redirect, which Lax lets through.
+        // The provider responds by a redirect, which Lax allows.
         foreach (var cookie in (CookieBuilder[])[oidc.CorrelationCookie, oidc.NonceCookie])
             (cookie.SameSite, cookie.SecurePolicy, cookie.Path) = (
                 SameSiteMode.Lax,
@@ -98,8 +98,8 @@ public static class ProviderSignIn
             },
             OnTokenValidated = context =>
             {
-                // The handler takes a token without a signature where it came straight from the provider (OpenID Connect Core §3.1.3.7).
-                // Here both are asked for.
+                // The handler accepts an unsigned token if it came directly from the provider (OpenID Connect Core §3.1.3.7). Here the
+                // signature is required too.
                 if (string.IsNullOrEmpty(context.SecurityToken.RawSignature))
                     context.Fail("no signature");
                 var token = context.Principal!;
@@ -117,8 +117,8 @@ public static class ProviderSignIn
             },
             OnUserInformationReceived = context =>
             {
-                // The address and the word that it is verified come from one place: of two that disagree, one could be the person's own
-                // entry.
+                // The address and its verification must come from one source: if two sources disagree, one of them could be the person's
+                // own entry.
                 var (identity, user) = (context.HttpContext.Features.Get<ProviderIdentity>()!, context.User.RootElement);
                 if (identity.Email is null && user.TryGetProperty("email", out var email) && email.ValueKind == JsonValueKind.String)
                 {
@@ -160,7 +160,7 @@ public static class ProviderSignIn
 
                     try
                     {
-                        // reads the metadata, and pushes the request where the provider takes that (RFC 9126)
+                        // reads the metadata, and pushes the request if the provider supports it (RFC 9126)
                         await context.ChallengeAsync(Scheme, properties);
                     }
                     catch (Exception e)
@@ -173,8 +173,8 @@ public static class ProviderSignIn
             .ExcludeFromDescription();
 
     /// <summary>
-    /// Whether a token is good now. A missing <c>nbf</c> and times at the ends of the calendar are no faults of ours: nothing is added to
-    /// what the token says. That <c>exp</c> and <c>iat</c> are there is checked by the protocol's validator too (OpenID Connect Core §2).
+    /// Whether a token is valid now. A missing <c>nbf</c> and times at the ends of the calendar must not fail here, so nothing is added to
+    /// the times of the token. The protocol's validator also checks that <c>exp</c> and <c>iat</c> are present (OpenID Connect Core §2).
     /// </summary>
     internal static bool IsInTime(DateTime? notBefore, DateTime? expires, DateTime? issuedAt, DateTime now) =>
         expires > now - Skew && !(notBefore > now + Skew) && !(issuedAt > now + Skew);
@@ -182,7 +182,7 @@ public static class ProviderSignIn
     private static async Task ReceiveAsync(TicketReceivedContext context)
     {
         var http = context.HttpContext;
-        context.HandleResponse(); // the provider's principal becomes no cookie
+        context.HandleResponse(); // the provider's principal must not become a cookie
         var identity = http.Features.Get<ProviderIdentity>()!;
         if (context.Properties!.Items.TryGetValue(Connect, out var code))
         {
@@ -229,11 +229,11 @@ public static class ProviderSignIn
     private static async Task ConfirmAsync(HttpContext http, ProviderIdentity identity, User user, string sessionId, string? from)
     {
         var now = http.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
-        // OpenID Connect Core §3.1.2.1: who was asked for max_age says when the person signed in. Who does not say proves nothing new.
+        // OpenID Connect Core §3.1.2.1: a provider that gets max_age must return the time of sign-in. Without it, nothing new is proved.
         // any number fits
         var age = long.TryParse(identity.AuthTime, out var at) ? now.ToUnixTimeSeconds() - (decimal)at : decimal.MaxValue;
         var isFresh = Math.Abs(age) < (decimal)Skew.TotalSeconds;
-        var session = await SessionCookie.ReadAsync(http); // this request is answered before sessions are looked at
+        var session = await SessionCookie.ReadAsync(http); // this request is answered before the session middleware runs
         if (!isFresh || session is null || session.Id.ToString() != sessionId || session.UserId != user.Id)
         {
             await RefusalWriter.WriteAsync(
@@ -251,10 +251,10 @@ public static class ProviderSignIn
         http.Response.Redirect(Safe(from));
     }
 
-    /// <summary>Null: the provider does not say. Anything but <c>true</c> is a no.</summary>
+    /// <summary>Null: the provider does not say. Every value except <c>true</c> means no.</summary>
     private static bool? Verified(string? text) => text is null ? null : string.Equals(text, "true", StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>An address inside this server, or its start.</summary>
+    /// <summary>A path inside this server; otherwise its home page.</summary>
     public static string Safe(string? from) =>
         from is { Length: > 0 and < 2048 }
         && from[0] == '/'

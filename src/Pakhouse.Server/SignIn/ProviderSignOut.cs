@@ -5,10 +5,10 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Ending the session at the provider too, after the one here has ended (OpenID Connect RP-Initiated Logout 1.0). A link, not the answer to
-/// the form that signs out: a browser holds redirects after a form to <c>form-action</c>, which names this server alone.
+/// Ends the session at the provider too, after the one here has ended (OpenID Connect RP-Initiated Logout 1.0). It is a link and not the
+/// response of the sign-out form: browsers check redirects after a form against <c>form-action</c>, which allows only this server.
 /// </summary>
-/// <remarks>Decision 23 says why neither <c>id_token_hint</c> nor <c>logout_hint</c> is sent.</remarks>
+/// <remarks>Decision 23 explains why neither <c>id_token_hint</c> nor <c>logout_hint</c> is sent.</remarks>
 public sealed class ProviderSignOut(
     ProviderMetadata metadata,
     IDataProtectionProvider protection,
@@ -77,7 +77,7 @@ public sealed class ProviderSignOut(
         );
     }
 
-    /// <summary>Whether this server sent somebody to the provider with it, a short time ago.</summary>
+    /// <summary>Whether this server sent a person to the provider with it a short time ago.</summary>
     private bool IsState(string? state)
     {
         try

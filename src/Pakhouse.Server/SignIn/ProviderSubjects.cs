@@ -5,10 +5,10 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Whom the platform's own OpenID Connect provider means. The first time a person is found by an address that the provider has verified;
-/// from then on by issuer and subject alone (OpenID Connect Core §5.7): addresses change hands, and a person can change theirs at the
-/// provider.
-/// <para>Invariant: a subject is one person for ever, and a person has one subject of an issuer.</para>
+/// Finds the person for an account of the platform's own OpenID Connect provider. The first time, by an e-mail address that the provider
+/// has verified; later only by issuer and subject (OpenID Connect Core §5.7), because addresses are reassigned, and a person can change
+/// theirs at the provider.
+/// <para>Invariant: a subject belongs to one person for ever, and a person has one subject for each issuer.</para>
 /// </summary>
 public sealed class ProviderSubjects(
     Database database,
@@ -20,29 +20,28 @@ public sealed class ProviderSubjects(
     TimeProvider clock
 )
 {
-    private const int LengthMax = 255; // OpenID Connect Core §2, of a subject
+    private const int LengthMax = 255; // of a subject: OpenID Connect Core §2
 
     private static readonly Refusal unknown = new(
         RefusalCode.AccessDenied,
-        "Nobody here has the address that your identity provider gave. Ask an owner of your organization to invite it.",
+        "There is no account with the address from your identity provider. Ask an owner of your organization to invite you.",
         "unknown address"
     );
     private static readonly Refusal unverified = new(
         RefusalCode.AccessDenied,
-        "Your identity provider has not verified your e-mail address, so it opens no account here. Verify it there, then sign in again.",
+        "Your identity provider has not verified your e-mail address, so you cannot sign in. Verify it there, then sign in again.",
         "address not verified"
     );
     private static readonly Refusal unsaid = new(
         RefusalCode.AccessDenied,
-        "Your identity provider does not say whether it has verified your e-mail address, so it opens no account here. "
+        "Your identity provider does not say whether it has verified your e-mail address, so you cannot sign in. "
             + "An owner of your organization can send you a link that connects the two accounts (page Team). The operator of this server "
-            + "can also believe "
-            + "its addresses (setting OidcEmailIssuers), or bind your account (command users bind).",
+            + "can also trust its addresses (setting OidcEmailIssuers), or bind your account (command users bind).",
         "address not said to be verified"
     );
     private static readonly Refusal unnamed = new(
         RefusalCode.AccessDenied,
-        "Your identity provider gave no e-mail address, so nobody here can be found by it. Ask the operator of your identity provider to "
+        "Your identity provider gave no e-mail address, so your account cannot be found. Ask the operator of your identity provider to "
         + "give it, "
             + "or an owner of your organization to send you a link that connects the two accounts (page Team). "
             + "The operator of this server can bind your account too (command users bind).",
@@ -61,8 +60,8 @@ public sealed class ProviderSubjects(
     );
 
     /// <param name="email">As the provider gave it.</param>
-    /// <param name="isVerified">Whether the provider says, in the same place, that the address is this person's. Null: it does not say
-    /// (Entra ID).</param>
+    /// <param name="isVerified">Whether the provider, in the same source, says that the address is verified. Null: it does not say (Entra
+    /// ID).</param>
     public async Task<Outcome<User>> FindAsync(string issuer, string subject, string? email, bool? isVerified, IPAddress? address)
     {
         if (!IsInBounds(issuer, subject))
@@ -79,7 +78,7 @@ public sealed class ProviderSubjects(
             if (email is null or { Length: 0 or > Users.EmailLengthMax })
                 return unnamed;
             if (isVerified == false)
-                return unverified; // a no is a no, whoever is believed
+                return unverified; // an explicit "not verified" is never overruled
             if (isVerified is null && !options.OidcEmailIssuers.Contains(issuer, StringComparer.Ordinal))
                 return unsaid;
             if (await users.FindByEmailAsync(email) is not { } user)
@@ -103,7 +102,7 @@ public sealed class ProviderSubjects(
         if (found.Refusal is { } refusal)
         {
             await failures.RecordAsync(null, address, SignInMethod.Provider);
-            // Some providers show nobody what an account is called for one client (Entra ID): its person can pass it on.
+            // Some providers do not show the subject of an account at a client (Entra ID), so the person can pass it on.
             var isShown = (refusal == unsaid || refusal == unnamed || refusal == other) && subject.All(c => c is > ' ' and <= '~');
             return isShown ? refusal with { Description = $"{refusal.Description} Its subject is {subject}" } : refusal;
         }
@@ -119,7 +118,7 @@ public sealed class ProviderSubjects(
     internal static bool IsInBounds(string issuer, string subject) =>
         issuer.Length is > 0 and <= 2048 && subject.Length is > 0 and <= LengthMax;
 
-    /// <summary>From now on whoever comes as this subject is this person, whatever address the provider gives.</summary>
+    /// <summary>Binds a subject to a person: from now on it signs in as this person, whatever e-mail address the provider gives.</summary>
     public Task<Outcome<bool>> BindAsync(Actor actor, string email, string issuer, string subject) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -151,7 +150,7 @@ public sealed class ProviderSubjects(
             return true;
         });
 
-    /// <summary>Forgets every subject of the person, and ends the sessions that began with one.</summary>
+    /// <summary>Deletes every subject of the person, and ends the sessions that began with one.</summary>
     public Task<Outcome<bool>> UnbindAsync(Actor actor, string email) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -240,12 +239,12 @@ public sealed class ProviderSubjects(
     );
     private static readonly Refusal badIssuer = new(
         RefusalCode.InvalidRequest,
-        "--issuer: give the issuer as its tokens have it, such as https://id.example.com.",
+        "--issuer: give the issuer from its tokens, such as https://id.example.com.",
         "bad issuer"
     );
     private static readonly Refusal taken = new(
         RefusalCode.Conflict,
-        "This account is bound to somebody already, or this person to another account of the provider. The command users unbind undoes it.",
+        "This account or this person is already bound to another. Use the command users unbind first.",
         "subject or person bound"
     );
 }

@@ -8,13 +8,13 @@ using OtpNet;
 
 namespace Pakhouse.Server;
 
-/// <summary>What a person has of a second factor.</summary>
+/// <summary>The state of a person's second factor.</summary>
 public sealed record SecondFactorState(bool IsOn, DateTimeOffset AddedAt, int RecoveryCodesLeft);
 
 /// <summary>
-/// The second factor of a sign-in by password: codes of an authenticator app (RFC 6238), and recovery codes for the day it is lost.
-/// <para>Invariant: every code works once. The step of the last one taken is kept, and taking a code moves it on in the same statement that
-/// asks for it; a used recovery code is deleted. Attempts are counted before a code is looked at.</para>
+/// The second factor of a sign-in by password: codes of an authenticator app (RFC 6238), and recovery codes for a lost app.
+/// <para>Invariant: every code works once. The step of the last accepted code is stored, and one statement checks and advances it; a used
+/// recovery code is deleted. Attempts are counted before a code is checked.</para>
 /// </summary>
 public sealed class SecondFactor(
     Database database,
@@ -32,10 +32,10 @@ public sealed class SecondFactor(
     private const int SecretBytes = 20; // RFC 4226 §4, R6: 160 bits
     private const int CodeDigits = 6;
 
-    /// <summary>Without letters and digits that look alike (RFC 4648 §6 has none of 0, 1, 8): 16 of them are 80 bits.</summary>
+    /// <summary>Without letters and digits that look alike (RFC 4648 §6 has no 0, 1, 8): 16 of them are 80 bits.</summary>
     private const int RecoveryCodeLength = 16;
 
-    /// <summary>Of what is stored encrypted. The command <c>protection-keys renew</c> encrypts it anew.</summary>
+    /// <summary>The Data Protection purpose of stored secrets. The command <c>protection-keys renew</c> encrypts them again.</summary>
     internal const string Purpose = "Pakhouse.SecondFactor.v1";
 
     private readonly IDataProtector protector = protection.CreateProtector(Purpose);
@@ -43,15 +43,15 @@ public sealed class SecondFactor(
 
     private static readonly Refusal wrongCode = new(
         RefusalCode.InvalidRequest,
-        "code: this is not the code that the app shows now. Check that the clock of its device is right, and enter the next one.",
+        "code: this is not the current code of the app. Check the clock of its device, and enter the next code.",
         "code of an app refused"
     );
     private static readonly Refusal isOn = new(
         RefusalCode.Conflict,
-        "You have an authenticator app already: remove it first.",
+        "You already have an authenticator app. Remove it first.",
         "second factor is on already"
     );
-    private static readonly Refusal isOff = new(RefusalCode.NotFound, "You have no authenticator app here.", "second factor is off");
+    private static readonly Refusal isOff = new(RefusalCode.NotFound, "You have no authenticator app.", "second factor is off");
 
     public async Task<SecondFactorState> StateAsync(Guid userId) =>
         await database.ReadAsync(async connection =>
@@ -67,8 +67,8 @@ public sealed class SecondFactor(
         });
 
     /// <summary>
-    /// A secret for the app to keep, and the same sealed for the form that confirms it. Nothing is stored before a code proves that the app
-    /// has it.
+    /// Creates a secret for the app, and the same secret encrypted for the form that confirms it. Nothing is stored until a code proves
+    /// that the app has the secret.
     /// </summary>
     public (string Secret, string Sealed) Offer(Guid userId)
     {
@@ -76,7 +76,7 @@ public sealed class SecondFactor(
         return (secret, offers.CreateProtector(userId.ToString()).Protect(secret));
     }
 
-    /// <summary>The secret of an earlier offer to the same person; null: none of ours.</summary>
+    /// <summary>The secret of an earlier offer to the same person; null: it is not one of ours.</summary>
     public string? ReadOffer(Guid userId, string? text)
     {
         try
@@ -89,7 +89,7 @@ public sealed class SecondFactor(
         }
     }
 
-    /// <summary>What the QR code says (the format of Google Authenticator, which every app reads).</summary>
+    /// <summary>The content of the QR code, in the format of Google Authenticator, which every app reads.</summary>
     public string Address(string email, string secret)
     {
         var issuer = $"Pakhouse ({new Uri(publicAddress.Value).Host})";
@@ -97,7 +97,7 @@ public sealed class SecondFactor(
             + $"&algorithm=SHA1&digits={CodeDigits}&period=30";
     }
 
-    /// <summary>Turns it on for the caller, and returns the recovery codes, which nobody can read again.</summary>
+    /// <summary>Turns it on for the caller, and returns the recovery codes, which cannot be read again.</summary>
     public Task<Outcome<string[]>> AddAsync(Actor actor, string secret, string code)
     {
         if (Guard.Demand(actor, Permission.AddSecondFactor) is { } refused)
@@ -127,7 +127,7 @@ public sealed class SecondFactor(
                 actor,
                 AuditAction.SecondFactorAdd,
                 "An authenticator app was added",
-                "From now on, signing in with your password asks for a code of that app."
+                "From now on, you need a code of that app to sign in with your password."
             );
             return codes;
         });
@@ -156,12 +156,12 @@ public sealed class SecondFactor(
                 actor,
                 AuditAction.SecondFactorRemove,
                 "The authenticator app was removed",
-                "From now on, signing in with your password asks for nothing else."
+                "From now on, you need only your password to sign in."
             );
             return true;
         });
 
-    /// <summary>New recovery codes; those from before work no more.</summary>
+    /// <summary>Creates new recovery codes; earlier ones stop working.</summary>
     public Task<Outcome<string[]>> RenewCodesAsync(Actor actor) =>
         database.ChangeAsync<string[]>(async transaction =>
         {
@@ -181,18 +181,19 @@ public sealed class SecondFactor(
                 actor,
                 AuditAction.RecoveryCodes,
                 "The recovery codes were renewed",
-                "Recovery codes from before work no more."
+                "Your earlier recovery codes no longer work."
             );
             return codes;
         });
 
-    /// <summary>The second step of a sign-in: takes the code, and says how the person signed in.</summary>
+    /// <summary>The second step of a sign-in: accepts the code, and returns how the person signed in.</summary>
     public async Task<Outcome<string>> CheckAsync(User user, string code, IPAddress? address)
     {
         if (limit.Check(address) is { } slowDown)
             return slowDown;
         limit.Count(address);
-        // By itself, not with the passwords: who knows the password could otherwise forget the count of codes by signing in again.
+        // Counted separately from passwords: otherwise an attacker who knows the password could reset the count of codes by signing in
+        // again.
         var what = $"code of {user.Id}";
         if (!await attempts.TakeAsync(what))
             return Refused("locked");
@@ -242,7 +243,7 @@ public sealed class SecondFactor(
             transaction
         ) == 1;
 
-    /// <summary>The step that a code belongs to: this one, or a neighbour, for a clock that is half a minute off (RFC 6238 §5.2).</summary>
+    /// <summary>The step of a code: the current one or a neighbour, for a clock that is half a minute off (RFC 6238 §5.2).</summary>
     private long? StepOf(byte[] secret, string digits) =>
         new Totp(secret).VerifyTotp(clock.GetUtcNow().UtcDateTime, digits, out var step, new VerificationWindow(previous: 1, future: 1))
             ? step
@@ -264,7 +265,7 @@ public sealed class SecondFactor(
         return [.. codes.Select(code => string.Join('-', code.Chunk(4).Select(part => new string(part))))];
     }
 
-    /// <summary>80 random bits need no slow hash. Hyphens, spaces and the case are not part of a code.</summary>
+    /// <summary>80 random bits need no slow hash. Hyphens, spaces and case are not part of a code.</summary>
     private static byte[] HashOf(string code) =>
         SHA256.HashData(Encoding.UTF8.GetBytes(new string([.. code.Where(char.IsLetterOrDigit)]).ToLowerInvariant()));
 

@@ -4,22 +4,22 @@ using Microsoft.AspNetCore.Authentication.Cookies;
 
 namespace Pakhouse.Server;
 
-/// <summary>The session of a request: the cookie on the wire, checked against <see cref="SessionStore"/> at every request.</summary>
+/// <summary>The session of a request: its cookie, checked against <see cref="SessionStore"/> at every request.</summary>
 public static class SessionCookie
 {
     public const string Scheme = CookieAuthenticationDefaults.AuthenticationScheme;
     private const string Secret = "session";
 
-    /// <summary>What removes or replaces a way to sign in asks again who one is, when that was proved longer ago than this.</summary>
+    /// <summary>To remove or replace a way to sign in, a person must have authenticated within this time.</summary>
     public static readonly TimeSpan JustNow = TimeSpan.FromMinutes(10);
 
-    /// <summary>False: the session at the provider has ended meanwhile, so none begins here.</summary>
+    /// <summary>False: the session at the provider has ended in the meantime, so none begins here.</summary>
     /// <param name="method">One of <see cref="SignInMethod"/>.</param>
     /// <param name="providerSession">See <see cref="ProviderLogout.SessionHash"/>.</param>
     public static async Task<bool> BeginAsync(HttpContext context, User user, string method, byte[]? providerSession = null)
     {
         var table = Table(context);
-        // The browser forgets the session it had; so that nobody else remembers it, it ends.
+        // The browser forgets its earlier session. It ends here too, so that a copy of its cookie is useless.
         if (await ReadAsync(context) is { } before)
             await table.EndAsync(
                 Server.Actor.Session(before.UserId, context.Connection.RemoteIpAddress),
@@ -39,7 +39,7 @@ public static class SessionCookie
         return true;
     }
 
-    /// <summary>Ends the session of this request. Others of the same person go on.</summary>
+    /// <summary>Ends the session of this request. Other sessions of the same person continue.</summary>
     public static async Task EndAsync(HttpContext context)
     {
         if (Of(context) is { } session) await Table(context).EndAsync(Actor(context), session.Id, AuditAction.Logout);
@@ -49,23 +49,22 @@ public static class SessionCookie
     /// <summary>Null: nobody is signed in.</summary>
     public static Session? Of(HttpContext context) => context.Features.Get<Session>();
 
-    /// <summary>As <see cref="Of"/>, for requests that are answered before sessions are looked at.</summary>
+    /// <summary>Like <see cref="Of"/>, for requests that are answered before the session middleware runs.</summary>
     public static async Task<Session?> ReadAsync(HttpContext context)
     {
         await context.AuthenticateAsync(Scheme);
         return Of(context);
     }
 
-    /// <summary>Whether the person has proved just now who they are.</summary>
+    /// <summary>Whether the person authenticated just now.</summary>
     public static bool IsFresh(HttpContext context) => FreshnessOf(context) == Freshness.JustNow;
 
-    /// <summary>For a page inside an organization: that it is the one looked at now.</summary>
+    /// <summary>For a page inside an organization: records it as the current one.</summary>
     public static Task NoteOrganizationAsync(HttpContext context, Guid organizationId) =>
         Of(context) is { } session ? Table(context).NoteOrganizationAsync(Actor(context), session, organizationId) : Task.CompletedTask;
 
     /// <summary>
-    /// A session that has ended, for whatever reason, is signed out with the next request, not later. The person's name and address are the
-    /// row's of now.
+    /// A session that has ended for any reason is signed out at the next request. The person's name and address come from the current row.
     /// </summary>
     public static async Task ValidateAsync(CookieValidatePrincipalContext context)
     {
@@ -96,8 +95,8 @@ public static class SessionCookie
     }
 
     /// <summary>
-    /// Renews the cookie with every request after a minute. The framework would only do so in the second half of a session's life, and so
-    /// end it up to twice as early as <see cref="PakhouseOptions.SessionIdle"/> says.
+    /// Renews the cookie with every request after a minute. The framework would renew it only in the second half of a session's life, and
+    /// so could end a session in half the time of <see cref="PakhouseOptions.SessionIdle"/>.
     /// </summary>
     public static Task RenewAsync(CookieSlidingExpirationContext context)
     {

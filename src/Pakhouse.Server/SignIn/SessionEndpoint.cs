@@ -4,13 +4,13 @@ using Microsoft.AspNetCore.Antiforgery;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// For a program in a browser: whose session it has, and what a change must carry in the header <c>RequestVerificationToken</c>.
+/// For a program in a browser: the user of its session, and the value of the header <c>RequestVerificationToken</c> that a change needs.
 /// </summary>
 public static class SessionEndpoint
 {
     public sealed record SessionUser(Guid Id, string Email, string Name);
 
-    /// <param name="RequestVerificationToken">Good for this user and this browser.</param>
+    /// <param name="RequestVerificationToken">Valid for this user and this browser.</param>
     public sealed record ShownSession(SessionUser User, string RequestVerificationToken);
 
     public static void Map(IEndpointRouteBuilder routes) =>
@@ -24,7 +24,7 @@ public static class SessionEndpoint
                     if (Guard.Demand(context.Caller(), Permission.ReadSession) is { } refused)
                         return refused.ToResult();
                     var token = antiforgery.GetAndStoreTokens(context).RequestToken!;
-                    context.Response.Headers.CacheControl = "no-store"; // antiforgery has its own idea, and weaker
+                    context.Response.Headers.CacheControl = "no-store"; // antiforgery would set a weaker value
                     return Results.Ok(
                         new ShownSession(
                             new(
@@ -37,5 +37,5 @@ public static class SessionEndpoint
                     );
                 }
             )
-            .Describe<ShownSession>("getSession", "The session's user, and what a change with this session must carry");
+            .Describe<ShownSession>("getSession", "The session's user, and the header value that a change with this session needs");
 }

@@ -7,7 +7,7 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>A session that is good, as the request that came with it sees it.</summary>
+/// <summary>A valid session, as a request with it sees it.</summary>
 public sealed record Session
 {
     public Guid Id { get; init; }
@@ -20,20 +20,20 @@ public sealed record Session
 
     public DateTimeOffset CreatedAt { get; init; }
 
-    /// <summary>When the person last proved who they are: by signing in, or by confirming it since.</summary>
+    /// <summary>When the person last authenticated: by signing in, or by a later confirmation.</summary>
     public DateTimeOffset ProvedAt { get; init; }
 
-    /// <summary>Good to <see cref="SessionStore.TouchInterval"/>.</summary>
+    /// <summary>Exact to <see cref="SessionStore.TouchInterval"/>.</summary>
     public DateTimeOffset LastSeenAt { get; init; }
 
     public string Address { get; init; } = "";
     public string UserAgent { get; init; } = "";
 
-    /// <summary>The organization last looked at.</summary>
+    /// <summary>The organization of the last page.</summary>
     public Guid? OrganizationId { get; init; }
 }
 
-/// <summary>How a person signed in. Stored as it stands here: never renamed.</summary>
+/// <summary>How a person signed in. Stored as it is here, so it is never renamed.</summary>
 public static class SignInMethod
 {
     public const string Password = "password",
@@ -46,13 +46,13 @@ public static class SignInMethod
 }
 
 /// <summary>
-/// Sessions of people: begun, found, listed and ended. Who may begin one is not asked here.
-/// <para>Invariant: a session is good only while its row says so. It ends with the user's stamp, with the user being disabled or deleted,
-/// and by itself; a copy of its cookie ends with it.</para>
+/// Sessions of people: begun, found, listed and ended. Callers decide who may begin one.
+/// <para>Invariant: a session is valid only while its row says so. It ends when the user's stamp changes, when the user is disabled or
+/// deleted, and by its age; every copy of its cookie ends with it.</para>
 /// </summary>
 public sealed class SessionStore(Database database, Mails mails, PublicAddress publicAddress, PakhouseOptions options, TimeProvider clock)
 {
-    /// <summary>However often it is used, a session ends this long after its sign-in.</summary>
+    /// <summary>A session ends this long after its sign-in, however often it is used.</summary>
     public static readonly TimeSpan LifetimeMax = TimeSpan.FromDays(30);
 
     /// <summary>The last request of a session is written at most this often.</summary>
@@ -73,7 +73,8 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
         "s.id, s.user_id, u.name, u.email, s.method, s.created_at, s.proved_at, s.last_seen_at, s.address, s.user_agent, s.organization_id";
 
     /// <summary>
-    /// Begins a session and returns what its cookie holds; only the hash stays here. Null: the provider has ended its session meanwhile.
+    /// Begins a session and returns the value of its cookie; only the hash is stored. Null: the provider has ended its session in the
+    /// meantime.
     /// </summary>
     public async Task<string?> BeginAsync(User user, string method, IPAddress? address, string? userAgent, byte[]? providerSession = null)
     {
@@ -138,7 +139,7 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
         return isBegun ? secret : null;
     }
 
-    /// <summary>Null when what the cookie holds opens no session, whatever the reason.</summary>
+    /// <summary>Null if the cookie's value opens no session, whatever the reason.</summary>
     public Task<Session?> FindAsync(string secret) =>
         database.ReadAsync(connection =>
             connection.QuerySingleOrDefaultAsync<Session>(
@@ -152,7 +153,7 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
             )
         );
 
-    /// <summary>The person's sessions, the last used first.</summary>
+    /// <summary>The person's sessions, the most recently used first.</summary>
     public async Task<IReadOnlyList<Session>> ListAsync(Guid userId) =>
         (
             await database.ReadAsync(connection =>
@@ -169,7 +170,7 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
             )
         ).AsList();
 
-    /// <summary>Notes that the session was used, and from where.</summary>
+    /// <summary>Records that the session was used, and from where.</summary>
     public async Task TouchAsync(Session session, IPAddress? address, string? userAgent)
     {
         var now = clock.GetUtcNow();
@@ -191,7 +192,7 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
         );
     }
 
-    /// <summary>The person behind the session has proved again who they are.</summary>
+    /// <summary>Records that the person of the session authenticated again.</summary>
     public Task ProveAsync(Guid id) =>
         database.WriteAsync(transaction =>
             transaction.Connection!.ExecuteAsync(
@@ -201,7 +202,7 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
             )
         );
 
-    /// <summary>Notes the organization that a page shows; moving on from another one is written into the record.</summary>
+    /// <summary>Records the organization of a page; a change of organization is written into the audit record.</summary>
     public async Task NoteOrganizationAsync(Actor actor, Session session, Guid organizationId)
     {
         if (session.OrganizationId == organizationId)
@@ -280,7 +281,7 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
     }
 
     /// <summary>
-    /// What a session only notes about itself is no reason to refuse the request: whoever is signed in can end keys on a full disk.
+    /// A failure to record usage must not refuse the request: a signed-in person can end keys while the disk is full.
     /// </summary>
     private async Task UnlessDiskIsFullAsync(Func<DbTransaction, Task<int>> note)
     {
@@ -290,11 +291,11 @@ public sealed class SessionStore(Database database, Mails mails, PublicAddress p
         }
         catch (DiskFullException)
         {
-            // Noted with a later request.
+            // A later request records it.
         }
     }
 
-    /// <summary>Whether two addresses are of one network (IPv4 /24, IPv6 /48): within it an address changes by itself.</summary>
+    /// <summary>Whether two addresses are in the same network (IPv4 /24, IPv6 /48), within which addresses change often.</summary>
     private static bool IsSamePlace(string place, IPAddress? address)
     {
         if (address is { IsIPv4MappedToIPv6: true })

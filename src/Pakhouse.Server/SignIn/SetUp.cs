@@ -6,9 +6,9 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The first start: while there is no user, whoever has a code can make the first user and root organization, once. A start at a terminal
-/// prints one, and so does the command <c>set-up</c>. The code stands in the database as a hash, so it works on every process that shares
-/// the database.
+/// The first start: while there is no user, the holder of a code can create the first user and root organization, once. A start at a
+/// terminal prints a code, and so does the command <c>set-up</c>. The database has the hash of the code, so it works on every process that
+/// shares the database.
 /// </summary>
 public sealed class SetUp(Database database, Users users, Organizations organizations, TimeProvider clock)
 {
@@ -18,12 +18,12 @@ public sealed class SetUp(Database database, Users users, Organizations organiza
 
     internal static readonly Refusal CodeRefused = new(
         RefusalCode.NotFound,
-        "This set-up address does not work: it was used, it is older than a day, or it is mistyped. The command set-up prints a new one; "
+        "This set-up URL does not work: it was used, it is older than a day, or it is mistyped. The command set-up prints a new one; "
             + "once there is a user, sign in instead.",
         "set-up code unknown, expired or used"
     );
 
-    /// <summary>A new code, or null when there is a user already.</summary>
+    /// <summary>Returns a new code, or null if there is already a user.</summary>
     public async Task<string?> NewCodeAsync()
     {
         if (await users.AnyAsync())
@@ -48,14 +48,14 @@ public sealed class SetUp(Database database, Users users, Organizations organiza
             ) == 1
         );
 
-    /// <summary>Makes the first user and organization. A refused entry leaves the code as it was.</summary>
+    /// <summary>Creates the first user and organization. A refused entry keeps the code valid.</summary>
     public async Task<Outcome<User>> CompleteAsync(string code, string organizationName, string userName, string email, string password)
     {
         if (!await IsValidAsync(code))
             return CodeRefused;
         var made = await database.ChangeAsync<Guid>(async transaction =>
         {
-            // Asked again inside the transaction: of two people with the address, one is first.
+            // Checked again inside the transaction: of two people with the URL, only one succeeds.
             var taken = await transaction.Connection!.ExecuteAsync(
                 "DELETE FROM setup_codes WHERE hash = @hash AND NOT EXISTS (SELECT 1 FROM users)",
                 new { hash = Hash(code) },

@@ -8,23 +8,24 @@ using Microsoft.Extensions.Options;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Attempts at something that can be guessed, counted before the guess is looked at: however many arrive at once, no more than
-/// <see cref="PakhouseOptions.SignInAttemptsMax"/> are tried before the lock. By the hash of what is guessed at, whether it exists or not.
+/// Counts attempts at something that can be guessed, before the guess is checked: however many arrive at once, no more than <see
+/// cref="PakhouseOptions.SignInAttemptsMax"/> are tried before the lock. The count is stored by a hash of the target, whether or not the
+/// target exists.
 /// </summary>
 public sealed class SignInAttempts(Database database, IOptions<IdentityOptions> identity, TimeProvider clock)
 {
-    /// <summary>The lock in words, the same for every kind of attempt.</summary>
+    /// <summary>Describes the lock, with the same text for every kind of attempt.</summary>
     public string LockWords { get; } =
-        $"locked after {identity.Value.Lockout.MaxFailedAccessAttempts} attempts that failed. A lock ends by itself "
+        $"locked after {identity.Value.Lockout.MaxFailedAccessAttempts} failed attempts. A lock ends "
             + $"{Minutes(identity.Value.Lockout.DefaultLockoutTimeSpan)} after the last of them.";
 
-    /// <summary>Counts an attempt. False: locked for now, and the attempt does not prolong that.</summary>
+    /// <summary>Counts an attempt. False: locked for now; the attempt does not extend the lock.</summary>
     public Task<bool> TakeAsync(string what) => database.WriteAsync(transaction => TakeAsync(transaction, what));
 
     public async Task<bool> TakeAsync(DbTransaction transaction, string what)
     {
         var now = clock.GetUtcNow();
-        // Silence for as long as a lock takes forgets what was counted; this also keeps the table small.
+        // Without attempts for the duration of a lock, the count is deleted; this also keeps the table small.
         await transaction.Connection!.ExecuteAsync(
             "DELETE FROM sign_in_attempts WHERE last_at <= @since",
             new { since = now - identity.Value.Lockout.DefaultLockoutTimeSpan },

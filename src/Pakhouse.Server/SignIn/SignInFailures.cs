@@ -4,9 +4,9 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The record of sign-ins that failed. What strangers try is folded, because the record keeps every row: one row for a network, a way and
-/// an hour, and at most <see cref="StrangersPerHourMax"/> rows in an hour. What is tried on a person is bounded by the lock, and all of it
-/// is recorded.
+/// The audit record of failed sign-ins. Attempts of strangers are combined, because the record keeps every row: one row for each network,
+/// method and hour, and at most <see cref="StrangersPerHourMax"/> rows in an hour. Attempts on a person are bounded by the lock, and all of
+/// them are recorded.
 /// </summary>
 public sealed class SignInFailures(Database database, TimeProvider clock)
 {
@@ -15,8 +15,8 @@ public sealed class SignInFailures(Database database, TimeProvider clock)
     private static readonly TimeSpan kept = TimeSpan.FromHours(24);
 
     /// <summary>
-    /// The same statements in one transaction whether somebody has the address or not, so the time taken tells nothing; whose it is, only
-    /// the subject says. Nobody was proved, so nobody is the actor.
+    /// Runs the same statements in one transaction whether or not the address has an account, so the time reveals nothing; only the subject
+    /// names the person. Nobody is authenticated, so there is no actor.
     /// </summary>
     /// <param name="user">Null: a stranger.</param>
     /// <param name="method">One of <see cref="SignInMethod"/>.</param>

@@ -4,10 +4,10 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>What people are told about their own sign-in: whoever changes it, its owner hears of it.</summary>
+/// <summary>The mails to people about their own sign-in: whoever changes it, its owner is notified.</summary>
 internal static class SignInMails
 {
-    /// <summary>Tells the actor what was just done in their name.</summary>
+    /// <summary>Notifies the actor of a change made in their name.</summary>
     public static async Task ChangedAsync(
         Mails mails,
         DbTransaction transaction,
@@ -43,9 +43,9 @@ internal static class SignInMails
         );
     }
 
-    /// <summary>The browser is not named: what it calls itself is the caller's text.</summary>
+    /// <summary>The browser is not named, because its user agent is text of the caller.</summary>
     public static MailContent NewPlace(string method, IPAddress? address, DateTimeOffset at, PublicAddress publicAddress) => new(
-        $"Pakhouse: a sign-in from a new place",
+        $"Pakhouse: sign-in from a new network",
         $"""
         Somebody signed in to your account on {at}, by {method}, from the address {address}.
         You have not signed in from that network in the last {SessionStore.LifetimeMax.Days} days.

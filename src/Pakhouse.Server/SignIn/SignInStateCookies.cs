@@ -6,7 +6,7 @@ using Microsoft.AspNetCore.DataProtection;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What lies between two requests of one sign-in: in a cookie that only this server can read and write, for a few minutes, and never a
+/// The state between two requests of one sign-in, in a cookie that only this server can read and write, for a few minutes. It is never a
 /// session.
 /// </summary>
 public sealed class SignInStateCookies(
@@ -17,10 +17,10 @@ public sealed class SignInStateCookies(
     TimeProvider clock
 )
 {
-    /// <summary>The password was right; the second factor is to come.</summary>
+    /// <summary>The password was correct; the second factor follows.</summary>
     public const string Code = "code";
 
-    /// <summary>A challenge that a passkey is to sign: to sign in, and to be added.</summary>
+    /// <summary>A challenge that a passkey must sign, for a sign-in or for a new passkey.</summary>
     public const string Assertion = "passkey",
         Attestation = "new-passkey";
 
@@ -54,7 +54,7 @@ public sealed class SignInStateCookies(
 
     public void Clear(HttpContext context, string step) => context.Response.Cookies.Delete(Name(step), Cookie(step));
 
-    /// <summary>False: this state was used before. A copy of the cookie and of the answer to it opens nothing.</summary>
+    /// <summary>False: this state was used before. So a copy of the cookie with its answer is useless.</summary>
     public Task<bool> ConsumeAsync(string state) =>
         database.WriteAsync(async transaction =>
         {
@@ -85,6 +85,6 @@ public sealed class SignInStateCookies(
         };
 
     private IDataProtector Protector(string step) =>
-        // A restored database has forgotten which challenges were used: all of before are void.
+        // A restored database does not know which challenges were used, so all earlier ones are invalid.
         protection.CreateProtector("Pakhouse.SignInStep.v1", step, deployment.RestoredAt.ToString());
 }

@@ -19,8 +19,8 @@ public sealed record User
 }
 
 /// <summary>
-/// People: their rows, their passwords and their end. Hashing, the rules for passwords and the normal form of
-/// addresses are ASP.NET Core Identity's. Which organization a person belongs to is <see cref="Members"/>' business.
+/// People: their rows, their passwords and their end. ASP.NET Core Identity does the hashing, the rules for passwords and the normal form
+/// of addresses. <see cref="Members"/> handles which organization a person belongs to.
 /// </summary>
 public sealed class Users(
     Database database,
@@ -40,7 +40,7 @@ public sealed class Users(
 
     private const string Columns = "id, email, name, password_hash, security_stamp, disabled_at";
 
-    /// <summary>Makes a user. For the set-up page and the operator.</summary>
+    /// <summary>Creates a user, for the set-up page and the operator.</summary>
     public Task<Outcome<Guid>> CreateAsync(Actor actor, string email, string name, string password) =>
         database.ChangeAsync(transaction => CreateAsync(transaction, actor, email, name, password));
 
@@ -63,7 +63,7 @@ public sealed class Users(
                 transaction
             ) > 0
         )
-            return new Refusal(RefusalCode.Conflict, "email: somebody has this address already.", "e-mail address taken");
+            return new Refusal(RefusalCode.Conflict, "email: this address is already in use.", "e-mail address taken");
 
         var user = new User
         {
@@ -98,7 +98,7 @@ public sealed class Users(
             await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM (SELECT 1 FROM users LIMIT 1) AS one") > 0
         );
 
-    /// <summary>Null when there is no such user; a disabled one is found.</summary>
+    /// <summary>Null if there is no such user; a disabled user is found.</summary>
     public Task<User?> FindAsync(Guid id) =>
         database.ReadAsync(connection =>
             connection.QuerySingleOrDefaultAsync<User>(
@@ -115,7 +115,7 @@ public sealed class Users(
             )
         );
 
-    /// <summary>Suspends a user: sessions end, keys stop (R5). Enabling lets the keys work again.</summary>
+    /// <summary>Suspends a user: sessions end, keys are suspended (R5). Enabling resumes the keys.</summary>
     public Task<Outcome<bool>> SetDisabledAsync(Actor actor, Guid id, bool disabled) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -167,7 +167,7 @@ public sealed class Users(
     public async Task<Outcome<bool>> SetDisabledAsync(Actor actor, string email, bool disabled) =>
         await FindByEmailAsync(email) is { } user ? await SetDisabledAsync(actor, user.Id, disabled) : notFound;
 
-    /// <summary>Deletes a user for good: memberships and keys end, the row is emptied of the person and keeps its id.</summary>
+    /// <summary>Deletes a user for good: memberships and keys end; personal data is removed from the row, which keeps its id.</summary>
     public Task<Outcome<bool>> DeleteAsync(Actor actor, Guid id) =>
         database.ChangeAsync<bool>(async transaction =>
         {
@@ -198,7 +198,8 @@ public sealed class Users(
             );
             if (changed == 0)
                 return notFound;
-            // And what signed the person in: who is invited again one day comes as somebody new, with the same account of the provider.
+            // Also the bound accounts of the provider: a person who is invited again later is a new user, with the same account of the
+            // provider.
             foreach (
                 var table in (string[])["sessions", "authenticators", "recovery_codes", "passkeys", "provider_subjects", "password_resets"]
             )

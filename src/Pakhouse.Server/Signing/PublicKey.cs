@@ -2,7 +2,7 @@ using System.Text.Json.Serialization;
 
 namespace Pakhouse.Server;
 
-/// <summary>A public signing key as the JWKS shows it (RFC 7517, RFC 7518 §6).</summary>
+/// <summary>A public signing key as the JWKS contains it (RFC 7517, RFC 7518 §6).</summary>
 public sealed record PublicKey
 {
     [JsonPropertyName("kty")] public required string KeyType { get; init; }

@@ -10,10 +10,11 @@ using Microsoft.IdentityModel.Tokens;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The keys that sign tokens: made at the first start, published before they sign, kept until the last token they signed has
-/// expired, then destroyed. Private keys stand in the database encrypted by Data Protection; in clear they exist in memory only.
-/// <para>Invariant: the key that signs is the youngest whose time has come. It stood in the JWKS for
-/// <see cref="PakhouseOptions.SigningKeyPublication"/> before, so a verifier never meets a key it could not have fetched.</para>
+/// The keys that sign tokens. They are created at the first start, published before they sign, kept until the last token they signed has
+/// expired, and then destroyed. Private keys are stored in the database, encrypted by Data Protection; in clear text they exist in memory
+/// only.
+/// <para>Invariant: the youngest key whose start time has passed signs. Before that it was in the JWKS for <see
+/// cref="PakhouseOptions.SigningKeyPublication"/>, so a verifier never meets a key that it could not have fetched.</para>
 /// </summary>
 public sealed partial class SigningKeys(
     Database database,
@@ -25,21 +26,22 @@ public sealed partial class SigningKeys(
 ) : BackgroundService
 {
     /// <summary>
-    /// How often a process looks for keys that another has made. As soon must all processes sign with another key when one has leaked.
+    /// How often a process checks for keys that another process created. After a leak, all processes must sign with the new key within this
+    /// time.
     /// </summary>
     public static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(5);
 
-    /// <summary>Clocks of verifiers may lag; the usual allowance.</summary>
+    /// <summary>The usual allowance for verifiers whose clocks are late.</summary>
     private static readonly TimeSpan clockSkew = TimeSpan.FromMinutes(5);
 
-    /// <summary>Of what is stored encrypted. The command <c>protection-keys renew</c> encrypts it anew.</summary>
+    /// <summary>The Data Protection purpose of stored private keys. The command <c>protection-keys renew</c> encrypts them again.</summary>
     internal const string Purpose = "Pakhouse.SigningKeys.v1";
 
     private readonly IDataProtector protector = protection.CreateProtector(Purpose);
     private readonly CryptoProviderFactory signatures = new();
     private volatile IReadOnlyList<SigningKey> ring = [];
 
-    /// <summary>Oldest first, the ones that wait for their time included.</summary>
+    /// <summary>Oldest first, with the keys that do not sign yet.</summary>
     public IReadOnlyList<SigningKey> Published => ring;
 
     /// <summary>The key that signs at this moment.</summary>
@@ -51,7 +53,7 @@ public sealed partial class SigningKeys(
         return keys.Count > 0 ? keys[0] : throw new InvalidOperationException("No signing key is loaded.");
     }
 
-    /// <summary>Makes the successor of the current key. Refused while one is waiting already.</summary>
+    /// <summary>Creates the successor of the current key. Refused if one is already waiting.</summary>
     public async Task<Outcome<SigningKey>> RotateAsync(Actor actor)
     {
         if (Guard.Demand(actor, Permission.RotateSigningKeys) is { } refused)
@@ -63,7 +65,7 @@ public sealed partial class SigningKeys(
             return rows.FirstOrDefault(row => row.ActivatesAt > now) is { } waiting
                 ? new Refusal(
                     RefusalCode.Conflict,
-                    $"Key {waiting.Id} is waiting already and will sign from {waiting.ActivatesAt:u}: verifiers need that time to fetch "
+                    $"Key {waiting.Id} is already waiting and will sign from {waiting.ActivatesAt:u}: verifiers need that time to fetch "
                         + $"it. Nothing was changed. If it should never sign: signing-keys abandon {waiting.Id}",
                     "a successor waits"
                 )
@@ -76,8 +78,8 @@ public sealed partial class SigningKeys(
     }
 
     /// <summary>
-    /// For a key that has leaked: a new key signs at once, and every other one is destroyed and leaves the JWKS. What they signed is
-    /// refused by whoever fetches the JWKS again.
+    /// For a leaked key: a new key signs at once, and every other key is destroyed and leaves the JWKS. Verifiers refuse their tokens as
+    /// soon as they fetch the JWKS again.
     /// </summary>
     public async Task<Outcome<SigningKey>> RotateNowAsync(Actor actor)
     {
@@ -87,10 +89,10 @@ public sealed partial class SigningKeys(
         return ring.Single(key => key.Public.Id == id);
     }
 
-    /// <summary>Destroys every key and makes a new one that signs at once.</summary>
+    /// <summary>Destroys every key and creates a new one that signs at once.</summary>
     internal async Task<string> ReplaceAllAsync(DbTransaction transaction, Actor actor)
     {
-        // No key is read: also those go that nothing can decrypt any more.
+        // No key is read, so keys that nothing can decrypt any more are destroyed too.
         foreach (
             var id in await transaction.Connection!.QueryAsync<string>("SELECT id FROM signing_keys ORDER BY id", transaction: transaction)
         )
@@ -98,7 +100,7 @@ public sealed partial class SigningKeys(
         return await InsertAsync(transaction, actor, clock.GetUtcNow(), isFirst: true);
     }
 
-    /// <summary>Destroys a key that waits for its time. It has signed nothing.</summary>
+    /// <summary>Destroys a key that does not sign yet. It has signed nothing.</summary>
     public async Task<Outcome<bool>> AbandonAsync(Actor actor, string id)
     {
         if (Guard.Demand(actor, Permission.RotateSigningKeys) is { } refused)
@@ -109,13 +111,13 @@ public sealed partial class SigningKeys(
             if (rows.FirstOrDefault(row => row.Id == id) is not { } row)
                 return new Refusal(
                     RefusalCode.NotFound,
-                    "There is no such signing key; signing-keys list names those that are.",
+                    "There is no such signing key. The command signing-keys list shows all keys.",
                     "no such signing key"
                 );
             if (row.ActivatesAt <= clock.GetUtcNow())
                 return new Refusal(
                     RefusalCode.Conflict,
-                    "This key signs, or has signed, and its tokens are in use. If it has leaked: signing-keys rotate --now.",
+                    "This key signs or has signed, and its tokens are in use. If it has leaked, run signing-keys rotate --now.",
                     "the key does not wait"
                 );
             await DestroyAsync(transaction, actor, id, "abandoned");
@@ -130,18 +132,18 @@ public sealed partial class SigningKeys(
     }
 
     /// <summary>
-    /// Brings memory and database together: makes the first key, a successor for one that is due or of another algorithm than the
-    /// setting asks for, destroys keys whose last token is dead, and loads the rest.
+    /// Synchronizes memory and database: creates the first key, creates a successor for a key that is due or uses another algorithm than
+    /// the setting, destroys keys whose last token has expired, and loads the rest.
     /// </summary>
     public async Task RefreshAsync()
     {
         var now = clock.GetUtcNow();
-        var rows = await LoadAsync(); // a process that cannot read what is there must not add to it
+        var rows = await LoadAsync(); // a process that cannot read the stored keys must not add any
         if (IsSuccessorDue(rows, now) || rows.Any(row => IsDead(row, rows, now)))
         {
             await database.WriteExclusiveAsync(async transaction =>
             {
-                // Read again: of two processes that saw the same, one is first.
+                // Read again: two processes may have seen the same state, and only one may act on it.
                 var newest = await ReadRowsAsync(transaction.Connection!, transaction);
                 foreach (var dead in newest.Where(row => IsDead(row, newest, now)).ToList())
                     await transaction.Connection!.ExecuteAsync("DELETE FROM signing_keys WHERE id = @Id", new { dead.Id }, transaction);
@@ -152,7 +154,7 @@ public sealed partial class SigningKeys(
         }
     }
 
-    /// <summary>Takes into memory what the database holds, and changes nothing there.</summary>
+    /// <summary>Loads the keys from the database and changes nothing there.</summary>
     internal async Task<IReadOnlyList<Row>> LoadAsync()
     {
         var rows = await database.ReadAsync(connection => ReadRowsAsync(connection, null));
@@ -164,7 +166,7 @@ public sealed partial class SigningKeys(
 
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
-        await RefreshAsync(); // before the port opens: the first exchange finds a key
+        await RefreshAsync(); // before the server listens, so that the first exchange finds a key
         await base.StartAsync(cancellationToken);
     }
 
@@ -181,26 +183,27 @@ public sealed partial class SigningKeys(
                 }
                 catch (UnfitException)
                 {
-                    // Said where it was found. Nothing is rotated or destroyed.
+                    // The failure was logged where it was found. Nothing is rotated or destroyed.
                 }
                 catch (Exception e) when (e is not OperationCanceledException)
                 {
-                    if (!OutageLog.IsTold(e)) LogNotRefreshed(e); // whatever it is: the keys in memory go on signing
+                    if (!OutageLog.IsTold(e)) LogNotRefreshed(e); // any failure: the keys in memory continue to sign
                 }
             }
         }
         catch (OperationCanceledException)
         {
-            // Stopping.
+            // The server is stopping.
         }
     }
 
     private bool IsSuccessorDue(IReadOnlyList<Row> rows, DateTimeOffset now) =>
         rows.Count == 0 || rows[^1].CreatedAt + options.SigningKeyRotation <= now
-        // Not while one waits: two processes with different settings, as in a rolling change, would outbid each other without end.
+        // Not while a key waits: during a rolling change, two processes with different settings would otherwise replace each other's key
+        // for ever.
         || (rows[^1].ActivatesAt <= now && rows[^1].Algorithm != options.SigningAlgorithm);
 
-    /// <summary>A key signs until its successor does; the last token then lives at most as long as the settings can make it live.</summary>
+    /// <summary>A key signs until its successor does. Its last token then lives at most as long as the settings allow.</summary>
     private static bool IsDead(Row row, IReadOnlyList<Row> rows, DateTimeOffset now) =>
         rows.FirstOrDefault(other => other.ActivatesAt > row.ActivatesAt) is { } successor
         && successor.ActivatesAt + PakhouseOptions.TokenLifetimeMax + clockSkew < now;
@@ -302,6 +305,6 @@ public sealed partial class SigningKeys(
         public DateTimeOffset ActivatesAt { get; init; }
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Signing keys could not be brought up to date; those in memory stay in use")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Signing keys could not be refreshed; the keys in memory stay in use")]
     private partial void LogNotRefreshed(Exception exception);
 }

@@ -4,17 +4,18 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// Signs tokens with one private key, ES256 or RS256 (RFC 7518 §3.3, §3.4), without allocating. Each thread has a copy of the key: the
-/// framework's key objects are not made for several threads, and a lock would let one core sign at a time.
+/// framework's key objects are not thread-safe, and a lock would let only one core sign at a time.
 /// </summary>
 public sealed class TokenSigner(AsymmetricAlgorithm key) : IDisposable
 {
-    /// <summary>Bytes that hold a signature of either algorithm: RSA with 4096 bits.</summary>
+    /// <summary>Bytes for a signature of either algorithm; the longest is RSA with 4096 bits.</summary>
     public const int LengthMax = 512;
 
     private readonly Lock copying = new();
     private readonly ThreadLocal<AsymmetricAlgorithm?> ofThread = new();
 
-    /// <summary>The signature of <paramref name="content"/>, in the form of a JWS (RFC 7515 §3.2). Returns its length.</summary>
+    /// <summary>Writes the signature of <paramref name="content"/> in the format of a JWS (RFC 7515 §3.2), and returns its
+    /// length.</summary>
     public int Sign(ReadOnlySpan<byte> content, Span<byte> signature)
     {
         Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];

@@ -5,7 +5,7 @@ namespace Pakhouse.Server;
 
 /// <summary>
 /// <c>GET /status-lists/{n}</c>, as a signed list or as a stream of changes, and <c>GET /status-lists</c>, which names the lists (Token
-/// Status List §8 and §9). Open to everybody: a list tells that the key of some number has ended, and not whose it was.
+/// Status List §8 and §9). Public: a list shows that the key with some number has ended, but not whose key it was.
 /// </summary>
 public sealed class StatusListEndpoint(StatusLists lists, StatusStreams streams, PakhouseOptions options, PublicAddress publicAddress)
 {
@@ -90,7 +90,7 @@ public sealed class StatusListEndpoint(StatusLists lists, StatusStreams streams,
 
     internal static readonly Refusal NoSuchList = new(
         RefusalCode.NotFound,
-        "There is no such status list; GET /status-lists names those that are.",
+        "There is no such status list. GET /status-lists names all lists.",
         "no such status list"
     );
 }

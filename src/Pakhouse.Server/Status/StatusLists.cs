@@ -8,8 +8,8 @@ using Microsoft.IdentityModel.Tokens;
 namespace Pakhouse.Server;
 
 /// <summary>One key's entry after a change.</summary>
-/// <param name="Version">Grows with every change, over all lists.</param>
-/// <param name="Status">Of <see cref="KeyStatus"/>.</param>
+/// <param name="Version">Grows with every change, across all lists.</param>
+/// <param name="Status">A value of <see cref="KeyStatus"/>.</param>
 public readonly record struct StatusChange(long Version, long Index, int Status)
 {
     public int List => (int)(Index / StatusLists.EntriesPerList);
@@ -17,17 +17,17 @@ public readonly record struct StatusChange(long Version, long Index, int Status)
     public int Entry => (int)(Index % StatusLists.EntriesPerList);
 }
 
-/// <summary>A list as it goes over the wire.</summary>
+/// <summary>A list as it is sent.</summary>
 /// <param name="Jwt">ASCII of the Status List Token.</param>
-/// <param name="Gzipped">The same, smaller: base64 in base64 leaves a third to gain.</param>
-/// <param name="ETag">The same in every process that has seen the same changes.</param>
+/// <param name="Gzipped">The same, compressed: base64 inside base64 can still be reduced by a third.</param>
+/// <param name="ETag">The same in every process that has read the same changes.</param>
 public sealed record SignedStatusList(byte[] Jwt, byte[] Gzipped, string ETag);
 
 /// <summary>
 /// The status lists (IETF Token Status List, draft 21): one entry of two bits for each key, in memory, compressed and signed. It publishes
-/// what <see cref="KeyStatus"/> wrote and decides nothing. docs/protocol.md, "Status lists", is its contract.
-/// <para>Invariant: what <see cref="GetAsync"/> returns shows every change that was acknowledged, by whatever process, before it was
-/// called.</para>
+/// what <see cref="KeyStatus"/> wrote and decides nothing. The contract is docs/protocol.md, "Status lists".
+/// <para>Invariant: what <see cref="GetAsync"/> returns includes every change, by any process, that was acknowledged before the
+/// call.</para>
 /// </summary>
 public sealed class StatusLists(
     Database database,
@@ -37,14 +37,14 @@ public sealed class StatusLists(
     TimeProvider clock
 )
 {
-    /// <summary>256 KB in memory. Of ten million keys ten lists; a verifier fetches only those that its callers' keys stand in.</summary>
+    /// <summary>256 KB in memory. Ten million keys need ten lists; a verifier fetches only the lists of its callers' keys.</summary>
     public const int EntriesPerList = 1 << 20;
 
     private const int Bits = 2;
     private const int EntriesPerByte = 8 / Bits;
 
     /// <summary>
-    /// A signed list expires after so many times its ttl. It must outlive the ttl for verifiers whose clocks are a little ahead.
+    /// A signed list expires after this multiple of its ttl. It must outlive the ttl for verifiers whose clocks are slightly ahead.
     /// </summary>
     private const int LifetimeInTtls = 4;
 
@@ -53,20 +53,20 @@ public sealed class StatusLists(
     private readonly List<StatusList> lists = [];
     private Task? running,
         waiting;
-    private long version; // of the newest change read
-    private long floor; // no list says less: a restored database numbers every list above all that verifiers have seen
+    private long version; // the newest change that was read
+    private long floor; // the least number of a list: after a restore, above all that verifiers have seen
     private bool isLoaded;
 
-    // Two rows by primary key: what a look costs when nothing has changed.
+    // Two rows by primary key: the cost of a poll without changes.
     private readonly PreparedRead counters = database.PrepareRead(
         """
         SELECT COALESCE((SELECT value FROM counters WHERE name = 'access_keys.status_version'), 0),
                COALESCE((SELECT value FROM counters WHERE name = 'access_keys.status_index'), -1)
         """,
         keptMax: 1
-    ); // one look at a time serves all who ask
+    ); // one poll at a time serves all callers
 
-    /// <summary>Entries of keys that a restored database does not know.</summary>
+    /// <summary>The entries of keys that a restored database does not know.</summary>
     private readonly record struct Gap(long First, long Last, long Version);
 
     private sealed class StatusList
@@ -79,7 +79,7 @@ public sealed class StatusLists(
         public long SignedWindow { get; set; }
     }
 
-    /// <summary>How many lists there are: every key ever made has its entry in one of them.</summary>
+    /// <summary>The number of lists: every key ever created has its entry in one of them.</summary>
     public int Count
     {
         get
@@ -89,21 +89,22 @@ public sealed class StatusLists(
         }
     }
 
-    /// <summary>Of the newest change that was read.</summary>
+    /// <summary>The version of the newest change that was read.</summary>
     public long Version => Volatile.Read(ref version);
 
     /// <summary>
-    /// Told the changes of each look, in order, by the one look that is running; not those of the first, which are all there ever were.
+    /// Receives the changes of each poll in order, from the one running poll. The first poll is not reported, because it reads all changes
+    /// ever made.
     /// </summary>
     public Action<IReadOnlyList<StatusChange>>? OnChanged { get; set; }
 
-    /// <summary>Told that more has changed than is told one by one.</summary>
+    /// <summary>Called when there are too many changes to report each of them.</summary>
     public Action? OnReplaced { get; set; }
 
-    /// <summary>The address of a list, which is also its <c>sub</c>.</summary>
+    /// <summary>The URL of a list, which is also its <c>sub</c>.</summary>
     public static string Address(string issuer, int number) => $"{issuer}/status-lists/{number}";
 
-    /// <summary>The list of this number as it is now; null where there is none.</summary>
+    /// <summary>The current list of this number; null: there is none.</summary>
     public async ValueTask<SignedStatusList?> GetAsync(int number)
     {
         await RefreshAsync();
@@ -112,8 +113,8 @@ public sealed class StatusLists(
             if (number < 0 || number >= lists.Count)
                 return null;
             var list = lists[number];
-            // Signed anew when it has changed, and once in a ttl, at the same moments in every process: so one process knows another's
-            // ETag.
+            // Signed again when it has changed, and once in each ttl, at the same moments in every process, so that the ETag of one process
+            // is valid in another.
             var now = clock.GetUtcNow();
             var window = now.ToUnixTimeSeconds() / (long)options.StatusTtl.TotalSeconds;
             var key = signingKeys.Current(now);
@@ -124,8 +125,8 @@ public sealed class StatusLists(
     }
 
     /// <summary>
-    /// Brings the memory up to date with the database. One look runs at a time, and a call joins the one that has not begun: however many
-    /// verifiers ask at once, two looks answer them all, and none is answered by a look that began before it asked.
+    /// Updates the memory from the database. One poll runs at a time, and a call joins the next poll that has not started. However many
+    /// verifiers call at once, two polls serve them all, and no call gets a poll that started before it.
     /// </summary>
     public Task RefreshAsync()
     {
@@ -145,7 +146,7 @@ public sealed class StatusLists(
         Task look;
         lock (gate)
         {
-            (running, waiting) = (waiting, null); // from here on this look has begun: who comes now takes the next
+            (running, waiting) = (waiting, null); // this poll has now started: later callers use the next one
             look = PollAsync();
         }
 
@@ -154,9 +155,9 @@ public sealed class StatusLists(
 
     private async Task PollAsync()
     {
-        await Task.Yield(); // not under the lock of the caller
+        await Task.Yield(); // releases the lock of the caller
         var (newest, lastIndex) = await counters.SingleAsync(row => (row.GetInt64(0), row.GetInt64(1)));
-        // R12: an older state of the database is nothing to publish. StateGuard ends the process.
+        // R12: an older state of the database must not be published. StateGuard stops the process.
         if (newest < version)
             throw new UnfitException("The database is older than the status lists that were signed for it.");
         var changes = newest == version ? [] : await ReadChangesAsync(version);
@@ -170,7 +171,7 @@ public sealed class StatusLists(
                 Apply(gap);
             foreach (var change in changes)
                 Apply(change);
-            version = changes.Count > 0 ? Math.Max(newest, changes[^1].Version) : newest; // a number can be taken for no change
+            version = changes.Count > 0 ? Math.Max(newest, changes[^1].Version) : newest; // a number may have no change
         }
 
         if (changes.Count > 0 && isLoaded)
@@ -192,10 +193,10 @@ public sealed class StatusLists(
                 .ToList()
         );
 
-    /// <summary>Whether the database was restored since: then no list of changes is whole.</summary>
+    /// <summary>Whether the database was restored since then, so that no list of changes is complete.</summary>
     public async Task<bool> IsReplacedSinceAsync(long since) => (await ReadGapsAsync(since)).Count > 0;
 
-    /// <summary>In the order in which they were made, from one index that holds them whole.</summary>
+    /// <summary>In the order of the changes, from one covering index.</summary>
     public Task<IReadOnlyList<StatusChange>> ReadChangesAsync(long since, int max = int.MaxValue) =>
         database.ReadAsync<IReadOnlyList<StatusChange>>(async connection =>
         {
@@ -216,7 +217,8 @@ public sealed class StatusLists(
             lists.Add(new StatusList { Version = floor });
     }
 
-    /// <summary>Every list is numbered anew, whether it has entries of the gap or not: each was seen with another number.</summary>
+    /// <summary>Every list gets a new number, whether or not it has unknown entries, because verifiers saw each with another
+    /// number.</summary>
     private void Apply(Gap gap)
     {
         AddLists(gap.Last);
@@ -245,7 +247,7 @@ public sealed class StatusLists(
             {
                 TokenType = "statuslist+jwt",
                 Issuer = issuer,
-                // verifiers of access tokens that take a missing aud for their own would take a list for a token
+                // Verifiers of access tokens that accept a missing aud would otherwise accept a list as a token.
                 Audience = Address(issuer, number),
                 IssuedAt = now.UtcDateTime,
                 Expires = (now + options.StatusTtl * LifetimeInTtls).UtcDateTime,
@@ -253,7 +255,7 @@ public sealed class StatusLists(
                 {
                     ["sub"] = Address(issuer, number),
                     ["ttl"] = (long)options.StatusTtl.TotalSeconds,
-                    ["version"] = list.Version, // ours: tells an older list from a newer one where clocks cannot
+                    ["version"] = list.Version, // our own member: orders lists when clocks cannot
                     ["status_list"] = new Dictionary<string, object>(StringComparer.Ordinal)
                     {
                         ["bits"] = Bits,
@@ -279,7 +281,7 @@ public sealed class StatusLists(
     private static byte[] Gzip(byte[] jwt)
     {
         using var gzipped = new MemoryStream();
-        // Not Fastest, which gains a fiftieth here: what there is to gain is in the lengths of the codes.
+        // Not Fastest, which saves only a fiftieth here: the savings are in the lengths of the codes.
         using (var gzip = new GZipStream(gzipped, CompressionLevel.Optimal, leaveOpen: true))
             gzip.Write(jwt);
         return gzipped.ToArray();

@@ -8,17 +8,17 @@ using System.Threading.Channels;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Changes of the status lists, pushed to who listens (HTML, "Server-sent events"). A look at the database once in
-/// <see cref="LookInterval"/> and only while somebody listens feeds all streams of this process. What is pushed is not signed: it tells a
-/// verifier to act early, and the list stays what counts.
-/// <para>Bounds: so many streams in all and for one address; a listener that falls behind by <see cref="BehindMax"/> changes is cut off and
-/// comes back with <c>Last-Event-ID</c>; one that reads nothing is cut off by the server's least data rate.</para>
+/// Pushes changes of the status lists to clients (HTML, "Server-sent events"). One poll of the database in each <see cref="LookInterval"/>,
+/// and only while there are clients, serves all streams of this process. Events are not signed: they tell a verifier to act early, and the
+/// list remains authoritative.
+/// <para>Bounds: the number of streams in all and for one address. A client that falls behind by <see cref="BehindMax"/> changes is
+/// disconnected and returns with <c>Last-Event-ID</c>; one that reads nothing is disconnected by the server's least data rate.</para>
 /// </summary>
 public sealed class StatusStreams : PeriodicJob
 {
     public static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(1);
 
-    /// <summary>A word now and then shows both sides that the other is there. Counted in looks.</summary>
+    /// <summary>Regular heartbeats show both sides that the connection works. Counted in polls.</summary>
     private const int PollsPerHeartbeat = 15;
 
     public const int ListenersMax = 1000;
@@ -41,11 +41,11 @@ public sealed class StatusStreams : PeriodicJob
         };
         lists.OnReplaced = () =>
         {
-            foreach (var listener in listeners.Keys) listener.End(); // they come back, and are told to reload
+            foreach (var listener in listeners.Keys) listener.End(); // they reconnect and reload the lists
         };
     }
 
-    /// <summary>Of this process.</summary>
+    /// <summary>The number of streams of this process.</summary>
     public int Listeners => listeners.Count;
 
     private sealed record Data(
@@ -54,7 +54,7 @@ public sealed class StatusStreams : PeriodicJob
         [property: JsonPropertyName("status"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] int? Status = null
     );
 
-    /// <summary>Null: a sign of life.</summary>
+    /// <summary>Null: a heartbeat.</summary>
     private sealed class Listener(int number, IPAddress? address)
     {
         private readonly Channel<StatusChange?> waiting = Channel.CreateBounded<StatusChange?>(BehindMax);
@@ -67,7 +67,7 @@ public sealed class StatusStreams : PeriodicJob
         {
             foreach (var change in changes)
                 if (change.List == number && !waiting.Writer.TryWrite(change))
-                    waiting.Writer.TryComplete(); // too slow: the stream ends, and nothing was left out silently
+                    waiting.Writer.TryComplete(); // too slow: the stream ends, so no change is skipped silently
         }
 
         public void End() => waiting.Writer.TryComplete();
@@ -77,7 +77,7 @@ public sealed class StatusStreams : PeriodicJob
 
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
-        await lists.RefreshAsync(); // before the port opens: the first verifier does not wait for the whole of it
+        await lists.RefreshAsync(); // before the server listens, so that the first verifier does not wait for all lists
         await base.StartAsync(cancellationToken);
     }
 
@@ -89,7 +89,7 @@ public sealed class StatusStreams : PeriodicJob
         foreach (var listener in listeners.Keys) listener.SendHeartbeat();
     }
 
-    /// <summary>Answers with a stream that ends when the listener goes, falls behind, or the server stops.</summary>
+    /// <summary>Sends a stream that ends when the client leaves, falls behind, or the server stops.</summary>
     public async Task WriteAsync(HttpContext context, int number)
     {
         var listener = new Listener(number, context.Connection.RemoteIpAddress);
@@ -117,7 +117,7 @@ public sealed class StatusStreams : PeriodicJob
                 return;
             }
 
-            context.Response.Headers["X-Accel-Buffering"] = "no"; // nginx would keep events until its buffer is full
+            context.Response.Headers["X-Accel-Buffering"] = "no"; // otherwise nginx buffers events
             if (HttpMethods.IsHead(context.Request.Method))
             {
                 context.Response.ContentType = StatusListEndpoint.StreamType;
@@ -126,13 +126,13 @@ public sealed class StatusStreams : PeriodicJob
 
             using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, stopping);
             var list = StatusLists.Address(context.RequestServices.GetRequiredService<PublicAddress>().Value, number);
-            // One number can stand on many changes, and the listener may have seen some of them: those of its last one are told again.
+            // Several changes can have one number, and the client may have seen some of them: those of its last number are sent again.
             var since = long.TryParse(context.Request.Headers["Last-Event-ID"], out var last) && last > 0 ? last - 1 : lists.Version;
             await TypedResults.ServerSentEvents(ReadAsync(listener, list, number, since, end.Token)).ExecuteAsync(context);
         }
         catch (OperationCanceledException)
         {
-            // The listener has gone, or the server stops.
+            // The client has disconnected, or the server stops.
         }
         finally
         {
@@ -148,8 +148,8 @@ public sealed class StatusStreams : PeriodicJob
         [EnumeratorCancellation] CancellationToken end
     )
     {
-        // What was missed comes from the database, what happens from the channel, which was opened before: a change can come twice, and
-        // none can be lost.
+        // Missed changes come from the database and new ones from the channel, which was opened before: a change can come twice, but none
+        // can be lost.
         var missed = await lists.ReadChangesAsync(since, BehindMax + 1);
         if (missed.Count > BehindMax || await lists.IsReplacedSinceAsync(since))
         {
@@ -176,7 +176,7 @@ public sealed class StatusStreams : PeriodicJob
 
     private static readonly Refusal tooMany = new(
         RefusalCode.SlowDown,
-        "Too many streams are open here; read the list at intervals instead, or try again as Retry-After says.",
+        "Too many streams are open. Fetch the list at intervals instead, or try again as Retry-After says.",
         "too many status streams"
     )
     {

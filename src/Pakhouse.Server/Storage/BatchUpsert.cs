@@ -3,15 +3,15 @@ using System.Data.Common;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Many rows that are inserted or, where they are there already, changed: few statements, each with as many rows as the database likes.
+/// Inserts many rows, or updates those that exist, with few statements, each with as many rows as the database handles best.
 /// </summary>
-/// <param name="Conflict">What follows <c>ON CONFLICT</c>.</param>
+/// <param name="Conflict">The text after <c>ON CONFLICT</c>.</param>
 internal sealed record BatchUpsert(string Table, string[] Columns, string Conflict)
 {
     /// <param name="rows">Values in the order of the columns.</param>
     public async Task WriteAsync(Database database, DbTransaction transaction, IReadOnlyCollection<object[]> rows)
     {
-        DbCommand? kept = null; // for all the full statements; the mapper would build each anew
+        DbCommand? kept = null; // for all full statements; the mapper would build each one again
         try
         {
             foreach (var chunk in rows.Chunk(database.InsertBatchRows))

@@ -1,22 +1,22 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Compares the clock with the database: before anything is done, and then twice a minute. A process whose clock is wrong does not start,
-/// or answers 503 until the clock is right again.
+/// Compares the clock with the database: before anything else, and then twice a minute. A process with a wrong clock does not start, or
+/// responds 503 until the clock is correct.
 /// </summary>
-/// <param name="bounds">Asked each time.</param>
+/// <param name="bounds">Read each time.</param>
 public sealed partial class ClockWatch(
     Database database, Func<Task<TimeBounds>> bounds, GuardedClock clock, Fitness fitness, ILogger<ClockWatch> log) : BackgroundService
 {
     public static readonly TimeSpan Interval = TimeSpan.FromSeconds(30);
 
-    /// <summary>The fault of a clock; null: it may be right.</summary>
+    /// <summary>The error of a clock; null: it may be correct.</summary>
     internal static string? FaultOf(DateTimeOffset now, TimeBounds bounds) =>
         now < bounds.Earliest ? $"The clock of this machine says {now:u}, which is behind {bounds.Source} by days or hours."
         : now > bounds.Latest ? $"The clock of this machine says {now:u}, which is ahead of {bounds.Source} by days or hours."
         : null;
 
-    /// <summary>One comparison. Tests call it; the server does at every tick.</summary>
+    /// <summary>One comparison. The server calls it at every tick, and tests call it directly.</summary>
     public async Task CheckAsync()
     {
         var (now, limits) = (clock.Unguarded, await bounds());
@@ -47,7 +47,7 @@ public sealed partial class ClockWatch(
         }
         catch (OperationCanceledException)
         {
-            // Stopping.
+            // The server is stopping.
         }
     }
 
@@ -55,6 +55,6 @@ public sealed partial class ClockWatch(
         Message = "{Fault} Nothing is signed, rotated, deleted or expired here until it is right; requests are answered 503")]
     private partial void LogFault(string fault);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The clock could not be compared with the database; it is tried again")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The clock could not be compared with the database; the comparison is repeated")]
     private partial void LogNotCompared(Exception exception);
 }

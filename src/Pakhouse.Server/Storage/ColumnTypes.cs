@@ -3,7 +3,7 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>How the three types that no database here has are stored: ids as text, times as Unix milliseconds.</summary>
+/// <summary>How the three types that neither database has are stored: ids as text, times as Unix milliseconds.</summary>
 internal static class ColumnTypes
 {
     public static void Register()

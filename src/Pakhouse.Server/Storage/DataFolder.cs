@@ -3,20 +3,20 @@ using System.Runtime.InteropServices;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The folder on this machine: the SQLite file and, with it, the Data Protection keys. It needs no other folder, no temporary one either.
+/// The folder on this machine with the SQLite file and the Data Protection keys. No other folder is needed, not even a temporary one.
 /// </summary>
 internal static class DataFolder
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
-    /// <summary>With mode 0700 where it is missing. A Windows profile folder is its user's own.</summary>
+    /// <summary>Created with mode 0700 if it is missing. A Windows profile folder already belongs to its user.</summary>
     public static void Create(string folder)
     {
         if (OperatingSystem.IsWindows()) Directory.CreateDirectory(folder);
         else Directory.CreateDirectory(folder, OwnerOnly | UnixFileMode.UserExecute);
     }
 
-    /// <summary>A file that only its owner can read (0600). On Windows the folder's rights hold.</summary>
+    /// <summary>A file that only its owner can read (0600). On Windows the folder's rights apply.</summary>
     public static FileStream Open(string file, FileMode mode)
     {
         var options = new FileStreamOptions { Mode = mode, Access = FileAccess.ReadWrite, Share = FileShare.ReadWrite };
@@ -25,8 +25,8 @@ internal static class DataFolder
     }
 
     /// <summary>
-    /// Writes a file that is there whole or not at all, whenever the power fails: into a new file of the same folder, flushed, renamed, and
-    /// the folder flushed.
+    /// Writes a file completely or not at all, whenever the power fails: into a new file of the same folder, flushed, renamed, and the
+    /// folder flushed.
     /// </summary>
     public static void WriteWhole(string file, ReadOnlySpan<byte> content)
     {
@@ -60,12 +60,12 @@ internal static class DataFolder
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // What stood in the way of writing can stand in the way of this too. The next try begins the file anew.
+            // What prevented the writing can prevent this too. The next attempt overwrites the file.
         }
     }
 
     /// <summary>
-    /// A rename is durable when its folder is. Not every file system can be asked for it; those that cannot keep it in order themselves.
+    /// A rename is durable when its folder is flushed. Some file systems do not support that; they keep the order themselves.
     /// </summary>
     private static void Flush(string folder)
     {

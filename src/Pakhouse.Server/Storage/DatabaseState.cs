@@ -4,35 +4,35 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>How far a database has come. Each of these numbers only ever grows, so a smaller one means an older state.</summary>
+/// <summary>The progress of a database. Each of these numbers only grows, so a smaller one means an older state.</summary>
 public sealed record DatabaseState
 {
-    /// <summary>Of this installation, through moves and restores. Empty: no server has been started on it.</summary>
+    /// <summary>The id of this installation, kept through moves and restores. Empty: no server has used it.</summary>
     public string Deployment { get; init; } = "";
 
-    /// <summary>Where it was served. Empty: it was copied, and not served since.</summary>
+    /// <summary>Where it was served. Empty: it was copied and not served since.</summary>
     public string Place { get; init; } = "";
 
     /// <summary>Unix milliseconds; 0: never.</summary>
     public long RestoredAt { get; init; }
 
-    /// <summary>Of the newest change in the status lists.</summary>
+    /// <summary>The number of the newest change in the status lists.</summary>
     public long StatusVersion { get; init; }
 
-    /// <summary>Of the newest key; -1: there was none.</summary>
+    /// <summary>The index of the newest key; -1: there was none.</summary>
     public long StatusIndex { get; init; } = -1;
 
-    /// <summary>The id of the newest row of the record.</summary>
+    /// <summary>The id of the newest row of the audit record.</summary>
     public string Newest { get; init; } = "";
 
-    /// <summary>A server has written here.</summary>
+    /// <summary>A server has written to it.</summary>
     public bool IsUsed => Newest.Length > 0;
 
-    /// <summary>When the newest row of the record was written: ids hold their time.</summary>
+    /// <summary>When the newest row of the audit record was written; ids contain their time.</summary>
     public DateTimeOffset? NewestAt =>
         Guid.TryParse(Newest, out var id) ? DateTimeOffset.FromUnixTimeMilliseconds(Convert.ToInt64(id.ToString("N")[..12], 16)) : null;
 
-    /// <summary>What was restored since has a past of its own, and is not older.</summary>
+    /// <summary>A state that was restored since has its own history and is not older.</summary>
     public bool IsOlderThan(DatabaseState other) =>
         RestoredAt < other.RestoredAt
         || (
@@ -40,7 +40,7 @@ public sealed record DatabaseState
             && (StatusVersion < other.StatusVersion || StatusIndex < other.StatusIndex || string.CompareOrdinal(Newest, other.Newest) < 0)
         );
 
-    /// <summary>In one statement: of one moment.</summary>
+    /// <summary>In one statement, so it is of one moment.</summary>
     public static Task<DatabaseState> ReadAsync(DbConnection connection, DbTransaction? transaction = null) =>
         connection.QuerySingleAsync<DatabaseState>(
             """
@@ -54,7 +54,7 @@ public sealed record DatabaseState
             transaction: transaction
         );
 
-    /// <summary>Writes one of the facts that stand in the table <c>deployment</c>.</summary>
+    /// <summary>Writes one value of the table <c>deployment</c>.</summary>
     public static Task WriteAsync(DbTransaction transaction, string name, string value) =>
         transaction.Connection!.ExecuteAsync(
             "INSERT INTO deployment (name, value) VALUES (@name, @value) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -63,20 +63,20 @@ public sealed record DatabaseState
         );
 }
 
-/// <summary>What every process must know of its database and nothing in it changes while the process runs.</summary>
+/// <summary>What every process must know about its database and what does not change while the process runs.</summary>
 public sealed class Deployment
 {
-    /// <summary>What was given out before is void: it is sealed with this number.</summary>
+    /// <summary>Everything issued before the last restore is invalid, because its encryption includes this number.</summary>
     public long RestoredAt { get; set; }
 }
 
 /// <summary>
-/// The newest state that this machine has seen, in a small file in the data folder: what stands outside the database does not grow older
-/// with it. On SQLite it also says which file is the served one, so a copy of the database alone is known for a copy.
+/// The newest state that this machine has seen, in a small file in the data folder. A restore of the database does not change it. On SQLite
+/// it also identifies the served file, so a copy of the database alone is recognized.
 /// </summary>
 public sealed class StateFile(PakhouseOptions options)
 {
-    /// <summary>On PostgreSQL a help and no need: a machine without a data folder of its own can serve.</summary>
+    /// <summary>Optional on PostgreSQL: a machine without a data folder of its own can run a server.</summary>
     public bool IsNeeded => options.Postgres is null;
 
     public string FilePath { get; } =
@@ -95,7 +95,7 @@ public sealed class StateFile(PakhouseOptions options)
         }
     }
 
-    /// <summary>Whole or not at all, and on the disk when this returns.</summary>
+    /// <summary>Writes it completely or not at all; it is on the disk when this returns.</summary>
     public void Write(DatabaseState state)
     {
         DataFolder.Create(options.DataFolder);

@@ -1,39 +1,39 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Space on the disk of the data folder that is taken and not used: the file <c>reserve</c>. On a full disk it is given back in small
-/// steps, to changes that end or suspend keys and to no others: while it is not whole, every other change is refused, so that nothing else
-/// uses what was given back. It is filled again when there is space.
+/// Reserved space on the disk of the data folder: the file <c>reserve</c>. On a full disk it is released in small steps, only for changes
+/// that end or suspend keys. While it is not complete, every other change is refused, so that nothing else uses the released space. It is
+/// filled again when there is space.
 /// </summary>
 internal sealed class DiskReserve(string folder)
 {
     /// <summary>
-    /// Many times what the log of SQLite needs for the end of a key (about 100 KB) where it can be reused, which is seen to at each step.
+    /// Many times what SQLite's log needs for the end of a key (about 100 KB) if the log can be reused, which each step ensures.
     /// </summary>
     public const long Size = 4 * 1024 * 1024;
 
-    /// <summary>Small, because what is given back is anybody's until it is used.</summary>
+    /// <summary>Small, because anybody can use the released space first.</summary>
     private const long Step = 256 * 1024;
 
-    /// <summary>Free beside the reserve before it is filled: a disk at its limit would go back and forth.</summary>
+    /// <summary>The free space that must remain before the reserve is filled; otherwise a disk at its limit would alternate.</summary>
     private const long Margin = 1024 * 1024;
 
-    /// <summary>With less than this no change succeeds.</summary>
+    /// <summary>With less free space than this no change succeeds.</summary>
     private const long Least = 64 * 1024;
 
-    /// <summary>Of Linux: no space, and no space within the quota.</summary>
+    /// <summary>Error numbers of Linux: no space, and no space within the quota.</summary>
     private static readonly int[] full = [28, 122];
 
     private readonly string file = Path.Combine(folder, "reserve");
 
     public bool IsWhole => new FileInfo(file) is { Exists: true, Length: >= Size };
 
-    /// <summary>Whether the disk has no room for any change.</summary>
+    /// <summary>Whether the disk has no space for any change.</summary>
     public bool IsDiskFull => FreeSpace < Least;
 
     public static bool IsNoSpace(IOException e) => Array.IndexOf(full, e.HResult & 0xFFFF) >= 0;
 
-    /// <summary>Takes what is missing of it.</summary>
+    /// <summary>Fills the reserve again.</summary>
     /// <returns>False: the disk has no space for it.</returns>
     public bool TryFill()
     {
@@ -55,11 +55,11 @@ internal sealed class DiskReserve(string folder)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return true; // no reserve can be kept here, for another reason than space, and that is no reason to refuse changes
+            return true; // no reserve is possible for another reason than space: changes are still allowed
         }
     }
 
-    /// <summary>Gives a step of it back to the disk.</summary>
+    /// <summary>Releases one step of the reserve.</summary>
     /// <returns>False: nothing is left.</returns>
     public bool TryRelease()
     {
@@ -86,11 +86,11 @@ internal sealed class DiskReserve(string folder)
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                return long.MaxValue; // the folder is gone or closed to us: another fault, and told as such
+                return long.MaxValue; // the folder is missing or not accessible: another error, reported as such
             }
         }
     }
 }
 
-/// <summary>The disk of the data folder is full, and the change is none that ends a key. Answered with words of its own.</summary>
+/// <summary>The disk of the data folder is full, and the change does not end a key. It has its own response.</summary>
 public sealed class DiskFullException(Exception? inner = null) : Exception("The disk of the data folder is full.", inner);

@@ -3,23 +3,23 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// One key or many, as a condition on <c>access_keys k</c>. Each is a fixed text whose plan begins at an index: the size of a change is
-/// that of what it changes, however many keys there are. The text holds no values.
+/// Selects one key or many, as a condition on <c>access_keys k</c>. Each condition is a fixed text whose plan starts at an index: the cost
+/// of a change depends on the number of changed keys, not of all keys. The text contains no values.
 /// </summary>
 internal sealed record KeySet(string Where, params (string Name, object Value)[] Values)
 {
     public static KeySet Of(string keyId) => new("k.id = @keyId", ("@keyId", keyId));
 
-    /// <param name="keyIds">A page of them at most: each is a parameter.</param>
+    /// <param name="keyIds">One page at most, because each is a parameter.</param>
     public static KeySet Of(IReadOnlyList<string> keyIds) => new(
-        // Written out: lists are passed differently on the two databases.
+        // Written out, because the two databases pass lists differently.
         $"k.id IN ({string.Join(", ", keyIds.Select((_, i) => $"@k{i}"))})", [.. keyIds.Select((id, i) => ($"@k{i}", (object)id))]);
 
-    /// <summary>A key, if it hangs on this membership.</summary>
+    /// <summary>A key, if it belongs to this membership.</summary>
     public static KeySet OfMembership(string keyId, Guid membershipId) =>
         new("k.id = @keyId AND k.membership_id = @membershipId", ("@keyId", keyId), ("@membershipId", membershipId));
 
-    /// <summary>A personal key, if it is one of this organization.</summary>
+    /// <summary>A personal key, if it belongs to this organization.</summary>
     public static KeySet OfMember(string keyId, Guid organizationId) => new(
         """
         k.id = @keyId AND k.kind = 'pak'
@@ -28,11 +28,11 @@ internal sealed record KeySet(string Where, params (string Name, object Value)[]
 
     public static KeySet OfMembership(Guid membershipId) => new("k.membership_id = @membershipId", ("@membershipId", membershipId));
 
-    /// <summary>Of a person or of a service. Its memberships are open still.</summary>
+    /// <summary>The keys of a person or a service whose memberships are still open.</summary>
     public static KeySet OfUser(Guid userId) =>
         new("k.membership_id IN (SELECT m.id FROM memberships m WHERE m.user_id = @userId AND m.ended_at IS NULL)", ("@userId", userId));
 
-    /// <summary>With its sub-organizations. The memberships are open still.</summary>
+    /// <summary>The keys of an organization and its sub-organizations whose memberships are still open.</summary>
     public static KeySet OfOrganization(Guid organizationId) => new(
         """
         k.membership_id IN (
@@ -56,7 +56,7 @@ internal sealed record KeySet(string Where, params (string Name, object Value)[]
             WHERE c.status_version > 0 AND c.status_version = @changed AND c.kind = 'oak' AND c.successor_id IS NULL)
         """, ("@changed", version));
 
-    /// <summary>Replaced keys whose overlap is over and whose entry does not say so yet, the oldest first.</summary>
+    /// <summary>Replaced keys whose overlap has ended but whose entry does not show it yet, the oldest first.</summary>
     public static KeySet OverlapsOver(DateTimeOffset now, long limit) => new(
         """
         k.id IN (
@@ -65,10 +65,10 @@ internal sealed record KeySet(string Where, params (string Name, object Value)[]
             ORDER BY due.overlap_ends_at LIMIT @limit)
         """, ("@due", now), ("@limit", limit));
 
-    /// <summary>What one change has changed: no two carry the same number.</summary>
+    /// <summary>The keys of one change; no two changes have the same number.</summary>
     public static KeySet ChangedBy(long version) => new("k.status_version > 0 AND k.status_version = @changed", ("@changed", version));
 
-    /// <summary>The values of this set and others beside them.</summary>
+    /// <summary>The values of this set and further values.</summary>
     public DynamicParameters With(object others)
     {
         var parameters = new DynamicParameters(others);

@@ -4,26 +4,26 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Brings a database to this program's schema: each step of <see cref="Schema"/> is applied once, all of a start in one transaction. A
-/// database that knows a step which this program does not is newer, and is left alone.
-/// <para>Before the first release, the schema was eighteen steps, <c>001</c> to <c>023</c>. A database that has the first ten of them gets
-/// the rest, and is then the same as a new one. The table of steps keeps the name it had, so that a program of that time refuses a
-/// database that has gone on.</para>
+/// Updates a database to this program's schema: each step of <see cref="Schema"/> is applied once, all steps of a start in one
+/// transaction. A database with an unknown step is newer than this program and stays unchanged.
+/// <para>Before the first release, the schema had eighteen steps, <c>001</c> to <c>023</c>. A database with the first ten of them gets
+/// the rest, and is then the same as a new one. The table of steps keeps its name, so that a program of that time refuses a
+/// database with later steps.</para>
 /// </summary>
 internal static class Migrations
 {
     private const string Table = "schemaversions";
 
-    /// <summary>What names of steps began with before the first release.</summary>
+    /// <summary>The prefix of step names before the first release.</summary>
     private const string OldPrefix = "Pakhouse.Server.Storage.";
 
-    /// <summary>What the steps of that time amount to.</summary>
+    /// <summary>The steps that replace those of that time.</summary>
     private static readonly string[] firstSteps = ["001", "usage-001"];
 
-    /// <summary>The ten that a database of that time must have; the others are in the folder <c>unreleased</c>.</summary>
+    /// <summary>The ten steps that a database of that time must have; the others are in the folder <c>unreleased</c>.</summary>
     private static readonly string[] oldSteps = [.. Enumerable.Range(1, 10).Select(number => $"{number:000}")];
 
-    /// <summary>Whether nothing is to be done. Then no right to change the schema is needed, and no lock.</summary>
+    /// <summary>Whether the schema is up to date. Then neither the right to change it nor a lock is needed.</summary>
     public static bool AreDone(DbConnection connection, Schema schema) => Missing(Applied(connection, schema, null), schema).Count == 0;
 
     /// <summary>For SQLite, whose transactions begin with the write lock.</summary>
@@ -35,7 +35,7 @@ internal static class Migrations
         transaction.Commit();
     }
 
-    /// <param name="transaction">It holds off every other process: SQLite by its write lock, PostgreSQL by an advisory lock.</param>
+    /// <param name="transaction">It excludes every other process: SQLite by its write lock, PostgreSQL by an advisory lock.</param>
     public static void Apply(DbTransaction transaction, Schema schema)
     {
         var connection = transaction.Connection!;
@@ -45,13 +45,13 @@ internal static class Migrations
             {
                 if (!isThere) connection.Execute(schema.Read(step), transaction: transaction, commandTimeout: 0);
             }
-            // insufficient_privilege: PostgresDatabase says what to do.
+            // insufficient_privilege: PostgresDatabase explains what to do.
             catch (DbException e) when (!Database.IsUnavailable(e) && e.SqlState != "42501")
             {
                 throw new StartupException($"Schema step {step} could not be applied; nothing was changed. {e.Message}", e);
             }
 
-            if (Schema.UnreleasedSteps.Contains(step)) continue; // the database becomes one of 001, and that is written down
+            if (Schema.UnreleasedSteps.Contains(step)) continue; // the database becomes one of 001, which is recorded
             var now = TimeProvider.System.GetUtcNow();
             connection.Execute($"INSERT INTO {Table} (scriptname, applied) VALUES (@step, @now)", new { step, now }, transaction);
         }
@@ -81,7 +81,7 @@ internal static class Migrations
         if (!oldSteps.All(old.Contains))
         {
             throw new StartupException(
-                "The database was written by an early state of Pakhouse, before the first release: it has schema " +
+                "The database was written by an early Pakhouse, before the first release: it has schema " +
                 $"{old.Max(StringComparer.Ordinal)}, and this program goes on from {oldSteps[^1]}. " +
                 "Start a program of that time, which is in the history of its repository, on it first. Nothing was changed.");
         }

@@ -7,26 +7,27 @@ using Npgsql;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// PostgreSQL, 15 or newer: any number of processes share it. Where the connection string names several hosts, only the primary is
-/// talked to (R6), and found again after a promotion.
+/// PostgreSQL, 15 or newer, shared by any number of processes. If the connection string names several hosts, only the primary is used (R6),
+/// and is found again after a promotion.
 /// </summary>
 public sealed class PostgresDatabase : Database
 {
     /// <summary>
-    /// Number of the advisory lock behind <see cref="Database.WriteExclusiveAsync{T}"/> and migrations. Arbitrary, and ours.
+    /// Number of the advisory lock for <see cref="Database.WriteExclusiveAsync{T}"/> and migrations. An arbitrary number of our own.
     /// </summary>
     private const long LockNumber = 0x50616B686F757365; // "Pakhouse"
 
-    /// <summary>Of the one behind <see cref="Database.WriteUsageAsync{T}"/>.</summary>
+    /// <summary>Number of the advisory lock for <see cref="Database.WriteUsageAsync{T}"/>.</summary>
     private const long UsageLockNumber = LockNumber + 1;
 
-    /// <summary>A change that others keep getting in the way of is given up after this long.</summary>
+    /// <summary>A change that keeps conflicting with others is given up after this time.</summary>
     private static readonly TimeSpan retryMax = TimeSpan.FromSeconds(5);
 
-    /// <summary>A start waits this long for a PostgreSQL that is not there yet: after a power cut both start at once.</summary>
+    /// <summary>A start waits this long for a PostgreSQL that is not available yet: after a power cut both start at the same
+    /// time.</summary>
     private static readonly TimeSpan startMax = TimeSpan.FromMinutes(1);
 
-    /// <summary>Between this machine's clock and PostgreSQL's.</summary>
+    /// <summary>The largest difference between this machine's clock and PostgreSQL's.</summary>
     private static readonly TimeSpan clockDifferenceMax = TimeSpan.FromHours(1);
 
     private readonly NpgsqlDataSource source;
@@ -101,8 +102,7 @@ public sealed class PostgresDatabase : Database
                     && TimeProvider.System.GetElapsedTime(deadline) < retryMax
                 )
             {
-                // Another transaction was in the way, and this one has left nothing. Wait a little, each a different while, and run it
-                // again.
+                // It conflicted with another transaction and was rolled back. Wait a little, with a random delay, and run it again.
                 await Task.Delay(System.Security.Cryptography.RandomNumberGenerator.GetInt32(1, 4 * Math.Min(attempt, 16)));
             }
         }
@@ -113,7 +113,7 @@ public sealed class PostgresDatabase : Database
     protected override Task<T> WriteOwnUsageAsync<T>(Func<DbTransaction, Task<T>> change) => RunLockedAsync(UsageLockNumber, change);
 
     private Task<T> RunLockedAsync<T>(long number, Func<DbTransaction, Task<T>> change) =>
-        // Not serializable: its snapshot would be older than the lock it waited for.
+        // Not serializable: the snapshot would be older than the lock that it waited for.
         RunAsync(IsolationLevel.ReadCommitted, async transaction =>
         {
             await transaction.Connection!.ExecuteAsync("SELECT pg_advisory_xact_lock(@number)", new { number }, transaction);
@@ -123,8 +123,8 @@ public sealed class PostgresDatabase : Database
     protected override Task<T> SnapshotOwnAsync<T>(Func<DbTransaction, Task<T>> read) => RunAsync(IsolationLevel.RepeatableRead, read);
 
     /// <summary>
-    /// The cluster and the table: a dump that was loaded, here or elsewhere, has other numbers, and a standby has the same. A server that
-    /// may not see the cluster's number goes by the table's.
+    /// Identifies the cluster and the table: a loaded dump has other numbers, here or elsewhere, and a standby has the same. If the server
+    /// may not read the cluster's number, the table's is used.
     /// </summary>
     public override Task<string?> ReadIdentityAsync() =>
         ReadAsync(async connection =>
@@ -204,7 +204,7 @@ public sealed class PostgresDatabase : Database
             {
                 if (!isTold)
                     Console.Error.WriteLine(
-                        $"pakhouse: {DisplayName} is not there yet ({Describe(e)}); waiting up to {startMax.TotalSeconds:0} seconds for it."
+                        $"pakhouse: {DisplayName} is not available ({Describe(e)}); waiting up to {startMax.TotalSeconds:0} seconds for it."
                     );
                 Task.Delay(TimeSpan.FromMilliseconds(500)).GetAwaiter().GetResult();
             }
@@ -212,7 +212,7 @@ public sealed class PostgresDatabase : Database
     }
 
     /// <summary>
-    /// Nobody answers, the name is unknown, it starts or stops, or it has no connection to spare. A wrong password or certificate is final.
+    /// No response, an unknown name, a server that starts or stops or has no free connection. A wrong password or certificate is final.
     /// </summary>
     private static bool IsNotThereYet(Exception? e) =>
         e switch
@@ -227,7 +227,7 @@ public sealed class PostgresDatabase : Database
             _ => false,
         };
 
-    /// <summary>The server's words. Npgsql's own messages name hosts and never a password.</summary>
+    /// <summary>The server's text. Npgsql's own messages name hosts but never a password.</summary>
     private static string Describe(Exception e) =>
         e is PostgresException { SqlState: PostgresErrorCodes.InsufficientPrivilege } refused
             ? $"{refused.MessageText}. Run the command migrate with a role that may change the schema; the serving role then needs no "

@@ -5,23 +5,22 @@ using System.Data.Common;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// One SELECT, prepared once on each of a few kept connections. On the path of an exchange a new command on a pooled
-/// connection costs a third of the rate. A result is never kept: each call reads the database as it is.
+/// One SELECT, prepared once on each of a few kept connections. In an exchange, a new command on a pooled connection costs a third of the
+/// rate. A result is never cached: each call reads the current database.
 /// </summary>
-/// <param name="keptMax">Connections for this statement, in use and kept. More calls at once wait, for <see cref="WaitMax"/> at
-/// most.</param>
-/// <param name="isPrepared">Off where a pooler stands between, which may run the next call on another connection.</param>
+/// <param name="keptMax">Connections for this statement, in use and kept. Further calls wait, for at most <see cref="WaitMax"/>.</param>
+/// <param name="isPrepared">Off behind a pooler, which may run the next call on another connection.</param>
 public sealed class PreparedRead(Func<Task<DbConnection>> open, string sql, string[] parameters, int keptMax, bool isPrepared)
     : IAsyncDisposable
 {
-    /// <summary>A call that finds every connection taken for this long is answered 503.</summary>
+    /// <summary>A call that finds no free connection for this long gets 503.</summary>
     public static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(3);
 
     private readonly ConcurrentQueue<DbCommand> idle = new();
     private readonly SemaphoreSlim places = new(keptMax);
 
-    /// <summary>The row, or default when there is none.</summary>
-    /// <param name="row">Reads the columns by position; the reader is at its row.</param>
+    /// <summary>The row, or default if there is none.</summary>
+    /// <param name="row">Reads the columns by position; the reader is on its row.</param>
     /// <param name="values">One for each parameter, in order.</param>
     public async ValueTask<T?> SingleAsync<T>(Func<DbDataReader, T> row, params string?[] values)
     {
@@ -36,8 +35,8 @@ public sealed class PreparedRead(Func<Task<DbConnection>> open, string sql, stri
                 }
                 catch (DbException e) when (Database.IsUnavailable(e) && e.InnerException is not TimeoutException)
                 {
-                    // It was kept while the database restarted or moved, as were the others. This is a read: once more, on a new
-                    // connection. Not after a timeout: the caller has waited enough.
+                    // The connection and the others were kept while the database restarted or moved. This is a read, so it runs once more,
+                    // on a new connection. Not after a timeout: the caller has waited long enough.
                     await DropIdleAsync();
                 }
             }
@@ -71,7 +70,7 @@ public sealed class PreparedRead(Func<Task<DbConnection>> open, string sql, stri
         }
         catch
         {
-            await CloseAsync(command); // a connection on which anything failed is not kept
+            await CloseAsync(command); // a connection with any failure is not kept
             throw;
         }
     }

@@ -8,12 +8,12 @@ using Microsoft.AspNetCore.DataProtection.Repositories;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The Data Protection keys, as the framework uses them. Where no new key can be stored (a disk that is full or read-only, a database out
-/// of reach), the youngest key that can be read goes on, beyond its date too, and the log says so each time.
+/// The Data Protection keys, as the framework uses them. If no new key can be stored (a disk that is full or read-only, a database that is
+/// unavailable), the youngest readable key stays in use, even after its date, and this is logged each time.
 /// </summary>
 public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeyStore store, ILogger<ProtectionKeyRing> log) : IKeyManager
 {
-    /// <summary>What every text that Data Protection encrypted begins with; the id of its key follows.</summary>
+    /// <summary>The beginning of every text that Data Protection encrypted; the id of its key follows.</summary>
     private const uint Magic = 0x09F0C9F0;
 
     private const int HeaderLength = 4 + 16;
@@ -31,7 +31,7 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
         services.AddSingleton<IKeyManager>(provider => provider.GetRequiredService<ProtectionKeyRing>());
     }
 
-    /// <summary>The same name and certificate for every ring: else one could not read what another wrote.</summary>
+    /// <summary>The same name and certificate for every ring; otherwise one could not read what another wrote.</summary>
     internal static void Configure(IServiceCollection services, IXmlRepository repository, X509Certificate2? certificate)
     {
         var protection = services.AddDataProtection().SetApplicationName("Pakhouse");
@@ -40,7 +40,7 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
             protection.ProtectKeysWithCertificate(certificate);
     }
 
-    /// <summary>The key that a text was encrypted with; null: Data Protection did not encrypt it.</summary>
+    /// <summary>The key that encrypted a text; null: it was not encrypted by Data Protection.</summary>
     internal static Guid? KeyOf(ReadOnlySpan<byte> encrypted) =>
         encrypted.Length >= HeaderLength && BinaryPrimitives.ReadUInt32BigEndian(encrypted) == Magic
             ? new Guid(encrypted[4..HeaderLength])
@@ -64,13 +64,13 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or DbException || Database.IsUnavailable(e))
         {
             var reason = e.Message.ReplaceLineEndings(" ");
-            // Not a new one in memory: what it encrypted, signing keys among it, could not be read after a restart.
+            // Not a new key in memory: what it encrypted, such as signing keys, could not be read after a restart.
             var usable =
                 GetAllKeys()
                     .Where(key => !key.IsRevoked && key.ActivationDate <= activationDate && IsReadable(key))
                     .MaxBy(key => key.ExpirationDate)
                 ?? throw new StartupException(
-                    $"A Data Protection key is needed, and none can be stored in {store.DisplayName}: {reason}",
+                    $"A Data Protection key is needed, but none can be stored in {store.DisplayName}: {reason}",
                     e
                 );
             LogNotRenewed(store.DisplayName, reason, usable.KeyId, usable.ExpirationDate);
@@ -93,10 +93,10 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
         if (GetAllKeys().FirstOrDefault(key => key.KeyId == id) is { } key)
         {
             if (key.IsRevoked)
-                return $"Its Data Protection key {id} was revoked, and what it encrypted is not believed any more.";
+                return $"Its Data Protection key {id} was revoked, so what it encrypted is no longer trusted.";
             return IsReadable(key)
                 ? damaged
-                : $"Its Data Protection key {id} was encrypted for another certificate than the present one. Set "
+                : $"Its Data Protection key {id} was encrypted for another certificate than the current one. Set "
                     + $"Pakhouse:DataProtectionCertificateFile to the earlier certificate.";
         }
 
@@ -113,7 +113,7 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
         {
             return key.CreateEncryptor() is not null;
         }
-        catch (Exception e) when (e is not OutOfMemoryException) // whatever a damaged key or another certificate makes of it
+        catch (Exception e) when (e is not OutOfMemoryException) // any failure of a damaged key or another certificate
         {
             return false;
         }
@@ -121,13 +121,13 @@ public sealed partial class ProtectionKeyRing(IKeyManager inner, ProtectionKeySt
 
     [LoggerMessage(
         Level = LogLevel.Warning,
-        Message = "Data Protection keys in {Place} are left out, because they cannot be read; the others are used. {Faults}"
+        Message = "Data Protection keys in {Place} are ignored, because they cannot be read; the others are used. {Faults}"
     )]
     private partial void LogLeftOut(string place, string faults);
 
     [LoggerMessage(
         Level = LogLevel.Warning,
-        Message = "A new Data Protection key cannot be stored in {Place} ({Reason}). The server goes on with key {Key}, which was to be "
+        Message = "A new Data Protection key cannot be stored in {Place} ({Reason}). The server keeps using key {Key}, which should be "
             + "replaced by {Until:u}; it tries again within a day."
     )]
     private partial void LogNotRenewed(string place, string reason, Guid key, DateTimeOffset until);

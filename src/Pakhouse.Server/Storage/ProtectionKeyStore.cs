@@ -7,17 +7,17 @@ using Microsoft.AspNetCore.DataProtection.Repositories;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Where Data Protection keeps its keys. A key that cannot be read is left out, and the others are used. A revocation that cannot be read
-/// stops the reading: without it, a revoked key would be good again.
+/// The store of the Data Protection keys. An unreadable key is ignored, and the others are used. An unreadable revocation stops the
+/// reading, because without it a revoked key would be valid again.
 /// </summary>
 public abstract class ProtectionKeyStore : IXmlRepository
 {
     private volatile IReadOnlyDictionary<string, string> faults = new Dictionary<string, string>(StringComparer.Ordinal);
 
-    /// <summary>Where the keys are, for people.</summary>
+    /// <summary>The location of the keys, for people.</summary>
     public abstract string DisplayName { get; }
 
-    /// <summary>What was left out at the last reading, and why.</summary>
+    /// <summary>What the last reading ignored, and why.</summary>
     public IReadOnlyDictionary<string, string> Faults => faults;
 
     public IReadOnlyCollection<XElement> GetAllElements()
@@ -29,7 +29,7 @@ public abstract class ProtectionKeyStore : IXmlRepository
             try
             {
                 var element = XElement.Parse(read());
-                // Two keys with one id would make the framework refuse all of them; a copy that somebody made of a file is one.
+                // Two keys with one id, such as a copied file, would make the framework refuse all of them.
                 if (element.Name == "key" && element.Attribute("id")?.Value is { } id && !ids.Add(id))
                     found[name] = "it repeats another key.";
                 else
@@ -40,7 +40,7 @@ public abstract class ProtectionKeyStore : IXmlRepository
                 if (name.StartsWith("revocation", StringComparison.OrdinalIgnoreCase))
                     throw new StartupException(
                         $"The revocation of Data Protection keys {name} in {DisplayName} cannot be read: {e.Message} Without it, revoked "
-                            + $"keys would be good again.",
+                            + $"keys would be valid again.",
                         e
                     );
                 found[name] = e.Message;
@@ -53,10 +53,10 @@ public abstract class ProtectionKeyStore : IXmlRepository
 
     public abstract void StoreElement(XElement element, string friendlyName);
 
-    /// <summary>Destroys everything but one: keys before revocations, which say which of them are bad.</summary>
+    /// <summary>Destroys everything except one key: keys before revocations, which list the bad keys.</summary>
     public abstract Task RemoveOthersAsync(string friendlyName);
 
-    /// <summary>Each with its name and how its text is read.</summary>
+    /// <summary>Each entry with its name and how its text is read.</summary>
     protected abstract IEnumerable<(string Name, Func<string> Read)> Entries();
 }
 
@@ -68,7 +68,7 @@ public sealed class ProtectionKeyFiles(string folder) : ProtectionKeyStore
     public override void StoreElement(XElement element, string friendlyName)
     {
         if (friendlyName.Length == 0 || !friendlyName.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_'))
-            throw new ArgumentException("It is no name of a file.", nameof(friendlyName));
+            throw new ArgumentException("It is not a file name.", nameof(friendlyName));
         DataFolder.WriteWhole(Path.Combine(folder, friendlyName + ".xml"), Encoding.UTF8.GetBytes(element.ToString()));
     }
 
@@ -88,8 +88,8 @@ public sealed class ProtectionKeyFiles(string folder) : ProtectionKeyStore
 }
 
 /// <summary>
-/// A row for each key, in the database that all processes share. The interface of Data Protection is synchronous; it is asked at start and
-/// about once a day.
+/// A row for each key, in the database that all processes share. The interface of Data Protection is synchronous; it is called at the start
+/// and about once a day.
 /// </summary>
 public sealed class SharedProtectionKeys(Database database) : ProtectionKeyStore
 {

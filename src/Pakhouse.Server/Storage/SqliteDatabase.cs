@@ -7,7 +7,7 @@ using Microsoft.Data.Sqlite;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// SQLite: a file under the data folder, and one for the history of key use; each has one writer at a time. For one machine.
+/// SQLite: one file in the data folder, and one for the history of key usage; each has one writer at a time. For one machine.
 /// </summary>
 public sealed class SqliteDatabase : Database
 {
@@ -18,11 +18,11 @@ public sealed class SqliteDatabase : Database
     private readonly SemaphoreSlim usageWriter = new(1, 1);
     private readonly DiskReserve reserve;
 
-    /// <summary>A right clock is at most so far behind the newest time that was written. (Summer time, a zone set wrong.)</summary>
+    /// <summary>How far a correct clock can be behind the newest time that was written (summer time, a wrong zone).</summary>
     private static readonly TimeSpan behindMax = TimeSpan.FromDays(1);
 
     /// <summary>
-    /// And so far ahead: a longer pause of the server cannot be told from a wrong clock, and somebody must say which it is.
+    /// How far a correct clock can be ahead of it. A longer pause of the server looks like a wrong clock, so the operator must decide.
     /// </summary>
     private static readonly TimeSpan aheadMax = TimeSpan.FromDays(31);
 
@@ -59,10 +59,10 @@ public sealed class SqliteDatabase : Database
 
     public override bool IsMade => File.Exists(FilePath);
 
-    /// <summary>No room for any change, or none beside what is kept for the end of keys.</summary>
+    /// <summary>There is no space for any change, or only the space reserved for the end of keys.</summary>
     public override bool IsDiskFull => reserve.IsDiskFull || !reserve.TryFill();
 
-    /// <summary>Makes the data folder (0700) and its file (0600) where they are missing, and brings the schema up to date.</summary>
+    /// <summary>Creates the data folder (0700) and its file (0600) if they are missing, and updates the schema.</summary>
     public override void Prepare()
     {
         DataFolder.Create(folder);
@@ -77,7 +77,7 @@ public sealed class SqliteDatabase : Database
             }
             catch (SqliteException e) when (IsFull(e) && reserve.TryRelease())
             {
-                // After an orderly stop even a reader needs a little space, for the files beside the database.
+                // After an orderly stop even a reader needs a little space, for the files next to the database.
             }
             catch (SqliteException e)
             {
@@ -105,9 +105,9 @@ public sealed class SqliteDatabase : Database
         WriteAsync(usageWriter, BeginUsageAsync, change);
 
     /// <summary>
-    /// It holds the write lock of <c>pakhouse.db</c> from its first moment, also against other processes, and no lock of the other file:
-    /// BEGIN IMMEDIATE would wait for flushes. So it begins without a lock (which the library calls ReadUncommitted), and takes that of
-    /// the one file by a statement that changes nothing.
+    /// It holds the write lock of <c>pakhouse.db</c> from its start, also against other processes, but no lock of the other file.
+    /// BEGIN IMMEDIATE would wait for flushes. So it begins without a lock (which the library calls ReadUncommitted), and takes the lock
+    /// of the one file by a statement that changes nothing.
     /// </summary>
     private async Task<DbTransaction> BeginAsync()
     {
@@ -121,7 +121,7 @@ public sealed class SqliteDatabase : Database
 
     private async Task<T> WriteAsync<T>(SemaphoreSlim gate, Func<Task<DbTransaction>> begin, Func<DbTransaction, Task<T>> change)
     {
-        // A file has one writer. Waiting here is fair and costs nothing; waiting in SQLite is a poll.
+        // A file has one writer. Waiting here is fair and costs nothing; SQLite waits by polling.
         await gate.WaitAsync();
         try
         {
@@ -134,7 +134,7 @@ public sealed class SqliteDatabase : Database
                     await using var connection = transaction.Connection!;
                     notes = TransactionNotes.Begin(transaction);
                     var result = await change(transaction);
-                    // What was given back of the reserve is for the end of keys.
+                    // The space released from the reserve is for the end of keys.
                     if (!notes.IsUrgent && !reserve.TryFill())
                         throw new DiskFullException();
                     await transaction.CommitAsync();
@@ -145,7 +145,7 @@ public sealed class SqliteDatabase : Database
                 {
                     if (notes is not { IsUrgent: true } || !reserve.TryRelease())
                         throw new DiskFullException(e);
-                    await ReuseLogAsync(); // and once more, from its start
+                    await ReuseLogAsync(); // and try once more from the start
                 }
             }
         }
@@ -164,7 +164,7 @@ public sealed class SqliteDatabase : Database
         return await read(transaction);
     }
 
-    /// <summary>Writes a whole copy into new files, each as it stands at one moment, while the server goes on.</summary>
+    /// <summary>Writes a complete copy into new files, each from one consistent moment, while the server runs.</summary>
     internal async Task CopyToAsync(string file, string usageFile)
     {
         await using var connection = await OpenOwnAsync();
@@ -174,7 +174,7 @@ public sealed class SqliteDatabase : Database
 
     public override async Task<TimeBounds> ReadTimeBoundsAsync()
     {
-        // The newest time that was written: by the watch, and in a database of an earlier version by whatever happened last.
+        // The newest time that was written: by the clock watch, or in a database of an earlier version by its last change.
         var newest = await ReadAsync(connection =>
             connection.ExecuteScalarAsync<long?>(
                 """
@@ -189,7 +189,7 @@ public sealed class SqliteDatabase : Database
         return new TimeBounds(seen - behindMax, seen + aheadMax, $"the newest time in the database, {seen:u},");
     }
 
-    /// <summary>Once an hour: an idle server leaves its disk alone.</summary>
+    /// <summary>Once an hour, so that an idle server does not use the disk.</summary>
     public override async Task WriteSeenTimeAsync(DateTimeOffset now, bool accept)
     {
         if (!accept && (now - seenAt).Duration() < TimeSpan.FromHours(1))
@@ -213,7 +213,7 @@ public sealed class SqliteDatabase : Database
         seenAt = now;
     }
 
-    /// <summary>Closes every connection and folds the logs into the files: after an orderly stop the two files alone are whole.</summary>
+    /// <summary>Closes every connection and merges the logs into the files: after an orderly stop the files alone are complete.</summary>
     public override async ValueTask DisposeAsync()
     {
         await base.DisposeAsync();
@@ -227,7 +227,7 @@ public sealed class SqliteDatabase : Database
     {
         await using var last = new SqliteConnection(Unpooled(connectionString));
         SqliteConnection.ClearPool(new SqliteConnection(connectionString));
-        if (!File.Exists(file)) return; // a temporary folder that is gone already
+        if (!File.Exists(file)) return; // a temporary folder that was already deleted
         try
         {
             await last.OpenAsync();
@@ -235,7 +235,7 @@ public sealed class SqliteDatabase : Database
         }
         catch (SqliteException)
         {
-            // Somebody else reads, or the disk is full: the log stays beside the file, and nothing in it is lost.
+            // Another process reads, or the disk is full: the log file stays, and nothing in it is lost.
         }
     }
 
@@ -246,14 +246,15 @@ public sealed class SqliteDatabase : Database
         exception
             is SqliteException
         {
-            // PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB: the file, not our statement.
+            // PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB: a fault of the file, not of our statement.
             SqliteErrorCode: 3 or 5 or 6 or 8 or 10 or 11 or 13 or 14 or 15 or 26,
         };
 
-    /// <summary>Beside FULL: what SQLite says where it cannot make the files beside the database.</summary>
+    /// <summary>Besides FULL: the errors of SQLite when it cannot create the files next to the database.</summary>
     private bool IsFull(SqliteException e) => e.SqliteErrorCode == 13 || (e.SqliteErrorCode is 10 or 14 && reserve.IsDiskFull);
 
-    /// <summary>Moves what the log holds into the database, so that it is written again from its start, in space that it has.</summary>
+    /// <summary>Moves the content of the log into the database, so that the log is written from its start again, in its existing
+    /// space.</summary>
     private async Task ReuseLogAsync()
     {
         try
@@ -263,7 +264,7 @@ public sealed class SqliteDatabase : Database
         }
         catch (SqliteException)
         {
-            // A reader is in the way, or the database itself needs the space: then the log grows into it.
+            // A reader blocks it, or the database itself needs the space; then the log grows.
         }
     }
 
@@ -272,7 +273,18 @@ public sealed class SqliteDatabase : Database
     protected override int PreparedConnectionsMax => 64;
 
     protected override PreparedRead MakeRead(string sql, int keptMax, string[] parameters) =>
-        new(OpenAsync, sql, parameters, keptMax, isPrepared: true);
+        new(OpenReaderAsync, sql, parameters, keptMax, isPrepared: true);
+
+    /// <summary>
+    /// Kept, and so a connection outside the pool's use. It maps the file (up to 2 GB of it, SQLite's limit) instead of copying pages out
+    /// of it: as long as nothing changes in the file, and flushes do not, a read of an exchange takes four fifths of the time.
+    /// </summary>
+    private async Task<DbConnection> OpenReaderAsync()
+    {
+        var connection = await OpenOwnAsync();
+        await connection.ExecuteAsync("PRAGMA main.mmap_size=2147418112");
+        return Opened(connection);
+    }
 
     protected override async Task<DbConnection> OpenAsync() => Opened(await OpenOwnAsync());
 

@@ -8,15 +8,15 @@ using Dapper;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Moves everything from one database to another, empty one: in one transaction there, from one unchanging view here, checked row by
-/// row. The source is left as it was. Keys, sign-ins and sessions go on working on the other side.
+/// Copies everything from one database to another, empty one: in one transaction there, from one consistent view here, verified row by row.
+/// The source stays unchanged. Keys, sign-ins and sessions keep working with the copy.
 /// </summary>
 public static class StorageCopy
 {
     private const int BatchRows = 200;
 
     /// <summary>
-    /// In the order in which rows refer to each other, each with the order of its rows: roots before their sub-organizations.
+    /// The tables in the order of their references, each with the order of its rows: roots before their sub-organizations.
     /// </summary>
     private static readonly (string Table, string OrderBy)[] tables =
     [
@@ -53,14 +53,14 @@ public static class StorageCopy
         ("status_gaps", "first_index"),
     ];
 
-    /// <summary>What is known of one table after it was copied.</summary>
+    /// <summary>The result for one table after it was copied.</summary>
     public sealed record Table(string Name, long Rows, string Checksum);
 
-    /// <param name="progress">Told the table, the rows copied and the rows in all.</param>
-    /// <param name="place">What stands in the target as the place where it is served; null: the first server that starts there writes
-    /// it.</param>
-    /// <exception cref="StartupException">The target is not empty, or holds something else than the source after the copy; nothing was
-    /// changed there.</exception>
+    /// <param name="progress">Receives the table, the number of copied rows and the number of all rows.</param>
+    /// <param name="place">The location to record in the target as the place where it is served; null: the first server that starts there
+    /// records it.</param>
+    /// <exception cref="StartupException">The target is not empty, or differs from the source after the copy; nothing was changed
+    /// there.</exception>
     public static Task<IReadOnlyList<Table>> RunAsync(
         Database from,
         Database to,
@@ -92,7 +92,7 @@ public static class StorageCopy
             return copied;
         });
 
-    /// <summary>Without these, nothing that was encrypted can be read on the other side. Those that are there already stay.</summary>
+    /// <summary>Without these, nothing encrypted can be read on the other side. Existing keys there stay.</summary>
     internal static void CopyProtectionKeys(Database from, Database to)
     {
         var there = to.ProtectionKeys.GetAllElements().Select(Name).ToHashSet(StringComparer.Ordinal);
@@ -142,7 +142,7 @@ public static class StorageCopy
             }
         }
 
-        // Read back from the other side: what is there, not what was sent.
+        // Read back from the target: what is stored there, not what was sent.
         var back = 0L;
         using var written = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         await using (
@@ -164,7 +164,7 @@ public static class StorageCopy
         var checksum = Convert.ToHexStringLower(read.GetHashAndReset());
         if (rows != total || back != total || Convert.ToHexStringLower(written.GetHashAndReset()) != checksum)
             throw new StartupException(
-                $"The copy of {table} is not what the source holds ({total} rows there, {back} here). Nothing was changed in the target."
+                $"The copy of {table} differs from the source ({total} rows there, {back} here). Nothing was changed in the target."
             );
         return new Table(table, total, checksum);
     }
@@ -192,7 +192,7 @@ public static class StorageCopy
         await command.ExecuteNonQueryAsync();
     }
 
-    /// <summary>A row as bytes, the same on every database: for each column its kind, its length and its content.</summary>
+    /// <summary>A row as bytes, identical on every database: for each column its kind, its length and its content.</summary>
     private static void Add(IncrementalHash hash, object[] row)
     {
         foreach (var value in row)
@@ -213,7 +213,7 @@ public static class StorageCopy
     private static Task<long> CountAsync(DbTransaction transaction, string table) =>
         transaction.Connection!.ExecuteScalarAsync<long>($"SELECT COUNT(*) FROM {table}", transaction: transaction, commandTimeout: 0);
 
-    /// <summary>As Data Protection itself names them: <c>key-…</c>, <c>revocation-…</c>.</summary>
+    /// <summary>The names that Data Protection itself uses: <c>key-…</c>, <c>revocation-…</c>.</summary>
     private static string Name(XElement element) =>
         $"{element.Name.LocalName}-"
         + (element.Attribute("id")?.Value ?? Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(element.ToString())))[..16]);

@@ -6,18 +6,19 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The token: claims and signature (RFC 9068, <c>typ: at+jwt</c>). It puts into words what <see cref="KeyExchange"/> granted, and decides
-/// nothing. docs/protocol.md, "The token", lists every claim.
-/// <para>Written by hand, byte by byte: a general writer of tokens takes 10 KB and 10 µs more for each. Tests read every kind of token with
-/// Microsoft.IdentityModel, and so does this server wherever a token comes back.</para>
+/// The token: claims and signature (RFC 9068, <c>typ: at+jwt</c>). It writes what <see cref="KeyExchange"/> granted, and decides nothing.
+/// docs/protocol.md, "The token", lists every claim.
+/// <para>It is written byte by byte: a general token writer takes 10 KB and 10 µs more for each token. Tests read every kind of token with
+/// Microsoft.IdentityModel, and this server also uses that library for tokens that come back.</para>
 /// </summary>
 public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options, PublicAddress publicAddress, TimeProvider clock)
 {
-    /// <summary>RFC 9068 §2.2 wants the client named. A machine with a key has no registration, so all of a kind are one client.</summary>
+    /// <summary>RFC 9068 §2.2 requires a client id. A program with a key has no registration, so all programs with one kind of key are one
+    /// client.</summary>
     public const string ClientId = "personal-access-key",
         ApiKeyClientId = "api-key";
 
-    // Of this thread: filled and emptied within one call of Write.
+    // One for each thread, filled and emptied within one call of Write.
     [ThreadStatic]
     private static ArrayBufferWriter<byte>? claims;
 
@@ -25,7 +26,8 @@ public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options
     private static Utf8JsonWriter? writer;
 
     /// <summary>
-    /// How long the token of this grant lives: <see cref="PakhouseOptions.TokenLifetime"/>, less by policy, and never longer than its key.
+    /// The lifetime of the token of this grant: <see cref="PakhouseOptions.TokenLifetime"/>, shorter if a policy says so, and never longer
+    /// than its key.
     /// </summary>
     public TimeSpan LifetimeOf(TokenGrant grant, DateTimeOffset now)
     {
@@ -33,7 +35,7 @@ public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options
         return grant.KeyEndsAt - now is { } rest && rest < lifetime ? rest : lifetime;
     }
 
-    /// <summary>Writes the signed token in its compact form (RFC 7515 §7.1): ASCII, nothing in it needs an escape in JSON.</summary>
+    /// <summary>Writes the signed token in its compact form (RFC 7515 §7.1): ASCII, so no value needs an escape in JSON.</summary>
     public void Write(TokenGrant grant, DateTimeOffset now, IBufferWriter<byte> output)
     {
         var payload = claims ??= new(1024);
@@ -72,7 +74,7 @@ public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options
         json.WriteString("scope"u8, grant.Scopes.ToString());
         json.WriteString("org_id"u8, grant.OrganizationId);
         json.WriteString("root_org_id"u8, grant.RootOrganizationId);
-        json.WriteString("currentOrganizationId"u8, grant.OrganizationId); // what the field's tools decode
+        json.WriteString("currentOrganizationId"u8, grant.OrganizationId); // existing tools decode this claim
         json.WriteString("membership"u8, grant.IsMember ? "member"u8 : "inherited"u8);
         json.WriteStartArray("roles"u8);
         foreach (var role in grant.Roles.Names)
@@ -87,7 +89,7 @@ public sealed class AccessToken(SigningKeys signingKeys, PakhouseOptions options
         json.WriteEndObject();
     }
 
-    /// <summary>Where a verifier learns that the key has ended (Token Status List §6.1).</summary>
+    /// <summary>Where a verifier finds the status of the key (Token Status List §6.1).</summary>
     private void WriteStatus(Utf8JsonWriter json, long statusIndex)
     {
         var (list, entry) = Math.DivRem(statusIndex, StatusLists.EntriesPerList);

@@ -7,10 +7,10 @@ using Microsoft.IdentityModel.Tokens;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Who calls an API route: the holder of a token of ours, or a person with a session. It says who, never whether they may; that is
-/// <see cref="Guard"/>'s.
-/// <para>Invariant: a token counts here only while the key it was got with would still be exchanged for it: signature and expiry are not
-/// enough where the database is at hand.</para>
+/// Identifies the caller of an API route: the holder of one of our tokens, or a person with a session. It never decides what the caller may
+/// do; <see cref="Guard"/> does that.
+/// <para>Invariant: a token is valid here only while its key would still be exchanged for it. Signature and expiry alone are not enough,
+/// because the database is available.</para>
 /// </summary>
 public sealed class Callers(
     KeyExchange exchange,
@@ -25,15 +25,15 @@ public sealed class Callers(
 
     private readonly JsonWebTokenHandler handler = new() { MapInboundClaims = false };
 
-    /// <summary>What the bearer may do at this moment, by the token's organization and scopes.</summary>
-    /// <param name="address">Of the bearer; null where somebody else asks about the token.</param>
+    /// <summary>Returns what the bearer may do at this moment, limited to the token's organization and scopes.</summary>
+    /// <param name="address">The address of the bearer; null if somebody else asks about the token.</param>
     public async ValueTask<Outcome<TokenGrant>> ReadTokenAsync(string token, IPAddress? address)
     {
         var resumed = await ResumeTokenAsync(token, address);
         return resumed.Refusal is { } refusal ? refusal : resumed.Value.Grant;
     }
 
-    /// <summary>The same beside what the token says.</summary>
+    /// <summary>The same, with the claims of the token.</summary>
     public async ValueTask<Outcome<(JsonWebToken Claims, TokenGrant Grant)>> ResumeTokenAsync(string token, IPAddress? address)
     {
         if (token.Length is 0 or > TokenLengthMax)
@@ -41,7 +41,7 @@ public sealed class Callers(
         if (KeyFormat.MightContainKey(token))
             return new Refusal(
                 RefusalCode.InvalidToken,
-                "Authorization: this is a key, and a token is needed. Exchange the key at /auth/v3/token and send what you get.",
+                "Authorization: this is a key, but a token is required. Exchange the key at /auth/v3/token and send the token.",
                 "a key where a token belongs"
             );
 
@@ -59,7 +59,7 @@ public sealed class Callers(
                 ValidAlgorithms = keys.Select(key => key.Public.Algorithm).Distinct(),
                 IssuerSigningKeys = keys.Select(key => key.Credentials.Key),
                 RequireSignedTokens = true,
-                // our clock, and no skew: it is the clock that wrote the time
+                // our clock without skew, because our clock wrote the time
                 LifetimeValidator = (_, expires, _, _) => expires > clock.GetUtcNow().UtcDateTime,
             }
         );
@@ -73,13 +73,13 @@ public sealed class Callers(
         string Text(string claim) => claims.TryGetPayloadValue<string>(claim, out var value) ? value : "";
     }
 
-    /// <summary>The caller of a request; a refusal when nobody is proved.</summary>
+    /// <summary>Returns the caller of a request, or a refusal if the caller is not authenticated.</summary>
     public async ValueTask<Outcome<Actor>> IdentifyAsync(HttpContext context)
     {
         var address = context.Connection.RemoteIpAddress;
         if (context.Request.Headers.Authorization.ToString() is { Length: > 0 } authorization)
         {
-            // The public sample of the field sends the token without the word in front.
+            // The public sample of existing clients sends the token without the word Bearer.
             var token = authorization.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase)
                 ? authorization[7..].Trim()
                 : authorization.Trim();
@@ -100,7 +100,7 @@ public sealed class Callers(
                 "nobody"
             );
 
-        // The browser sends the cookie by itself, whoever made it send the request.
+        // The browser sends the cookie by itself, even if another site caused the request (CSRF).
         if (
             !HttpMethods.IsGet(context.Request.Method)
             && !HttpMethods.IsHead(context.Request.Method)
@@ -117,7 +117,7 @@ public sealed class Callers(
     private static Refusal NotValid(string reason) =>
         new(
             RefusalCode.InvalidToken,
-            "Authorization: the token is not valid here: it has expired, its key was ended, or it is another server's. Exchange the key "
+            "Authorization: the token is not valid: it has expired, its key was ended, or another server issued it. Exchange the key "
                 + "again.",
             reason
         );
@@ -126,7 +126,7 @@ public sealed class Callers(
 public static class CallerMiddleware
 {
     /// <summary>
-    /// Behind routing and the session: routes with <see cref="CallerRequired"/> learn who calls, as the feature <see cref="Actor"/>.
+    /// Runs after routing and the session: routes with <see cref="CallerRequired"/> receive the caller as the feature <see cref="Actor"/>.
     /// </summary>
     public static void UseCallers(this WebApplication app)
     {

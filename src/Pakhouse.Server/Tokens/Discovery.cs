@@ -4,13 +4,13 @@ using System.Text.Json.Serialization;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What a verifier needs to know and may cache: issuer, addresses, public keys (RFC 8414, OpenID Connect Discovery 1.0, RFC 7517).
-/// Public and without any decision.
+/// The metadata that a verifier needs and may cache: issuer, endpoints, public keys (RFC 8414, OpenID Connect Discovery 1.0, RFC 7517). It
+/// is public and makes no decision.
 /// </summary>
 public static class Discovery
 {
     /// <summary>
-    /// Far less than the shortest publication of a signing key, so a verifier that honours it never meets an unknown key.
+    /// Much shorter than the shortest publication of a signing key, so a verifier that respects it never meets an unknown key.
     /// </summary>
     private const int MaxAgeSeconds = 120;
 
@@ -58,8 +58,8 @@ public static class Discovery
         [JsonPropertyName("status_list_aggregation_endpoint")] public required string StatusLists { get; init; }
         [JsonPropertyName("userinfo_endpoint")] public required string UserInfoEndpoint { get; init; }
 
-        // RFC 8414 §3.2: what would list nothing is left out. So response_types_supported and grant_types_supported, which both
-        // specifications ask for, are not here.
+        // RFC 8414 §3.2: an empty list is omitted. So response_types_supported and grant_types_supported, which both specifications
+        // require, are absent.
         [JsonPropertyName("subject_types_supported")] public string[] SubjectTypes { get; } = ["public"];
         [JsonPropertyName("id_token_signing_alg_values_supported")] public required string[] Algorithms { get; init; }
     }

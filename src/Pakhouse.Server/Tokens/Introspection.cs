@@ -6,9 +6,10 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// <c>POST /oauth/introspect</c> (RFC 7662): what a token, or a raw key, is good for at this moment, told to resource servers that have
-/// proved who they are. The same that decides an exchange decides here, on the same one read; nothing is cached.
-/// <para>Invariant: of what is not good the answer is <c>{"active":false}</c> and nothing else, whatever the reason.</para>
+/// <c>POST /oauth/introspect</c> (RFC 7662): tells authenticated resource servers what a token or a raw key allows at this moment. It makes
+/// the same decision as an exchange, on the same single read; nothing is cached.
+/// <para>Invariant: for a token or key that is not valid the response is <c>{"active":false}</c> and nothing else, whatever the
+/// reason.</para>
 /// </summary>
 public sealed partial class Introspection(
     Callers callers,
@@ -23,7 +24,7 @@ public sealed partial class Introspection(
     ILogger<Introspection> log
 )
 {
-    /// <summary>A token is longer than what <see cref="SecretForm"/> expects of a value.</summary>
+    /// <summary>A token is longer than the values that <see cref="SecretForm"/> expects.</summary>
     private const int TokenLengthMax = 8 * 1024;
 
     private static readonly byte[] inactive = "{\"active\":false}"u8.ToArray();
@@ -41,7 +42,7 @@ public sealed partial class Introspection(
         {
             if (refusal.IsGuess)
             {
-                // Only guesses are limited: a server with its right secret works also from an address where others guess.
+                // Only wrong guesses are limited: a server with its correct secret also works from an address where others guess.
                 if (limit.Check(context.Connection.RemoteIpAddress) is { } slowDown)
                     refusal = slowDown;
                 else
@@ -62,7 +63,7 @@ public sealed partial class Introspection(
 
     private static readonly string[] fieldNames = ["token", "token_type_hint", "client_id", "client_secret", "client_address"];
 
-    /// <summary>The steps, in order. Nothing is looked up for a caller who is not known.</summary>
+    /// <summary>The steps, in order. Nothing is looked up for an unauthenticated caller.</summary>
     private async ValueTask<Outcome<ReadOnlyMemory<byte>>> AnswerAsync(HttpContext context)
     {
         var read = await SecretForm.ReadAsync(context.Request, fieldNames, TokenLengthMax);
@@ -76,13 +77,13 @@ public sealed partial class Introspection(
         if (!form.TryGet(["token"], out var token, out _))
             return tokenMissing;
 
-        // Who came to the resource server: its own address says nothing of that. A key that its organization allows in some networks only
-        // is good from none without it.
+        // The caller of the resource server; the resource server's own address says nothing about it. A key that its organization allows in
+        // some networks only is not valid without this address.
         IPAddress? address = null;
         if (form.TryGet(["client_address"], out var from, out _) && !IPAddress.TryParse(from.Span, out address))
             return addressUnreadable;
 
-        // token_type_hint is not needed: a key and a token are told apart by their form.
+        // token_type_hint is not needed: the format tells a key from a token.
         return KeyFormat.TryParse(token.Span, out _, out _)
             ? await OfKeyAsync(token, address, caller.Value)
             : await OfTokenAsync(token, address);
@@ -97,7 +98,7 @@ public sealed partial class Introspection(
             return Inactive(refusal);
         }
 
-        // A key that a gateway takes is used, and its owner sees it.
+        // A key that a gateway accepts is in use, and its owner should see it.
         var grant = outcome.Value;
         use.Record(grant.KeyId, grant.OrganizationId, clock.GetUtcNow(), address, $"introspection by {caller}");
         return Write(grant, grant.Roles, json =>
@@ -114,7 +115,7 @@ public sealed partial class Introspection(
         if (outcome.Refusal is { } refusal) return Inactive(refusal);
 
         var (claims, grant) = outcome.Value;
-        // Never more than the token says, and never more than the user has now (R4).
+        // Never more than the token contains, and never more than the user has now (R4).
         var said = claims.Claims.Where(claim => claim.Type == "roles").Select(claim => claim.Value).ToHashSet(StringComparer.Ordinal);
         return Write(grant, NameSet.Of(grant.Roles.Where(said.Contains)), json =>
         {
@@ -160,7 +161,7 @@ public sealed partial class Introspection(
 
     private static readonly Refusal addressUnreadable = new(
         RefusalCode.InvalidRequest,
-        "client_address: this is no IPv4 or IPv6 address.",
+        "client_address: this is not an IPv4 or IPv6 address.",
         "client address unreadable"
     );
     private static readonly Refusal tokenMissing = new(

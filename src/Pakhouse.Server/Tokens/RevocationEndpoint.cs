@@ -1,9 +1,9 @@
 namespace Pakhouse.Server;
 
 /// <summary>
-/// <c>POST /oauth/revoke</c> (RFC 7009): whoever holds a key may end it with the key itself. There is no client to authenticate; the secret
-/// is the proof, and who holds it can lose nothing by this but what they hold.
-/// <para>Invariant: 200 is the answer to every key, good, ended or invented. When it has come, a key that was good is deleted (R5).</para>
+/// <c>POST /oauth/revoke</c> (RFC 7009): the holder of a key can end it with the key itself. There is no client to authenticate: the secret
+/// is the proof, and its holder can end only that key.
+/// <para>Invariant: the response is 200 for every key, valid, ended or invented. When it has arrived, a valid key is deleted (R5).</para>
 /// </summary>
 public sealed class RevocationEndpoint(Keys keys, RevocationLimit limit)
 {
@@ -33,17 +33,17 @@ public sealed class RevocationEndpoint(Keys keys, RevocationLimit limit)
         using var form = read.Value;
         if (!form.TryGet(["token"], out var token, out _))
             return tokenMissing;
-        // By its form alone, so that the answer tells nothing of any one token.
+        // Decided by the format alone, so that the response reveals nothing about a certain token.
         if (token.Span.Contains((byte)'.'))
             return tokenAndNotKey;
         if (KeyFormat.TryParse(token.Span, out _, out var keyId) && await keys.RevokeByHolderAsync(keyId, token, address))
             return null;
 
-        // A guess, or a key that is gone. Only those are limited: a real key can be ended also from an address where others guess.
+        // A guess, or a key that has ended. Only those are limited: a valid key can be ended also from an address where others guess.
         if (limit.Check(address) is { } slowDown)
             return slowDown;
         limit.Count(address);
-        return null; // §2.2: an invalid token is no error
+        return null; // §2.2: an invalid token is not an error
     }
 
     private static readonly Refusal tokenMissing = new(
@@ -52,10 +52,10 @@ public sealed class RevocationEndpoint(Keys keys, RevocationLimit limit)
         "no token"
     );
 
-    // §2.2.1. A 200 would let the caller believe that the token is dead.
+    // §2.2.1. A 200 would make the caller believe that the token is revoked.
     private static readonly Refusal tokenAndNotKey = new(
         RefusalCode.InvalidRequest,
-        "token: an access token cannot be revoked by itself; it ends with its key, or when it expires. Send the key, or delete it on the "
+        "token: an access token cannot be revoked on its own; it ends with its key or when it expires. Send the key, or delete it on the "
             + "dashboard.",
         "a token, not a key"
     )
@@ -64,5 +64,5 @@ public sealed class RevocationEndpoint(Keys keys, RevocationLimit limit)
     };
 }
 
-/// <summary>Revocations that proved nothing.</summary>
+/// <summary>Revocations without a valid secret.</summary>
 public sealed class RevocationLimit(PakhouseOptions options, TimeProvider clock) : FailureLimit(options.FailuresPerMinuteMax, clock);

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Text;
+using System.Collections.Frozen;
 using System.IO.Pipelines;
 using System.Text;
 using System.Text.Encodings.Web;
@@ -8,10 +9,11 @@ using System.Text.Json;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The wire of the exchange: <c>POST /auth/v3/token</c> with its two old addresses for keys of people, <c>POST /auth/v1/api-key/token</c>
-/// for those of organizations. It owns names of fields, bounds and the shape of answers; <see cref="KeyExchange"/> decides.
-/// docs/protocol.md, "Exchange", is its contract.
-/// <para>Invariant: the key's bytes live in one buffer, which is wiped before the answer is complete, whatever the answer is.</para>
+/// The exchange over HTTP: <c>POST /auth/v3/token</c> and its two older addresses for people's keys, <c>POST /auth/v1/api-key/token</c> for
+/// API keys of organizations. It owns the field names, the bounds and the format of the responses; <see cref="KeyExchange"/> decides. The
+/// contract is docs/protocol.md, "Exchange".
+/// <para>Invariant: the key's bytes are in one buffer only, which is wiped before the response is complete, whatever the response
+/// is.</para>
 /// </summary>
 public sealed partial class TokenEndpoint(
     KeyExchange exchange,
@@ -25,7 +27,7 @@ public sealed partial class TokenEndpoint(
 {
     private const string Current = "/auth/v3/token";
 
-    // Of this thread: filled and emptied within one call of WriteAnswerAsync.
+    // One for each thread, filled and emptied within one call of WriteAnswerAsync.
     [ThreadStatic]
     private static ArrayBufferWriter<byte>? tokenBuffer,
         answerBuffer;
@@ -35,11 +37,11 @@ public sealed partial class TokenEndpoint(
 
     private static readonly TimeSpan warningFrom = TimeSpan.FromDays(14);
 
-    /// <summary>What the fields of one form are called; the first name of each is the one that answers use.</summary>
-    /// <param name="ApiKeyName">Empty: a form for keys of people.</param>
+    /// <summary>The field names of a form. Responses use the first name of each field.</summary>
+    /// <param name="ApiKeyName">Empty: a form for people's keys.</param>
     private sealed record Form(string[] Key, string[] Target, string[] ApiKeyName, Refusal TargetNotUuid);
 
-    // Every address accepts every name: the clients in the field mix them.
+    // Every address accepts every name, because existing clients mix them.
     private static readonly Form ofPeople = new(
         ["personalAccessKey", "personal-access-key", "pat"],
         ["subOrganization", "subOrganizationId"],
@@ -80,13 +82,37 @@ public sealed partial class TokenEndpoint(
     public static void Map(IEndpointRouteBuilder routes)
     {
         var endpoint = routes.ServiceProvider.GetRequiredService<TokenEndpoint>();
-        // ShortCircuit: no middleware behind routing (sessions, antiforgery, pages) has any business here.
-        routes.MapPost(Current, context => endpoint.HandleAsync(context, ofPeople, isOldAddress: false)).ShortCircuit();
-        routes.MapPost("/auth/v2/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true)).ShortCircuit();
-        routes.MapPost("/auth/v1/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true)).ShortCircuit();
-        routes
-            .MapPost("/auth/v1/api-key/token", context => endpoint.HandleAsync(context, ofOrganizations, isOldAddress: false))
-            .ShortCircuit();
+        Add(Current, context => endpoint.HandleAsync(context, ofPeople, isOldAddress: false));
+        Add("/auth/v2/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true));
+        Add("/auth/v1/token", context => endpoint.HandleAsync(context, ofPeople, isOldAddress: true));
+        Add("/auth/v1/api-key/token", context => endpoint.HandleAsync(context, ofOrganizations, isOldAddress: false));
+
+        // ShortCircuit: no later middleware (sessions, antiforgery, pages) is needed here.
+        void Add(string address, RequestDelegate handle) =>
+            routes.MapPost(address, handle).ShortCircuit().WithMetadata(new TokenAddress(address));
+    }
+
+    private sealed record TokenAddress(string Value);
+
+    /// <summary>
+    /// Matches the URLs of exchanges, exactly as documented, before routing. Other spellings (capitals, a trailing slash) and other
+    /// methods are routed.
+    /// </summary>
+    public static void UseBeforeRouting(WebApplication app)
+    {
+        // Map creates the endpoints later.
+        var endpoints = new Lazy<FrozenDictionary<string, Endpoint>>(() =>
+            ((IEndpointRouteBuilder)app).DataSources.SelectMany(source => source.Endpoints)
+                .Where(endpoint => endpoint.Metadata.GetMetadata<TokenAddress>() is not null)
+                .ToFrozenDictionary(endpoint => endpoint.Metadata.GetMetadata<TokenAddress>()!.Value, StringComparer.Ordinal));
+        app.Use(next => context =>
+        {
+            var request = context.Request;
+            if (!HttpMethods.IsPost(request.Method) || !endpoints.Value.TryGetValue(request.Path.Value ?? "", out var endpoint))
+                return next(context);
+            context.SetEndpoint(endpoint);
+            return endpoint.RequestDelegate!(context);
+        });
     }
 
     private async Task HandleAsync(HttpContext context, Form names, bool isOldAddress)
@@ -97,7 +123,7 @@ public sealed partial class TokenEndpoint(
         var outcome = await AnswerAsync(context, names);
         if (outcome.Refusal is { } refusal)
         {
-            // Only guesses are limited: a real key works also from an address, of a shared gateway say, where others guess.
+            // Only wrong guesses are limited: a correct key also works from an address where others guess, such as a shared gateway.
             if (refusal.IsGuess)
             {
                 if (limit.Check(context.Connection.RemoteIpAddress) is { } slowDown)
@@ -155,7 +181,8 @@ public sealed partial class TokenEndpoint(
     }
 
     /// <summary>
-    /// What answers an exchange (RFC 6749 §5.1, and our own members; those without a value are left out), in one write to the socket.
+    /// Writes the response of an exchange (RFC 6749 §5.1, and our own members) in one write to the socket. Members without a value are
+    /// omitted.
     /// </summary>
     private ValueTask<FlushResult> WriteAnswerAsync(HttpResponse response, TokenGrant grant, DateTimeOffset now)
     {
@@ -188,12 +215,12 @@ public sealed partial class TokenEndpoint(
 
     /// <summary>For people who read the logs of their programs: what ends, when, and what to do.</summary>
     private static string Warning(TokenGrant grant, DateTimeOffset endsAt) =>
-        grant.IsReplaced ? $"This key was rotated and stops on {TimeText.Exact(endsAt)}: use the key that replaced it."
-        : grant.KeyExpiresAt == endsAt ? $"This key expires on {TimeText.Exact(endsAt)}: rotate it or generate a new one before then."
-        : $"By the organization's policy this key stops on {TimeText.Exact(endsAt)}: ask an owner of the organization.";
+        grant.IsReplaced ? $"This key was rotated and ends on {TimeText.Exact(endsAt)}. Use the key that replaced it."
+        : grant.KeyExpiresAt == endsAt ? $"This key expires on {TimeText.Exact(endsAt)}. Rotate it or generate a new one before then."
+        : $"The organization's policy ends this key on {TimeText.Exact(endsAt)}. Ask an owner of the organization.";
 
     /// <summary>
-    /// An address ends up in logs and histories: a key there is refused even when it is right, so that nobody gets used to it.
+    /// URLs are kept in logs and histories. A key in a URL is refused even if it is correct, so that nobody relies on it.
     /// </summary>
     private static bool HasKeyInQuery(QueryString query)
     {
@@ -241,7 +268,7 @@ public sealed partial class TokenEndpoint(
         if (!form.TryGet(scopeNames, out var value, out _))
             return null;
         if (!Ascii.IsValid(value.Span))
-            return new Refusal(RefusalCode.InvalidScope, "scope: a scope is not known here.", "scope beyond ASCII");
+            return new Refusal(RefusalCode.InvalidScope, "scope: a scope is unknown.", "scope beyond ASCII");
         scopes = ScopeRequest.Of(NameSet.Parse(Encoding.ASCII.GetString(value.Span)));
         return null;
     }
@@ -254,7 +281,7 @@ public sealed partial class TokenEndpoint(
 
     private static readonly Refusal keyInQuery = new(
         RefusalCode.InvalidRequest,
-        "key: a key must never stand in an address, where logs and histories keep it. Send it in the body, delete this key and generate a "
+        "key: never send a key in a URL, because logs and histories keep it. Send it in the body, delete this key and generate a "
             + "new one.",
         "key in the query string"
     );

@@ -4,8 +4,8 @@ using Microsoft.OpenApi;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The exchange, discovery and back-channel logout in docs/openapi.json: their endpoints read and write bytes themselves, so nothing can be
-/// read off them.
+/// Describes the exchange, discovery and back-channel logout in docs/openapi.json: these endpoints read and write bytes themselves, so the generator cannot
+/// derive their schemas.
 /// </summary>
 internal static class TokenRoutes
 {
@@ -42,7 +42,7 @@ internal static class TokenRoutes
                 Exchange(
                     document,
                     $"exchangeKeyV{version}",
-                    version == 3 ? "Exchanges a personal access key for a token" : "The same under an old address",
+                    version == 3 ? "Exchanges a personal access key for a token" : "The same exchange at an older address",
                     version < 3,
                     ["personalAccessKey"],
                     ("personalAccessKey", Bounded("The key. Also under the names personal-access-key and pat.")),
@@ -81,19 +81,19 @@ internal static class TokenRoutes
             document,
             "/.well-known/openid-configuration",
             HttpMethod.Get,
-            Discovery("getOpenIdConfiguration", "What a verifier needs to know (OpenID Connect Discovery 1.0)")
+            Discovery("getOpenIdConfiguration", "The metadata that a verifier needs (OpenID Connect Discovery 1.0)")
         );
         Add(
             document,
             "/.well-known/oauth-authorization-server",
             HttpMethod.Get,
-            Discovery("getAuthorizationServerMetadata", "What a verifier needs to know (RFC 8414)")
+            Discovery("getAuthorizationServerMetadata", "The metadata that a verifier needs (RFC 8414)")
         );
         Add(
             document,
             "/.well-known/jwks.json",
             HttpMethod.Get,
-            Discovery("getKeySet", "The public keys that tokens are verified with (RFC 7517)", "application/jwk-set+json")
+            Discovery("getKeySet", "The public keys that verify tokens (RFC 7517)", "application/jwk-set+json")
         );
         Add(document, "/sign-in/provider/backchannel-logout", HttpMethod.Post, BackChannelLogout(document), "Sign-in");
     }
@@ -126,7 +126,7 @@ internal static class TokenRoutes
             ("413", "invalid_request: the form is longer than 16 KB."),
             ("415", "invalid_request: the body is no form."),
             ("429", "slow_down: too many refused tokens from this address; Retry-After says when to try again."),
-            ("503", "temporarily_unavailable: the provider's keys cannot be read, or the database is out of reach.")
+            ("503", "temporarily_unavailable: the provider's keys cannot be read, or the database is unavailable.")
         );
         return operation;
     }
@@ -170,7 +170,7 @@ internal static class TokenRoutes
             ("401", "invalid_grant: the key is not valid, was deleted, has expired, or its owner cannot use it now."),
             ("403", "access_denied: the key cannot be exchanged for that organization (R3)."),
             ("429", "slow_down: too many failures from this address; Retry-After says when to try again."),
-            ("503", "temporarily_unavailable: the database is out of reach; Retry-After says when to try again.")
+            ("503", "temporarily_unavailable: the database is unavailable; Retry-After says when to try again.")
         );
         return operation;
     }

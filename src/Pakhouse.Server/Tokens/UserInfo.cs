@@ -3,8 +3,8 @@ using System.Text.Json.Serialization;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Who the bearer of a token is (OpenID Connect Core 1.0 §5.3), as the database says now and not as the token said when it was made. Also
-/// at the address where the command-line tool of the field asks, whatever realm it names.
+/// The bearer of a token (OpenID Connect Core 1.0 §5.3), as the database has it now and not as it was when the token was issued. Also
+/// served at the address that existing command-line tools use, for any realm.
 /// </summary>
 public static class UserInfo
 {
@@ -13,13 +13,13 @@ public static class UserInfo
         /// <summary>The user's id.</summary>
         [JsonPropertyName("sub")] public required string Subject { get; init; }
 
-        /// <summary>Only where the scope <c>profile</c> was granted.</summary>
+        /// <summary>Only if the scope <c>profile</c> was granted.</summary>
         [JsonPropertyName("name"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Name { get; init; }
 
-        /// <summary>The address. Only where the scope <c>email</c> was granted.</summary>
+        /// <summary>The e-mail address. Only if the scope <c>email</c> was granted.</summary>
         [JsonPropertyName("email"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Email { get; init; }
 
-        /// <summary>What the user signs in with: the address. Only where <c>profile</c> and <c>email</c> were granted.</summary>
+        /// <summary>The sign-in name, which is the e-mail address. Only if <c>profile</c> and <c>email</c> were granted.</summary>
         [JsonPropertyName("preferred_username"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
         public string? PreferredUsername { get; init; }
 
@@ -32,13 +32,13 @@ public static class UserInfo
         var group = routes.MapApi("").WithTags("Tokens");
         group.MapGet("/userinfo", Answer).Describe<ShownUserInfo>("getUserInfo", "Who the bearer of the token is");
         group.MapPost("/userinfo", Answer).Describe<ShownUserInfo>("postUserInfo", "Who the bearer of the token is");
-        // The realm is a parameter so that the description of the API has it; every name of one is the same house.
+        // The realm is a parameter so that the API document has it; its value is ignored.
         group
             .MapGet("/auth/realms/{realm}/protocol/openid-connect/userinfo", (string realm, HttpContext context) => Answer(context))
-            .Describe<ShownUserInfo>("getUserInfoOfRealm", "The same, where the field's command-line tool asks");
+            .Describe<ShownUserInfo>("getUserInfoOfRealm", "The same, at the address that existing command-line tools use");
         group
             .MapPost("/auth/realms/{realm}/protocol/openid-connect/userinfo", (string realm, HttpContext context) => Answer(context))
-            .Describe<ShownUserInfo>("postUserInfoOfRealm", "The same, where the field's command-line tool asks");
+            .Describe<ShownUserInfo>("postUserInfoOfRealm", "The same, at the address that existing command-line tools use");
     }
 
     private static IResult Answer(HttpContext context)
@@ -49,7 +49,7 @@ public static class UserInfo
         var (profile, email) = (
             grant.Scopes.Contains(ScopeCatalogue.Profile),
             grant.Scopes.Contains(ScopeCatalogue.Email) && grant.UserEmail.Length > 0
-        ); // a service has no address
+        ); // a service has no e-mail address
         return Results.Json(
             new ShownUserInfo
             {

@@ -1,12 +1,12 @@
 namespace Pakhouse.Server;
 
-/// <summary>A webhook as the owners of its organization see it; without its secret.</summary>
+/// <summary>A webhook as the owners of its organization see it, without its secret.</summary>
 public sealed record Webhook
 {
     public Guid Id { get; init; }
     public string Url { get; init; } = "";
 
-    /// <summary><see cref="NameSet.All"/>: those of later versions too.</summary>
+    /// <summary><see cref="NameSet.All"/>: all events, also of later versions.</summary>
     public NameSet Events { get; init; } = NameSet.Empty;
 
     public DateTimeOffset CreatedAt { get; init; }
@@ -16,14 +16,14 @@ public sealed record Webhook
 
     public DateTimeOffset? DisabledAt { get; init; }
 
-    /// <summary>Until then the former secret signs beside the present one.</summary>
+    /// <summary>Until this time the earlier secret signs together with the current one.</summary>
     public DateTimeOffset? OldSecretUntil { get; init; }
 }
 
-/// <summary>A webhook whose secret was just made: the only answer that ever carries it.</summary>
+/// <summary>A webhook whose secret was just created; only this response ever contains it.</summary>
 public sealed record WebhookWithSecret(Guid Id, string Secret)
 {
-    public override string ToString() => $"webhook {Id}"; // a record would print the secret
+    public override string ToString() => $"webhook {Id}"; // the default ToString of a record would print the secret
 }
 
 /// <summary>A message and the last attempt to deliver it.</summary>
@@ -39,11 +39,11 @@ public sealed record WebhookDelivery
 
     public long Attempts { get; init; }
 
-    /// <summary>Of the last attempt whose end is known; null: there was none.</summary>
+    /// <summary>The last attempt whose result is known; null: there was none.</summary>
     public DateTimeOffset? AttemptedAt { get; init; }
     public long? Milliseconds { get; init; }
 
-    /// <summary>Of HTTP; null: no answer.</summary>
+    /// <summary>The HTTP status; null: no response.</summary>
     public long? Status { get; init; }
 
     /// <summary>Empty: delivered.</summary>

@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Pakhouse.Server;
 
-/// <summary>The wire of webhooks: <c>identity/v1/organizations/{id}/webhooks</c>. docs/protocol.md, "Webhooks", is the contract.</summary>
+/// <summary>Webhooks over HTTP: <c>identity/v1/organizations/{id}/webhooks</c>. The contract is docs/protocol.md, "Webhooks".</summary>
 internal static class WebhookEndpoints
 {
     /// <param name="Events">Absent or null: all. An empty list is refused.</param>
@@ -29,7 +29,7 @@ internal static class WebhookEndpoints
                     )
             )
             .WithName("createWebhook")
-            .WithSummary("Makes a webhook and shows its secret, once");
+            .WithSummary("Creates a webhook and shows its secret once");
         api.MapGet(
                 "/{id:guid}",
                 async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
@@ -61,21 +61,21 @@ internal static class WebhookEndpoints
                     (await webhooks.DeleteAsync(context.Caller(), organizationId, id)).ToEmpty()
             )
             .WithName("deleteWebhook")
-            .WithSummary("Ends a webhook");
+            .WithSummary("Deletes a webhook");
         api.MapPost(
                 "/{id:guid}/secret",
                 async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
                     (await webhooks.RotateSecretAsync(context.Caller(), organizationId, id)).ToResult(made => new { made.Id, made.Secret })
             )
             .WithName("rotateWebhookSecret")
-            .WithSummary("Gives a webhook a new secret and shows it, once");
+            .WithSummary("Gives a webhook a new secret and shows it once");
         api.MapPost(
                 "/{id:guid}/test",
                 async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id) =>
                     (await webhooks.TestAsync(context.Caller(), organizationId, id)).ToResult(message => new { id = message })
             )
             .WithName("testWebhook")
-            .WithSummary("Sends a message that tests a webhook");
+            .WithSummary("Sends a test message to a webhook");
         api.MapGet(
                 "/{id:guid}/deliveries",
                 async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id, int? first) =>
@@ -84,7 +84,7 @@ internal static class WebhookEndpoints
                     )
             )
             .WithName("listDeliveries")
-            .WithSummary("What was sent to a webhook, and how it answered");
+            .WithSummary("The deliveries of a webhook and their results");
         api.MapPost(
                 "/{id:guid}/deliveries/{message}/resend",
                 async (HttpContext context, Webhooks webhooks, Guid organizationId, Guid id, string message) =>
@@ -96,7 +96,7 @@ internal static class WebhookEndpoints
 
     private static readonly Refusal noEvents = new(
         RefusalCode.InvalidRequest,
-        "events: the list is empty. Name at least one event, or leave the member out for all of them.",
+        "events: the list is empty. Name at least one event, or omit the member for all of them.",
         "events empty"
     );
 

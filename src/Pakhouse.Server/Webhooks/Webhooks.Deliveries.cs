@@ -4,10 +4,10 @@ using Microsoft.AspNetCore.DataProtection;
 
 namespace Pakhouse.Server;
 
-/// <summary>What was sent to a webhook: the list, a message to try it, a message once more.</summary>
+/// <summary>The deliveries of a webhook: the list, a test message, and sending a message again.</summary>
 public sealed partial class Webhooks
 {
-    /// <summary>A message for this webhook alone, whatever it listens to.</summary>
+    /// <summary>Sends a test message to this webhook only, whatever its events.</summary>
     public Task<Outcome<string>> TestAsync(Actor actor, Guid organizationId, Guid id) =>
         ChangeAsync<string>(
             actor,
@@ -37,11 +37,11 @@ public sealed partial class Webhooks
                     return message;
                 return await CountAsync(transaction, organizationId, id) == 0
                     ? noSuchWebhook
-                    : new Refusal(RefusalCode.Conflict, "This webhook is disabled: enable it first.", "test of a disabled webhook");
+                    : new Refusal(RefusalCode.Conflict, "This webhook is disabled. Enable it first.", "test of a disabled webhook");
             }
         );
 
-    /// <summary>Sends a message again that was delivered or given up: at once, and then as if it were new.</summary>
+    /// <summary>Sends a delivered or given-up message again, at once, with the retries of a new message.</summary>
     public Task<Outcome<bool>> ResendAsync(Actor actor, Guid organizationId, Guid id, string message) =>
         ChangeAsync<bool>(
             actor,
@@ -66,13 +66,13 @@ public sealed partial class Webhooks
                     ? true
                     : new Refusal(
                         RefusalCode.Conflict,
-                        "There is no such message that could be sent again: it is waiting still, or the webhook is disabled or gone.",
+                        "This message cannot be sent again: it is still waiting, or the webhook is disabled or deleted.",
                         "not to be sent again"
                     )
         );
 
     /// <summary>Newest first.</summary>
-    /// <returns>A part of the log, and the number of messages in it.</returns>
+    /// <returns>A page of the log, and the number of all its messages.</returns>
     public Task<Outcome<(IReadOnlyList<WebhookDelivery> Part, long Total)>> DeliveriesAsync(
         Actor actor,
         Guid organizationId,

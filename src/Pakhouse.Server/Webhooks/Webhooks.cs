@@ -5,16 +5,16 @@ using Microsoft.AspNetCore.DataProtection;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Where organizations want to be told of <see cref="Events"/>: the rows, their secrets and the log of deliveries;
-/// <see cref="WebhookSender"/> delivers.
-/// <para>Invariant: a secret is returned once, by what makes it, and stored encrypted; what a receiver answers is never stored, so that
-/// nothing of a network can be read through here.</para>
+/// The webhooks of organizations for <see cref="Events"/>: the rows, their secrets and the log of deliveries. <see cref="WebhookSender"/>
+/// delivers.
+/// <para>Invariant: a secret is returned once, when it is created, and stored encrypted. A receiver's response body is never stored, so
+/// nobody can read a network through a webhook.</para>
 /// </summary>
 public sealed partial class Webhooks(Database database, WebhookSecrets secrets, WebhookTarget target, TimeProvider clock)
 {
     public const int PerOrganizationMax = 10;
 
-    /// <summary>How long the former secret signs on after a change.</summary>
+    /// <summary>How long the earlier secret keeps signing after a change.</summary>
     public static readonly TimeSpan SecretOverlap = TimeSpan.FromHours(24);
 
     private const string Columns =
@@ -67,7 +67,7 @@ public sealed partial class Webhooks(Database database, WebhookSecrets secrets, 
                 )
                     return new Refusal(
                         RefusalCode.Conflict,
-                        $"An organization has at most {PerOrganizationMax} webhooks: delete one that is no longer used.",
+                        $"An organization has at most {PerOrganizationMax} webhooks. Delete one that is no longer used.",
                         "PerOrganizationMax"
                     );
 
@@ -94,7 +94,7 @@ public sealed partial class Webhooks(Database database, WebhookSecrets secrets, 
             }
         );
 
-    /// <summary>Enabling one forgives it its failures; what happened meanwhile is in the list, to be sent again.</summary>
+    /// <summary>Enabling a webhook clears its failures; events from the meantime are in the list and can be sent again.</summary>
     public Task<Outcome<bool>> UpdateAsync(Actor actor, Guid organizationId, Guid id, string url, NameSet events, bool isEnabled) =>
         ChangeAsync<bool>(
             actor,
@@ -126,7 +126,7 @@ public sealed partial class Webhooks(Database database, WebhookSecrets secrets, 
                     transaction
                 );
                 if (updated == 0)
-                    return await CountAsync(transaction, organizationId, id) == 0 ? noSuchWebhook : true; // written back as it was read
+                    return await CountAsync(transaction, organizationId, id) == 0 ? noSuchWebhook : true; // unchanged
                 if (!isEnabled)
                     await WebhookSender.StopAsync(transaction, id);
                 await ActivityLog.WriteAsync(
@@ -165,7 +165,7 @@ public sealed partial class Webhooks(Database database, WebhookSecrets secrets, 
             }
         );
 
-    /// <summary>A new secret; the former one signs beside it for <see cref="SecretOverlap"/>.</summary>
+    /// <summary>Creates a new secret; the earlier one also signs for <see cref="SecretOverlap"/>.</summary>
     public Task<Outcome<WebhookWithSecret>> RotateSecretAsync(Actor actor, Guid organizationId, Guid id) =>
         ChangeAsync<WebhookWithSecret>(
             actor,
@@ -227,7 +227,7 @@ public sealed partial class Webhooks(Database database, WebhookSecrets secrets, 
                 ? null
                 : new Refusal(
                     RefusalCode.InvalidRequest,
-                    $"events: choose from {string.Join(", ", EventTypes.All)}, or leave the member out for all of them.",
+                    $"events: choose from {string.Join(", ", EventTypes.All)}, or omit the member for all of them.",
                     "unknown event"
                 )
         );

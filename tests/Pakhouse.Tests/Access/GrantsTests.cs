@@ -360,7 +360,7 @@ public static partial class GrantsTests
             await server.Invitations.InviteAsync(key, acme.Root, New, [new(acme.Root, NameSet.Empty)]);
             await server.ExecuteAsync("UPDATE invitation_parts SET key_id = NULL");
             var migration = await File.ReadAllTextAsync(
-                Path.Combine(Repository.Root, "src", "Pakhouse.Server", "Storage", "sqlite", "012.sql")
+                Path.Combine(Repository.Root, "src", "Pakhouse.Server", "Storage", "schema", "unreleased", "012.sql")
             );
             await server.ExecuteAsync(Update().Match(migration).Value);
             Assert.Equal(key.KeyId, await server.ScalarAsync<string>("SELECT key_id FROM invitation_parts"));

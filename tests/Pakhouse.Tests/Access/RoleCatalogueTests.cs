@@ -9,7 +9,7 @@ public static class RoleCatalogueTests
     [InlineData("""[]""", "owner is missing")]
     [InlineData("""{}""", "not the form")]
     [InlineData("""[{"module":"a","title":"A","roles":[{"key":"no spaces","name":"B"}]}]""", "a role's key is")]
-    [InlineData("""[{"module":"a","title":"A","roles":[{"key":"b","name":"B"},{"key":"b","name":"B"}]}]""", "role b stands in it twice")]
+    [InlineData("""[{"module":"a","title":"A","roles":[{"key":"b","name":"B"},{"key":"b","name":"B"}]}]""", "role b occurs twice")]
     [InlineData("""[{"module":"a","title":"A","defaultRoles":["c"],"roles":[{"key":"b","name":"B"}]}]""", "default role c")]
     public static void A_file_that_is_no_catalogue_is_refused_with_the_place(string json, string expected) =>
         Assert.Contains(

@@ -155,11 +155,11 @@ internal static partial class Advisories
             By("CVE-2026-40264 CVE-2026-45808", "OpenBao: across tenants, by an older address of the same route", everyRoute),
             Try("CVE-2026-33503 CVE-2026-33504 CVE-2026-33505", "Ory: SQL in the cursor of a page", AdvisoryChecks.ACursorIsHostileInput),
             Try("CVE-2026-25591", "New API: wildcards in a search", AdvisoryChecks.NoWildcardInASearch),
-            Absent(
+            // A webhook belongs to its organization and goes on, and its owners learn that its maker left.
+            By(
                 "CVE-2026-58440",
-                "Gitea: the webhook of a person who left went on",
-                "A webhook belongs to its organization: only owners see, make and change it, whoever made it, and it tells ids and never "
-                    + "a secret."
+                "Gitea: the webhook of a person who left went on, and nobody was told",
+                (typeof(WebhookMakersTests), nameof(WebhookMakersTests.Owners_are_told_when_the_maker_of_a_webhook_leaves))
             ),
             Try(
                 "CVE-2026-58511 CVE-2026-33677",
@@ -210,10 +210,11 @@ internal static partial class Advisories
                 "better-auth: a tenant chose the id of a provider",
                 "There is no SCIM here, and the one provider is the operator's."
             ),
-            Absent(
+            By(
                 "CVE-2026-43640",
                 "Bitwarden: the key of SCIM was shown without signing in again",
-                "There is no SCIM here, and no secret is shown twice. That making one asks for a fresh sign-in is a rule of its own."
+                (typeof(FreshSignInTests), nameof(FreshSignInTests.Every_operation_that_answers_a_secret_asks_for_a_fresh_sign_in)),
+                (typeof(FreshSignInTests), nameof(FreshSignInTests.No_operation_that_answers_a_secret_is_missing_here))
             ),
             Absent(
                 "CVE-2026-67332",
@@ -224,16 +225,17 @@ internal static partial class Advisories
             {
                 Checks = [AdvisoryChecks.PublishedKeysSayWhatTheyAreFor],
             },
-            Absent(
+            By(
                 "CVE-2026-40372",
-                "ASP.NET Core Data Protection: a package that did not look at the MAC",
-                "The package is not referenced: Data Protection comes with the shared framework, whose patch level is the machine's."
+                "ASP.NET Core Data Protection: a package that did not look at the MAC, and what was forged outlived the update",
+                runtimeFloor,
+                (typeof(ProtectionRenewalTests), nameof(ProtectionRenewalTests.Everything_that_encrypts_is_encrypted_anew_or_void)),
+                (
+                    typeof(ProtectionRenewalTests),
+                    nameof(ProtectionRenewalTests.Nothing_is_left_of_the_old_keys_and_all_but_sessions_goes_on)
+                )
             ),
-            Absent(
-                "CVE-2026-96233",
-                "ASP.NET Core: denial of service in the shared framework",
-                "The patch level of the shared framework is the machine's, and no code of this project."
-            ),
+            By("CVE-2026-96233", "ASP.NET Core: denial of service in the shared framework", runtimeFloor),
             Try("CVE-2026-40293", "OpenFGA: a key in a page", AdvisoryChecks.NoAnswerHoldsASecret),
             By(
                 "CVE-2026-29054",

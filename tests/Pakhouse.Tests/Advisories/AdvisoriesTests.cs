@@ -79,18 +79,26 @@ internal static partial class Advisories
 
     private static Advisory Absent(string ids, string mistake, string why) => new(ids, mistake) { Absent = why };
 
-    private static readonly (Type, string)
-        everyRoute = (typeof(MatrixTests), nameof(MatrixTests.Every_answer_is_what_the_permissions_and_the_cells_by_hand_say)),
-        everyDoor = (typeof(DoorsTests),
-            nameof(DoorsTests.A_credential_opens_a_door_only_while_all_that_it_depends_on_lives_and_by_its_own_way_alone)),
-        noKeyFromAKey = (typeof(BreedingTests),
-            nameof(BreedingTests.Nothing_that_comes_with_a_key_makes_or_widens_one_or_touches_a_sign_in)),
+    private static readonly (Type, string) everyRoute =
+            (typeof(MatrixTests), nameof(MatrixTests.Every_answer_is_what_the_permissions_and_the_cells_by_hand_say)),
+        everyDoor =
+            (
+                typeof(DoorsTests),
+                nameof(DoorsTests.A_credential_opens_a_door_only_while_all_that_it_depends_on_lives_and_by_its_own_way_alone)
+            ),
+        noKeyFromAKey =
+            (typeof(BreedingTests), nameof(BreedingTests.Nothing_that_comes_with_a_key_makes_or_widens_one_or_touches_a_sign_in)),
         forgeries = (typeof(ForgedTokensTests), nameof(ForgedTokensTests.Every_forgery_is_refused_at_every_door_and_nothing_is_fetched)),
         scopeOfEveryRoute = (typeof(ScopesTests.Routes), nameof(ScopesTests.Routes.Every_route_takes_the_scope_of_its_row_and_no_other)),
-        rolesOfTheMoment = (typeof(RulesTests.R4_The_token_carries_what_the_user_may_do_at_that_moment),
-            nameof(RulesTests.R4_The_token_carries_what_the_user_may_do_at_that_moment.A_change_of_roles_is_in_the_next_token)),
-        stricterWins = (typeof(PolicyTests.Stricter),
-            nameof(PolicyTests.Stricter.What_one_refuses_both_refuse_and_what_both_allow_each_allows));
+        rolesOfTheMoment =
+            (
+                typeof(RulesTests.R4_The_token_carries_what_the_user_may_do_at_that_moment),
+                nameof(RulesTests.R4_The_token_carries_what_the_user_may_do_at_that_moment.A_change_of_roles_is_in_the_next_token)
+            ),
+        runtimeFloor =
+            (typeof(OperatorLogTests), nameof(OperatorLogTests.A_runtime_below_the_lowest_that_is_known_to_be_good_is_warned_of)),
+        stricterWins =
+            (typeof(PolicyTests.Stricter), nameof(PolicyTests.Stricter.What_one_refuses_both_refuse_and_what_both_allow_each_allows));
 
     // Behind the names above, which it takes.
     public static IReadOnlyList<Advisory> All { get; } = [.. Earlier(), .. Of2026()];

@@ -187,7 +187,7 @@ public static partial class AcceptTokensTests
         [Theory]
         [InlineData("", 30, "Issuer must be")]
         [InlineData("http://keys.example.com", 30, "Issuer must be")]
-        [InlineData("https://keys.example.com/", 30, "without a slash")]
+        [InlineData("https://keys.example.com/", 30, "without a trailing slash")]
         [InlineData("https://keys.example.com", 301, "ClockSkew must be")]
         public async Task Options_out_of_bounds_stop_the_start(string issuer, int skew, string expected)
         {

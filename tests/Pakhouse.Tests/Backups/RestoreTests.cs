@@ -121,7 +121,7 @@ public class RestoreTests
         Assert.True(server.Get<Fitness>().IsStateAtFault);
         Assert.Contains(
             server.Log.Lines,
-            line => line.StartsWith("Critical", StringComparison.Ordinal) && line.Contains("put back", StringComparison.Ordinal)
+            line => line.StartsWith("Critical", StringComparison.Ordinal) && line.Contains("restored or replaced", StringComparison.Ordinal)
         );
 
         // It is stopping: the port may be closed already.
@@ -215,7 +215,7 @@ public class RestoreTests
         await Backup.CheckAsync(scene.Folder);
         File.Delete(Path.Combine(scene.Folder, "manifest.json"));
         Assert.Contains(
-            "no back-up",
+            "not a finished back-up",
             (await Assert.ThrowsAsync<StartupException>(() => Backup.CheckAsync(scene.Folder))).Message,
             StringComparison.Ordinal
         );

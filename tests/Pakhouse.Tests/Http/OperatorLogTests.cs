@@ -93,7 +93,7 @@ public sealed class OperatorLogTests
         });
         var told = Told(server)[before..];
         Assert.Equal(TransactionNotes.ChangesMax + 1, told.Count);
-        Assert.StartsWith("The same change did 50 more", told[^1], StringComparison.Ordinal);
+        Assert.StartsWith("The same change made 50 more", told[^1], StringComparison.Ordinal);
     }
 
     [Fact]
@@ -136,7 +136,7 @@ public sealed class OperatorLogTests
         outages.End();
         outages.End();
         Assert.Equal(3, recorded.Lines.Count);
-        Assert.Contains("answers again", recorded.Lines.ElementAt(2), StringComparison.Ordinal);
+        Assert.Contains("available again", recorded.Lines.ElementAt(2), StringComparison.Ordinal);
 
         // On a full disk reads succeed: that is no end.
         clock.Advance(OutageLog.Interval);

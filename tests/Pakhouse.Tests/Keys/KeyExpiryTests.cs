@@ -154,7 +154,7 @@ public static class KeyExpiryTests
             answer = await server.ExchangeAsync(key);
             Assert.Equal("2026-11-03T09:00:30Z", answer.Json.GetProperty("key_expires_at").GetString());
             Assert.Equal(
-                "This key was rotated and stops on 3 Nov 2026, 09:00 UTC: use the key that replaced it.",
+                "This key was rotated and ends on 3 Nov 2026, 09:00 UTC. Use the key that replaced it.",
                 answer.Json.GetProperty("warning").GetString()
             );
         }

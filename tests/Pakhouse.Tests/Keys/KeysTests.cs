@@ -380,7 +380,7 @@ public static class KeysTests
             using var response = await server.Http.SendAsync(request);
             await server.Get<KeyUsage>().FlushAsync();
             Assert.Equal(
-                "(withheld: it held a key)",
+                "(withheld because it contained a key)",
                 (await server.Keys.ListAsync(Actor.Session(acme.Owner), acme.Root)).Value.Single().LastUsedUserAgent
             );
         }

@@ -21,7 +21,7 @@ public static class MemberMailTests
 
             var mails = await server.MailsToAsync("person2@acme.example");
             Assert.Equal(
-                ["Your roles in Acme were changed", "You are no member of Acme any more"],
+                ["Your roles in Acme were changed", "You are no longer a member of Acme"],
                 mails.Select(mail => mail.Subject).OrderDescending(StringComparer.Ordinal)
             );
             Assert.All(mails, mail => Assert.Contains(TimeText.Exact(server.Clock.GetUtcNow()), mail.TextBody, StringComparison.Ordinal));
@@ -55,7 +55,7 @@ public static class MemberMailTests
                 await server.MailsToAsync("person2@acme.example"),
                 mail => mail.Subject!.Contains("Acme", StringComparison.Ordinal)
             );
-            Assert.Equal("You are no member of Acme any more, and 2 keys of yours ended", mail.Subject);
+            Assert.Equal("You are no longer a member of Acme, and 2 keys of yours ended", mail.Subject);
             foreach (var part in (string[])[.. keys, "Person 1 removed you", "It was never used.", "ask an owner of Acme"])
                 Assert.Contains(part, mail.TextBody, StringComparison.Ordinal);
             foreach (var part in (string[])[expired, deleted])

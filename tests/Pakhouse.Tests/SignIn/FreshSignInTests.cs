@@ -205,10 +205,10 @@ public class FreshSignInTests
         Assert.Equal((HttpStatusCode.SeeOther, $"{page}?kept=true"), (back.Status, back.Header("Location")));
         Assert.Equal(before, await server.ScalarAsync<long>($"SELECT COUNT(*) FROM {table}")); // nothing is sent in their name
         var form = await visitor.GetAsync(back.Header("Location")!);
-        Assert.Contains("as you filled it", form.Body, StringComparison.Ordinal);
+        Assert.Contains("filled in again", form.Body, StringComparison.Ordinal);
         Assert.Contains(shown, form.Body, StringComparison.Ordinal);
         // once
-        Assert.DoesNotContain("as you filled it", (await visitor.GetAsync(back.Header("Location")!)).Body, StringComparison.Ordinal);
+        Assert.DoesNotContain("filled in again", (await visitor.GetAsync(back.Header("Location")!)).Body, StringComparison.Ordinal);
 
         var done = await visitor.PostAsync(page + action.Split('#')[0], [.. Visitor.Hidden(form, page + action), .. fields]);
         Assert.True(

@@ -130,7 +130,7 @@ public static partial class RealProviderTests
             );
             var answer = await late.GetAsync(back.PathAndQuery);
             Assert.Equal(HttpStatusCode.Forbidden, answer.Status);
-            Assert.Contains("signed out at your identity provider meanwhile", answer.Body);
+            Assert.Contains("signed out at your identity provider in the meantime", answer.Body);
             Assert.False(await IsSignedInAsync(late));
         }
     }

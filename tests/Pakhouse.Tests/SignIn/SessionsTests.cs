@@ -266,7 +266,7 @@ public static class SessionsTests
             {
                 await table.BeginAsync(user, SignInMethod.Password, IPAddress.Parse(address), "Mozilla/5.0");
                 var sent = (await server.MailsToAsync(Email))
-                    .Where(mail => mail.Subject == "Pakhouse: a sign-in from a new place")
+                    .Where(mail => mail.Subject == "Pakhouse: sign-in from a new network")
                     .ToList();
                 Assert.True(sent.Count == mails, $"{address}: {sent.Count}");
                 if (sent.Count == 1)
@@ -277,7 +277,7 @@ public static class SessionsTests
             server.Clock.Advance(SessionStore.LifetimeMax + TimeSpan.FromHours(1));
             await table.BeginAsync(user, SignInMethod.Password, IPAddress.Parse("198.51.100.7"), "Mozilla/5.0");
             await table.BeginAsync(user, SignInMethod.Password, IPAddress.Parse("203.0.113.1"), "Mozilla/5.0");
-            Assert.Equal(3, (await server.MailsToAsync(Email)).Count(mail => mail.Subject == "Pakhouse: a sign-in from a new place"));
+            Assert.Equal(3, (await server.MailsToAsync(Email)).Count(mail => mail.Subject == "Pakhouse: sign-in from a new network"));
         }
 
         [Fact]

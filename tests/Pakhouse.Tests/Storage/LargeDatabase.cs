@@ -65,11 +65,14 @@ internal static partial class LargeDatabase
             "access_keys",
             Many,
             """
-            id, kind, membership_id, name, hash, scopes, created_at, expires_at, status, status_index, status_version,
+            id, kind, membership_id, organization_id, root_id, name, hash, scopes, created_at, expires_at, status, status_index,
+            status_version,
             family_id, successor_id, overlap_ends_at, deleted_at
             """,
             """
-            'k' || n.i, CASE WHEN n.i % 20 = 0 THEN 'oak' ELSE 'pak' END, 'm' || n.i, 'Key', blob('h'), '',
+            'k' || n.i, CASE WHEN n.i % 20 = 0 THEN 'oak' ELSE 'pak' END, 'm' || n.i,
+            'o' || (1 + n.i % 20000), 'o' || (1 + n.i % 20000 / 10 * 10),
+            'Key', blob('h'), '',
             @now - n.i * 1000, @now + n.i * 100000,
             CASE WHEN n.i % 10 = 0 THEN 1 ELSE 0 END, n.i, CASE WHEN n.i % 10 = 0 THEN n.i ELSE 0 END,
             CASE WHEN n.i % 5 = 0 THEN 'k' || n.i END, CASE WHEN n.i % 50 = 0 THEN 'k' || (n.i + 1) END,

@@ -40,7 +40,7 @@ public sealed class MigrationsTests
         {
             Assert.Equal(["AAAAAAAAAAAAAAAA", null], await ColumnAsync("SELECT key_id FROM invitation_parts ORDER BY organization_id"));
             Assert.Equal(["0190f3a2-0000-7000-8000-000000000001", null], await ColumnAsync("SELECT maker_id FROM webhooks ORDER BY id"));
-            Assert.Equal(["001", "usage-001"], await ColumnAsync(TestDatabase.IsPostgres
+            Assert.Equal(Schema.Steps, await ColumnAsync(TestDatabase.IsPostgres
                 ? "SELECT scriptname FROM schemaversions ORDER BY scriptname"
                 : "SELECT scriptname FROM schemaversions UNION ALL SELECT scriptname FROM usage.schemaversions ORDER BY scriptname"));
             if (!TestDatabase.IsPostgres)

@@ -105,7 +105,7 @@ internal sealed partial class SqlPlans(DbConnection connection)
             Walk(child, scans);
     }
 
-    private static void Bind(DbCommand command, string statement, IReadOnlyList<(string Name, object? Value, DbType Type)> values)
+    public static void Bind(DbCommand command, string statement, IReadOnlyList<(string Name, object? Value, DbType Type)> values)
     {
         foreach (var name in Parameter().Matches(statement).Select(match => match.Value).Distinct(StringComparer.OrdinalIgnoreCase))
         {

@@ -89,6 +89,8 @@ internal static class SqlWalk
         await scene.Server.Get<Passwords>().RequestResetAsync(scene.HolderEmail, null);
         var key = await scene.KeyAsync(TimeSpan.FromDays(20));
         await scene.Server.ExchangeAsync(scene.Secrets[key]);
+        foreach (var organization in (Guid[])[scene.Acme.Root, scene.Acme.Sub])
+            await scene.Server.Get<KeyHistory>().ReadAsync(scene.Holder, organization, key);
         await scene.Server.Get<KeyUsage>().FlushAsync();
         var jobs = scene.Server.Get<IEnumerable<IHostedService>>().OfType<PeriodicJob>().ToList();
         await scene.Server.Get<WebhookSender>().RunAsync(Guid.Empty);

@@ -364,7 +364,7 @@ public static class TokenEndpointTests
                 "/auth/v3/token" + query.Replace("KEY", key, StringComparison.Ordinal),
                 ("personalAccessKey", key)
             );
-            AssertOAuthError(answer, HttpStatusCode.BadRequest, "invalid_request", "address");
+            AssertOAuthError(answer, HttpStatusCode.BadRequest, "invalid_request", "URL");
         }
 
         [Theory, InlineData("admin"), InlineData("openid admin"), InlineData("OPENID"), InlineData("öffnen")]
@@ -488,7 +488,7 @@ public static class TokenEndpointTests
         public async Task An_unknown_address_is_answered_in_the_form_of_its_neighbours(string path)
         {
             await using var server = await TestServer.StartAsync();
-            AssertOAuthError(await server.PostAsync(path), HttpStatusCode.NotFound, "not_found", "nothing at this address");
+            AssertOAuthError(await server.PostAsync(path), HttpStatusCode.NotFound, "not_found", "nothing at this URL");
         }
 
         [Fact]

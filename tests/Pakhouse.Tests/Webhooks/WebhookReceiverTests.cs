@@ -289,7 +289,7 @@ public static class WebhookReceiverTests
         {
             await using var receiver = await WebhooksTests.Receiver.StartAsync();
             Assert.Contains(
-                "TLS could not be agreed on",
+                "TLS negotiation failed",
                 await ErrorAsync(receiver.Url.Replace("http:", "https:", StringComparison.Ordinal)),
                 StringComparison.Ordinal
             );

@@ -5,9 +5,9 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// A page about how a person signs in, outside any organization; the one they were in last is the frame.
-/// <para>Invariant: no handler of such a page runs before the person has proved just now who they are, unless the page says that it changes
-/// nothing that a thief of the session would want. Only a session gets here, never a token (R7).</para>
+/// A page about how a person signs in, outside any organization; its frame is the person's last organization.
+/// <para>Invariant: no handler of such a page runs before the person has just authenticated, unless the page declares that it changes
+/// nothing that a thief of the session would want. Only a session can open it, never a token (R7).</para>
 /// </summary>
 public abstract class AccountPage(Organizations organizations) : OrganizationPage(organizations)
 {
@@ -15,7 +15,7 @@ public abstract class AccountPage(Organizations organizations) : OrganizationPag
 
     protected virtual bool NeedsFreshProof => true;
 
-    /// <summary>What it is about is off on this server.</summary>
+    /// <summary>The subject of the page is turned off on this server.</summary>
     protected virtual bool IsOff => false;
 
     /// <summary>Null: the person is in no organization, so there is no frame.</summary>
@@ -23,7 +23,7 @@ public abstract class AccountPage(Organizations organizations) : OrganizationPag
 
     public Session Session => SessionCookie.Of(HttpContext)!;
 
-    [NonHandler] // the framework reads On… of a page of ours as a handler, of a method named PAGE
+    [NonHandler] // the framework would take a method named On… for a handler
     public override async Task OnPageHandlerExecutionAsync(PageHandlerExecutingContext context, PageHandlerExecutionDelegate next)
     {
         if (IsOff) context.Result = this.Refuse(PasswordSignIn.ProviderOnly);
@@ -35,7 +35,7 @@ public abstract class AccountPage(Organizations organizations) : OrganizationPag
         }
     }
 
-    /// <summary>The page again, with what is wrong.</summary>
+    /// <summary>Shows the page again with its errors.</summary>
     protected IActionResult Redisplay(Refusal refusal, params ReadOnlySpan<(string Word, string Field, string Label)> fields)
     {
         Errors.Add(refusal, fields);

@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>Adds a passkey of the browser at hand. Without scripts there are none.</summary>
+/// <summary>Adds a passkey of the current browser. Passkeys need scripts.</summary>
 public sealed class AddPasskeyModel(Organizations organizations, PasskeyCeremony ceremony, Passkeys passkeys) : AccountPage(organizations)
 {
     protected override bool IsOff => !passkeys.IsOn;

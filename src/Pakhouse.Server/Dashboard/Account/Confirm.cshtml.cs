@@ -2,8 +2,8 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>Asks again who one is, before something is changed that a thief of the session would change first.</summary>
-/// <remarks>As strong as signing in: a password alone is not enough where the account has a second factor.</remarks>
+/// <summary>Authenticates the person again before a change that a thief of the session would make first.</summary>
+/// <remarks>As strong as signing in: a password alone is not enough if the account has a second factor.</remarks>
 public sealed class ConfirmModel(
     Organizations organizations,
     PasswordSignIn signIn,
@@ -31,7 +31,7 @@ public sealed class ConfirmModel(
 
     public bool HasPassword { get; private set; }
 
-    /// <summary>The account asks for a code beside the password.</summary>
+    /// <summary>The account needs a code besides the password.</summary>
     public bool NeedsCode { get; private set; }
 
     public string? PasskeyOptions { get; private set; }
@@ -46,7 +46,7 @@ public sealed class ConfirmModel(
             ? await ByPasswordAsync()
             : await ceremony.CompleteAssertionAsync(HttpContext, Credential);
         if (proved.Refusal is null && proved.Value.Id != Session.UserId)
-            proved = new Refusal(RefusalCode.InvalidRequest, "This is somebody else's passkey.", "proof of another person");
+            proved = new Refusal(RefusalCode.InvalidRequest, "This passkey belongs to another person.", "proof of another person");
         if (proved.Refusal is { } refusal)
         {
             await PrepareAsync();
@@ -60,7 +60,7 @@ public sealed class ConfirmModel(
     private async Task<Outcome<User>> ByPasswordAsync()
     {
         NeedsCode = (await secondFactor.StateAsync(Session.UserId)).IsOn;
-        // Asked before the password is looked at, so that no answer says whether it was right.
+        // Checked before the password, so that no response shows whether the password was correct.
         if (NeedsCode && string.IsNullOrWhiteSpace(Code)) return noCode;
         var proved = await signIn.SignInAsync(Session.Email, Password ?? "", Actor.Address);
         if (!NeedsCode || proved.IsRefused || proved.Value.Id != Session.UserId) return proved;

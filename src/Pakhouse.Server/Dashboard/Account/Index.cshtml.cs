@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>Sign-in and sessions: every way in that a person has, and where they are signed in now.</summary>
+/// <summary>Sign-in and sessions: all ways to sign in of a person, and where they are signed in now.</summary>
 public sealed class AccountModel(
     Organizations organizations, SessionStore table, SecondFactor secondFactor, Passkeys passkeys, ProviderSubjects subjects, Users users,
     PakhouseOptions options, TimeProvider clock)
@@ -27,7 +27,7 @@ public sealed class AccountModel(
 
     public DateTimeOffset Now { get; } = clock.GetUtcNow();
 
-    /// <summary>What was just done, one of <see cref="notices"/>.</summary>
+    /// <summary>The last action, one of <see cref="notices"/>.</summary>
     [FromQuery(Name = "done")]
     public string? Done { get; set; }
 
@@ -71,10 +71,10 @@ public sealed class AccountModel(
         return disconnected.Refusal is { } refused ? this.Refuse(refused) : this.SeeOther($"{Home}?done=disconnected");
     }
 
-    /// <summary>"Firefox on Linux": what a browser says it is, as far as a person wants to know.</summary>
+    /// <summary>"Firefox on Linux": the browser in a few words, from its user agent.</summary>
     public static string BrowserName(string userAgent)
     {
-        // The order matters: each says that it is those after it, too.
+        // The order matters: each browser's user agent also names those after it.
         var browser = First(
             userAgent, ("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"),
             ("Safari/", "Safari"), ("curl/", "curl"));

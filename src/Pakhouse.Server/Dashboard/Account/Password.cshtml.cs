@@ -2,10 +2,10 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>Another password, by the old one.</summary>
+/// <summary>Changes the password with the old one.</summary>
 public sealed class PasswordModel(Organizations organizations, Passwords passwords, PakhouseOptions options) : AccountPage(organizations)
 {
-    protected override bool NeedsFreshProof => false; // it asks for the old password itself
+    protected override bool NeedsFreshProof => false; // the form contains the old password
 
     protected override bool IsOff => options.OidcOnly;
 
@@ -25,7 +25,7 @@ public sealed class PasswordModel(Organizations organizations, Passwords passwor
     {
         var changed = await passwords.ChangeAsync(Actor, Session, OldPassword ?? "", NewPassword ?? "");
         return changed.Refusal is { } refusal
-            ? Redisplay(refusal, ("old-password", "old-password", "Your password now"), ("password", "new-password", "New password"))
+            ? Redisplay(refusal, ("old-password", "old-password", "Current password"), ("password", "new-password", "New password"))
             : this.SeeOther($"{Home}?done=password");
     }
 }

@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>The question before a passkey is removed.</summary>
+/// <summary>The confirmation before a passkey is removed.</summary>
 public sealed class RemovePasskeyModel(Organizations organizations, Passkeys passkeys) : AccountPage(organizations)
 {
     [FromRoute]

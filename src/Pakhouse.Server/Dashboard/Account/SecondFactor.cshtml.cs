@@ -3,8 +3,8 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// The authenticator app: added with a first code, its recovery codes, its end.
-/// <para>Invariant: recovery codes are in the answer of the POST that made them, and nowhere else.</para>
+/// The authenticator app: adding it with a first code, its recovery codes, removing it.
+/// <para>Invariant: recovery codes are only in the response of the POST that created them.</para>
 /// </summary>
 public sealed class SecondFactorModel(Organizations organizations, SecondFactor secondFactor, PakhouseOptions options)
     : AccountPage(organizations)
@@ -19,12 +19,12 @@ public sealed class SecondFactorModel(Organizations organizations, SecondFactor 
 
     public SecondFactorState State { get; private set; } = null!;
 
-    /// <summary>The secret as an app takes it, by hand and by QR code.</summary>
+    /// <summary>The secret for the app, as text and as QR code.</summary>
     public string Secret { get; private set; } = "";
 
     public string Address { get; private set; } = "";
 
-    /// <summary>Just made; shown once.</summary>
+    /// <summary>Just created; shown once.</summary>
     public IReadOnlyList<string> NewCodes { get; private set; } = [];
 
     public Task OnGetAsync() => PrepareAsync(null);
@@ -35,7 +35,7 @@ public sealed class SecondFactorModel(Organizations organizations, SecondFactor 
         var added = secret is null
             ? new Refusal(
                 RefusalCode.InvalidRequest,
-                "code: this page was not made for you. Scan the code that it shows now.",
+                "code: this form was made for another account. Scan the code that the page shows now.",
                 "offer of somebody else"
             )
             : await secondFactor.AddAsync(Actor, secret, Code ?? "");
@@ -50,7 +50,7 @@ public sealed class SecondFactorModel(Organizations organizations, SecondFactor 
         return removed.Refusal is { } refused ? this.Refuse(refused) : this.SeeOther($"{Home}?done=second-factor-removed");
     }
 
-    /// <summary>The app may have the secret already: it is offered again.</summary>
+    /// <summary>Shows the same secret again, because the app may already have it.</summary>
     public override async Task RefillAsync(IReadOnlyDictionary<string, string[]> form)
     {
         await base.RefillAsync(form);
@@ -64,7 +64,7 @@ public sealed class SecondFactorModel(Organizations organizations, SecondFactor 
         return outcome.Refusal is { } refusal ? Redisplay(refusal, ("code", "code", "Code")) : Page();
     }
 
-    /// <param name="secret">Offered before, and perhaps in the app already: a mistyped code must not ask to scan again.</param>
+    /// <param name="secret">The earlier secret, which the app may already have: after a mistyped code nobody should scan again.</param>
     private async Task PrepareAsync(string? secret)
     {
         State = await secondFactor.StateAsync(Session.UserId);

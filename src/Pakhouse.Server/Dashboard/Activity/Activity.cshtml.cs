@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>My Organization, Organization Activity: the record of what was done to it.</summary>
+/// <summary>My Organization, Organization Activity: the audit record of the organization.</summary>
 public class ActivityModel(Organizations organizations, ActivityFeed feed, TimeProvider clock) : OrganizationPage(organizations)
 {
     [FromQuery(Name = "from")]
@@ -30,7 +30,7 @@ public class ActivityModel(Organizations organizations, ActivityFeed feed, TimeP
 
     public ActivityPage Shown { get; private set; } = new([], null, false);
 
-    /// <summary>A root's sub-organizations that the reader sees.</summary>
+    /// <summary>The sub-organizations of a root that the reader can see.</summary>
     public IEnumerable<Organization> Below => Organizations.Where(one => one.RootId == OrganizationId);
 
     public bool IsFiltered => new[] { From, To, Organization, Action, Person }.Any(text => !string.IsNullOrEmpty(text));
@@ -67,7 +67,7 @@ public class ActivityModel(Organizations organizations, ActivityFeed feed, TimeP
         return Page();
     }
 
-    /// <summary>The filters as they are, and one thing more.</summary>
+    /// <summary>The current filters and one more.</summary>
     private string Query((string Name, string Value)? more)
     {
         var query = new QueryBuilder();
@@ -89,7 +89,7 @@ public class ActivityModel(Organizations organizations, ActivityFeed feed, TimeP
     }
 }
 
-/// <summary>My Organization, Auth Activity: the record of signing in.</summary>
+/// <summary>My Organization, Auth Activity: the audit record of sign-ins.</summary>
 public sealed class AuthActivityModel(Organizations organizations, ActivityFeed feed, TimeProvider clock)
     : ActivityModel(organizations, feed, clock)
 {

@@ -1,7 +1,7 @@
 namespace Pakhouse.Server;
 
-/// <summary>A row of the record as a sentence: actor, verb, and what it was done to.</summary>
-/// <param name="Verb">What follows the actor's name.</param>
+/// <summary>A row of the audit record as a sentence: actor, verb, and object.</summary>
+/// <param name="Verb">The text after the actor's name.</param>
 /// <param name="Named">How the target is named; <see cref="NamedBy"/>.</param>
 public sealed record ActivityText(string Verb, NamedBy Named = NamedBy.Nothing)
 {
@@ -55,11 +55,11 @@ public sealed record ActivityText(string Verb, NamedBy Named = NamedBy.Nothing)
         AuditAction.ProviderBind => new("bound an account of the identity provider to", NamedBy.Subject),
         AuditAction.ProviderLink => new("sent a link to connect with the identity provider to", NamedBy.Subject),
         AuditAction.ProviderUnbind => new("unbound the account of the identity provider from", NamedBy.Subject),
-        _ => new($"did: {action}"), // the record may hold what a newer program wrote
+        _ => new($"did: {action}"), // a newer program may have written the row
     };
 }
 
-/// <summary>How the sentence names what it was done to.</summary>
+/// <summary>How the sentence names its object.</summary>
 public enum NamedBy
 {
     Nothing,
@@ -67,10 +67,10 @@ public enum NamedBy
     /// <summary>The target's name, or its id.</summary>
     Name,
 
-    /// <summary>The same, of a person; whoever did it to themselves is not named twice.</summary>
+    /// <summary>The same for a person; a person who acted on themselves is not named twice.</summary>
     Person,
 
-    /// <summary>Name and id, and whose it is.</summary>
+    /// <summary>Name and id, and the holder.</summary>
     Key,
 
     /// <summary>The subject.</summary>

@@ -3,7 +3,7 @@ using Microsoft.OpenApi;
 
 namespace Pakhouse.Server;
 
-/// <summary>The description of the API as a page: public, made on the server, without a script of anybody's.</summary>
+/// <summary>The API document as a page: public, rendered on the server, without any script.</summary>
 public sealed class ApiDocsModel(ApiDescription description, PublicAddress address) : PageModel
 {
     /// <summary>A route as the page shows it.</summary>
@@ -32,13 +32,13 @@ public sealed class ApiDocsModel(ApiDescription description, PublicAddress addre
         ];
     }
 
-    /// <summary>The members of an object: its name, schema and whether it is always there.</summary>
+    /// <summary>The members of an object: name, schema and whether it is always present.</summary>
     public static IEnumerable<(string Name, IOpenApiSchema Schema, bool IsRequired)> Members(IOpenApiSchema? schema) =>
         (schema?.Properties ?? new Dictionary<string, IOpenApiSchema>(StringComparer.Ordinal)).Select(member =>
             (member.Key, member.Value, schema!.Required?.Contains(member.Key) == true)
         );
 
-    /// <summary>The shape that a schema refers to, itself or in a list; null: none that has a name.</summary>
+    /// <summary>The named shape that a schema refers to, directly or in a list; null: there is none.</summary>
     public static string? ShapeOf(IOpenApiSchema? schema) =>
         schema switch
         {

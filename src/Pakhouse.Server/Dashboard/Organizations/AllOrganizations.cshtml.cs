@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>Every organization that the user sees, found by name: for those who see too many for the switcher.</summary>
+/// <summary>Every organization that the user sees, with a search, for users who have too many for the switcher.</summary>
 public sealed class AllOrganizationsModel(Organizations organizations) : PageModel
 {
     public const int PerPage = 50;

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>A person makes a root organization of their own.</summary>
+/// <summary>A person creates a root organization.</summary>
 public sealed class NewOrganizationModel(Organizations organizations) : PageModel
 {
     [BindProperty]

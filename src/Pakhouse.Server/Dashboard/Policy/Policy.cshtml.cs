@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>The policy of an organization, for its owners: a form, then what the change would do to which keys, then the change.</summary>
+/// <summary>The policy of an organization, for its owners: a form, a preview of the effect on keys, and the change.</summary>
 public sealed class PolicyModel(Organizations organizations, Policies policies, PakhouseOptions options) : OrganizationPage(organizations)
 {
     private const int KeysShown = 50;
@@ -51,7 +51,7 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
     [BindProperty]
     public string? Version { get; set; }
 
-    /// <summary>The preview was seen.</summary>
+    /// <summary>The user has seen the preview.</summary>
     [BindProperty]
     public bool Confirmed { get; set; }
 
@@ -70,7 +70,7 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
 
     public string? Address => HttpContext.Connection.RemoteIpAddress?.ToString();
 
-    /// <summary>What was chosen, for the form that confirms it.</summary>
+    /// <summary>The chosen values, for the form that confirms them.</summary>
     public IEnumerable<(string Name, string? Value)> Fields =>
         [
             (nameof(Holders), Holders),
@@ -129,12 +129,12 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
     {
         if (await LoadAsync() is { } refused)
             return refused;
-        // The page is for those who may change it; everybody sees what holds on the Security page.
+        // This page is for owners; all members see the policy on the Security page.
         if (!Permissions.Of(Permission.ChangePolicy).Roles.Any(OrganizationAccess.Roles.Contains))
             return this.Refuse(
                 new Refusal(
                     RefusalCode.AccessDenied,
-                    "Only an owner changes the policy; what holds stands on the Security page.",
+                    "Only an owner can change the policy. The Security page shows it.",
                     "policy page without the role"
                 )
             );
@@ -184,7 +184,7 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
         Warn = true;
     }
 
-    /// <summary>Every fault at once; null: there are some.</summary>
+    /// <summary>Reports every error at once; null: there are errors.</summary>
     private Policy? Read()
     {
         var networks = (Networks ?? "").Split(['\n', '\r', ' ', ','], StringSplitOptions.RemoveEmptyEntries);

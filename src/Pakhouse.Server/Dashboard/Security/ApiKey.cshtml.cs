@@ -4,14 +4,14 @@ using Microsoft.Extensions.Primitives;
 
 namespace Pakhouse.Server;
 
-/// <summary>A page about API keys of an organization: the organizations that one can reach, and the choice of roles in them.</summary>
+/// <summary>A page about API keys of an organization: the organizations that a key can reach, and the roles in them.</summary>
 public abstract class ApiKeyPage(Organizations organizations, PakhouseOptions options) : OrganizationPage(organizations)
 {
     /// <summary>The name, as typed.</summary>
     [BindProperty]
     public string? Name { get; set; }
 
-    /// <summary>The sub-organizations chosen.</summary>
+    /// <summary>The chosen sub-organizations.</summary>
     [BindProperty]
     public IReadOnlyList<Guid> In { get; set; } = [];
 
@@ -25,7 +25,7 @@ public abstract class ApiKeyPage(Organizations organizations, PakhouseOptions op
 
     public string BackUrl => $"{Links.Security(OrganizationId)}#api-keys";
 
-    /// <summary>What the form chose: roles here, and the same roles in each chosen sub-organization.</summary>
+    /// <summary>The choices of the form: roles here, and the same roles in each chosen sub-organization.</summary>
     protected IReadOnlyList<ApiKeyRoles> Chosen() => Chosen(Request.Form);
 
     protected IReadOnlyList<ApiKeyRoles> Chosen(IEnumerable<KeyValuePair<string, StringValues>> form)
@@ -61,7 +61,7 @@ public abstract class ApiKeyPage(Organizations organizations, PakhouseOptions op
 }
 
 /// <summary>
-/// Makes an API key. As on the page of personal access keys, the secret stands in the answer of the POST that made it, and nowhere else.
+/// Creates an API key. As for personal access keys, the secret is only in the response of the POST that created it.
 /// </summary>
 public sealed class NewApiKeyModel(
     Organizations organizations,
@@ -72,7 +72,7 @@ public sealed class NewApiKeyModel(
     TimeProvider clock
 ) : ApiKeyPage(organizations, options)
 {
-    /// <summary>Days to live that the form offers.</summary>
+    /// <summary>The choices of lifetime, in days.</summary>
     public static readonly int[] Days = [30, 91, 183, 366];
 
     [BindProperty]
@@ -99,7 +99,7 @@ public sealed class NewApiKeyModel(
         if (tickets.Read(Ticket, UserId, OrganizationId) is not { } id)
         {
             Errors.Add(
-                $"This form was open for more than {TimeText.Describe(IdempotencyTokens.Lifetime)}, so no key was made. Make it now."
+                $"This form was open for more than {TimeText.Describe(IdempotencyTokens.Lifetime)}, so no key was created. Create it now."
             );
             Response.StatusCode = StatusCodes.Status400BadRequest;
             return Show(chosen);
@@ -134,7 +134,7 @@ public sealed class NewApiKeyModel(
     }
 }
 
-/// <summary>One API key: what it may do, its rotation and its end.</summary>
+/// <summary>One API key: its roles, its rotation and its end.</summary>
 public sealed class ApiKeyModel(
     Organizations organizations,
     ApiKeys keys,
@@ -145,7 +145,7 @@ public sealed class ApiKeyModel(
     TimeProvider clock
 ) : ApiKeyPage(organizations, options)
 {
-    /// <summary>Hours that the form offers for the overlap of a rotation.</summary>
+    /// <summary>The choices of overlap for a rotation, in hours.</summary>
     public static readonly int[] Hours = [0, 1, 24, 168, 720];
 
     [FromRoute]

@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>The question before a key ends, as a page: it needs no script.</summary>
+/// <summary>The confirmation before a key ends, as a page, so it needs no script.</summary>
 public sealed class DeleteKeyModel(Organizations organizations, Keys keys, KeyChanges deeds, PakhouseOptions options, TimeProvider clock)
     : OrganizationPage(organizations)
 {
@@ -29,7 +29,7 @@ public sealed class DeleteKeyModel(Organizations organizations, Keys keys, KeyCh
     {
         var deleted = await keys.DeleteAsync(Actor, OrganizationId, KeyId);
         if (deleted.Refusal is { } refused) return this.Refuse(refused);
-        // Whoever ends a key that others may have had sees what it did.
+        // A person who ends a key that may have leaked sees its changes next.
         var did = await deeds.ListAsync(Actor, OrganizationId, KeyId);
         return this.SeeOther(did is { IsRefused: false, Value.Count: > 0 }
             ? $"{Links.KeyChanges(OrganizationId, KeyId)}?deleted=true"

@@ -2,19 +2,19 @@ using System.Globalization;
 
 namespace Pakhouse.Server;
 
-/// <summary>One line of the list of expiries.</summary>
-/// <param name="Until">Null: never, or a day of one's own choice.</param>
+/// <summary>One choice of expiry.</summary>
+/// <param name="Until">Null: never, or a day that the person enters.</param>
 public sealed record ExpiryChoice(string Value, string Label, DateTimeOffset? Until);
 
-/// <summary>How long a new key can live, as the form offers it; <see cref="Keys.GenerateAsync"/> has the last word.</summary>
+/// <summary>The choices of lifetime for a new key; <see cref="Keys.GenerateAsync"/> decides.</summary>
 public static class Expiry
 {
     public const string Default = "90-days";
     public const string OwnDate = "date";
     private const string Never = "never";
-    private const string DateFormat = "yyyy-MM-dd"; // what a date input sends, whatever it shows
+    private const string DateFormat = "yyyy-MM-dd"; // the format that a date input sends
 
-    /// <param name="policy">What it forbids is not offered, and what it wants first is.</param>
+    /// <param name="policy">Forbidden choices are not offered, and its default is selected.</param>
     public static IReadOnlyList<ExpiryChoice> Choices(DateTimeOffset now, Policy policy)
     {
         ExpiryChoice[] all =
@@ -36,7 +36,7 @@ public static class Expiry
         return offered;
     }
 
-    /// <summary>What the form offers first.</summary>
+    /// <summary>The selected choice at first.</summary>
     public static string DefaultOf(Policy policy) =>
         First(policy) is not { } days ? Default
         : days == 30 ? "30-days"
@@ -52,11 +52,11 @@ public static class Expiry
 
     public static string FirstDate(DateTimeOffset now) => Text(now);
 
-    /// <summary>A day before the bound: a key lives to the end of its last day.</summary>
+    /// <summary>One day before the limit, because a key works until the end of its last day.</summary>
     public static string LastDate(DateTimeOffset now, Policy policy) =>
         Text(now + (policy.LifetimeMax ?? Keys.LifetimeMax) - TimeSpan.FromDays(1));
 
-    /// <summary>The time chosen, null for never.</summary>
+    /// <summary>The chosen time; null: never.</summary>
     public static Outcome<DateTimeOffset?> Read(string? choice, string? date, DateTimeOffset now, Policy policy)
     {
         if (choice == OwnDate)

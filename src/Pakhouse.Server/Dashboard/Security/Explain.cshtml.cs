@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>Why a key gets what it gets, for its holder and for owners and managers.</summary>
+/// <summary>Explains the result of an exchange, for the holder of the key and for owners and managers.</summary>
 public sealed class ExplainModel(Organizations organizations, Explanations explanations) : OrganizationPage(organizations)
 {
     [FromRoute]
@@ -20,10 +20,10 @@ public sealed class ExplainModel(Organizations organizations, Explanations expla
 
     public Explanation Explanation { get; private set; } = null!;
 
-    /// <summary>The key's organization and, where it is a root, those below it.</summary>
+    /// <summary>The key's organization and, for a root, its sub-organizations.</summary>
     public IEnumerable<Organization> Targets => Organizations.Where(one => one.Id == OrganizationId || one.RootId == OrganizationId);
 
-    /// <summary>Without the field of the wire that it begins with.</summary>
+    /// <summary>The text without the field name at its start.</summary>
     public static string Describe(Refusal refusal) =>
         refusal.Description.Split(": ", 2) is [_, { Length: > 0 } words]
             ? char.ToUpperInvariant(words[0]) + words[1..]

@@ -4,10 +4,11 @@ using Microsoft.AspNetCore.DataProtection;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// What makes one form one key: the id of the key that it will make, drawn when the form is shown, sealed for one user and one
-/// organization. A form that is sent again carries the same id, and <see cref="Keys.GenerateAsync"/> makes no second key for it.
+/// Makes sure that one form creates one key: the token contains the id of the key that the form will create, generated when the form is
+/// shown, and encrypted for one user and one organization. A form that is sent again has the same id, and <see cref="Keys.GenerateAsync"/>
+/// creates no second key for it.
 /// </summary>
-/// <remarks>The framework's time-limited protector was not taken: it does not know TimeProvider.</remarks>
+/// <remarks>The framework's time-limited protector was not used: it does not support TimeProvider.</remarks>
 public sealed class IdempotencyTokens(IDataProtectionProvider protection, Deployment deployment, TimeProvider clock)
 {
     public static readonly TimeSpan Lifetime = TimeSpan.FromHours(1);
@@ -15,7 +16,7 @@ public sealed class IdempotencyTokens(IDataProtectionProvider protection, Deploy
     public string Issue(Guid userId, Guid organizationId) =>
         Protector(userId, organizationId).Protect($"{KeyFormat.NewId()} {(clock.GetUtcNow() + Lifetime).ToUnixTimeMilliseconds()}");
 
-    /// <summary>The id; null when the ticket is missing, altered, too old or somebody else's.</summary>
+    /// <summary>The id; null if the token is missing, altered, too old or another person's.</summary>
     public string? Read(string? ticket, Guid userId, Guid organizationId)
     {
         try

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>All keys of an organization for those who answer for them, and the question before something is done to many.</summary>
+/// <summary>All keys of an organization for those who manage them, and the confirmation before an action on many keys.</summary>
 public sealed class InventoryModel(Organizations organizations, Inventory inventory, KeyChanges deeds, TimeProvider clock)
     : OrganizationPage(organizations)
 {
@@ -16,11 +16,11 @@ public sealed class InventoryModel(Organizations organizations, Inventory invent
     [FromQuery(Name = "after")]
     public string? After { get; set; }
 
-    /// <summary>To how many keys something was just done.</summary>
+    /// <summary>The number of keys that were just changed.</summary>
     [FromQuery(Name = "done")]
     public int? Done { get; set; }
 
-    /// <summary>Those of them that had changed something with their rights.</summary>
+    /// <summary>The keys among them that had made changes with their permissions.</summary>
     [FromQuery(Name = "changed")]
     public IReadOnlyList<string> Changed { get; set; } = [];
 
@@ -37,7 +37,7 @@ public sealed class InventoryModel(Organizations organizations, Inventory invent
 
     public IReadOnlyList<InventoryKey> Rows { get; private set; } = [];
 
-    /// <summary>What is to be confirmed.</summary>
+    /// <summary>The action to confirm.</summary>
     public KeyAction? Confirming { get; private set; }
 
     public DateTimeOffset Now { get; } = clock.GetUtcNow();
@@ -94,7 +94,7 @@ public sealed class InventoryModel(Organizations organizations, Inventory invent
 
         if (!Confirmed)
         {
-            // Who may not list them is not asked whether to end them.
+            // A caller who may not list the keys gets no confirmation page either.
             if ((await inventory.ListAsync(Actor, OrganizationId, new(), 1)).Refusal is { } notTheirs)
                 return this.Refuse(notTheirs);
             Confirming = action;

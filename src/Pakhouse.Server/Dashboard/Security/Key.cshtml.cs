@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// One key with all that is known of it: for its holder, and, to be looked at, for those who look after the organization's keys.
+/// One key with everything known about its use: for its holder and, read-only, for those who manage the organization's keys.
 /// </summary>
 public sealed class KeyModel(Organizations organizations, KeyHistory history, KeyRotation rotation, TimeProvider clock)
     : OrganizationPage(organizations)

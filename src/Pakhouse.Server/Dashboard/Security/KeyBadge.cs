@@ -1,6 +1,6 @@
 namespace Pakhouse.Server;
 
-/// <summary>A mark on a key where something is off. A key without one is in order.</summary>
+/// <summary>A mark on a key that needs attention. A key without one is in order.</summary>
 /// <param name="Tone">Class in the style sheet: <c>red</c>, <c>amber</c>, or <c>plain</c>.</param>
 public sealed record KeyBadge(string Text, string Tone)
 {
@@ -16,7 +16,7 @@ public sealed record KeyBadge(string Text, string Tone)
         if (!key.IsLiving(now))
         {
             yield return key.SuccessorId is null ? new("expired", "red") : new("replaced", "plain");
-            yield break; // that it is unused is no news then
+            yield break; // that it is unused is expected then
         }
 
         if (key.SuspendedAt is not null)
@@ -24,7 +24,7 @@ public sealed record KeyBadge(string Text, string Tone)
         if (key.SuccessorId is not null)
         {
             yield return new($"rotating, {Left("stops", key.OverlapEndsAt!.Value - now)}", "amber");
-            yield break; // that it expires or is not used any more is as it should be
+            yield break; // that it expires or is no longer used is expected
         }
 
         if (key.ExpiresAt - now is { TotalDays: <= SoonDays } left)

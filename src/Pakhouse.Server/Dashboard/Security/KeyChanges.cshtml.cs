@@ -3,7 +3,8 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// All that a key did, with an undo for each thing that it gave: for whoever has just ended it, and for owners who were told of a change.
+/// All changes that a key made, with an undo for each grant. For a person who has just ended the key, and for owners who were notified of a
+/// change.
 /// </summary>
 public sealed class KeyChangesModel(Organizations organizations, KeyChanges deeds) : OrganizationPage(organizations)
 {
@@ -20,7 +21,7 @@ public sealed class KeyChangesModel(Organizations organizations, KeyChanges deed
 
     public static string PageUrl(Guid organizationId, string keyId) => $"{Links.Key(organizationId, keyId)}/changes";
 
-    /// <summary>The page that asks, and then takes it back; null: a form of this page does.</summary>
+    /// <summary>The page that confirms and then undoes the change; null: a form of this page does it.</summary>
     public string? UndoUrl(KeyDeed deed) => deed.Undo switch
     {
         Undo.RemoveMember => $"/organizations/{deed.OrganizationId}/team/members/{deed.PersonId}/remove",

@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>The choice of an overlap, and the new key, shown once as a generated one is.</summary>
+/// <summary>The choice of an overlap, and the new key, which is shown once.</summary>
 public sealed class RotateKeyModel(
     Organizations organizations,
     KeyHistory history,
@@ -14,7 +14,7 @@ public sealed class RotateKeyModel(
 {
     public static readonly IReadOnlyList<(long Seconds, string Label)> Overlaps =
     [
-        (0, "None: the old key stops now"),
+        (0, "None: the old key ends now"),
         (3_600, "1 hour"),
         (86_400, "24 hours"),
         (604_800, "7 days"),

@@ -2,22 +2,22 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>A key just generated, as the one page shows it that ever does.</summary>
+/// <summary>A newly generated key, for the only page that ever shows it.</summary>
 /// <param name="Curl">A command that exchanges it, ready to paste.</param>
 public sealed record ShownKey(string Id, string Name, string Text, DateTimeOffset? ExpiresAt, string Curl)
 {
-    /// <param name="address">The public address.</param>
+    /// <param name="address">The public URL.</param>
     public static ShownKey OfPerson(PersonalAccessKey key, string name, DateTimeOffset? expiresAt, string address)
     {
         var text = key.Reveal();
         return new(key.Id, name, text, expiresAt, $"curl {address}/auth/v3/token -d personalAccessKey={text}");
     }
 
-    /// <param name="address">The public address.</param>
+    /// <param name="address">The public URL.</param>
     public static ShownKey OfOrganization(PersonalAccessKey key, string name, DateTimeOffset expiresAt, string address)
     {
         var text = key.Reveal();
-        // In single quotes a shell leaves a name alone; a quote in it ends them, stands by itself, and begins them again.
+        // In single quotes a shell changes nothing; a quote in the name closes them, is escaped, and opens them again.
         return new(
             key.Id,
             name,
@@ -28,12 +28,12 @@ public sealed record ShownKey(string Id, string Name, string Text, DateTimeOffse
         );
     }
 
-    public override string ToString() => $"key {Id}"; // a record would print its text
+    public override string ToString() => $"key {Id}"; // the default ToString of a record would print the key
 }
 
 /// <summary>
 /// My Organization, Security: the caller's keys, and the form that generates one.
-/// <para>Invariant: a secret is in the answer of the POST that made it, and nowhere else: no cookie, no redirect, no store.</para>
+/// <para>Invariant: a secret is only in the response of the POST that created it: never in a cookie, a redirect or a store.</para>
 /// </summary>
 public sealed class SecurityModel(
     Organizations organizations,
@@ -66,7 +66,7 @@ public sealed class SecurityModel(
     [BindProperty]
     public string? Ticket { get; set; }
 
-    /// <summary>From 1. Not "page": Razor Pages keeps that name for itself.</summary>
+    /// <summary>From 1. Not "page", because Razor Pages reserves that name.</summary>
     [FromQuery(Name = "part")]
     public int Part { get; set; } = 1;
 
@@ -74,10 +74,10 @@ public sealed class SecurityModel(
     [FromQuery(Name = "deleted")]
     public string? DeletedId { get; set; }
 
-    /// <summary>An address can say anything: what is no id is not shown, nor the id of a key that is still there.</summary>
+    /// <summary>A URL can contain anything: only ids of keys that no longer exist are shown.</summary>
     public bool IsDeleted => KeyFormat.IsId(DeletedId) && Keys.All(key => key.Id != DeletedId);
 
-    /// <summary>A form that had made its key came again, by reloading or going back.</summary>
+    /// <summary>The form was sent again after it had generated its key, by reloading or going back.</summary>
     [FromQuery(Name = "repeated")]
     public bool IsRepeated { get; set; }
 
@@ -87,7 +87,7 @@ public sealed class SecurityModel(
 
     public DateTimeOffset Now { get; } = clock.GetUtcNow();
 
-    /// <summary>All of the caller's keys here; <see cref="Shown"/> is the part on this page.</summary>
+    /// <summary>All of the caller's keys here; <see cref="Shown"/> has those on this page.</summary>
     public IReadOnlyList<KeyEntry> Keys { get; private set; } = [];
 
     public IEnumerable<KeyEntry> Shown => Keys.Skip((Part - 1) * KeysPerPage).Take(KeysPerPage);
@@ -96,7 +96,7 @@ public sealed class SecurityModel(
 
     public IReadOnlyList<ExpiryChoice> ExpiryChoices => Expiry.Choices(Now, Policy);
 
-    /// <summary>Keys that fill one of the caller's places; expired and replaced ones do not.</summary>
+    /// <summary>Keys that count toward the caller's limit; expired and replaced ones do not.</summary>
     public int Held => Keys.Count(key => key.CountsTowardLimit(Now));
 
     /// <summary>Null: the caller may not see it.</summary>
@@ -109,16 +109,16 @@ public sealed class SecurityModel(
 
     public int PasskeyCount { get; private set; }
 
-    /// <summary>What a new key has to keep to: what holds here, and what is announced.</summary>
+    /// <summary>The rules for a new key: the policy in force and announced changes.</summary>
     public Policy Policy { get; private set; } = Policy.None;
 
-    /// <summary>By the setting, or shorter by policy.</summary>
+    /// <summary>The setting, or a shorter lifetime by policy.</summary>
     public TimeSpan TokenLifetime { get; private set; } = options.TokenLifetime;
 
-    /// <summary>Those that the policy allows.</summary>
+    /// <summary>The scopes that the policy allows.</summary>
     public IEnumerable<string> ScopeChoices => options.Scopes.Where(scope => Policy.Scopes?.Contains(scope) != false);
 
-    /// <summary>The policy does not let this member hold keys; null: it does.</summary>
+    /// <summary>The reason why the policy does not allow this member to hold keys; null: it does.</summary>
     public string? Forbidden =>
         (Policy with { LifetimeMaxDays = null, Scopes = null }).Forbids(null, NameSet.All, Now, OrganizationAccess.Roles)?.Description;
 
@@ -128,7 +128,7 @@ public sealed class SecurityModel(
 
     public ShownKey? NewKey { get; private set; }
 
-    /// <summary>Whom an inherited member can ask (R2).</summary>
+    /// <summary>The owners whom an inherited member can ask (R2).</summary>
     public IReadOnlyList<Member> Owners { get; private set; } = [];
 
     public async Task<IActionResult> OnGetAsync()
@@ -151,7 +151,7 @@ public sealed class SecurityModel(
             return await ShowAsync(StatusCodes.Status400BadRequest);
         }
 
-        // Every fault at once; what the operation finds beyond these comes alone.
+        // Every error at once; an error that the operation finds afterwards is shown alone.
         await ReadPolicyAsync();
         var expiry = Expiry.Read(Expires, ExpiresOn, Now, Policy);
         if (Checks.Name(Name, "name", Server.Keys.NameLengthMax, out var name) is { } badName)
@@ -163,7 +163,7 @@ public sealed class SecurityModel(
         if (Errors.Any)
             return await ShowAsync(StatusCodes.Status400BadRequest);
 
-        // All of them is no limit: a scope that the operator adds later is then included.
+        // All scopes are stored as no limit, so a scope that the operator adds later is included.
         var scopes = NameSet.Of(Scopes);
         if (options.Scopes.IsSubsetOf(scopes) && scopes.IsSubsetOf(options.Scopes))
             scopes = NameSet.All;
@@ -179,14 +179,14 @@ public sealed class SecurityModel(
 
         using var key = generated.Value;
         NewKey = ShownKey.OfPerson(key, name, expiry.Value, Address);
-        // The form now offers the next key.
+        // The form now suggests the next key.
         (Name, Expires, ExpiresOn, Scopes) = (null, null, null, []);
         return await ShowAsync();
     }
 
     private static readonly Refusal noScope = new(
         RefusalCode.InvalidRequest,
-        "scopes: choose at least one; all of them stand for no limit.",
+        "scopes: choose at least one. Choosing all means no limit.",
         "no scope chosen"
     );
 

@@ -3,12 +3,12 @@ using Microsoft.AspNetCore.Html;
 
 namespace Pakhouse.Server;
 
-/// <summary>One message, and what it belongs to.</summary>
+/// <summary>One message and its field.</summary>
 /// <param name="Field">Id of the element; empty: the form as a whole.</param>
 /// <param name="Label">The field's label, for the summary.</param>
 public sealed record FieldError(string Field, string Label, string Message);
 
-/// <summary>What is wrong with a form: a summary at its top, and each message beside its field.</summary>
+/// <summary>The errors of a form: a summary at its top, and each message next to its field.</summary>
 public sealed class FieldErrors
 {
     private readonly List<FieldError> errors = [];
@@ -17,14 +17,14 @@ public sealed class FieldErrors
 
     public bool Any => errors.Count > 0;
 
-    /// <summary>The operation asked for a fresh sign-in: <see cref="FreshSignIn"/> asks the person.</summary>
+    /// <summary>The operation requires a fresh sign-in; <see cref="FreshSignIn"/> asks the person.</summary>
     public bool NeedsSignIn { get; private set; }
 
     /// <summary>For the form as a whole.</summary>
     public void Add(string message) => errors.Add(new("", "", message));
 
-    /// <summary>Operations begin a description with the field at fault: "name: enter 1 to 100 characters."</summary>
-    /// <param name="fields">From the operation's word for a field to its element and label.</param>
+    /// <summary>Operations start a description with the field at fault: "name: enter 1 to 100 characters."</summary>
+    /// <param name="fields">Maps the operation's name of a field to its element and label.</param>
     public void Add(Refusal refusal, params ReadOnlySpan<(string Word, string Field, string Label)> fields)
     {
         NeedsSignIn |= refusal.Code == RefusalCode.SignInNotFresh;
@@ -40,7 +40,7 @@ public sealed class FieldErrors
         Add(refusal.Description);
     }
 
-    /// <summary>For <c>aria-invalid</c>; null leaves the attribute out.</summary>
+    /// <summary>For <c>aria-invalid</c>; null omits the attribute.</summary>
     public string? Invalid(string field) => Of(field) is null ? null : "true";
 
     /// <summary>For <c>aria-describedby</c>: the message, if any, then the hint.</summary>
@@ -49,7 +49,7 @@ public sealed class FieldErrors
         : hint is null ? $"{field}-error"
         : $"{field}-error {hint}";
 
-    /// <summary>The message beside the field; nothing when there is none.</summary>
+    /// <summary>The message next to the field, if there is one.</summary>
     public IHtmlContent MessageFor(string field) =>
         Of(field) is { } error
             ? new HtmlString($"<p class=\"error\" id=\"{field}-error\">{HtmlEncoder.Default.Encode(error.Message)}</p>")

@@ -8,14 +8,13 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Where an operation of a page was refused because the sign-in is too old, the person is asked to confirm it, and comes back to the form
-/// as it was filled. Which operations ask, <see cref="Permissions"/> says alone; a page does nothing for it but show refusals, as it does
-/// anyway.
-/// <para>Invariant: nothing is sent in the person's name. The form is only filled again, and the person sends it.</para>
+/// When an operation is refused because the sign-in is too old, the person is asked to confirm it and then returns to the form as it was
+/// filled in. <see cref="Permissions"/> alone defines which operations require this; pages only show refusals, as they always do.
+/// <para>Invariant: nothing is sent in the person's name. The form is only filled in again, and the person sends it.</para>
 /// </summary>
 internal sealed class FreshSignIn : IAsyncPageFilter
 {
-    /// <summary>In the address to which the person comes back. It says that there may be a form, and nothing of it.</summary>
+    /// <summary>In the return URL. It says that there may be a form, and contains nothing of it.</summary>
     private const string Mark = "kept";
 
     public async Task OnPageHandlerExecutionAsync(PageHandlerExecutingContext context, PageHandlerExecutionDelegate next)
@@ -31,7 +30,7 @@ internal sealed class FreshSignIn : IAsyncPageFilter
 
     public Task OnPageHandlerSelectionAsync(PageHandlerSelectedContext context) => Task.CompletedTask;
 
-    /// <summary>The way to the question, with the form kept where there is one.</summary>
+    /// <summary>Redirects to the confirmation, and keeps the form if there is one.</summary>
     public static async Task<IActionResult> AskAsync(OrganizationPage page)
     {
         var request = page.Request;
@@ -47,12 +46,12 @@ internal sealed class FreshSignIn : IAsyncPageFilter
         return page.SeeOther(QueryHelpers.AddQueryString($"{AccountPage.Home}/confirm", "from", path));
     }
 
-    /// <summary>The form kept for this page and session, once.</summary>
+    /// <summary>Returns the form kept for this page and session, once.</summary>
     private static async Task<IReadOnlyDictionary<string, string[]>?> TakeAsync(OrganizationPage page) =>
         HttpMethods.IsGet(page.Request.Method) && page.Request.Query.ContainsKey(Mark) && SessionCookie.Of(page.HttpContext) is { } session
             ? await Forms(page).TakeAsync(session.Id, page.Request.Path) : null;
 
-    /// <summary>Sets what the form sent: the properties that a form of this page can set, and no others.</summary>
+    /// <summary>Sets the sent values, but only properties that a form of this page can set.</summary>
     public static void Fill(OrganizationPage page, IReadOnlyDictionary<string, string[]> form)
     {
         foreach (var property in page.GetType().GetProperties().Where(property => property.IsDefined(typeof(BindPropertyAttribute))))

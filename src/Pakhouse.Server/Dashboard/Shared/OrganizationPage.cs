@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>A page inside an organization: who asks, where they stand, and what the frame around every such page shows.</summary>
+/// <summary>A page inside an organization: the user, their access, and what the frame of every such page shows.</summary>
 public abstract class OrganizationPage(Organizations organizations) : PageModel
 {
     [FromRoute]
@@ -16,18 +16,18 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
 
     public Switcher Switcher => field ??= Switcher.Of(Organizations, OrganizationId);
 
-    /// <summary>This organization as the list has it.</summary>
+    /// <summary>This organization, from that list.</summary>
     public Organization Here { get; private set; } = null!;
 
     public FieldErrors Errors { get; } = new();
 
-    /// <summary>Says so when its keys are suspended. Whether a root that the user does not see is disabled is not told (R9).</summary>
+    /// <summary>Shows that its keys are suspended. It does not reveal whether a root that the user cannot see is disabled (R9).</summary>
     public bool IsDisabled =>
         Organizations.Any(one => one.DisabledAt is not null && (one.Id == OrganizationId || one.Id == OrganizationAccess.RootId));
 
     public string TeamUrl => $"/organizations/{OrganizationId}/team";
 
-    /// <summary>Whether to offer something at all. No yes: the operation asks <see cref="Guard"/>, whatever was offered.</summary>
+    /// <summary>Whether to offer an action. It authorizes nothing: the operation asks <see cref="Guard"/> in any case.</summary>
     public bool May(Permission permission) =>
         Permissions.Of(permission) is var row
         && row.Requirement switch
@@ -37,7 +37,7 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
             Requirement.Member or Requirement.Person or Requirement.Self => true,
         };
 
-    /// <summary>Fills the form again as it was sent before the person had to confirm the sign-in.</summary>
+    /// <summary>Fills in the form again as it was sent before the person had to confirm the sign-in.</summary>
     public virtual Task RefillAsync(IReadOnlyDictionary<string, string[]> form)
     {
         FreshSignIn.Fill(this, form);
@@ -48,7 +48,8 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
 
     protected Guid UserId => Actor.UserId!.Value;
 
-    /// <summary>The first step of every handler. Not null: the answer, because for this user there is no such organization (R9).</summary>
+    /// <summary>The first step of every handler. Not null: the response, because for this user there is no such organization
+    /// (R9).</summary>
     protected async Task<IActionResult?> LoadAsync()
     {
         var found = await organizations.AccessAsync(Actor, OrganizationId);
@@ -57,16 +58,16 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
         OrganizationAccess = found.Value;
         Organizations = await organizations.ListAsync(Actor);
         if (Organizations.FirstOrDefault(one => one.Id == OrganizationId) is not { } here)
-            return NotFound(); // gone between the two questions
+            return NotFound(); // deleted between the two reads
         Here = here;
         await SessionCookie.NoteOrganizationAsync(HttpContext, OrganizationId);
         return null;
     }
 
-    /// <summary>The same, for a page that only serves to do one thing.</summary>
+    /// <summary>The same, for a page with a single purpose.</summary>
     protected async Task<IActionResult?> LoadAsync(Permission permission) => await LoadAsync() ?? Demand(permission);
 
-    /// <summary>Null, or the answer to whoever the page's operation would refuse anyway.</summary>
+    /// <summary>Null, or the response for a user whom the page's operation would refuse anyway.</summary>
     protected IActionResult? Demand(Permission permission) =>
         May(permission)
             ? null
@@ -74,13 +75,13 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
                 new Refusal(
                     RefusalCode.AccessDenied,
                     Permissions.Of(permission) is { Requirement: Requirement.Role } row
-                        ? $"This needs the role {string.Join(" or ", row.Roles)} in this organization: ask one of its owners."
-                        : "This is for members of just this organization.",
+                        ? $"This needs the role {string.Join(" or ", row.Roles)} in this organization. Ask one of its owners."
+                        : "This is for direct members of this organization only.",
                     $"page for {permission}"
                 )
             );
 
-    /// <summary>For a page about the person: its frame is the organization that they were in last. False: they are in none.</summary>
+    /// <summary>For a page about the person: its frame is the person's last organization. False: there is none.</summary>
     protected async Task<bool> EnterLastAsync()
     {
         var (all, last) = (await organizations.ListAsync(Actor), SessionCookie.Of(HttpContext)?.OrganizationId);
@@ -91,17 +92,17 @@ public abstract class OrganizationPage(Organizations organizations) : PageModel
     }
 }
 
-/// <summary>Answers that pages share.</summary>
+/// <summary>Responses that pages share.</summary>
 internal static class PageAnswers
 {
-    /// <summary>The refusal as a page of its own, in words; <see cref="Middleware.UseStatusAnswers"/> writes it.</summary>
+    /// <summary>The refusal as a page of its own, which <see cref="Middleware.UseStatusAnswers"/> writes.</summary>
     public static IActionResult Refuse(this PageModel page, Refusal refusal)
     {
         page.HttpContext.Features.Set(refusal);
         return new StatusCodeResult(refusal.Status);
     }
 
-    /// <summary>303: the next request is a GET, and reloading what it shows sends no form.</summary>
+    /// <summary>303: the next request is a GET, so reloading its page sends no form.</summary>
     public static IActionResult SeeOther(this PageModel page, string url)
     {
         page.Response.Headers.Location = url;

@@ -2,12 +2,12 @@ using Microsoft.AspNetCore.Http.Extensions;
 
 namespace Pakhouse.Server;
 
-/// <summary>A long list, shown in parts that are counted from 1. Not "page": Razor Pages keeps that name for itself.</summary>
-/// <param name="First">Index of the first entry of this part.</param>
-/// <param name="Count">Entries of this part.</param>
+/// <summary>One page of a long list, counted from 1. Not "page", because Razor Pages reserves that name.</summary>
+/// <param name="First">Index of the first entry of this page.</param>
+/// <param name="Count">Entries of this page.</param>
 public sealed record Pager(int Part, int PerPage, int First, int Count, long Total, string Label, string? Earlier, string? Later)
 {
-    /// <param name="asked">What the address says, which can be anything.</param>
+    /// <param name="asked">The number in the URL, which can be anything.</param>
     /// <param name="label">For assistive technology: "Pages of members".</param>
     /// <param name="query">The filters of this page; the links keep them.</param>
     public static Pager Of(int asked, int perPage, long total, string label, IQueryCollection query, string anchor = "")

@@ -7,7 +7,7 @@ using ZXing.QrCode.Internal;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// A QR code as inline SVG: one path, no style, no other request, so the content security policy lets it stand and no cache keeps it.
+/// A QR code as inline SVG: one path, no style, no other request, so the content security policy allows it and no cache stores it.
 /// </summary>
 internal static class QrImage
 {
@@ -15,7 +15,7 @@ internal static class QrImage
     {
         [EncodeHintType.ERROR_CORRECTION] = ErrorCorrectionLevel.M,
         [EncodeHintType.CHARACTER_SET] = "UTF-8",
-        [EncodeHintType.MARGIN] = 4, // empty space that a reader needs (ISO/IEC 18004 §9.1)
+        [EncodeHintType.MARGIN] = 4, // the empty margin that a reader needs (ISO/IEC 18004 §9.1)
     };
 
     public static IHtmlContent Of(string text)

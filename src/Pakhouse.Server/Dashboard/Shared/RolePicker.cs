@@ -2,11 +2,11 @@ using Microsoft.Extensions.Primitives;
 
 namespace Pakhouse.Server;
 
-/// <summary>The role catalogue as a form offers it: per module boxes to tick, or one choice where a module allows one role only.</summary>
-/// <param name="Prefix">Of the fields' names: several can stand in one form.</param>
+/// <summary>The role catalogue in a form: check boxes for each module, or one choice if a module allows only one role.</summary>
+/// <param name="Prefix">Prefix of the field names, because one form can have several.</param>
 /// <param name="Chosen">Ticked.</param>
-/// <param name="Held">Held now: a retired role, or one of a module that is not offered, is shown only to who has it.</param>
-/// <param name="MayGrantOwner">R8; the operation has the last word.</param>
+/// <param name="Held">Current roles: a retired role, or one of a module that is not offered, is shown only to a member who has it.</param>
+/// <param name="MayGrantOwner">R8; the operation decides.</param>
 public sealed record RolePicker(RoleCatalogue Catalogue, string Prefix, NameSet Chosen, NameSet Held, bool MayGrantOwner)
 {
     public IEnumerable<RoleModule> Modules =>
@@ -14,11 +14,11 @@ public sealed record RolePicker(RoleCatalogue Catalogue, string Prefix, NameSet 
 
     public IEnumerable<string> Retired => Held.Where(role => !Catalogue.Contains(role));
 
-    /// <summary>What the catalogue ticks beforehand.</summary>
+    /// <summary>The roles that the catalogue selects by default.</summary>
     public static NameSet Defaults(RoleCatalogue catalogue) =>
         NameSet.Of(catalogue.Modules.Where(module => module.Enabled != false).SelectMany(module => module.DefaultRoles ?? []));
 
-    /// <summary>What was chosen. Whatever a forged field holds becomes single names, each of which the operation looks at.</summary>
+    /// <summary>The chosen roles. A forged field is split into single names, each of which the operation checks.</summary>
     public static NameSet Read(IEnumerable<KeyValuePair<string, StringValues>> form, string prefix) =>
         NameSet.Parse(
             string.Join(

@@ -1,11 +1,11 @@
 namespace Pakhouse.Server;
 
 /// <summary>An entry of the menu of an organization.</summary>
-/// <param name="Path">The last part of the address of its page; pages below it belong to it.</param>
+/// <param name="Path">The last part of the URL of its page; pages below it belong to it.</param>
 /// <param name="Icon">Path data of an outline on a grid of 20.</param>
 public sealed record Section(string Path, string Title, string Icon)
 {
-    /// <summary>In the order of the menu. A new page of its own has a line here; <see cref="At"/> marks it by its address.</summary>
+    /// <summary>In the order of the menu. Each new page of a section has a line here; <see cref="At"/> finds it by its URL.</summary>
     public static IReadOnlyList<Section> All { get; } =
     [
         new(
@@ -20,7 +20,7 @@ public sealed record Section(string Path, string Title, string Icon)
 
     public string Url(Guid organizationId) => $"/organizations/{organizationId}/{Path}";
 
-    /// <summary>The entry that an address <c>/organizations/{id}/…</c> belongs to; null: none of them.</summary>
+    /// <summary>The entry of a URL <c>/organizations/{id}/…</c>; null: none.</summary>
     public static Section? At(PathString path)
     {
         var parts = (path.Value ?? "").Split('/', StringSplitOptions.RemoveEmptyEntries);
@@ -29,6 +29,6 @@ public sealed record Section(string Path, string Title, string Icon)
             : All.FirstOrDefault(section => string.Equals(section.Path, parts[2], StringComparison.OrdinalIgnoreCase));
     }
 
-    /// <summary>Whether an address is the entry's own page, and not one below it.</summary>
+    /// <summary>Whether a URL is the entry's own page and not one below it.</summary>
     public bool IsPage(PathString path) => (path.Value ?? "").EndsWith($"/{Path}", StringComparison.OrdinalIgnoreCase);
 }

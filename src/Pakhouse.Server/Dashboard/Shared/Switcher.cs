@@ -1,12 +1,12 @@
 namespace Pakhouse.Server;
 
 /// <summary>One line of the organization switcher.</summary>
-/// <param name="IsIndented">A sub-organization beneath its root; without the root in sight it stands for itself.</param>
+/// <param name="IsIndented">A sub-organization below its root; without a visible root it is not indented.</param>
 public sealed record SwitcherLine(Organization Organization, bool IsIndented, bool IsCurrent);
 
 /// <summary>
-/// The list at the bottom of the menu. It stays short: of many organizations it shows the current one, its root and its neighbours, and
-/// leads to the page that lists and finds all.
+/// The list at the bottom of the menu. It stays short: if there are many organizations, it shows the current one, its root and its
+/// neighbours, and links to the page that lists all.
 /// </summary>
 public sealed record Switcher(IReadOnlyList<SwitcherLine> Lines, int LeftOut)
 {

@@ -5,8 +5,8 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Where the link in an invitation leads. Opening it changes nothing: programs that look at links before people do open it too. What may be
-/// done depends on who opens it, and <see cref="InvitationAnswers"/> decides it again when it is done.
+/// The page of an invitation's link. Opening it changes nothing, because programs that check links open it too. What the page offers
+/// depends on the person who opens it, and <see cref="InvitationAnswers"/> decides again at the action.
 /// </summary>
 public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOptions options) : PageModel
 {
@@ -70,7 +70,7 @@ public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOpt
                     return Page();
                 }
 
-                // Where the provider is the only way in, the link makes an account and opens none.
+                // If the provider is the only way to sign in, the link creates an account but begins no session.
                 if (!options.OidcOnly)
                     await SessionCookie.BeginAsync(HttpContext, signedUp.Value, SignInMethod.Invitation);
                 return this.SeeOther(Links.Security(Opened.Invitation.OrganizationsAndRoles[0].OrganizationId));
@@ -80,7 +80,7 @@ public sealed class AcceptInvitationModel(InvitationAnswers answers, PakhouseOpt
         }
     }
 
-    /// <summary>Not null: the answer, because the link does not work.</summary>
+    /// <summary>Not null: the response, because the link does not work.</summary>
     private async Task<IActionResult?> OpenAsync()
     {
         var opened = await answers.OpenAsync(Code);

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>Asks for a link to choose a new password. The answer is one and the same, whoever has the address.</summary>
+/// <summary>Requests a link to choose a new password. The response is the same for every address.</summary>
 public sealed class ForgotPasswordModel(Passwords passwords, PakhouseOptions options) : PageModel
 {
     [BindProperty]

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>Where the link of the mail leads. Looking at it uses nothing up: programs that check mails look, too.</summary>
+/// <summary>The page of the mail's link. Opening it does not use the link, because programs that check mails open it too.</summary>
 public sealed class ResetPasswordModel(Passwords passwords, PakhouseOptions options) : PageModel
 {
     [BindProperty(SupportsGet = true)]
@@ -32,7 +32,7 @@ public sealed class ResetPasswordModel(Passwords passwords, PakhouseOptions opti
         }
 
         if (User.Identity!.IsAuthenticated)
-            await SessionCookie.EndAsync(HttpContext); // whoever's: the next to sign in is the one with the new password
+            await SessionCookie.EndAsync(HttpContext); // of any person: the next sign-in uses the new password
         return this.SeeOther("/sign-in?reset=true");
     }
 }

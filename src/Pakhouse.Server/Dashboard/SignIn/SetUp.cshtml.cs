@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>The one-time address of the first start: the first user and the organization that they own.</summary>
+/// <summary>The one-time URL of the first start: creates the first user and the organization that they own.</summary>
 public sealed class SetUpModel(SetUp setUp, Organizations organizations, PakhouseOptions options) : PageModel
 {
     [BindProperty(SupportsGet = true)]
@@ -29,7 +29,7 @@ public sealed class SetUpModel(SetUp setUp, Organizations organizations, Pakhous
 
     public async Task<IActionResult> OnPostAsync()
     {
-        // Asked here because the operation calls both names "name".
+        // Checked here because the operation calls both names "name".
         if (Checks.Name(OrganizationName, "organization", Organizations.NameLengthMax, out _) is { } badName)
             Errors.Add(badName, ("organization", "organization", "Organization name"));
         if (Checks.Name(UserName, "name", Users.NameLengthMax, out _) is { } badUserName)

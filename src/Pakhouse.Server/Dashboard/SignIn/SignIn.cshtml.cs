@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>The ways in: address and password, a passkey, the platform's own provider; whichever this server has.</summary>
+/// <summary>The ways to sign in that this server has: address and password, a passkey, the platform's own provider.</summary>
 public sealed class SignInModel(
     PasswordSignIn signIn,
     SecondFactor secondFactor,
@@ -20,24 +20,24 @@ public sealed class SignInModel(
     [BindProperty]
     public string? Password { get; set; }
 
-    /// <summary>What a passkey signed.</summary>
+    /// <summary>The signed response of a passkey.</summary>
     [BindProperty]
     public string? Credential { get; set; }
 
-    /// <summary>Where to go afterwards. The caller's word: followed only inside this server.</summary>
+    /// <summary>Where to go afterwards. It comes from the caller, so only paths inside this server are followed.</summary>
     [BindProperty(SupportsGet = true)]
     public string? From { get; set; }
 
     [FromQuery(Name = "reset")]
     public bool WasReset { get; set; }
 
-    /// <summary>Where the person has just signed out: <c>here</c>, or at the <c>provider</c> too.</summary>
+    /// <summary>Where the person has just signed out: <c>here</c>, or also at the <c>provider</c>.</summary>
     [FromQuery(Name = "out")]
     public string? Out { get; set; }
 
     public FieldErrors Errors { get; } = new();
 
-    /// <summary>Nobody can sign in yet: the set-up address is in the server's output.</summary>
+    /// <summary>There is no user yet; the set-up URL is in the server's output.</summary>
     public bool IsFirstStart { get; private set; }
 
     public string? PasskeyOptions { get; private set; }
@@ -86,7 +86,7 @@ public sealed class SignInModel(
         if (refusal == PasswordSignIn.ProviderOnly) return this.Refuse(refusal);
         Errors.Add(refusal);
         await ShowAsync();
-        // 403 would be for somebody known; here nobody is.
+        // Not 403, which is for an authenticated caller.
         var isLater = refusal.Code is RefusalCode.SlowDown or RefusalCode.TemporarilyUnavailable;
         Response.StatusCode = isLater ? refusal.Status : StatusCodes.Status400BadRequest;
         if (refusal.RetryAfterSeconds is { } seconds) Response.Headers.RetryAfter = seconds.ToString();

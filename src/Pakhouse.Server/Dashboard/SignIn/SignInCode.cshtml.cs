@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>The second step: a code. Reached only with the cookie that a right password left.</summary>
+/// <summary>The second step: a code. It needs the cookie that follows a correct password.</summary>
 public sealed class SignInCodeModel(SecondFactor secondFactor, SignInStateCookies steps, Users users) : PageModel
 {
     [BindProperty]
@@ -35,7 +35,7 @@ public sealed class SignInCodeModel(SecondFactor secondFactor, SignInStateCookie
         return this.SeeOther(ProviderSignIn.Safe(From));
     }
 
-    /// <summary>Whose password was right a moment ago, and still is.</summary>
+    /// <summary>The user whose password was just verified and is still the same.</summary>
     private async Task<User?> FindAsync() =>
         steps.Read(HttpContext, SignInStateCookies.Code)?.Split(' ') is [var id, var stamp]
         && await users.FindAsync(Guid.Parse(id)) is { DisabledAt: null } user

@@ -4,8 +4,8 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Ends this session; a copy of its cookie ends with it. Open to everybody: signing out of a session that has ended already must not ask to
-/// sign in.
+/// Ends this session; every copy of its cookie ends with it. It requires no session, because signing out of an ended session must not
+/// require a sign-in.
 /// </summary>
 public sealed class SignOutModel(PakhouseOptions options) : PageModel
 {
@@ -15,6 +15,6 @@ public sealed class SignOutModel(PakhouseOptions options) : PageModel
     {
         var isOfProvider = options.OidcAuthority is not null && SessionCookie.Of(HttpContext)?.Method == SignInMethod.Provider;
         await SessionCookie.EndAsync(HttpContext);
-        return this.SeeOther(isOfProvider ? "/sign-in?out=here" : "/sign-in"); // the session there goes on
+        return this.SeeOther(isOfProvider ? "/sign-in?out=here" : "/sign-in"); // the session at the provider continues
     }
 }

@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>What can be done to an organization as a whole, each asked once more on a page of its own, which needs no script.</summary>
+/// <summary>The actions on a whole organization. Each has a confirmation page, which needs no script.</summary>
 public sealed class ChangeOrganizationModel(Organizations organizations, Members members, Keys keys, PakhouseOptions options)
     : OrganizationPage(organizations)
 {
@@ -30,7 +30,7 @@ public sealed class ChangeOrganizationModel(Organizations organizations, Members
 
     public TimeSpan TokenLifetime => options.TokenLifetime;
 
-    /// <summary>Of the reader, which end when they leave.</summary>
+    /// <summary>The reader's keys, which end when they leave.</summary>
     public int KeyCount { get; private set; }
 
     public int SubCount => Organizations.Count(one => one.RootId == OrganizationId);

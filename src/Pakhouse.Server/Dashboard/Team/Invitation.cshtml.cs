@@ -2,11 +2,11 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>A pending invitation: its roles changed, sent again, withdrawn.</summary>
+/// <summary>A pending invitation: change its roles, send it again, withdraw it.</summary>
 public sealed class InvitationModel(Organizations organizations, Invitations invitations, PakhouseOptions options)
     : OrganizationPage(organizations)
 {
-    /// <summary>By id and not by address, which has no place in an address bar.</summary>
+    /// <summary>An id and not the e-mail address, which must not be in a URL.</summary>
     [FromRoute]
     public Guid InvitationId { get; set; }
 

@@ -3,14 +3,14 @@ using Microsoft.AspNetCore.Mvc.RazorPages;
 
 namespace Pakhouse.Server;
 
-/// <summary>Invites an address: to this organization and, from a root, to sub-organizations of it.</summary>
+/// <summary>Invites an address to this organization and, from a root, to its sub-organizations.</summary>
 public sealed class InviteModel(Organizations organizations, Invitations invitations, PakhouseOptions options)
     : OrganizationPage(organizations)
 {
     [BindProperty]
     public string? Email { get; set; }
 
-    /// <summary>The organizations chosen.</summary>
+    /// <summary>The chosen organizations.</summary>
     [BindProperty]
     public IReadOnlyList<Guid> In { get; set; } = [];
 
@@ -60,7 +60,7 @@ public sealed class InviteModel(Organizations organizations, Invitations invitat
     private PageResult Show(NameSet roles, NameSet subRoles)
     {
         var subs = Organizations.Where(one => one.RootId == OrganizationId).ToList();
-        // The organization itself is one of the most that an invitation can be for.
+        // The organization itself counts toward the limit of an invitation.
         Subs = [.. subs.Take(Invitations.OrganizationsMax - 1)];
         LeftOut = subs.Count - Subs.Count;
         var mayGrantOwner = Permissions.MayGrantOwner(OrganizationAccess);

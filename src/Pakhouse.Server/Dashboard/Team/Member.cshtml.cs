@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>Manage Roles: what a member may do here. Of an inherited member: making them a direct one.</summary>
+/// <summary>Manage Roles: the roles of a direct member. For an inherited member: making them a direct one.</summary>
 public sealed class MemberModel(Organizations organizations, Members members, ProviderConnections connections, PakhouseOptions options)
     : OrganizationPage(organizations)
 {

@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>The question before a membership ends, with the keys that end with it.</summary>
+/// <summary>The confirmation before a membership ends, with the keys that end with it.</summary>
 public sealed class RemoveMemberModel(Organizations organizations, Members members, TimeProvider clock) : OrganizationPage(organizations)
 {
     [FromRoute(Name = "userId")]

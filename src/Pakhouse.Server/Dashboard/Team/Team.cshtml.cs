@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Mvc;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// My Organization, Profile and Team: what the organization is, its sub-organizations, who belongs to it, and who is invited.
+/// My Organization, Profile and Team: the organization, its sub-organizations, its members and its invitations.
 /// </summary>
 public sealed class TeamModel(Organizations organizations, Members members, Invitations invitations, TimeProvider clock)
     : OrganizationPage(organizations)
@@ -14,7 +14,7 @@ public sealed class TeamModel(Organizations organizations, Members members, Invi
 
     private readonly Organizations operations = organizations;
 
-    /// <summary>Of a new sub-organization.</summary>
+    /// <summary>The name of a new sub-organization.</summary>
     [BindProperty]
     public string? Name { get; set; }
 
@@ -24,7 +24,7 @@ public sealed class TeamModel(Organizations organizations, Members members, Invi
     [FromQuery(Name = "after")]
     public Guid? After { get; set; }
 
-    /// <summary>Of the invitations.</summary>
+    /// <summary>The page of the invitations.</summary>
     [FromQuery(Name = "part")]
     public int Part { get; set; } = 1;
 
@@ -32,7 +32,7 @@ public sealed class TeamModel(Organizations organizations, Members members, Invi
 
     public MemberPage People { get; private set; } = new([], null);
 
-    /// <summary>Null: not for this reader.</summary>
+    /// <summary>Null: this reader may not see them.</summary>
     public IReadOnlyList<Invitation>? Invitations { get; private set; }
 
     public Pager Pager { get; private set; } = null!;
@@ -50,7 +50,7 @@ public sealed class TeamModel(Organizations organizations, Members members, Invi
 
     public async Task<IActionResult> OnGetAsync() => await LoadAsync() is { } refused ? refused : await ShowAsync();
 
-    /// <summary>Makes a sub-organization.</summary>
+    /// <summary>Creates a sub-organization.</summary>
     public async Task<IActionResult> OnPostAsync()
     {
         if (await LoadAsync() is { } refused) return refused;

@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>One webhook: what it hears of, its secret, and what was delivered.</summary>
+/// <summary>One webhook: its events, its secret, and its deliveries.</summary>
 public sealed class WebhookModel(Organizations organizations, Webhooks webhooks, WebhookSender sender, TimeProvider clock)
     : OrganizationPage(organizations)
 {
@@ -20,14 +20,14 @@ public sealed class WebhookModel(Organizations organizations, Webhooks webhooks,
     [BindProperty]
     public bool Enabled { get; set; }
 
-    /// <summary>Of the message to send again.</summary>
+    /// <summary>The message to send again.</summary>
     [BindProperty]
     public string? Message { get; set; }
 
     [FromQuery(Name = "part")]
     public int Part { get; set; } = 1;
 
-    /// <summary>What was just done; an address can say anything, so only known words are shown.</summary>
+    /// <summary>The last action; a URL can contain anything, so only known actions are shown.</summary>
     [FromQuery(Name = "done")]
     public string? Done { get; set; }
 

@@ -2,8 +2,8 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace Pakhouse.Server;
 
-/// <summary>The webhooks of an organization, and the form that makes one.</summary>
-/// <remarks>As with keys: a secret is in the answer of the POST that made it, and nowhere else.</remarks>
+/// <summary>The webhooks of an organization, and the form that creates one.</summary>
+/// <remarks>As for keys, a secret is only in the response of the POST that created it.</remarks>
 public sealed class WebhooksModel(Organizations organizations, Webhooks webhooks, TimeProvider clock) : OrganizationPage(organizations)
 {
     [BindProperty]
@@ -51,7 +51,7 @@ public sealed class WebhooksModel(Organizations organizations, Webhooks webhooks
 
     internal static readonly Refusal NoEvents = new(RefusalCode.InvalidRequest, "events: choose at least one.", "no event chosen");
 
-    /// <summary>All of them is no limit: an event that comes with a later version is then included.</summary>
+    /// <summary>All events are stored as no limit, so an event of a later version is included.</summary>
     internal static NameSet Chosen(IReadOnlyList<string> events) => EventTypes.All.All(events.Contains) ? NameSet.All : NameSet.Of(events);
 
     private async Task<IActionResult> ShowAsync(int status = StatusCodes.Status200OK)

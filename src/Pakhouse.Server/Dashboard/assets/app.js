@@ -1,10 +1,10 @@
 'use strict';
 
-// Every page works without this file but for three things: copying, times in the reader's zone, and passkeys.
+// Every page works without this file, except for three things: copying, times in the reader's zone, and passkeys.
 
 // Times: the server knows UTC only.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-// As the server writes them: it knows three letters for September.
+// The server's month names: it writes September with three letters.
 const formatter = parts => {
   const format = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', ...parts });
   return at => format.format(at).replace('Sept', 'Sep');
@@ -29,7 +29,7 @@ for (const hint of document.querySelectorAll('[data-zone]')) {
   if (zone) hint.textContent = `Times are in ${zone.replaceAll('_', ' ')}.`;
 }
 
-// Copying. The announcement is a live region of its own: not every screen reader reads out a button that changes.
+// Copying. The announcement is a live region of its own, because not every screen reader announces a changed button.
 const announcement = document.createElement('p');
 announcement.className = 'visually-hidden';
 announcement.setAttribute('aria-live', 'polite');
@@ -57,7 +57,7 @@ for (const button of document.querySelectorAll('button[data-copy]')) {
       await copy(element);
     } catch {
       getSelection().selectAllChildren(element);
-      said = 'Not copied: it is selected, copy it with the keyboard';
+      said = 'Not copied. It is selected: copy it with the keyboard';
     }
     announcement.textContent = said;
     if (said === 'Copied') button.classList.add('copied');
@@ -71,7 +71,7 @@ for (const button of document.querySelectorAll('button[data-copy]')) {
   });
 }
 
-// Passkeys: the server's challenge goes to the browser, its answer goes back with the form. Where there are none, the form stays hidden.
+// Passkeys: the browser gets the server's challenge, and the form returns its response. Without passkeys the form stays hidden.
 for (const form of document.querySelectorAll('form[data-passkey-get], form[data-passkey-create]')) {
   const isNew = 'passkeyCreate' in form.dataset;
   if (!window.PublicKeyCredential?.[isNew ? 'parseCreationOptionsFromJSON' : 'parseRequestOptionsFromJSON']) continue;
@@ -86,32 +86,32 @@ for (const form of document.querySelectorAll('form[data-passkey-get], form[data-
         ? await navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(JSON.parse(form.dataset.passkeyCreate)) })
         : await navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(JSON.parse(form.dataset.passkeyGet)) });
       form.elements.Credential.value = JSON.stringify(credential.toJSON());
-      form.submit(); // not the event again
+      form.submit(); // submits without the event
     } catch {
       [button.disabled, error.hidden] = [false, false];
     }
   });
 }
 
-// What the reader must see first: a summary of errors, a new key, the safe choice of a dialog.
+// Focuses what the reader must see first: a summary of errors, a new key, the safe choice of a dialog.
 document.querySelector('[data-focus]')?.focus();
 
-// A browser may keep a page that was left, to show it again at once: the secret must not be on it.
+// A browser may cache a page that was left and show it again, so its secret is removed.
 addEventListener('pagehide', () => {
   for (const secret of document.querySelectorAll('[data-secret]')) {
     secret.textContent = secret.dataset.secret || 'The key is no longer shown. If you did not save it, delete it and generate another.';
   }
 });
 
-// A notice is for once: reloading does not say it again.
+// A notice is shown once: reloading does not repeat it.
 if (document.querySelector('[data-passing]')) history.replaceState(null, '', location.pathname);
 
-// The current organization is in sight when the switcher opens.
+// Scrolls to the current organization when the switcher opens.
 for (const switcher of document.querySelectorAll('.switcher')) {
   switcher.addEventListener('toggle', () => switcher.querySelector('li [aria-current]')?.scrollIntoView({ block: 'nearest' }));
 }
 
-// Menus close like menus.
+// Menus close on Escape and on a click outside.
 addEventListener('click', event => {
   for (const menu of document.querySelectorAll('.switcher[open], .bar-menu[open]')) {
     if (!menu.contains(event.target)) menu.open = false;
