@@ -95,6 +95,7 @@ const server = createServer(async (request, response) => {
   handle(request, response);
 });
 
+server.keepAliveTimeout = 0; // a connection that the other side is about to use again is not closed
 server.listen(0, '127.0.0.1', async () => {
   address = `http://127.0.0.1:${server.address().port}`;
   await rotate();

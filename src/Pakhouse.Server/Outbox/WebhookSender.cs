@@ -35,8 +35,17 @@ public sealed partial class WebhookSender(
         TimeSpan.FromHours(10),
     ];
 
-    /// <summary>A webhook that has failed for this long is disabled. Time in which this server was off does not count.</summary>
+    /// <summary>
+    /// A webhook that has failed for this long is disabled, once <see cref="AttemptsMin"/> of one message have failed. Time in which this
+    /// server was off does not count.
+    /// </summary>
     internal static readonly TimeSpan PatienceMax = TimeSpan.FromDays(5);
+
+    /// <summary>
+    /// Attempts of one message, over half an hour. A webhook with few messages is not tried between them: that the last one failed a week
+    /// ago and this one fails once does not say that it failed all the time.
+    /// </summary>
+    internal const int AttemptsMin = 4;
 
     /// <summary>How long deliveries stay in the log.</summary>
     internal static readonly TimeSpan Kept = TimeSpan.FromDays(30);
@@ -223,7 +232,8 @@ public sealed partial class WebhookSender(
             new { message.WebhookId, now },
             transaction
         );
-        if (since is { } began && (isGone || DateTimeOffset.FromUnixTimeMilliseconds(began) + PatienceMax <= now))
+        var isOver = since is { } began && number >= AttemptsMin && DateTimeOffset.FromUnixTimeMilliseconds(began) + PatienceMax <= now;
+        if (since is not null && (isGone || isOver))
             await DisableAsync(transaction, message, result.Error, now);
     }
 

@@ -39,9 +39,10 @@ public sealed class Passwords(
         "reset code unknown, expired or used"
     );
 
-    private static readonly Refusal wrong = new(
+    private static readonly Refusal wrong = Refusal.At(
+        "old-password",
         RefusalCode.AccessDenied,
-        "old-password: this is not your password.",
+        "this is not your password.",
         "old password refused"
     );
 

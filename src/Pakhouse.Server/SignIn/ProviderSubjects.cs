@@ -226,15 +226,17 @@ public sealed class ProviderSubjects(
             + "unbind).",
         "only way in"
     );
-    private static readonly Refusal nobody = new(RefusalCode.NotFound, "EMAIL: nobody here has this address.", "no such user");
-    private static readonly Refusal unbound = new(
+    private static readonly Refusal nobody = Refusal.At("EMAIL", RefusalCode.NotFound, "nobody here has this address.", "no such user");
+    private static readonly Refusal unbound = Refusal.At(
+        "EMAIL",
         RefusalCode.NotFound,
-        "EMAIL: no account of the identity provider is bound to this person.",
+        "no account of the identity provider is bound to this person.",
         "no subject"
     );
-    private static readonly Refusal badSubject = new(
+    private static readonly Refusal badSubject = Refusal.At(
+        "SUBJECT",
         RefusalCode.InvalidRequest,
-        $"SUBJECT: give the sub of the account, 1 to {LengthMax} characters.",
+        $"give the sub of the account, 1 to {LengthMax} characters.",
         "bad subject"
     );
     private static readonly Refusal badIssuer = new(

@@ -4,8 +4,8 @@ using Microsoft.OpenApi;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Describes the exchange, discovery and back-channel logout in docs/openapi.json: these endpoints read and write bytes themselves, so the generator cannot
-/// derive their schemas.
+/// Describes the exchange, discovery and back-channel logout in docs/openapi.json: these endpoints read and write bytes
+/// themselves, so the generator cannot derive their schemas.
 /// </summary>
 internal static class TokenRoutes
 {
