@@ -217,11 +217,21 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
 
     private static Refusal Suspended(string reason) => unproven with { Reason = reason };
 
-    private static readonly Refusal deleted = Refusal.At("key", RefusalCode.InvalidGrant, "this key was deleted. Generate a new one.", "deleted") with
+    private static readonly Refusal deleted = Refusal.At(
+        "key",
+        RefusalCode.InvalidGrant,
+        "this key was deleted. Generate a new one.",
+        "deleted"
+    ) with
     {
         Late = UseAfterEnd.OfEnded,
     };
-    private static readonly Refusal expired = Refusal.At("key", RefusalCode.InvalidGrant, "this key has expired. Generate a new one.", "expired") with
+    private static readonly Refusal expired = Refusal.At(
+        "key",
+        RefusalCode.InvalidGrant,
+        "this key has expired. Generate a new one.",
+        "expired"
+    ) with
     {
         Late = UseAfterEnd.OfEnded,
     };

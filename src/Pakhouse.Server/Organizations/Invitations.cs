@@ -44,7 +44,12 @@ public sealed partial class Invitations(
             if (demanded.Refusal is { } refused)
                 return refused;
             if (!EmailAddress.TryParse(email, out email))
-                return Refusal.At("userEmail", RefusalCode.InvalidRequest, "enter an address such as ada@example.com.", "no e-mail address");
+                return Refusal.At(
+                    "userEmail",
+                    RefusalCode.InvalidRequest,
+                    "enter an address such as ada@example.com.",
+                    "no e-mail address"
+                );
 
             // The caller can see the members of these organizations anyway; nothing else about the address is read.
             var (rootId, normalized, now) = (demanded.Value.RootId ?? organizationId, normalizer.NormalizeEmail(email), clock.GetUtcNow());
