@@ -18,6 +18,7 @@ public sealed partial class EveryPage : IAsyncDisposable
         ["/account/passkeys/{id:guid}/remove"] = "needs a passkey: audited by SignInWays",
         ["/sign-in/code"] = "needs an authenticator app: audited by SignInWays",
         ["/invitations/{code:maxlength(64)}"] = "needs an invitation: audited by UseTeam",
+        ["/sign-in/connect"] = "needs a provider: audited by ConnectAccounts",
     };
 
     private static readonly ConcurrentDictionary<string, bool> seen = new(StringComparer.Ordinal);

@@ -190,7 +190,7 @@ public sealed class SignInWays(Browser browser) : IAsyncLifetime
         await tab.Page.SetViewportSizeAsync(1280, 900);
     }
 
-    private static int FreePort()
+    internal static int FreePort()
     {
         using var free = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
         free.Start();

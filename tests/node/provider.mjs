@@ -1,7 +1,7 @@
 // node-oidc-provider, a certified OpenID provider, as the tests need it: on a free loopback port, with whoever comes signed in as one
 // account. POST /control changes what it is; the answer holds what the next test step needs. It prints its address, and ends with its input.
 import { createServer } from 'node:http';
-import { generateKeyPair, exportJWK, importJWK, SignJWT, UnsecuredJWT } from 'jose';
+import { CompactSign, generateKeyPair, exportJWK, importJWK, SignJWT, UnsecuredJWT } from 'jose';
 import Provider from 'oidc-provider';
 
 const store = new Map(); // outlives a change of the configuration
@@ -77,7 +77,10 @@ const server = createServer(async (request, response) => {
     if (sign?.alg === 'none') signed = new UnsecuredJWT(sign.claims).encode();
     else if (sign) {
       const by = sign.foreign ? (await generateKeyPair(state.alg)).privateKey : await importJWK(key, state.alg);
-      signed = await new SignJWT(sign.claims).setProtectedHeader({ alg: state.alg, kid: state.kid, ...sign.header }).sign(by);
+      const header = { alg: state.alg, kid: state.kid, ...sign.header };
+      signed = sign.payload !== undefined // any text, be it JSON or not
+        ? await new CompactSign(new TextEncoder().encode(sign.payload)).setProtectedHeader(header).sign(by)
+        : await new SignJWT(sign.claims).setProtectedHeader(header).sign(by);
     }
     response.end(JSON.stringify({ seen, signed }));
     seen = [];
@@ -92,6 +95,7 @@ const server = createServer(async (request, response) => {
   handle(request, response);
 });
 
+server.keepAliveTimeout = 0; // a connection that the other side is about to use again is not closed
 server.listen(0, '127.0.0.1', async () => {
   address = `http://127.0.0.1:${server.address().port}`;
   await rotate();

@@ -165,7 +165,7 @@ public static class ActivityEndpoints
     ) =>
         kind is null or "" or "organization" or "auth"
             ? ActivityFilter.Read(kind == "auth", from, to, organization, action, person, before)
-            : new Refusal(RefusalCode.InvalidRequest, "kind: give organization or auth.", "unknown kind of activity");
+            : Refusal.At("kind", RefusalCode.InvalidRequest, "give organization or auth.", "unknown kind of activity");
 
     private static ShownActivity Show(ActivityEntry entry) =>
         new()

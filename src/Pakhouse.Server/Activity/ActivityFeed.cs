@@ -77,35 +77,35 @@ public sealed record ActivityFilter
         if (!string.IsNullOrEmpty(from))
         {
             if (Day(from) is not { } day)
-                return Fault("from: enter a day such as 2031-12-24.");
+                return Fault("from", "enter a day such as 2031-12-24.");
             since = day;
         }
 
         if (!string.IsNullOrEmpty(to))
         {
             if (Day(to) is not { } day)
-                return Fault("to: enter a day such as 2031-12-24.");
+                return Fault("to", "enter a day such as 2031-12-24.");
             until = day.AddDays(1);
         }
 
         if (!string.IsNullOrEmpty(organization))
         {
             if (!Guid.TryParse(organization, out var id))
-                return Fault("organization: give the id of this organization or of one of its sub-organizations.");
+                return Fault("organization", "give the id of this organization or of one of its sub-organizations.");
             organizationId = id;
         }
 
         if (!string.IsNullOrEmpty(before))
         {
             if (!Guid.TryParse(before, out var id))
-                return Fault("before: give the id of the last row of the previous page.");
+                return Fault("before", "give the id of the last row of the previous page.");
             beforeId = id;
         }
 
         if (!string.IsNullOrEmpty(action) && !ActivityFeed.Actions(isAuth).Contains(action, StringComparer.Ordinal))
-            return Fault("action: give an action of the audit record, such as \"Member Remove\".");
+            return Fault("action", "give an action of the audit record, such as \"Member Remove\".");
         if (person?.Length > Users.EmailLengthMax)
-            return Fault($"person: enter at most {Users.EmailLengthMax} characters.");
+            return Fault("person", $"enter at most {Users.EmailLengthMax} characters.");
         return new ActivityFilter
         {
             IsAuth = isAuth,
@@ -124,7 +124,8 @@ public sealed record ActivityFilter
                 ? new DateTimeOffset(day, TimeSpan.Zero)
                 : null;
 
-        static Refusal Fault(string words) => new(RefusalCode.InvalidRequest, words, "filter of the record out of bounds");
+        static Refusal Fault(string field, string words) =>
+            Refusal.At(field, RefusalCode.InvalidRequest, words, "filter of the record out of bounds");
     }
 }
 

@@ -61,7 +61,8 @@ public static class AuditAction
         SessionEnd = "Session End",
         RecoveryCodes = "Recovery Codes Renew";
     public const string ProviderBind = "Provider Bind",
-        ProviderUnbind = "Provider Unbind";
+        ProviderUnbind = "Provider Unbind",
+        ProviderLink = "Provider Link Send";
     public const string MailUndelivered = "Mail Undelivered";
 }
 

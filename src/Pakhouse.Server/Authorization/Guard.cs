@@ -173,12 +173,13 @@ public static class Guard
 
     /// <summary>The refusal of RFC 6750 §3.1.</summary>
     internal static Refusal Narrow(string scope, string what) =>
-        new(
+        Refusal.At(
+            "scope",
             RefusalCode.InsufficientScope,
-            $"scope: this needs the scope {scope}. Exchange the key again without the field scope, or with {scope} in it; a key that is "
+            $"this needs the scope {scope}. Exchange the key again without the field scope, or with {scope} in it; a key that is "
                 + $"limited to other scopes cannot do this.",
             $"{what} without {scope} (R11)"
-        )
+        ) with
         {
             Scope = scope,
         };
@@ -209,9 +210,10 @@ public static class Guard
         if (row.With.Length == 0)
             return new Refusal(RefusalCode.AccessDenied, "Only the operator of this server can do this.", $"{permission} by no operator");
         if (actor.Credential == Credential.Session)
-            return new Refusal(
+            return Refusal.At(
+                "Authorization",
                 RefusalCode.InvalidToken,
-                "Authorization: send a token as \"Bearer TOKEN\"; a session is not enough here.",
+                "send a token as \"Bearer TOKEN\"; a session is not enough here.",
                 $"{permission} with a session"
             );
         return new Refusal(

@@ -44,9 +44,10 @@ public sealed class ResourceServers(PakhouseOptions options)
         var isPost = form.TryGet(["client_secret"], out var secret, out _);
         form.TryGet(["client_id"], out var id, out _);
         if (isBasic && isPost)
-            return new Refusal(
+            return Refusal.At(
+                "client_secret",
                 RefusalCode.InvalidRequest,
-                "client_secret: send it in the Authorization header or in the form, not in both.",
+                "send it in the Authorization header or in the form, not in both.",
                 "two ways of authentication"
             );
         if (!isBasic)

@@ -122,16 +122,18 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
         // 7. The scopes: never more than the catalogue, the key, the policy or the request allows.
         steps?.Add(ExchangeStep.Scopes);
         if (!scopes.Names.IsSubsetOf(options.Scopes))
-            return new Refusal(
+            return Refusal.At(
+                "scope",
                 RefusalCode.InvalidScope,
-                $"scope: a scope is unknown; the scopes are {options.Scopes}.",
+                $"a scope is unknown; the scopes are {options.Scopes}.",
                 "unknown scope"
             );
         var allowed = facts.KeyScopes.IsAll ? options.Scopes : facts.KeyScopes;
         if (!scopes.Names.IsSubsetOf(allowed))
-            return new Refusal(
+            return Refusal.At(
+                "scope",
                 RefusalCode.InvalidScope,
-                "scope: this key is limited to fewer scopes. Ask for fewer, or omit the field to get all that the key allows.",
+                "this key is limited to fewer scopes. Ask for fewer, or omit the field to get all that the key allows.",
                 "scope beyond the key's"
             );
         if (policy.Scopes is { } inPolicy && !allowed.IsSubsetOf(inPolicy))
@@ -203,69 +205,91 @@ public sealed class KeyExchange(ExchangeRead read, PakhouseOptions options, Time
             PolicyRule.Scopes => noScopeLeft,
         };
 
-    private const string UnprovenDescription =
-        "key: the key is not valid. Check that it was copied whole, that it belongs to this server, and that it was not deleted; "
-            + "otherwise generate a new one.";
-
-    private static Refusal Unproven(string reason) => new(RefusalCode.InvalidGrant, UnprovenDescription, reason) { IsGuess = true };
-
-    private static Refusal Suspended(string reason) => new(RefusalCode.InvalidGrant, UnprovenDescription, reason);
-
-    private static readonly Refusal deleted = new(RefusalCode.InvalidGrant, "key: this key was deleted. Generate a new one.", "deleted")
-    {
-        Late = UseAfterEnd.OfEnded,
-    };
-    private static readonly Refusal expired = new(RefusalCode.InvalidGrant, "key: this key has expired. Generate a new one.", "expired")
-    {
-        Late = UseAfterEnd.OfEnded,
-    };
-    private static readonly Refusal replaced = new(
+    private static readonly Refusal unproven = Refusal.At(
+        "key",
         RefusalCode.InvalidGrant,
-        "key: this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.",
+        "the key is not valid. Check that it was copied whole, that it belongs to this server, and that it was not deleted; "
+            + "otherwise generate a new one.",
+        "not proved"
+    );
+
+    private static Refusal Unproven(string reason) => unproven with { Reason = reason, IsGuess = true };
+
+    private static Refusal Suspended(string reason) => unproven with { Reason = reason };
+
+    private static readonly Refusal deleted = Refusal.At(
+        "key",
+        RefusalCode.InvalidGrant,
+        "this key was deleted. Generate a new one.",
+        "deleted"
+    ) with
+    {
+        Late = UseAfterEnd.OfEnded,
+    };
+    private static readonly Refusal expired = Refusal.At(
+        "key",
+        RefusalCode.InvalidGrant,
+        "this key has expired. Generate a new one.",
+        "expired"
+    ) with
+    {
+        Late = UseAfterEnd.OfEnded,
+    };
+    private static readonly Refusal replaced = Refusal.At(
+        "key",
+        RefusalCode.InvalidGrant,
+        "this key was rotated, and the time in which it still worked has ended. Use the key that replaced it.",
         "rotated, overlap over"
-    )
+    ) with
     {
         Late = UseAfterEnd.OfReplaced,
     };
     private static readonly Refusal replacedBefore = replaced with { Late = UseAfterEnd.OfEnded };
-    private static readonly Refusal suspended = new(
+    private static readonly Refusal suspended = Refusal.At(
+        "key",
         RefusalCode.InvalidGrant,
-        "key: this key is suspended. Ask an owner of the organization.",
+        "this key is suspended. Ask an owner of the organization.",
         "suspended"
     );
-    private static readonly Refusal notTheirs = new(
+    private static readonly Refusal notTheirs = Refusal.At(
+        "organization",
         RefusalCode.AccessDenied,
-        "organization: this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or "
+        "this key cannot be exchanged for that organization. Give a sub-organization of the key's root organization, or "
             + "leave the field out.",
         "not the key's organization nor a sub-organization of it (R3)"
     );
-    private static readonly Refusal holders = new(
+    private static readonly Refusal holders = Refusal.At(
+        "key",
         RefusalCode.AccessDenied,
-        "key: the organization's policy does not allow keys for your current roles. Ask an owner of the organization.",
+        "the organization's policy does not allow keys for your current roles. Ask an owner of the organization.",
         "policy: holders"
     );
-    private static readonly Refusal tooOld = new(
+    private static readonly Refusal tooOld = Refusal.At(
+        "key",
         RefusalCode.InvalidGrant,
-        "key: this key is older than the organization's policy allows. Generate a new one.",
+        "this key is older than the organization's policy allows. Generate a new one.",
         "policy: lifetime"
-    )
+    ) with
     {
         Late = UseAfterEnd.OfEnded,
     };
-    private static readonly Refusal noRootKeys = new(
+    private static readonly Refusal noRootKeys = Refusal.At(
+        "organization",
         RefusalCode.AccessDenied,
-        "organization: by policy, keys of the root are not exchanged for this sub-organization. Use a key that was generated in it.",
+        "by policy, keys of the root are not exchanged for this sub-organization. Use a key that was generated in it.",
         "policy: root keys"
     );
-    private static readonly Refusal elsewhere = new(
+    private static readonly Refusal elsewhere = Refusal.At(
+        "key",
         RefusalCode.AccessDenied,
-        "key: the organization's policy does not allow the network that this request came from. Exchange the key from an allowed one, or "
+        "the organization's policy does not allow the network that this request came from. Exchange the key from an allowed one, or "
             + "ask an owner.",
         "policy: networks"
     );
-    private static readonly Refusal noScopeLeft = new(
+    private static readonly Refusal noScopeLeft = Refusal.At(
+        "scope",
         RefusalCode.InvalidScope,
-        "scope: the organization's policy does not allow this scope, or allows none of the key's; ask for less, or leave the field out to "
+        "the organization's policy does not allow this scope, or allows none of the key's; ask for less, or leave the field out to "
             + "get all that is allowed.",
         "policy: scopes"
     );

@@ -128,15 +128,17 @@ public sealed record Policy
                 "policy: holders"
             );
         if (LifetimeMax is { } lifetime && (expiresAt is null || expiresAt > now + lifetime))
-            return new(
+            return Refusal.At(
+                "expiry",
                 RefusalCode.InvalidRequest,
-                $"expiry: by policy, a key lives at most {TimeText.Count(lifetime.Days, "day")} here; choose an earlier time.",
+                $"by policy, a key lives at most {TimeText.Count(lifetime.Days, "day")} here; choose an earlier time.",
                 "policy: lifetime"
             );
         if (Scopes is { } allowed && (allowed.Count == 0 || !scopes.IsAll && !scopes.IsSubsetOf(allowed)))
-            return new(
+            return Refusal.At(
+                "scopes",
                 RefusalCode.InvalidScope,
-                $"scopes: by policy, choose from {(allowed.Count == 0 ? "none" : string.Join(' ', allowed))}.",
+                $"by policy, choose from {(allowed.Count == 0 ? "none" : string.Join(' ', allowed))}.",
                 "policy: scopes"
             );
         return null;
@@ -167,7 +169,7 @@ public sealed record Policy
     }
 
     private static Refusal OutOfBounds(string field, string expected) =>
-        new(RefusalCode.InvalidRequest, $"{field}: {expected}.", $"policy: {field} out of bounds");
+        Refusal.At(field, RefusalCode.InvalidRequest, $"{expected}.", $"policy: {field} out of bounds");
 
     /// <summary>The most keys that one person may hold.</summary>
     public int KeysOf(PakhouseOptions options) => Math.Min(options.KeysPerMemberMax, KeysPerMember ?? int.MaxValue);

@@ -29,24 +29,26 @@ public static partial class Checks
         if (text?.Length > lengthMax * 4)
             return TooLong(field, lengthMax);
         if (!IsUnicode(text))
-            return new(RefusalCode.InvalidRequest, $"{field}: this is not valid Unicode text; enter it again.", $"{field} no Unicode");
+            return Refusal.At(field, RefusalCode.InvalidRequest, $"this is not valid Unicode text; enter it again.", $"{field} no Unicode");
         name = Normalize(text ?? "").Trim();
         if (name.Length == 0)
-            return new(RefusalCode.InvalidRequest, $"{field}: enter 1 to {lengthMax} characters.", $"{field} empty");
+            return Refusal.At(field, RefusalCode.InvalidRequest, $"enter 1 to {lengthMax} characters.", $"{field} empty");
         if (name.Length > lengthMax)
             return TooLong(field, lengthMax);
         if (name.EnumerateRunes().Any(IsForbidden))
-            return new(
+            return Refusal.At(
+                field,
                 RefusalCode.InvalidRequest,
-                $"{field}: use no line breaks, control characters or characters that change the direction of text.",
+                $"use no line breaks, control characters or characters that change the direction of text.",
                 $"{field} with control characters"
             );
         if (!name.EnumerateRunes().Any(IsVisible))
-            return new(RefusalCode.InvalidRequest, $"{field}: enter at least one character that can be seen.", $"{field} invisible");
+            return Refusal.At(field, RefusalCode.InvalidRequest, $"enter at least one character that can be seen.", $"{field} invisible");
         return MightContainSecret(name)
-            ? new(
+            ? Refusal.At(
+                field,
                 RefusalCode.InvalidRequest,
-                $"{field}: this looks like a key or another secret, which is not allowed here. Nothing was stored. Others may have seen "
+                $"this looks like a key or another secret, which is not allowed here. Nothing was stored. Others may have seen "
                     + $"it: delete that key.",
                 $"{field} with a secret"
             )
@@ -140,7 +142,7 @@ public static partial class Checks
         };
 
     private static Refusal TooLong(string field, int lengthMax) =>
-        new(RefusalCode.InvalidRequest, $"{field}: this is too long; enter at most {lengthMax} characters.", $"{field} too long");
+        Refusal.At(field, RefusalCode.InvalidRequest, $"this is too long; enter at most {lengthMax} characters.", $"{field} too long");
 
     /// <summary>A JWT (RFC 7519): header and payload are JSON objects, so both have the same beginning.</summary>
     [GeneratedRegex(@"eyJ[A-Za-z0-9_-]{8,}\.eyJ", RegexOptions.ExplicitCapture, 1000)]

@@ -42,6 +42,21 @@ public enum UseAfterEnd
 /// <param name="Reason">For the log only. It may contain what the public must not learn, but no secret.</param>
 public sealed record Refusal(RefusalCode Code, string Description, string Reason)
 {
+    /// <summary>A refusal of one field. Its description begins with the name, for whoever reads it in a program's log.</summary>
+    /// <param name="field">As the caller of the operation knows it: a member of a body, a field of a form, a header.</param>
+    /// <param name="message">What was expected and what to do: a sentence without its subject.</param>
+    public static Refusal At(string field, RefusalCode code, string message, string reason) =>
+        new(code, $"{field}: {message}", reason) { Field = field };
+
+    /// <summary>The field at fault; null: none, or more than one. <see cref="Description"/> begins with it.</summary>
+    public string? Field { get; private init; }
+
+    /// <summary>The description without the field's name, for where it stands beside the field.</summary>
+    public string Message => Field is null ? Description : Description[(Field.Length + 2)..];
+
+    /// <summary>The same, where the field has another name.</summary>
+    public Refusal In(string field) => this with { Field = field, Description = $"{field}: {Message}" };
+
     /// <summary>The caller gave no valid secret: it counts towards the limit of the caller's address.</summary>
     public bool IsGuess { get; init; }
 

@@ -3,6 +3,7 @@ namespace Pakhouse.Server;
 /// <summary>What the operator's log contains, and what no setting can enable.</summary>
 internal static class Logs
 {
+    private const string SignInHandler = "Microsoft.AspNetCore.Authentication.OpenIdConnect.OpenIdConnectHandler";
     private const string Formatter = "Logging:Console:FormatterName";
 
     /// <exception cref="StartupException">For an unknown formatter, because the framework silently uses another one.</exception>
@@ -27,7 +28,8 @@ internal static class Logs
     /// <summary>
     /// Below Warning the framework logs URLs, headers and arguments, which contain a key if a caller made a mistake; its category for
     /// requests does so at any level, and as a scope. No setting can enable that, neither by category nor by provider. Middleware has a
-    /// request log.
+    /// request log. So does its sign-in handler, which logs as an error whatever text
+    /// somebody sends as the provider's response; <see cref="ProviderFailures"/> logs what went wrong.
     /// </summary>
     private static void SilenceFrameworkLogs(LoggerFilterOptions filters)
     {
@@ -37,7 +39,7 @@ internal static class Logs
         {
             var rule = filters.Rules[i];
             filters.Rules[i] = new LoggerFilterRule(rule.ProviderName, rule.CategoryName, rule.LogLevel, (provider, category, level) =>
-                category != "Microsoft.AspNetCore.Hosting.Diagnostics"
+                category is not ("Microsoft.AspNetCore.Hosting.Diagnostics" or SignInHandler)
                 && (level >= LogLevel.Warning || category?.StartsWith("Microsoft.AspNetCore.", StringComparison.Ordinal) != true)
                 && rule.Filter?.Invoke(provider, category, level) != false);
         }

@@ -149,7 +149,12 @@ public static class Program
             .AddSingleton<SecondFactor>()
             .AddSingleton<Passwords>()
             .AddSingleton<SignInStateCookies>();
-        services.AddSingleton<Passkeys>().AddSingleton<PasskeyStore>().AddSingleton<PasskeyCeremony>().AddSingleton<ProviderSubjects>();
+        services
+            .AddSingleton<Passkeys>()
+            .AddSingleton<PasskeyStore>()
+            .AddSingleton<PasskeyCeremony>()
+            .AddSingleton<ProviderSubjects>()
+            .AddSingleton<ProviderConnections>();
         services.AddOptions<IdentityPasskeyOptions>().Configure<PublicAddress>(PasskeyCeremony.Configure);
         services.AddSingleton<IPasswordHasher<User>, NormalizingPasswordHasher>().AddSingleton<ILookupNormalizer, LookupNormalizer>();
         services.Configure<IdentityOptions>(identity => PasswordRules.Configure(identity, options));
@@ -217,7 +222,7 @@ public static class Program
             pages.Conventions.AllowAnonymousToPage("/SignIn/SetUp");
             pages.Conventions.AllowAnonymousToPage("/SignIn/SignOut");
             pages.Conventions.AllowAnonymousToPage("/SignIn/AcceptInvitation");
-            foreach (var page in (string[])["/SignIn/SignInCode", "/SignIn/ForgotPassword", "/SignIn/ResetPassword"])
+            foreach (var page in (string[])["/SignIn/SignInCode", "/SignIn/ForgotPassword", "/SignIn/ResetPassword", "/SignIn/Connect"])
                 pages.Conventions.AllowAnonymousToPage(page);
             pages.Conventions.AllowAnonymousToPage("/Docs/ApiDocs");
             pages.Conventions.ConfigureFilter(new PageMethods());

@@ -42,9 +42,10 @@ public static class Api
     public static Outcome<Guid> ReadId(string? text, string field) =>
         text is { Length: 36 or 38 } && (Guid.TryParseExact(text, "D", out var id) || Guid.TryParseExact(text, "B", out id))
             ? id
-            : new Refusal(
+            : Refusal.At(
+                field,
                 RefusalCode.InvalidRequest,
-                $"{field}: give a UUID such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.",
+                $"give a UUID such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.",
                 $"{field} is no UUID"
             );
 

@@ -130,7 +130,7 @@ public static class RequestBodies
             if (!HasNul(name) && !values.Any(HasNul))
                 continue;
             var known = name.Length <= 24 && name.All(char.IsAsciiLetter) ? name : "A field";
-            return new(RefusalCode.InvalidRequest, $"{known}: the text contains the character NUL. Remove it.", "NUL in a text");
+            return Refusal.At(known, RefusalCode.InvalidRequest, $"the text contains the character NUL. Remove it.", "NUL in a text");
         }
 
         return null;
@@ -138,14 +138,16 @@ public static class RequestBodies
 
     private static bool HasNul(string? text) => text?.Contains('\0', StringComparison.Ordinal) == true;
 
-    internal static readonly Refusal NotJson = new(
+    internal static readonly Refusal NotJson = Refusal.At(
+        "Content-Type",
         RefusalCode.WrongType,
-        "Content-Type: send the body as application/json, in UTF-8.",
+        "send the body as application/json, in UTF-8.",
         "no JSON"
     );
-    internal static readonly Refusal NotForm = new(
+    internal static readonly Refusal NotForm = Refusal.At(
+        "Content-Type",
         RefusalCode.WrongType,
-        "Content-Type: send the form as application/x-www-form-urlencoded, in UTF-8.",
+        "send the form as application/x-www-form-urlencoded, in UTF-8.",
         "no form"
     );
     private static readonly Refusal tooLong = new(

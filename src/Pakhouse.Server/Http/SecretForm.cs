@@ -218,9 +218,10 @@ public sealed class SecretForm : IDisposable
             && (contentType.Length == form.Length || contentType[form.Length] is ';' or ' ');
     }
 
-    private static readonly Refusal wrongType = new(
+    private static readonly Refusal wrongType = Refusal.At(
+        "Content-Type",
         RefusalCode.InvalidRequest,
-        "Content-Type: send the fields as application/x-www-form-urlencoded, in the body of the request.",
+        "send the fields as application/x-www-form-urlencoded, in the body of the request.",
         "wrong content type"
     );
     private static readonly Refusal tooLong = new(

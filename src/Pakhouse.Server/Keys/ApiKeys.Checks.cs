@@ -6,14 +6,16 @@ namespace Pakhouse.Server;
 /// <summary>The rules for an API key's name, roles, scopes and lifetime.</summary>
 public sealed partial class ApiKeys
 {
-    private static readonly Refusal ownerOnly = new(
+    private static readonly Refusal ownerOnly = Refusal.At(
+        "roles",
         RefusalCode.AccessDenied,
-        "roles: only an owner can give an API key the role owner, or change a key that has it.",
+        "only an owner can give an API key the role owner, or change a key that has it.",
         "owner to an API key by no owner (R8)"
     );
-    private static readonly Refusal nameTaken = new(
+    private static readonly Refusal nameTaken = Refusal.At(
+        "name",
         RefusalCode.Conflict,
-        "name: another API key of this organization has this name; choose a different one.",
+        "another API key of this organization has this name; choose a different one.",
         "API key name taken"
     );
 
@@ -32,13 +34,13 @@ public sealed partial class ApiKeys
 
     private static Refusal? CheckExpiry(DateTimeOffset? expiresAt, DateTimeOffset now) =>
         expiresAt <= now || expiresAt > now + LifetimeMax
-            ? new Refusal(RefusalCode.InvalidRequest, "expiry: choose a time in the future, at most a year ahead.", "expiry out of bounds")
+            ? Refusal.At("expiry", RefusalCode.InvalidRequest, "choose a time in the future, at most a year ahead.", "expiry out of bounds")
             : null;
 
     private async Task<Refusal?> CheckRolesAsync(DbTransaction transaction, OrganizationAccess access, IReadOnlyList<ApiKeyRoles> roles)
     {
         if (roles.Select(one => one.OrganizationId).Distinct().Count() != roles.Count)
-            return new Refusal(RefusalCode.InvalidRequest, "roles: an organization is named twice.", "organization twice");
+            return Refusal.At("roles", RefusalCode.InvalidRequest, "an organization is named twice.", "organization twice");
         foreach (var (organizationId, held) in roles)
         {
             if (options.Roles.Check(held, NameSet.Empty) is { } refusal)
@@ -55,9 +57,10 @@ public sealed partial class ApiKeys
                     transaction
                 ) == 0
             )
-                return new Refusal(
+                return Refusal.At(
+                    "roles",
                     RefusalCode.InvalidRequest,
-                    "roles: an API key reaches its own organization and, from a root, its sub-organizations; one that you named is "
+                    "an API key reaches its own organization and, from a root, its sub-organizations; one that you named is "
                         + "neither.",
                     "roles elsewhere"
                 );

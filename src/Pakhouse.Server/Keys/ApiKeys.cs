@@ -34,13 +34,13 @@ public sealed partial class ApiKeys(Database database, PakhouseOptions options, 
                 return refused;
             var now = clock.GetUtcNow();
             if (!KeyFormat.IsId(wanted.Id))
-                return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
+                return Refusal.At("id", RefusalCode.InvalidRequest, "16 characters of base62 were expected.", "key id out of grammar");
             if (CheckExpiry(wanted.ExpiresAt, now) is { } badExpiry)
                 return badExpiry;
             if (wanted.Scopes is { IsAll: false, Count: 0 })
                 return KeyEndpoints.NoScopes;
             if (!wanted.Scopes.IsAll && !wanted.Scopes.IsSubsetOf(options.Scopes))
-                return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
+                return Refusal.At("scopes", RefusalCode.InvalidScope, $"choose from {options.Scopes}.", "scope not in the catalogue");
             var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
             var expiresAt = wanted.ExpiresAt ?? now + Shorter(LifetimeDefault, policy.LifetimeMax);
             if (policy.Forbids(expiresAt, wanted.Scopes, now, roles: null) is { } forbidden)
@@ -206,11 +206,12 @@ public sealed partial class ApiKeys(Database database, PakhouseOptions options, 
             if (access.Refusal is { } refused)
                 return refused;
             if (!KeyFormat.IsId(newId))
-                return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
+                return Refusal.At("id", RefusalCode.InvalidRequest, "16 characters of base62 were expected.", "key id out of grammar");
             if (overlap < TimeSpan.Zero || overlap > OverlapMax)
-                return new Refusal(
+                return Refusal.At(
+                    "overlap",
                     RefusalCode.InvalidRequest,
-                    $"overlap: choose 0 to {OverlapMax.TotalDays} days.",
+                    $"choose 0 to {OverlapMax.TotalDays} days.",
                     "overlap out of bounds"
                 );
 

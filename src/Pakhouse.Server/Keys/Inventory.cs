@@ -67,9 +67,10 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
     /// <summary>Keys read at once if a policy decides which of them are shown.</summary>
     private const int EvaluatedAtOnce = 1_000;
 
-    private static readonly Refusal badAfter = new(
+    private static readonly Refusal badAfter = Refusal.At(
+        "after",
         RefusalCode.InvalidRequest,
-        "after: give the value of next from the previous page.",
+        "give the value of next from the previous page.",
         "cursor out of form"
     );
 
@@ -82,9 +83,9 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
             if (access.Refusal is { } refused)
                 return refused;
             if (limit is < 1 or (> PageLengthMax and not CsvExport.PageLength))
-                return new Refusal(RefusalCode.InvalidRequest, $"limit: give a number from 1 to {PageLengthMax}.", "limit out of bounds");
+                return Refusal.At("limit", RefusalCode.InvalidRequest, $"give a number from 1 to {PageLengthMax}.", "limit out of bounds");
             if (query.Search.Length > SearchLengthMax)
-                return new Refusal(RefusalCode.InvalidRequest, $"search: give at most {SearchLengthMax} characters.", "search too long");
+                return Refusal.At("search", RefusalCode.InvalidRequest, $"give at most {SearchLengthMax} characters.", "search too long");
             if (ReadCursor(query.After) is not { } after)
                 return badAfter;
 
@@ -144,7 +145,7 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
             if (access.Refusal is { } refused)
                 return refused;
             if (keyIds.Count is 0 or > KeysMax || !keyIds.All(id => KeyFormat.IsId(id)))
-                return new Refusal(RefusalCode.InvalidRequest, $"keyIds: give 1 to {KeysMax} ids of keys.", "key ids out of bounds");
+                return Refusal.At("keyIds", RefusalCode.InvalidRequest, $"give 1 to {KeysMax} ids of keys.", "key ids out of bounds");
 
             var named = KeySet.Of([.. keyIds.Distinct(StringComparer.Ordinal)]);
             var found = (
@@ -177,9 +178,10 @@ public sealed class Inventory(Database database, KeyExchange exchange, KeyLifecy
                     key.Kind == "oak" && (key.Roles.Contains(BuiltInRoles.Owner) || key.RootRoles?.Contains(BuiltInRoles.Owner) == true)
                 )
             )
-                return new Refusal(
+                return Refusal.At(
+                    "keyIds",
                     RefusalCode.AccessDenied,
-                    "keyIds: only an owner can do this to an API key that has the role owner.",
+                    "only an owner can do this to an API key that has the role owner.",
                     "API key with owner by no owner (R8)"
                 );
 

@@ -35,14 +35,16 @@ public static class InventoryEndpoints
         [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Next
     );
 
-    private static readonly Refusal badFilter = new(
+    private static readonly Refusal badFilter = Refusal.At(
+        "filter",
         RefusalCode.InvalidRequest,
-        $"filter: choose from {string.Join(", ", Enum.GetValues<KeyFilter>().Select(Api.Name))}.",
+        $"choose from {string.Join(", ", Enum.GetValues<KeyFilter>().Select(Api.Name))}.",
         "unknown filter"
     );
-    private static readonly Refusal badAction = new(
+    private static readonly Refusal badAction = Refusal.At(
+        "action",
         RefusalCode.InvalidRequest,
-        "action: choose delete, suspend or resume.",
+        "choose delete, suspend or resume.",
         "unknown action"
     );
     private static readonly Refusal badBody = new(

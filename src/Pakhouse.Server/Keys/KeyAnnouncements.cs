@@ -54,19 +54,7 @@ internal sealed class KeyAnnouncements(Mails mails, PublicAddress address, TimeP
 
     private async Task MailAsync(DbTransaction transaction, Actor actor, KeyCause cause, KeyMail whom, KeySet keys, KeyRow facts)
     {
-        var changed = (await transaction.Connection!.QueryAsync<MailedKey>(
-            $"""
-            SELECT k.id, k.name, k.kind, k.created_at, k.expires_at, k.overlap_ends_at, u.id AS user_id, u.name AS user_name,
-                   CASE WHEN u.disabled_at IS NULL AND u.deleted_at IS NULL THEN u.email ELSE '' END AS email,
-                   o.id AS organization_id, o.name AS organization_name, s.last_used_at, s.address AS last_used_address
-            FROM access_keys k
-            JOIN memberships m ON m.id = k.membership_id
-            JOIN users u ON u.id = m.user_id
-            JOIN organizations o ON o.id = m.organization_id
-            LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
-            WHERE {keys.Where}
-            ORDER BY k.created_at DESC, k.id
-            """, keys.With(new { }), transaction)).AsList();
+        var changed = await MailedKey.SelectAsync(transaction, keys);
         var mail = new KeyMails(cause, facts, await Doer.NameAsync(transaction, actor), clock.GetUtcNow(), address);
         // A person who changed an own key knows it. A caller that proved a secret need not be its holder.
         bool IsKnown(MailedKey key) => key.UserId == actor.UserId && actor.KeyId is null;
@@ -90,6 +78,7 @@ internal sealed record MailedKey
     public string Name { get; init; } = "";
     public string Kind { get; init; } = "";
     public DateTimeOffset CreatedAt { get; init; }
+    public DateTimeOffset? DeletedAt { get; init; }
     public DateTimeOffset? ExpiresAt { get; init; }
     public DateTimeOffset? OverlapEndsAt { get; init; }
     public Guid UserId { get; init; }
@@ -104,4 +93,28 @@ internal sealed record MailedKey
     public string? LastUsedAddress { get; init; }
 
     public bool IsPersonal => Kind == "pak";
+
+    /// <summary>Keys that had stopped by themselves are missed by nobody.</summary>
+    public bool IsMissed(DateTimeOffset now) => DeletedAt is null && !(ExpiresAt <= now) && !(OverlapEndsAt <= now);
+
+    public static async Task<List<MailedKey>> SelectAsync(DbTransaction transaction, KeySet keys) =>
+        (
+            await transaction.Connection!.QueryAsync<MailedKey>(
+                $"""
+                SELECT k.id, k.name, k.kind, k.created_at, k.deleted_at, k.expires_at, k.overlap_ends_at,
+                       u.id AS user_id, u.name AS user_name,
+                       CASE WHEN u.disabled_at IS NULL AND u.deleted_at IS NULL THEN u.email ELSE '' END AS email,
+                       o.id AS organization_id, o.name AS organization_name, s.last_used_at, s.address AS last_used_address
+                FROM access_keys k
+                JOIN memberships m ON m.id = k.membership_id
+                JOIN users u ON u.id = m.user_id
+                JOIN organizations o ON o.id = m.organization_id
+                LEFT JOIN key_use_hours s ON s.key_id = k.id AND s.hour = (SELECT MAX(hour) FROM key_use_hours WHERE key_id = k.id)
+                WHERE {keys.Where}
+                ORDER BY k.created_at DESC, k.id
+                """,
+                keys.With(new { }),
+                transaction
+            )
+        ).AsList();
 }

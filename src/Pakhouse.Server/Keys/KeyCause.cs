@@ -74,7 +74,8 @@ internal sealed record KeyDuties(
 {
     // One row for each cause; the compiler requires a row for a new cause. Disabling or deleting a whole user or organization sends no
     // mail: an owner could send any number of mails by disabling and enabling, and a deleted user has no address any more. The audit record
-    // and the webhooks of each organization report it.
+    // and the webhooks of each organization report it. A removed member gets one mail about
+    // the membership and its keys; Members writes it.
     public static KeyDuties Of(KeyCause cause) =>
         cause switch
         {
@@ -130,8 +131,7 @@ internal sealed record KeyDuties(
                 AuditAction.ApiKeyRevoke,
                 EventTypes.KeyDeleted,
                 "membership",
-                KeyMail.Holder,
-                "membership ended"
+                Detail: "membership ended"
             ),
             KeyCause.UserDeleted => new(
                 AuditAction.KeyRevoke,

@@ -160,15 +160,17 @@ public static class KeyEndpoints
             LastUsedAddress = key.LastUsedAddress,
         };
 
-    internal static readonly Refusal NoScopes = new(
+    internal static readonly Refusal NoScopes = Refusal.At(
+        "scopes",
         RefusalCode.InvalidRequest,
-        "scopes: the list is empty. Name at least one scope, or omit the member for all scopes.",
+        "the list is empty. Name at least one scope, or omit the member for all scopes.",
         "scopes empty"
     );
 
-    private static readonly Refusal badScopes = new(
+    private static readonly Refusal badScopes = Refusal.At(
+        "scopes",
         RefusalCode.InvalidRequest,
-        "scopes: give at most 32 scope names.",
+        "give at most 32 scope names.",
         "scopes out of form"
     );
 }

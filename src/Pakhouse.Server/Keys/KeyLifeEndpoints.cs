@@ -11,14 +11,16 @@ public static class KeyLifeEndpoints
         overlapNames = ["overlapSeconds"];
     private static readonly string[] fieldNames = [.. keyNames, .. overlapNames];
 
-    private static readonly Refusal keyMissing = new(
+    private static readonly Refusal keyMissing = Refusal.At(
+        "personalAccessKey",
         RefusalCode.InvalidRequest,
-        "personalAccessKey: the field is missing or empty; send the key in it.",
+        "the field is missing or empty; send the key in it.",
         "no key"
     );
-    private static readonly Refusal overlapNotNumber = new(
+    private static readonly Refusal overlapNotNumber = Refusal.At(
+        "overlapSeconds",
         RefusalCode.InvalidRequest,
-        "overlapSeconds: a whole number was expected.",
+        "a whole number was expected.",
         "overlap is no number"
     );
 
@@ -87,12 +89,7 @@ public static class KeyLifeEndpoints
                 return slowDown.ToResult();
             if (refusal.IsGuess)
                 limit.Count(address);
-            return (
-                refusal with
-                {
-                    Description = refusal.Description.Replace("key: ", "personalAccessKey: ", StringComparison.Ordinal),
-                }
-            ).ToResult();
+            return (refusal.Field == "key" ? refusal.In("personalAccessKey") : refusal).ToResult();
         }
 
         var actor = Actor.Key(Guid.Parse(proved.Value.UserId), proved.Value.KeyId, proved.Value.Scopes, address: address);

@@ -19,8 +19,6 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
             KeyCause.Leaked => Leaked(keys),
             KeyCause.Frozen => Frozen(keys),
             KeyCause.Expired => keys[0].ExpiresAt - keys[0].CreatedAt < shortLife ? null : Expired(keys[0]),
-            // Keys that had already expired are not worth a mail.
-            KeyCause.MembershipEnded => MembershipEnded([.. keys.Where(key => !(key.ExpiresAt <= Now) && !(key.OverlapEndsAt <= Now))]),
             _ => Changed(keys),
         };
 
@@ -89,21 +87,6 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
     private const string Gone =
         "They can no longer get tokens, and this cannot be undone. Generate new ones where your programs still need them.";
 
-    private static MailContent? MembershipEnded(IReadOnlyList<MailedKey> keys) =>
-        keys.Count == 0
-            ? null
-            : new(
-                $"{keys[0].OrganizationName}: your membership and {TimeText.Count(keys.Count, "key")} of yours ended",
-                $"""
-                Hello {keys[0].UserName},
-
-                your membership of {keys[0].OrganizationName} has ended, and with it your keys there:
-
-                {List(keys)}
-                Programs that hold them get no tokens any more, and this cannot be undone, not even by a new membership.
-                """
-            );
-
     private MailContent Expired(MailedKey key) =>
         new(
             $"Your key “{key.Name}” has expired",
@@ -171,7 +154,8 @@ internal sealed record KeyMails(KeyCause Cause, KeyRow Facts, MailText By, DateT
         );
     }
 
-    private static MailText List(IReadOnlyList<MailedKey> keys)
+    /// <summary>A line for each.</summary>
+    public static MailText List(IReadOnlyList<MailedKey> keys)
     {
         var lines = MailText.Join("", keys.Take(KeysShown).Select(key => MailText.Of($"- {key.Name} ({key.Id}). {LastUse(key)}\n")));
         return keys.Count > KeysShown ? MailText.Of($"{lines}- and {keys.Count - KeysShown} more\n") : lines;

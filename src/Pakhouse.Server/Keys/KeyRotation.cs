@@ -27,9 +27,10 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
     public static readonly TimeSpan OverlapDefault = TimeSpan.FromDays(1),
         OverlapMax = TimeSpan.FromDays(30);
 
-    private static readonly Refusal badOverlap = new(
+    private static readonly Refusal badOverlap = Refusal.At(
+        "overlap",
         RefusalCode.InvalidRequest,
-        "overlap: choose 0 seconds to 30 days.",
+        "choose 0 seconds to 30 days.",
         "overlap out of bounds"
     );
     private static readonly Refusal rotatedBefore = new(
@@ -174,7 +175,7 @@ public sealed class KeyRotation(Database database, PakhouseOptions options, KeyU
         if (overlap < TimeSpan.Zero || overlap > OverlapMax)
             return badOverlap;
         if (!KeyFormat.IsId(newId))
-            return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
+            return Refusal.At("id", RefusalCode.InvalidRequest, "16 characters of base62 were expected.", "key id out of grammar");
         var connection = transaction.Connection!;
         if (await connection.ExecuteScalarAsync<long>("SELECT COUNT(*) FROM access_keys WHERE id = @newId", new { newId }, transaction) > 0)
             return Keys.DuplicateId;

@@ -49,17 +49,18 @@ public sealed class Keys(Database database, PakhouseOptions options, KeyLifecycl
             if (Checks.Name(wanted.Name, "name", NameLengthMax, out var name) is { } refusal)
                 return refusal;
             if (!KeyFormat.IsId(wanted.Id))
-                return new Refusal(RefusalCode.InvalidRequest, "id: 16 characters of base62 were expected.", "key id out of grammar");
+                return Refusal.At("id", RefusalCode.InvalidRequest, "16 characters of base62 were expected.", "key id out of grammar");
             if (wanted.ExpiresAt <= now || wanted.ExpiresAt > now + LifetimeMax)
-                return new Refusal(
+                return Refusal.At(
+                    "expiry",
                     RefusalCode.InvalidRequest,
-                    "expiry: choose a time in the future, at most ten years ahead, or no expiry.",
+                    "choose a time in the future, at most ten years ahead, or no expiry.",
                     "expiry out of bounds"
                 );
             if (wanted.Scopes is { IsAll: false, Count: 0 })
                 return KeyEndpoints.NoScopes;
             if (!wanted.Scopes.IsAll && !wanted.Scopes.IsSubsetOf(options.Scopes))
-                return new Refusal(RefusalCode.InvalidScope, $"scopes: choose from {options.Scopes}.", "scope not in the catalogue");
+                return Refusal.At("scopes", RefusalCode.InvalidScope, $"choose from {options.Scopes}.", "scope not in the catalogue");
             var policy = (await StoredPolicy.TimelineAsync(transaction.Connection!, transaction, organizationId)).Strictest(now);
             if (policy.Forbids(wanted.ExpiresAt, wanted.Scopes, now, access.Value.Roles) is { } forbidden)
                 return forbidden;

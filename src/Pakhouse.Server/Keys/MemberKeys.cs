@@ -22,9 +22,9 @@ public sealed class MemberKeys(Database database, KeyLifecycle lifecycle)
         database.ReadAsync<Outcome<IReadOnlyList<MemberKey>>>(async connection =>
         {
             if (limit is < 1 or > PageLengthMax)
-                return new Refusal(RefusalCode.InvalidRequest, $"limit: give a number from 1 to {PageLengthMax}.", "limit out of bounds");
+                return Refusal.At("limit", RefusalCode.InvalidRequest, $"give a number from 1 to {PageLengthMax}.", "limit out of bounds");
             if (after.Length > 0 && !KeyFormat.IsId(after))
-                return new Refusal(RefusalCode.InvalidRequest, "after: give next from the previous page.", "after is no key id");
+                return Refusal.At("after", RefusalCode.InvalidRequest, "give next from the previous page.", "after is no key id");
             var access = await Guard.AuthorizeAsync(connection, null, actor, Permission.ListMemberKeys, organizationId);
             if (access.Refusal is { } refused)
                 return refused;

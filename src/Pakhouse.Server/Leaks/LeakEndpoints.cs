@@ -76,9 +76,10 @@ internal sealed partial class LeakEndpoints(
         {
             await RefusalWriter.WriteAsync(
                 context,
-                new Refusal(
+                Refusal.At(
+                    "keys",
                     RefusalCode.InvalidRequest,
-                    $"keys: send JSON such as {{\"keys\":[\"…\"]}}, with at most {KeysPerCallMax} keys.",
+                    $"send JSON such as {{\"keys\":[\"…\"]}}, with at most {KeysPerCallMax} keys.",
                     "no list of keys"
                 )
             );
@@ -140,9 +141,10 @@ internal sealed partial class LeakEndpoints(
             limit.Count(context.Connection.RemoteIpAddress);
             await RefusalWriter.WriteAsync(
                 context,
-                new Refusal(
+                Refusal.At(
+                    "Github-Public-Key-Signature",
                     RefusalCode.InvalidClient,
-                    "Github-Public-Key-Signature: it does not fit this body and a key of GitHub's secret scanning.",
+                    "it does not fit this body and a key of GitHub's secret scanning.",
                     "GitHub signature"
                 )
             );
@@ -228,7 +230,7 @@ internal sealed partial class LeakEndpoints(
         limit.Count(from);
         await RefusalWriter.WriteAsync(
             context,
-            new Refusal(RefusalCode.InvalidClient, "Authorization: send the configured token.", "GitLab token")
+            Refusal.At("Authorization", RefusalCode.InvalidClient, "send the configured token.", "GitLab token")
         );
         return false;
     }

@@ -16,9 +16,10 @@ public static class Grants
         "owner granted or removed by no owner (R8)"
     );
 
-    private static readonly Refusal notWithKey = new(
+    private static readonly Refusal notWithKey = Refusal.At(
+        "roles",
         RefusalCode.AccessDenied,
-        $"roles: a key cannot grant or remove {string.Join(", ", BuiltInRoles.All)}, or remove a member who holds one: sign in to the "
+        $"a key cannot grant or remove {string.Join(", ", BuiltInRoles.All)}, or remove a member who holds one: sign in to the "
         + $"dashboard. "
             + "An owner can change this in the policy (keysMayGrant).",
         "authority granted or removed with a key (R7)"

@@ -97,7 +97,7 @@ public static class InvitationEndpoints
                         invitation => Show(invitation, context.Caller(), clock)
                     );
             default:
-                return new Refusal(RefusalCode.InvalidRequest, "action: use invite or re-invite.", "no action").ToResult();
+                return Refusal.At("action", RefusalCode.InvalidRequest, "use invite or re-invite.", "no action").ToResult();
         }
     }
 
@@ -123,7 +123,7 @@ public static class InvitationEndpoints
         if (body.Refusal is { } unreadable)
             return unreadable.ToResult();
         if (action != "re-invite")
-            return new Refusal(RefusalCode.InvalidRequest, "action: say re-invite.", "no action").ToResult();
+            return Refusal.At("action", RefusalCode.InvalidRequest, "say re-invite.", "no action").ToResult();
         return (await invitations.SendAgainAsync(context.Caller(), organizationId, body.Value.UserEmail ?? "")).ToResult(invitation =>
             Show(invitation, context.Caller(), clock)
         );
@@ -151,9 +151,10 @@ public static class InvitationEndpoints
     private static Outcome<IReadOnlyList<OrganizationRoles>> ReadWanted(IReadOnlyList<RolesSomewhere?>? wanted)
     {
         if (wanted is null or { Count: 0 or > Invitations.OrganizationsMax })
-            return new Refusal(
+            return Refusal.At(
+                "organizationsAndRoles",
                 RefusalCode.InvalidRequest,
-                $"organizationsAndRoles: give 1 to {Invitations.OrganizationsMax} organizations with their roles.",
+                $"give 1 to {Invitations.OrganizationsMax} organizations with their roles.",
                 "no organizations, or too many"
             );
         var read = new List<OrganizationRoles>(wanted.Count);

@@ -28,7 +28,7 @@ public sealed partial class Invitations
         ); // PostgreSQL cannot store NUL, so no address contains it
         return found is [var invitation, ..]
             ? invitation
-            : new Refusal(RefusalCode.NotFound, "userEmail: there is no invitation to this address here.", "no such invitation");
+            : Refusal.At("userEmail", RefusalCode.NotFound, "there is no invitation to this address here.", "no such invitation");
     }
 
     private static async Task<Invitation> ReadAsync(DbTransaction transaction, OrganizationAccess access, Guid id) =>

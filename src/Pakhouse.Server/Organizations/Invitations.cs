@@ -44,7 +44,12 @@ public sealed partial class Invitations(
             if (demanded.Refusal is { } refused)
                 return refused;
             if (!EmailAddress.TryParse(email, out email))
-                return new Refusal(RefusalCode.InvalidRequest, "userEmail: enter an address such as ada@example.com.", "no e-mail address");
+                return Refusal.At(
+                    "userEmail",
+                    RefusalCode.InvalidRequest,
+                    "enter an address such as ada@example.com.",
+                    "no e-mail address"
+                );
 
             // The caller can see the members of these organizations anyway; nothing else about the address is read.
             var (rootId, normalized, now) = (demanded.Value.RootId ?? organizationId, normalizer.NormalizeEmail(email), clock.GetUtcNow());
@@ -61,9 +66,10 @@ public sealed partial class Invitations(
                         transaction
                     ) > 0
                 )
-                    return new Refusal(
+                    return Refusal.At(
+                        "userEmail",
                         RefusalCode.Conflict,
-                        "userEmail: this person is already a member. Change the roles instead.",
+                        "this person is already a member. Change the roles instead.",
                         "already a direct member"
                     );
             }
@@ -162,9 +168,10 @@ public sealed partial class Invitations(
             foreach (var (id, roles) in organizationsAndRoles)
             {
                 if (found.Value.OrganizationsAndRoles.FirstOrDefault(one => one.OrganizationId == id) is not { } before)
-                    return new Refusal(
+                    return Refusal.At(
+                        "organizationsAndRoles",
                         RefusalCode.NotFound,
-                        "organizationsAndRoles: the invitation is not for one of these organizations; invite the address there.",
+                        "the invitation is not for one of these organizations; invite the address there.",
                         "a part that is not there"
                     );
                 await transaction.Connection!.ExecuteAsync(
@@ -248,9 +255,10 @@ public sealed partial class Invitations(
             organizationsAndRoles.Count is 0 or > OrganizationsMax
             || organizationsAndRoles.DistinctBy(one => one.OrganizationId).Count() < organizationsAndRoles.Count
         )
-            return new Refusal(
+            return Refusal.At(
+                "organizationsAndRoles",
                 RefusalCode.InvalidRequest,
-                $"organizationsAndRoles: give 1 to {OrganizationsMax} organizations, each once.",
+                $"give 1 to {OrganizationsMax} organizations, each once.",
                 "no organization, too many, or one twice"
             );
 

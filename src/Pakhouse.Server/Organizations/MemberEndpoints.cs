@@ -174,11 +174,12 @@ public static class MemberEndpoints
         member.Roles.Where(role => !options.Roles.Contains(role));
 
     internal static Outcome<NameSet> ReadRoles(IReadOnlyList<string?>? roles) =>
-        roles is null ? new Refusal(RefusalCode.InvalidRequest, "roles: give a list of role keys; it may be empty.", "no roles")
+        roles is null ? Refusal.At("roles", RefusalCode.InvalidRequest, "give a list of role keys; it may be empty.", "no roles")
         : roles.Count > RoleCatalogue.RolesMax || !roles.All(role => role is not null && NameSet.IsName(role))
-            ? new Refusal(
+            ? Refusal.At(
+                "roles",
                 RefusalCode.InvalidRequest,
-                $"roles: give at most {RoleCatalogue.RolesMax} role keys, as GET /roles.json lists them.",
+                $"give at most {RoleCatalogue.RolesMax} role keys, as GET /roles.json lists them.",
                 "roles out of form"
             )
         : NameSet.Of(roles!);

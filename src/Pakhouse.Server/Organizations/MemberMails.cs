@@ -5,9 +5,17 @@ namespace Pakhouse.Server;
 /// </summary>
 internal static class MemberMails
 {
-    public static MailContent Removed(MailText by, string place, DateTimeOffset at) => new($"You are no longer a member of {place}",
+    /// <param name="keys">Those of the person that ended with the membership.</param>
+    public static MailContent Removed(MailText by, string place, DateTimeOffset at, IReadOnlyList<MailedKey> keys) => new(
+        $"You are no longer a member of {place}{(keys.Count == 0 ? "" : $", and {TimeText.Count(keys.Count, "key")} of yours ended")}",
         $"""
-        {by} removed you from {place} on {at}. Keys that you had there have ended with your membership.
+        {by} removed you from {place} on {at}.{(keys.Count == 0 ? MailText.Of($"") : MailText.Of(
+            $"""
+             Keys that you had there have ended with your membership:
+
+            {KeyMails.List(keys)}
+            Programs that hold them get no tokens any more, and this cannot be undone, not even by a new membership.
+            """))}
 
         If you think that this is a mistake, ask an owner of {place}.
         """);

@@ -28,7 +28,7 @@ public sealed partial class Members
             if (access.Refusal is { } refused)
                 return refused;
             if (search.Length > SearchLengthMax)
-                return new Refusal(RefusalCode.InvalidRequest, $"search: enter at most {SearchLengthMax} characters.", "search too long");
+                return Refusal.At("search", RefusalCode.InvalidRequest, $"enter at most {SearchLengthMax} characters.", "search too long");
             var found = (await MemberRows.SelectAsync(connection, access.Value, search, after, PageSize + 1, below: false)).AsList();
             return found.Count <= PageSize ? new MemberPage(found, null) : new MemberPage(found[..PageSize], found[PageSize - 1].UserId);
         });

@@ -88,7 +88,7 @@ public sealed partial class Members(
                 { } notTheirs
             )
                 return notTheirs;
-            await NotifyAsync(transaction, actor, access.Value, KeyChange.Removed, userId, current.Roles, NameSet.Empty);
+            await NotifyAsync(transaction, actor, access.Value, KeyChange.Removed, userId, current.Roles, NameSet.Empty, current.Id);
             return await EndAsync(transaction, actor, current) is { } refusal ? refusal : true;
         });
 
@@ -216,6 +216,7 @@ public sealed partial class Members(
     );
 
     /// <summary>Owners are notified of what a key did; members of what somebody else did to them.</summary>
+    /// <param name="ending">The membership that is about to end, with its keys.</param>
     private async Task NotifyAsync(
         DbTransaction transaction,
         Actor actor,
@@ -223,7 +224,8 @@ public sealed partial class Members(
         string change,
         Guid userId,
         NameSet before,
-        NameSet after
+        NameSet after,
+        Guid? ending = null
     )
     {
         var id = organization.OrganizationId;
@@ -237,9 +239,10 @@ public sealed partial class Members(
         if (email.Length == 0 || (userId == actor.UserId && actor.KeyId is null))
             return;
         var (by, now) = (await Doer.NameAsync(transaction, actor), clock.GetUtcNow());
+        var keys = ending is { } membership ? await MailedKey.SelectAsync(transaction, KeySet.OfMembership(membership)) : [];
         var content = change switch
         {
-            KeyChange.Removed => MemberMails.Removed(by, organization.OrganizationName, now),
+            KeyChange.Removed => MemberMails.Removed(by, organization.OrganizationName, now, keys.FindAll(key => key.IsMissed(now))),
             KeyChange.RolesChanged => MemberMails.RolesChanged(
                 by,
                 organization.OrganizationName,

@@ -210,5 +210,10 @@ public static class OrganizationEndpoints
         "current of a session"
     );
     private static readonly Refusal oneChange = new(RefusalCode.InvalidRequest, "Give either name or disabled.", "no change, or two");
-    private static readonly Refusal noAction = new(RefusalCode.InvalidRequest, "action: use remove, leave or delete.", "no action");
+    private static readonly Refusal noAction = Refusal.At(
+        "action",
+        RefusalCode.InvalidRequest,
+        "use remove, leave or delete.",
+        "no action"
+    );
 }

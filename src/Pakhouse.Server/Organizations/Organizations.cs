@@ -19,9 +19,10 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
             if (await Guard.AuthorizeAsync(transaction, actor, Permission.CreateOrganization) is { } refused)
                 return refused;
             if (actor.UserId is not { } ownerId)
-                return new Refusal(
+                return Refusal.At(
+                    "owner",
                     RefusalCode.InvalidRequest,
-                    "owner: name the person who owns the organization.",
+                    "name the person who owns the organization.",
                     "root by the operator without an owner"
                 );
             if (Checks.Name(name, "name", NameLengthMax, out name) is { } refusal)
@@ -154,9 +155,10 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
             if (access.Refusal is { } refused)
                 return refused;
             if (!string.Equals(Checks.Normalize(typedName).Trim(), access.Value.OrganizationName, StringComparison.Ordinal))
-                return new Refusal(
+                return Refusal.At(
+                    "name",
                     RefusalCode.InvalidRequest,
-                    "name: this is not the organization's name. Type it exactly.",
+                    "this is not the organization's name. Type it exactly.",
                     "another name typed"
                 );
 
@@ -192,9 +194,10 @@ public sealed partial class Organizations(Database database, PakhouseOptions opt
             return true;
         });
 
-    private static readonly Refusal nameIsTaken = new(
+    private static readonly Refusal nameIsTaken = Refusal.At(
+        "name",
         RefusalCode.Conflict,
-        "name: another sub-organization of this root has this name; choose a different one.",
+        "another sub-organization of this root has this name; choose a different one.",
         "name taken among siblings (R10)"
     );
 

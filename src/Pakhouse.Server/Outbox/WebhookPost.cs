@@ -73,6 +73,7 @@ internal sealed class WebhookPost(WebhookTarget target, WebhookSecrets secrets, 
             using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
             var error = (int)response.StatusCode switch
             {
+                < 200 => "It answered with no final status.",
                 < 300 => "",
                 < 400 => "It sent a redirect, which is not followed.",
                 _ => "It responded with an error.",

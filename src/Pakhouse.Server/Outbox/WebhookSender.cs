@@ -35,8 +35,17 @@ public sealed partial class WebhookSender(
         TimeSpan.FromHours(10),
     ];
 
-    /// <summary>A webhook that has failed for this long is disabled. Time in which this server was off does not count.</summary>
+    /// <summary>
+    /// A webhook that has failed for this long is disabled, once <see cref="AttemptsMin"/> of one message have failed. Time in which this
+    /// server was off does not count.
+    /// </summary>
     internal static readonly TimeSpan PatienceMax = TimeSpan.FromDays(5);
+
+    /// <summary>
+    /// Attempts of one message, over half an hour. A webhook with few messages is not tried between them: that the last one failed a week
+    /// ago and this one fails once does not say that it failed all the time.
+    /// </summary>
+    internal const int AttemptsMin = 4;
 
     /// <summary>How long deliveries stay in the log.</summary>
     internal static readonly TimeSpan Kept = TimeSpan.FromDays(30);
@@ -223,7 +232,8 @@ public sealed partial class WebhookSender(
             new { message.WebhookId, now },
             transaction
         );
-        if (since is { } began && (isGone || DateTimeOffset.FromUnixTimeMilliseconds(began) + PatienceMax <= now))
+        var isOver = since is { } began && number >= AttemptsMin && DateTimeOffset.FromUnixTimeMilliseconds(began) + PatienceMax <= now;
+        if (since is not null && (isGone || isOver))
             await DisableAsync(transaction, message, result.Error, now);
     }
 
@@ -282,65 +292,6 @@ public sealed partial class WebhookSender(
             new { id },
             transaction
         );
-
-    /// <summary>Once a minute: records that a process sends, and extends deadlines by the time in which none did. Once an hour: deletes old
-    /// rows.</summary>
-    private async Task KeepTimeAsync()
-    {
-        var now = Clock.GetUtcNow();
-        if (now - beatAt < beat)
-            return;
-        await database.WriteExclusiveAsync(async transaction =>
-        {
-            const string name = "webhooks.beat";
-            var last = await transaction.Connection!.ExecuteScalarAsync<long?>(
-                "SELECT value FROM counters WHERE name = @name",
-                new { name },
-                transaction
-            );
-            await transaction.Connection!.ExecuteAsync(
-                "INSERT INTO counters (name, value) VALUES (@name, @now) ON CONFLICT (name) DO UPDATE SET value = @now",
-                new { name, now },
-                transaction
-            );
-            if (last is not { } at || now - DateTimeOffset.FromUnixTimeMilliseconds(at) is var off && off < OffAfter)
-                return 0;
-            // No process tried to send, so no receiver failed.
-            return await transaction.Connection!.ExecuteAsync(
-                """
-                UPDATE webhooks SET failing_since = CASE WHEN failing_since + @off > @now THEN @now ELSE failing_since + @off END
-                WHERE failing_since IS NOT NULL
-                """,
-                new { now, off = (long)off.TotalMilliseconds },
-                transaction
-            );
-        });
-        beatAt = now;
-        if (now - tidiedAt < TimeSpan.FromHours(1))
-            return;
-        tidiedAt = now;
-        while (await TidyAsync(now - Kept) == TidyMessages) { }
-    }
-
-    private Task<int> TidyAsync(DateTimeOffset before) =>
-        database.WriteExclusiveAsync(async transaction =>
-        {
-            const string old = """
-                SELECT webhook_id, id FROM webhook_messages WHERE created_at < @before AND due_at IS NULL
-                ORDER BY created_at, webhook_id, id LIMIT @TidyMessages
-                """;
-            var parameters = new { before, TidyMessages };
-            await transaction.Connection!.ExecuteAsync(
-                $"DELETE FROM webhook_attempts WHERE (webhook_id, message_id) IN ({old})",
-                parameters,
-                transaction
-            );
-            return await transaction.Connection!.ExecuteAsync(
-                $"DELETE FROM webhook_messages WHERE (webhook_id, id) IN ({old})",
-                parameters,
-                transaction
-            );
-        });
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Webhook {Webhook}: message {Id} was not delivered, attempt {Number}: {Error}")]
     private partial void LogFailed(Guid webhook, string id, long number, string error);

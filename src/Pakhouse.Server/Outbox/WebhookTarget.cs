@@ -76,7 +76,7 @@ public sealed class WebhookTarget(PakhouseOptions options)
             return Refuse("only https URLs are allowed.", "scheme");
         return IPAddress.TryParse(parsed.Host.Trim('[', ']'), out var literal) && !IsAllowed(literal, parsed.Scheme) ? notPublic : null;
 
-        static Refusal Refuse(string message, string reason) => new(RefusalCode.InvalidRequest, $"url: {message}", reason);
+        static Refusal Refuse(string message, string reason) => Refusal.At("url", RefusalCode.InvalidRequest, $"{message}", reason);
     }
 
     /// <summary>A client that connects only there, follows no redirect and keeps no cookies.</summary>
@@ -127,9 +127,10 @@ public sealed class WebhookTarget(PakhouseOptions options)
         }
     }
 
-    internal static readonly Refusal notPublic = new(
+    internal static readonly Refusal notPublic = Refusal.At(
+        "url",
         RefusalCode.InvalidRequest,
-        "url: this address is not public, so it is not allowed.",
+        "this address is not public, so it is not allowed.",
         "not public"
     );
 

@@ -89,9 +89,10 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
     /// <summary>The longest time before its date that a change can be announced.</summary>
     public static readonly TimeSpan NoticeMax = TimeSpan.FromDays(366);
 
-    private static readonly Refusal outdated = new(
+    private static readonly Refusal outdated = Refusal.At(
+        "version",
         RefusalCode.Conflict,
-        "version: somebody else changed the policy in the meantime. Read it again and repeat your change.",
+        "somebody else changed the policy in the meantime. Read it again and repeat your change.",
         "policy changed meanwhile"
     );
 
@@ -180,9 +181,10 @@ public sealed class Policies(Database database, KeyExchange exchange, Mails mail
     internal static Refusal? Check(PolicyChange change, PakhouseOptions options, DateTimeOffset now)
     {
         if (change.EnforcedFrom is { } from && (from <= now || from > now + NoticeMax))
-            return new(
+            return Refusal.At(
+                "enforcedFrom",
                 RefusalCode.InvalidRequest,
-                $"enforcedFrom: give a time in the future, at most {NoticeMax.Days} days ahead, or omit it to enforce the policy at "
+                $"give a time in the future, at most {NoticeMax.Days} days ahead, or omit it to enforce the policy at "
                     + $"once.",
                 "policy: date out of bounds"
             );

@@ -118,9 +118,10 @@ public static class PolicyEndpoints
         if (!string.IsNullOrEmpty(organization))
         {
             if (!Guid.TryParse(organization, out var id))
-                return new Refusal(
+                return Refusal.At(
+                    "organization",
                     RefusalCode.InvalidRequest,
-                    "organization: give a UUID such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.",
+                    "give a UUID such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.",
                     "target is no UUID"
                 ).ToResult();
             target = id;
@@ -128,9 +129,9 @@ public static class PolicyEndpoints
 
         IPAddress? from = null;
         if (!string.IsNullOrEmpty(address) && !IPAddress.TryParse(address, out from))
-            return new Refusal(RefusalCode.InvalidRequest, "address: give an IPv4 or IPv6 address.", "no address").ToResult();
+            return Refusal.At("address", RefusalCode.InvalidRequest, "give an IPv4 or IPv6 address.", "no address").ToResult();
         if (scope?.Length > 2048)
-            return new Refusal(RefusalCode.InvalidRequest, "scope: this is too long.", "scope too long").ToResult();
+            return Refusal.At("scope", RefusalCode.InvalidRequest, "this is too long.", "scope too long").ToResult();
         return (
             await explanations.ExplainAsync(
                 context.Caller(),
@@ -230,7 +231,7 @@ public static class PolicyEndpoints
         {
             var wanted = JsonSerializer.Deserialize<WantedPolicy>(body, Policy.Json);
             return wanted?.Policy is null
-                ? new Refusal(RefusalCode.InvalidRequest, "policy: the member is missing; {} sets no rule.", "no policy")
+                ? Refusal.At("policy", RefusalCode.InvalidRequest, "the member is missing; {} sets no rule.", "no policy")
                 : new PolicyChange(wanted.Policy, wanted.EnforcedFrom, wanted.Warn, wanted.Version ?? "");
         }
         catch (JsonException e)
@@ -241,12 +242,13 @@ public static class PolicyEndpoints
                 .Select(line => line.Member)
                 .Concat(["enforcedFrom", "warn", "version"])
                 .FirstOrDefault(name => e.Path?.Split('.', '[').Contains(name) == true);
-            return new Refusal(
+            return Refusal.At(
+                member ?? "policy",
                 RefusalCode.InvalidRequest,
                 member is null
-                    ? "policy: the body does not have the expected form; a member may be unknown or duplicated."
-                    : $"{member}: this does not have the expected form: names of 1 to 64 characters, networks such as 10.0.0.0/8, "
-                        + $"numbers, dates such as 2027-01-31T00:00:00Z.",
+                    ? "the body does not have the expected form; a member may be unknown or duplicated."
+                    : "this does not have the expected form: names of 1 to 64 characters, networks such as 10.0.0.0/8, "
+                        + "numbers, dates such as 2027-01-31T00:00:00Z.",
                 "policy out of form"
             );
         }

@@ -73,19 +73,21 @@ public sealed class RoleCatalogue
     public Refusal? Check(NameSet roles, NameSet held)
     {
         if (roles.Count > RolesMax)
-            return new Refusal(RefusalCode.InvalidRequest, $"roles: give at most {RolesMax}.", "too many roles");
+            return Refusal.At("roles", RefusalCode.InvalidRequest, $"give at most {RolesMax}.", "too many roles");
         if (!roles.All(role => Contains(role) || held.Contains(role)))
-            return new Refusal(
+            return Refusal.At(
+                "roles",
                 RefusalCode.InvalidRequest,
-                "roles: one of them is not in the catalogue. GET /roles.json lists all roles.",
+                "one of them is not in the catalogue. GET /roles.json lists all roles.",
                 "unknown role"
             );
         return
             Modules.FirstOrDefault(module => module.Multi == false && module.Roles.Count(role => roles.Contains(role.Key)) > 1)
                 is { } module
-            ? new Refusal(
+            ? Refusal.At(
+                "roles",
                 RefusalCode.InvalidRequest,
-                $"roles: give at most one role of {module.Title}.",
+                $"give at most one role of {module.Title}.",
                 "two roles of a module that allows one"
             )
             : null;

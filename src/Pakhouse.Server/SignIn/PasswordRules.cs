@@ -46,13 +46,14 @@ public sealed class PasswordRules : IDisposable
     public async Task<Refusal?> CheckAsync(string password)
     {
         if (password.Length > LengthMax)
-            return new(RefusalCode.InvalidRequest, $"password: use at most {LengthMax} characters.", "password too long");
+            return Refusal.At("password", RefusalCode.InvalidRequest, $"use at most {LengthMax} characters.", "password too long");
         var result = await validator.ValidateAsync(manager, new User(), password);
         return result.Succeeded
             ? null
-            : new(
+            : Refusal.At(
+                "password",
                 RefusalCode.InvalidRequest,
-                $"password: {string.Join(' ', result.Errors.Select(error => error.Description))}",
+                $"{string.Join(' ', result.Errors.Select(error => error.Description))}",
                 "password against the rules"
             );
     }

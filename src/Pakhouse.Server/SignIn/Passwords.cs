@@ -39,9 +39,10 @@ public sealed class Passwords(
         "reset code unknown, expired or used"
     );
 
-    private static readonly Refusal wrong = new(
+    private static readonly Refusal wrong = Refusal.At(
+        "old-password",
         RefusalCode.AccessDenied,
-        "old-password: this is not your password.",
+        "this is not your password.",
         "old password refused"
     );
 
@@ -103,9 +104,10 @@ public sealed class Passwords(
             // The number of messages is limited like password attempts, so that nobody can flood a mailbox. The response does not reveal
             // it.
             var isOpen = await attempts.TakeAsync(transaction, $"reset of {normalizer.NormalizeEmail(email.Trim())}");
+            // The codes of ProviderConnections stand there too, and live longer.
             await transaction.Connection!.ExecuteAsync(
                 "DELETE FROM password_resets WHERE created_at <= @since",
-                new { since = now - LinkLifetime },
+                new { since = now - ProviderConnections.LinkLifetime },
                 transaction
             );
             await transaction.Connection!.ExecuteAsync(

@@ -232,14 +232,16 @@ public sealed class ProviderLogout(
     private static byte[] Hash(string issuer, string kind, string value) =>
         SHA256.HashData(Encoding.UTF8.GetBytes($"{issuer}\n{kind}\n{value}"));
 
-    private static readonly Refusal missing = new(
+    private static readonly Refusal missing = Refusal.At(
+        "logout_token",
         RefusalCode.InvalidRequest,
-        "logout_token: the field is missing or empty; send the logout token in it.",
+        "the field is missing or empty; send the logout token in it.",
         "no logout token"
     );
-    private static readonly Refusal bad = new(
+    private static readonly Refusal bad = Refusal.At(
+        "logout_token",
         RefusalCode.InvalidRequest,
-        "logout_token: it is not from this server's provider for this client, or it has expired or was already sent. "
+        "it is not from this server's provider for this client, or it has expired or was already sent. "
             + "Nothing was ended.",
         "bad logout token"
     );

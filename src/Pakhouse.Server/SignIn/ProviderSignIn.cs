@@ -12,13 +12,15 @@ namespace Pakhouse.Server;
 /// Sign-in through the platform's own OpenID Connect provider: the code flow with PKCE, state and nonce, by ASP.NET Core's handler. The
 /// result is a session of ours; nothing of the provider's is kept.
 /// </summary>
-public static partial class ProviderSignIn
+public static class ProviderSignIn
 {
     public const string Scheme = "provider";
     public const string Path = "/sign-in/provider";
     public const string CallbackPath = "/sign-in/provider/callback";
 
     private const string Confirm = "confirm"; // the session whose person must authenticate again
+
+    private const string Connect = "connect"; // the code of the link that asks for a connection
 
     /// <summary>
     /// The claims of the provider's token and userinfo; the handler's principal drops some of them.
@@ -78,6 +80,15 @@ public static partial class ProviderSignIn
         };
         oidc.Events = new OpenIdConnectEvents
         {
+            OnMessageReceived = async context =>
+            {
+                // RFC 9207 §2.4: the answer of another server is none, and neither is one that does not say whose it is where the provider
+                // always does.
+                var provider = await metadata.GetConfigurationAsync(context.HttpContext.RequestAborted);
+                var issuer = context.ProtocolMessage.Iss;
+                if (string.IsNullOrEmpty(issuer) ? provider.AuthorizationResponseIssParameterSupported : issuer != provider.Issuer)
+                    context.Fail("iss is not the provider's");
+            },
             OnAuthorizationCodeReceived = async context =>
                 clientKey.Prove(context.TokenEndpointRequest!, await metadata.GetConfigurationAsync(context.HttpContext.RequestAborted)),
             OnPushAuthorization = async context =>
@@ -121,12 +132,12 @@ public static partial class ProviderSignIn
             OnAccessDenied = context =>
             {
                 context.HandleResponse();
-                return RefusalWriter.WriteAsync(context.HttpContext, declined);
+                return RefusalWriter.WriteAsync(context.HttpContext, ProviderFailures.Declined);
             },
             OnRemoteFailure = context =>
             {
                 context.HandleResponse();
-                return FailAsync(context.HttpContext, context.Failure);
+                return ProviderFailures.WriteAsync(context.HttpContext, context.Failure);
             },
         };
     }
@@ -135,7 +146,7 @@ public static partial class ProviderSignIn
         routes
             .MapGet(
                 Path,
-                async (HttpContext context, string? from, bool? confirm) =>
+                async (HttpContext context, string? from, bool? confirm, string? connect) =>
                 {
                     var properties = new OpenIdConnectChallengeProperties { RedirectUri = Safe(from) };
                     if (confirm == true && SessionCookie.Of(context) is { } session)
@@ -143,6 +154,9 @@ public static partial class ProviderSignIn
                         properties.Items[Confirm] = session.Id.ToString();
                         (properties.Prompt, properties.MaxAge) = ("login", TimeSpan.Zero);
                     }
+
+                    if (ProviderConnections.IsCode(connect))
+                        properties.Items[Connect] = connect;
 
                     try
                     {
@@ -152,7 +166,7 @@ public static partial class ProviderSignIn
                     catch (Exception e)
                         when (!context.Response.HasStarted && !Database.IsUnavailable(e) && !context.RequestAborted.IsCancellationRequested)
                     {
-                        await FailAsync(context, e);
+                        await ProviderFailures.WriteAsync(context, e);
                     }
                 }
             )
@@ -170,6 +184,22 @@ public static partial class ProviderSignIn
         var http = context.HttpContext;
         context.HandleResponse(); // the provider's principal must not become a cookie
         var identity = http.Features.Get<ProviderIdentity>()!;
+        if (context.Properties!.Items.TryGetValue(Connect, out var code))
+        {
+            // Nothing is bound yet: the person sees both accounts first, and says yes.
+            var pending = new PendingConnection(
+                code!,
+                identity.Issuer,
+                identity.Subject,
+                identity.Email,
+                ProviderLogout.SessionHash(identity.Issuer, identity.SessionId)
+            );
+            http.RequestServices.GetRequiredService<SignInStateCookies>()
+                .Set(http, SignInStateCookies.Connection, ProviderConnections.Write(pending));
+            http.Response.Redirect(ProviderConnections.Path);
+            return;
+        }
+
         var found = await http
             .RequestServices.GetRequiredService<ProviderSubjects>()
             .FindAsync(identity.Issuer, identity.Subject, identity.Email, identity.IsVerified, http.Connection.RemoteIpAddress);
@@ -179,7 +209,7 @@ public static partial class ProviderSignIn
             return;
         }
 
-        if (context.Properties!.Items.TryGetValue(Confirm, out var sessionId))
+        if (context.Properties.Items.TryGetValue(Confirm, out var sessionId))
             await ConfirmAsync(http, identity, found.Value, sessionId!, context.ReturnUri);
         else
         {
@@ -192,7 +222,7 @@ public static partial class ProviderSignIn
             if (begun)
                 http.Response.Redirect(Safe(context.ReturnUri));
             else
-                await RefusalWriter.WriteAsync(http, over);
+                await RefusalWriter.WriteAsync(http, ProviderFailures.Over);
         }
     }
 
@@ -220,59 +250,6 @@ public static partial class ProviderSignIn
         await http.RequestServices.GetRequiredService<SessionStore>().ProveAsync(session.Id);
         http.Response.Redirect(Safe(from));
     }
-
-    /// <summary>Only the kind of the failure is shown and logged, because the provider's response can contain anything.</summary>
-    private static Task FailAsync(HttpContext http, Exception? failure)
-    {
-        var kinds = new List<string>();
-        for (var e = failure; e is not null; e = e.InnerException)
-            kinds.Add(e.GetType().Name);
-        var reason = kinds.Count == 0 ? "unknown" : string.Join(" < ", kinds);
-        // A provider that could not be reached is unavailable; one that sent an unusable response is not.
-        var isAway = kinds.Exists(kind =>
-            kind
-                is nameof(HttpRequestException)
-                    or nameof(TaskCanceledException)
-                    or nameof(OperationCanceledException)
-                    or nameof(IOException)
-                    or nameof(TimeoutException)
-        );
-        var log = http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pakhouse.Server.ProviderSignIn");
-        LogFailed(log, http.TraceIdentifier, isAway ? "unavailable" : "not usable", reason);
-        return RefusalWriter.WriteAsync(http, (isAway ? Away : failed) with { Reason = reason });
-    }
-
-    private static readonly Refusal declined = new(
-        RefusalCode.AccessDenied,
-        "You were not signed in: you or your identity provider declined. Start again from the sign-in page.",
-        "declined at the provider"
-    );
-    private static readonly Refusal failed = new(
-        RefusalCode.AccessDenied,
-        "Sign-in through your identity provider failed. Start again from the sign-in page; if that does not help, tell the "
-            + "operator of this server.",
-        "provider's answer refused"
-    );
-    private static readonly Refusal over = new(
-        RefusalCode.AccessDenied,
-        "You have signed out at your identity provider in the meantime. Start again from the sign-in page.",
-        "session ended at the provider"
-    );
-    internal static readonly Refusal Away = new(
-        RefusalCode.TemporarilyUnavailable,
-        "This server cannot reach your identity provider now, or it does not answer in time. Try again in a minute; if that does not help, "
-            + "tell the operator of this server.",
-        "provider out of reach"
-    )
-    {
-        RetryAfterSeconds = 60,
-    };
-
-    [LoggerMessage(
-        Level = LogLevel.Warning,
-        Message = "{RequestId}: sign-in through the provider failed: its answer was {What} ({Reason})"
-    )]
-    private static partial void LogFailed(ILogger log, string requestId, string what, string reason);
 
     /// <summary>Null: the provider does not say. Every value except <c>true</c> means no.</summary>
     private static bool? Verified(string? text) => text is null ? null : string.Equals(text, "true", StringComparison.OrdinalIgnoreCase);

@@ -8,7 +8,7 @@ namespace Pakhouse.Server;
 /// Ends the session at the provider too, after the one here has ended (OpenID Connect RP-Initiated Logout 1.0). It is a link and not the
 /// response of the sign-out form: browsers check redirects after a form against <c>form-action</c>, which allows only this server.
 /// </summary>
-/// <remarks>Decision 30 explains why neither <c>id_token_hint</c> nor <c>logout_hint</c> is sent.</remarks>
+/// <remarks>Decision 23 explains why neither <c>id_token_hint</c> nor <c>logout_hint</c> is sent.</remarks>
 public sealed class ProviderSignOut(
     ProviderMetadata metadata,
     IDataProtectionProvider protection,
@@ -50,7 +50,7 @@ public sealed class ProviderSignOut(
         }
         catch (InvalidOperationException)
         {
-            await RefusalWriter.WriteAsync(context, ProviderSignIn.Away);
+            await RefusalWriter.WriteAsync(context, ProviderFailures.Away);
             return;
         }
 

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Net;
 using Dapper;
 
@@ -34,15 +35,16 @@ public sealed class ProviderSubjects(
     private static readonly Refusal unsaid = new(
         RefusalCode.AccessDenied,
         "Your identity provider does not say whether it has verified your e-mail address, so you cannot sign in. "
-            + "The operator of this server can trust its addresses (setting OidcEmailIssuers), or bind your account (command users "
-            + "bind).",
+            + "An owner of your organization can send you a link that connects the two accounts (page Team). The operator of this server "
+            + "can also trust its addresses (setting OidcEmailIssuers), or bind your account (command users bind).",
         "address not said to be verified"
     );
     private static readonly Refusal unnamed = new(
         RefusalCode.AccessDenied,
         "Your identity provider gave no e-mail address, so your account cannot be found. Ask the operator of your identity provider to "
         + "give it, "
-            + "or the operator of this server to bind your account (command users bind).",
+            + "or an owner of your organization to send you a link that connects the two accounts (page Team). "
+            + "The operator of this server can bind your account too (command users bind).",
         "no address"
     );
     private static readonly Refusal other = new(
@@ -62,7 +64,7 @@ public sealed class ProviderSubjects(
     /// ID).</param>
     public async Task<Outcome<User>> FindAsync(string issuer, string subject, string? email, bool? isVerified, IPAddress? address)
     {
-        if (issuer.Length is 0 or > 2048 || subject.Length is 0 or > LengthMax)
+        if (!IsInBounds(issuer, subject))
             return unknown with { Reason = "issuer or subject out of bounds" };
         var found = await database.ChangeAsync<Guid>(async transaction =>
         {
@@ -113,6 +115,9 @@ public sealed class ProviderSubjects(
         };
     }
 
+    internal static bool IsInBounds(string issuer, string subject) =>
+        issuer.Length is > 0 and <= 2048 && subject.Length is > 0 and <= LengthMax;
+
     /// <summary>Binds a subject to a person: from now on it signs in as this person, whatever e-mail address the provider gives.</summary>
     public Task<Outcome<bool>> BindAsync(Actor actor, string email, string issuer, string subject) =>
         database.ChangeAsync<bool>(async transaction =>
@@ -141,7 +146,7 @@ public sealed class ProviderSubjects(
             if (added == 0)
                 return taken;
             await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ProviderBind, null, user.Id.ToString(), user.Id);
-            await mails.EnqueueAsync(transaction, user.Email, SignInMails.Subject(isBound: true, now, publicAddress));
+            await mails.EnqueueAsync(transaction, user.Email, SignInMails.Bound(now, publicAddress));
             return true;
         });
 
@@ -153,45 +158,85 @@ public sealed class ProviderSubjects(
                 return refused;
             if (await users.FindByEmailAsync(email) is not { } user)
                 return nobody;
-            var (connection, now) = (transaction.Connection!, clock.GetUtcNow());
-            var deleted = await connection.ExecuteAsync("DELETE FROM provider_subjects WHERE user_id = @Id", new { user.Id }, transaction);
-            if (deleted == 0)
-                return unbound;
-            var ended = await connection.QueryAsync<Guid>(
-                "UPDATE sessions SET ended_at = @now WHERE user_id = @Id AND method = @method AND ended_at IS NULL RETURNING id",
-                new
-                {
-                    user.Id,
-                    method = SignInMethod.Provider,
-                    now,
-                },
-                transaction
-            );
-            foreach (var id in ended.AsList())
-                await ActivityLog.WriteAsync(
-                    transaction,
-                    clock,
-                    actor,
-                    AuditAction.SessionEnd,
-                    null,
-                    id.ToString(),
-                    user.Id,
-                    SignInMethod.Provider
-                );
-            await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ProviderUnbind, null, user.Id.ToString(), user.Id);
-            await mails.EnqueueAsync(transaction, user.Email, SignInMails.Subject(isBound: false, now, publicAddress));
-            return true;
+            return await UnbindAsync(transaction, actor, user, MailText.Of($"the operator of this server")) ? true : unbound;
         });
 
-    private static readonly Refusal nobody = new(RefusalCode.NotFound, "EMAIL: nobody here has this address.", "no such user");
-    private static readonly Refusal unbound = new(
+    /// <summary>The same by the person. Where the provider is the only way to sign in, only the operator can.</summary>
+    public Task<Outcome<bool>> DisconnectAsync(Actor actor) =>
+        database.ChangeAsync<bool>(async transaction =>
+        {
+            if (Guard.Demand(actor, Permission.DisconnectProvider) is { } refused)
+                return refused;
+            if (options.OidcOnly)
+                return onlyWay;
+            if (await users.FindAsync(actor.UserId!.Value) is not { } user)
+                return unconnected;
+            return await UnbindAsync(transaction, actor, user, MailText.Of($"you, from the address {actor.Address},")) ? true : unconnected;
+        });
+
+    /// <summary>When the person's first account of the provider was bound; null: none is.</summary>
+    public Task<DateTimeOffset?> ConnectedSinceAsync(Guid userId) =>
+        database.ReadAsync(connection =>
+            connection.ExecuteScalarAsync<DateTimeOffset?>(
+                "SELECT MIN(created_at) FROM provider_subjects WHERE user_id = @userId",
+                new { userId }
+            )
+        );
+
+    private async Task<bool> UnbindAsync(DbTransaction transaction, Actor actor, User user, MailText by)
+    {
+        var (connection, now) = (transaction.Connection!, clock.GetUtcNow());
+        var deleted = await connection.ExecuteAsync("DELETE FROM provider_subjects WHERE user_id = @Id", new { user.Id }, transaction);
+        if (deleted == 0)
+            return false;
+        var ended = await connection.QueryAsync<Guid>(
+            "UPDATE sessions SET ended_at = @now WHERE user_id = @Id AND method = @method AND ended_at IS NULL RETURNING id",
+            new
+            {
+                user.Id,
+                method = SignInMethod.Provider,
+                now,
+            },
+            transaction
+        );
+        foreach (var id in ended.AsList())
+            await ActivityLog.WriteAsync(
+                transaction,
+                clock,
+                actor,
+                AuditAction.SessionEnd,
+                null,
+                id.ToString(),
+                user.Id,
+                SignInMethod.Provider
+            );
+        await ActivityLog.WriteAsync(transaction, clock, actor, AuditAction.ProviderUnbind, null, user.Id.ToString(), user.Id);
+        await mails.EnqueueAsync(transaction, user.Email, SignInMails.Unbound(by, now, publicAddress));
+        return true;
+    }
+
+    private static readonly Refusal unconnected = new(
         RefusalCode.NotFound,
-        "EMAIL: no account of the identity provider is bound to this person.",
+        "No account of the identity provider is connected to yours.",
         "no subject"
     );
-    private static readonly Refusal badSubject = new(
+    private static readonly Refusal onlyWay = new(
+        RefusalCode.Conflict,
+        "The identity provider is the only way to sign in here. The operator of this server can unbind your account (command users "
+            + "unbind).",
+        "only way in"
+    );
+    private static readonly Refusal nobody = Refusal.At("EMAIL", RefusalCode.NotFound, "nobody here has this address.", "no such user");
+    private static readonly Refusal unbound = Refusal.At(
+        "EMAIL",
+        RefusalCode.NotFound,
+        "no account of the identity provider is bound to this person.",
+        "no subject"
+    );
+    private static readonly Refusal badSubject = Refusal.At(
+        "SUBJECT",
         RefusalCode.InvalidRequest,
-        $"SUBJECT: give the sub of the account, 1 to {LengthMax} characters.",
+        $"give the sub of the account, 1 to {LengthMax} characters.",
         "bad subject"
     );
     private static readonly Refusal badIssuer = new(

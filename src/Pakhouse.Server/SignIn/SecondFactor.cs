@@ -41,9 +41,10 @@ public sealed class SecondFactor(
     private readonly IDataProtector protector = protection.CreateProtector(Purpose);
     private readonly IDataProtector offers = protection.CreateProtector("Pakhouse.SecondFactor.Offer.v1");
 
-    private static readonly Refusal wrongCode = new(
+    private static readonly Refusal wrongCode = Refusal.At(
+        "code",
         RefusalCode.InvalidRequest,
-        "code: this is not the current code of the app. Check the clock of its device, and enter the next code.",
+        "this is not the current code of the app. Check the clock of its device, and enter the next code.",
         "code of an app refused"
     );
     private static readonly Refusal isOn = new(

@@ -56,19 +56,72 @@ internal static class SignInMails
         Then choose another password, which ends every other session: {MailText.Link(publicAddress, "/forgot-password")}
         """);
 
-    /// <param name="isBound">Otherwise unbound.</param>
-    public static MailContent Subject(bool isBound, DateTimeOffset at, PublicAddress publicAddress) =>
+    public static MailContent Bound(DateTimeOffset at, PublicAddress publicAddress) =>
         new(
-            $"Pakhouse: {(isBound ? "an account of the identity provider now opens yours" : "the identity provider no longer opens your "
-                + "account")}",
+            $"Pakhouse: an account of the identity provider now opens yours",
             $"""
-        On {at} the operator of this server {(isBound
-            ? MailText.Of($"bound an account of the identity provider to yours: whoever signs in there with it is signed in here as you.")
-            : MailText.Of($"unbound the account of the identity provider from yours, and ended the sessions that began with it. Keys go "
-                + $"on."))}
+            On {at} the operator of this server bound an account of the identity provider to yours: whoever signs in there with it is
+            signed in here as you.
+
+            If you did not ask for it, ask the operator, and look through {MailText.Link(publicAddress, "/account")}
+            """
+        );
+
+    public static MailContent Unbound(MailText by, DateTimeOffset at, PublicAddress publicAddress) => new(
+        $"Pakhouse: the identity provider no longer opens your account",
+        $"""
+        On {at} {by} unbound the account of the identity provider from yours, and ended the sessions that began with it. Keys go on.
 
         If you did not ask for it, ask the operator, and look through {MailText.Link(publicAddress, "/account")}
-        """
+        """);
+
+    /// <summary>
+    /// Carries the code. It names who sent it, because whoever opens it without expecting it can be led into connecting the wrong account.
+    /// </summary>
+    public static MailContent Connect(
+        MailText by,
+        string organization,
+        string provider,
+        string code,
+        TimeSpan lifetime,
+        PublicAddress publicAddress
+    ) =>
+        new(
+            $"Pakhouse: connect your account with {provider}",
+            $"""
+            {by}, an owner of {organization}, sends you this link, so that you can sign in at {MailText.Server(
+                publicAddress
+            )} with {provider}. It works once, within {lifetime}:
+
+            {MailText.Link(publicAddress, $"{ProviderConnections.Path}?code={code}")}
+
+            Open it yourself, and sign in at {provider} with your own account. From then on, whoever has that account is
+            signed in here as you.
+
+            If you did not ask for it, do nothing: without the link nothing changes.
+            """
+        );
+
+    public static MailContent Connected(string provider, IPAddress? address, DateTimeOffset at, PublicAddress publicAddress) =>
+        new(
+            $"Pakhouse: {provider} now opens your account",
+            $"""
+            On {at} your account was connected with an account of {provider}, by the link in a mail to you, from the address
+            {address}. Whoever signs in there with that account is signed in here as you.
+
+            If it was not you: choose "Disconnect" at {MailText.Link(publicAddress, "/account")}, or ask the operator of this server.
+            """
+        );
+
+    public static MailContent MemberConnected(string name, string email, string provider, DateTimeOffset at) =>
+        new(
+            $"Pakhouse: {provider} now opens the account of {name}",
+            $"""
+            On {at} {name} ({email}), a member of an organization of yours, connected their account with an account of
+            {provider}, by a link that an owner had sent. From now on they can sign in that way.
+
+            If it is not expected, ask {name}. The operator of this server can undo it (command users unbind).
+            """
         );
 
     public static MailContent Reset(PublicAddress publicAddress, string code, TimeSpan lifetime) => new($"Pakhouse: choose a new password",

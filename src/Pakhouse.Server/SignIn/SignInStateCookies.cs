@@ -24,13 +24,16 @@ public sealed class SignInStateCookies(
     public const string Assertion = "passkey",
         Attestation = "new-passkey";
 
+    /// <summary>The provider has answered whom an account is to be connected with; the person's yes is to come.</summary>
+    public const string Connection = "connection";
+
     private static readonly TimeSpan lifetime = TimeSpan.FromMinutes(15);
 
     public void Set(HttpContext context, string step, string state) =>
         context.Response.Cookies.Append(
             Name(step),
             Protector(step).Protect($"{(clock.GetUtcNow() + lifetime).ToUnixTimeMilliseconds()} {state}"),
-            Cookie()
+            Cookie(step)
         );
 
     /// <summary>Null: there is none, it is not ours, or it is too old.</summary>
@@ -49,7 +52,7 @@ public sealed class SignInStateCookies(
         }
     }
 
-    public void Clear(HttpContext context, string step) => context.Response.Cookies.Delete(Name(step), Cookie());
+    public void Clear(HttpContext context, string step) => context.Response.Cookies.Delete(Name(step), Cookie(step));
 
     /// <summary>False: this state was used before. So a copy of the cookie with its answer is useless.</summary>
     public Task<bool> ConsumeAsync(string state) =>
@@ -70,14 +73,15 @@ public sealed class SignInStateCookies(
 
     private string Name(string step) => $"{(options.IsHttps ? "__Host-" : "")}pakhouse-{step}";
 
-    private CookieOptions Cookie() =>
+    private CookieOptions Cookie(string step) =>
         new()
         {
             HttpOnly = true,
             Secure = options.IsHttps,
-            SameSite = SameSiteMode.Strict,
             Path = "/",
             IsEssential = true,
+            // What is set on the way back from the provider is read in the same chain of redirects, which began at another site.
+            SameSite = step == Connection ? SameSiteMode.Lax : SameSiteMode.Strict,
         };
 
     private IDataProtector Protector(string step) =>

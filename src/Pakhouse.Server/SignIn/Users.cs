@@ -49,7 +49,7 @@ public sealed class Users(
         if (Guard.Demand(actor, Permission.CreateUser) is { } refused)
             return refused;
         if (!EmailAddress.TryParse(email, out email))
-            return new Refusal(RefusalCode.InvalidRequest, "email: enter an address such as ada@example.com.", "no e-mail address");
+            return Refusal.At("email", RefusalCode.InvalidRequest, "enter an address such as ada@example.com.", "no e-mail address");
         if (Checks.Name(name, "name", NameLengthMax, out name) is { } badName)
             return badName;
         if (await rules.CheckAsync(password) is { } badPassword)
@@ -63,7 +63,7 @@ public sealed class Users(
                 transaction
             ) > 0
         )
-            return new Refusal(RefusalCode.Conflict, "email: this address is already in use.", "e-mail address taken");
+            return Refusal.At("email", RefusalCode.Conflict, "this address is already in use.", "e-mail address taken");
 
         var user = new User
         {

@@ -39,9 +39,10 @@ public sealed class Callers(
         if (token.Length is 0 or > TokenLengthMax)
             return NotValid("no token, or too long");
         if (KeyFormat.MightContainKey(token))
-            return new Refusal(
+            return Refusal.At(
+                "Authorization",
                 RefusalCode.InvalidToken,
-                "Authorization: this is a key, but a token is required. Exchange the key at /auth/v3/token and send the token.",
+                "this is a key, but a token is required. Exchange the key at /auth/v3/token and send the token.",
                 "a key where a token belongs"
             );
 
@@ -94,9 +95,10 @@ public sealed class Callers(
         }
 
         if (context.User.Identity?.IsAuthenticated != true)
-            return new Refusal(
+            return Refusal.At(
+                "Authorization",
                 RefusalCode.InvalidToken,
-                "Authorization: send a token as \"Bearer TOKEN\", got in exchange for a key at /auth/v3/token.",
+                "send a token as \"Bearer TOKEN\", got in exchange for a key at /auth/v3/token.",
                 "nobody"
             );
 
@@ -106,18 +108,20 @@ public sealed class Callers(
             && !HttpMethods.IsHead(context.Request.Method)
             && !await antiforgery.IsRequestValidAsync(context)
         )
-            return new Refusal(
+            return Refusal.At(
+                "RequestVerificationToken",
                 RefusalCode.InvalidRequest,
-                "RequestVerificationToken: with a session, a change needs this header; GET /identity/v1/session gives its value.",
+                "with a session, a change needs this header; GET /identity/v1/session gives its value.",
                 "no antiforgery token"
             );
         return SessionCookie.Actor(context);
     }
 
     private static Refusal NotValid(string reason) =>
-        new(
+        Refusal.At(
+            "Authorization",
             RefusalCode.InvalidToken,
-            "Authorization: the token is not valid: it has expired, its key was ended, or another server issued it. Exchange the key "
+            "the token is not valid: it has expired, its key was ended, or another server issued it. Exchange the key "
                 + "again.",
             reason
         );

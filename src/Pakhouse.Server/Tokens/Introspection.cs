@@ -159,14 +159,16 @@ public sealed partial class Introspection(
         return (ReadOnlyMemory<byte>)inactive;
     }
 
-    private static readonly Refusal addressUnreadable = new(
+    private static readonly Refusal addressUnreadable = Refusal.At(
+        "client_address",
         RefusalCode.InvalidRequest,
-        "client_address: this is not an IPv4 or IPv6 address.",
+        "this is not an IPv4 or IPv6 address.",
         "client address unreadable"
     );
-    private static readonly Refusal tokenMissing = new(
+    private static readonly Refusal tokenMissing = Refusal.At(
+        "token",
         RefusalCode.InvalidRequest,
-        "token: the field is missing or empty; send the token or the key in it.",
+        "the field is missing or empty; send the token or the key in it.",
         "no token"
     );
 

@@ -46,19 +46,21 @@ public sealed class RevocationEndpoint(Keys keys, RevocationLimit limit)
         return null; // §2.2: an invalid token is not an error
     }
 
-    private static readonly Refusal tokenMissing = new(
+    private static readonly Refusal tokenMissing = Refusal.At(
+        "token",
         RefusalCode.InvalidRequest,
-        "token: the field is missing or empty; send the key in it.",
+        "the field is missing or empty; send the key in it.",
         "no token"
     );
 
     // §2.2.1. A 200 would make the caller believe that the token is revoked.
-    private static readonly Refusal tokenAndNotKey = new(
+    private static readonly Refusal tokenAndNotKey = Refusal.At(
+        "token",
         RefusalCode.InvalidRequest,
-        "token: an access token cannot be revoked on its own; it ends with its key or when it expires. Send the key, or delete it on the "
+        "an access token cannot be revoked on its own; it ends with its key or when it expires. Send the key, or delete it on the "
             + "dashboard.",
         "a token, not a key"
-    )
+    ) with
     {
         ErrorText = "unsupported_token_type",
     };

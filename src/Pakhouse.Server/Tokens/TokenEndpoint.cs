@@ -46,9 +46,10 @@ public sealed partial class TokenEndpoint(
         ["personalAccessKey", "personal-access-key", "pat"],
         ["subOrganization", "subOrganizationId"],
         [],
-        new(
+        Refusal.At(
+            "subOrganization",
             RefusalCode.InvalidRequest,
-            "subOrganization: this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.",
+            "this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.",
             "target is no UUID"
         )
     );
@@ -57,11 +58,12 @@ public sealed partial class TokenEndpoint(
         ["secret"],
         ["organizationId"],
         ["name"],
-        new(
+        Refusal.At(
+            "organizationId",
             RefusalCode.InvalidRequest,
-            "organizationId: this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.",
+            "this is not an organization id; ids are UUIDs such as 0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70.",
             "target is no UUID"
-        )
+        ) with
         {
             ErrorText = "organizationId must be a valid GUID",
         }
@@ -268,7 +270,7 @@ public sealed partial class TokenEndpoint(
         if (!form.TryGet(scopeNames, out var value, out _))
             return null;
         if (!Ascii.IsValid(value.Span))
-            return new Refusal(RefusalCode.InvalidScope, "scope: a scope is unknown.", "scope beyond ASCII");
+            return Refusal.At("scope", RefusalCode.InvalidScope, "a scope is unknown.", "scope beyond ASCII");
         scopes = ScopeRequest.Of(NameSet.Parse(Encoding.ASCII.GetString(value.Span)));
         return null;
     }
@@ -279,24 +281,24 @@ public sealed partial class TokenEndpoint(
         response.Headers.Link = $"<{Current}>; rel=\"successor-version\""; // RFC 5829 §3.2
     }
 
-    private static readonly Refusal keyInQuery = new(
+    private static readonly Refusal keyInQuery = Refusal.At(
+        "key",
         RefusalCode.InvalidRequest,
-        "key: never send a key in a URL, because logs and histories keep it. Send it in the body, delete this key and generate a "
+        "never send a key in a URL, because logs and histories keep it. Send it in the body, delete this key and generate a "
             + "new one.",
         "key in the query string"
     );
 
     private static Refusal Missing(string field, string what) =>
-        new(RefusalCode.InvalidRequest, $"{field}: the field is missing or empty; send {what} in it.", $"no {field}");
+        Refusal.At(field, RefusalCode.InvalidRequest, $"the field is missing or empty; send {what} in it.", $"no {field}");
 
-    private static Refusal InWireWords(Refusal refusal, Form names)
-    {
-        var (word, wire) =
-            refusal.Description.StartsWith("key: ", StringComparison.Ordinal) ? ("key", names.Key[0])
-            : refusal.Description.StartsWith("organization: ", StringComparison.Ordinal) ? ("organization", names.Target[0])
-            : ("", "");
-        return word.Length == 0 ? refusal : refusal with { Description = wire + refusal.Description[word.Length..] };
-    }
+    private static Refusal InWireWords(Refusal refusal, Form names) =>
+        refusal.Field switch
+        {
+            "key" => refusal.In(names.Key[0]),
+            "organization" => refusal.In(names.Target[0]),
+            _ => refusal,
+        };
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "{RequestId}: exchange refused, {Error}: {Reason}")]
     private partial void LogRefused(string requestId, string error, string reason);

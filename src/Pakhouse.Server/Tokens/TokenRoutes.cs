@@ -4,8 +4,8 @@ using Microsoft.OpenApi;
 namespace Pakhouse.Server;
 
 /// <summary>
-/// Describes the exchange and discovery in docs/openapi.json: these endpoints read and write bytes themselves, so the generator cannot
-/// derive their schemas.
+/// Describes the exchange, discovery and back-channel logout in docs/openapi.json: these endpoints read and write bytes
+/// themselves, so the generator cannot derive their schemas.
 /// </summary>
 internal static class TokenRoutes
 {
@@ -95,6 +95,40 @@ internal static class TokenRoutes
             HttpMethod.Get,
             Discovery("getKeySet", "The public keys that verify tokens (RFC 7517)", "application/jwk-set+json")
         );
+        Add(document, "/sign-in/provider/backchannel-logout", HttpMethod.Post, BackChannelLogout(document), "Sign-in");
+    }
+
+    /// <summary>By hand too: the description is the same for a server without a provider, which does not have the route.</summary>
+    private static OpenApiOperation BackChannelLogout(OpenApiDocument document)
+    {
+        var operation = new OpenApiOperation
+        {
+            OperationId = "backChannelLogout",
+            Summary = "The identity provider ends sessions (OpenID Connect Back-Channel Logout 1.0)",
+            Description = "Only on a server with OidcAuthority. The token in the form is the credential: the provider has signed it.",
+            RequestBody = new OpenApiRequestBody
+            {
+                Required = true,
+                Content = ApiDescription.Content(
+                    "application/x-www-form-urlencoded",
+                    Object(null, ["logout_token"], ("logout_token", Bounded("A signed JWT (section 2.4).", 8192)))
+                ),
+            },
+            Responses = new OpenApiResponses
+            {
+                ["200"] = new OpenApiResponse { Description = "The token is good, whether there was a session to end or not. Empty." },
+            },
+        };
+        AddErrors(
+            document,
+            operation,
+            ("400", "invalid_request: the token is not good, or was used before; nothing was ended."),
+            ("413", "invalid_request: the form is longer than 16 KB."),
+            ("415", "invalid_request: the body is no form."),
+            ("429", "slow_down: too many refused tokens from this address; Retry-After says when to try again."),
+            ("503", "temporarily_unavailable: the provider's keys cannot be read, or the database is unavailable.")
+        );
+        return operation;
     }
 
     private static OpenApiOperation Exchange(
@@ -125,29 +159,36 @@ internal static class TokenRoutes
                 },
             },
         };
-        foreach (
-            var (status, description) in (ReadOnlySpan<(string, string)>)
-                [
-                    (
-                        "400",
-                        "invalid_request or invalid_scope: a field is missing, repeated, too long or out of form; a scope is unknown or "
-                            + "beyond the key's."
-                    ),
-                    ("401", "invalid_grant: the key is not valid, was deleted, has expired, or its owner cannot use it now."),
-                    ("403", "access_denied: the key cannot be exchanged for that organization (R3)."),
-                    ("429", "slow_down: too many failures from this address; Retry-After says when to try again."),
-                    ("503", "temporarily_unavailable: the database is unavailable; Retry-After says when to try again."),
-                ]
-        )
+        AddErrors(
+            document,
+            operation,
+            (
+                "400",
+                "invalid_request or invalid_scope: a field is missing, repeated, too long or out of form; a scope is unknown or "
+                    + "beyond the key's."
+            ),
+            ("401", "invalid_grant: the key is not valid, was deleted, has expired, or its owner cannot use it now."),
+            ("403", "access_denied: the key cannot be exchanged for that organization (R3)."),
+            ("429", "slow_down: too many failures from this address; Retry-After says when to try again."),
+            ("503", "temporarily_unavailable: the database is unavailable; Retry-After says when to try again.")
+        );
+        return operation;
+    }
+
+    private static void AddErrors(
+        OpenApiDocument document,
+        OpenApiOperation operation,
+        params ReadOnlySpan<(string Status, string Description)> errors
+    )
+    {
+        foreach (var (status, description) in errors)
         {
-            operation.Responses[status] = new OpenApiResponse
+            operation.Responses![status] = new OpenApiResponse
             {
                 Description = description,
                 Content = ApiDescription.Content("application/json", new OpenApiSchemaReference("OAuthError", document)),
             };
         }
-
-        return operation;
     }
 
     private static OpenApiOperation Discovery(string id, string summary, string type = "application/json") =>
@@ -165,9 +206,9 @@ internal static class TokenRoutes
             },
         };
 
-    private static void Add(OpenApiDocument document, string path, HttpMethod method, OpenApiOperation operation)
+    private static void Add(OpenApiDocument document, string path, HttpMethod method, OpenApiOperation operation, string tag = "Tokens")
     {
-        operation.Tags = new HashSet<OpenApiTagReference> { new("Tokens", document) };
+        operation.Tags = new HashSet<OpenApiTagReference> { new(tag, document) };
         document.Paths[path] = new OpenApiPathItem { Operations = new() { [method] = operation } };
     }
 
@@ -179,10 +220,10 @@ internal static class TokenRoutes
             Examples = example is null ? null : [JsonValue.Create(example)],
         };
 
-    private static OpenApiSchema Bounded(string description)
+    private static OpenApiSchema Bounded(string description, int lengthMax = 2048)
     {
         var schema = Text(description);
-        schema.MaxLength = 2048;
+        schema.MaxLength = lengthMax;
         return schema;
     }
 

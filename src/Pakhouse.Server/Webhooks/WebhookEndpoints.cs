@@ -94,9 +94,10 @@ internal static class WebhookEndpoints
             .WithSummary("Sends a message again");
     }
 
-    private static readonly Refusal noEvents = new(
+    private static readonly Refusal noEvents = Refusal.At(
+        "events",
         RefusalCode.InvalidRequest,
-        "events: the list is empty. Name at least one event, or omit the member for all of them.",
+        "the list is empty. Name at least one event, or omit the member for all of them.",
         "events empty"
     );
 

@@ -109,7 +109,8 @@ public sealed partial class Webhooks(Database database, WebhookSecrets secrets, 
                     """
                     UPDATE webhooks SET url = @url, events = @events,
                         disabled_at = CASE WHEN @isEnabled = 1 THEN NULL ELSE COALESCE(disabled_at, @now) END,
-                        failing_since = CASE WHEN @isEnabled = 1 AND disabled_at IS NOT NULL THEN NULL ELSE failing_since END,
+                        failing_since = CASE WHEN (@isEnabled = 1 AND disabled_at IS NOT NULL) OR url <> @url THEN NULL
+                            ELSE failing_since END,
                         paused_until = CASE WHEN disabled_at IS NOT NULL OR url <> @url THEN NULL ELSE paused_until END
                     WHERE id = @id AND organization_id = @organizationId
                       AND (url <> @url OR events <> @events OR (disabled_at IS NULL) <> (@isEnabled = 1))
@@ -225,9 +226,10 @@ public sealed partial class Webhooks(Database database, WebhookSecrets secrets, 
         ?? (
             events.IsAll || events.Count > 0 && events.All(EventTypes.All.Contains)
                 ? null
-                : new Refusal(
+                : Refusal.At(
+                    "events",
                     RefusalCode.InvalidRequest,
-                    $"events: choose from {string.Join(", ", EventTypes.All)}, or omit the member for all of them.",
+                    $"choose from {string.Join(", ", EventTypes.All)}, or omit the member for all of them.",
                     "unknown event"
                 )
         );

@@ -116,6 +116,7 @@ public sealed class DoorsTests : IAsyncLifetime
         ["PAGE /forgot-password"] = "below: ways to sign in",
         ["PAGE /reset-password"] = "below: ways to sign in",
         ["PAGE /invitations/{code}"] = "below: ways to sign in",
+        ["PAGE /sign-in/connect"] = "below: ways to sign in",
     };
 
     private State[] States() =>
@@ -304,11 +305,23 @@ public sealed class DoorsTests : IAsyncLifetime
             )
             .Value;
         Assert.NotEmpty(reset);
+        Assert.Null((await server.Get<ProviderConnections>().SendAsync(Actor.Session(acme.Owner), acme.Root, person)).Refusal);
+        var mails = string.Join('\n', (await server.MailsToAsync(email)).Select(mail => mail.TextBody));
+        var connect = System
+            .Text.RegularExpressions.Regex.Match(
+                mails,
+                "/sign-in/connect[^\\s]*",
+                System.Text.RegularExpressions.RegexOptions.None,
+                TimeSpan.FromSeconds(1)
+            )
+            .Value;
+        Assert.Equal(HttpStatusCode.OK, (await stranger.GetAsync(connect)).Status);
         if (state == "disabled")
             await server.Users.SetDisabledAsync(Actor.Operator, person, disabled: true);
         else
             await server.Users.DeleteAsync(Actor.Operator, person);
 
+        Assert.Equal(HttpStatusCode.NotFound, (await stranger.GetAsync(connect)).Status);
         Assert.NotEqual(
             HttpStatusCode.SeeOther,
             (await stranger.SubmitAsync("/sign-in", ("Email", email), ("Password", TestServer.Password))).Status

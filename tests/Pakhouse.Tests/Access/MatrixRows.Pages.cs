@@ -11,6 +11,7 @@ public static partial class MatrixRows
         Public("PAGE", "/sign-in/code"),
         Public("PAGE", "/forgot-password"),
         Public("PAGE", "/reset-password"),
+        Public("PAGE", "/sign-in/connect"), // the code of the mail is the credential
         Public("PAGE", "/sign-out"),
         Public("PAGE", "/setup"), // its code is the credential
         Known("PAGE", "/"),
@@ -52,6 +53,7 @@ public static partial class MatrixRows
         Public("FORM", "/sign-in/code"),
         Public("FORM", "/forgot-password"),
         Public("FORM", "/reset-password"),
+        Public("FORM", "/sign-in/connect"),
         Public("FORM", "/sign-out"), // without a session nothing ends
         Public("FORM", "/setup"),
         Public("FORM", "/invitations/{code}"), // who accepts is asked of the session behind the code
@@ -59,6 +61,7 @@ public static partial class MatrixRows
         Known("FORM", "/account/password", Permission.ChangePassword, "OldPassword=wrong"),
         Known("FORM", "/account?handler=End", Permission.EndSession, "id=00000000-0000-0000-0000-000000000000"),
         Known("FORM", "/account?handler=EndOthers", Permission.EndOtherSessions),
+        Known("FORM", "/account?handler=Disconnect", Permission.DisconnectProvider),
         Known("FORM", "/account/second-factor", Permission.AddSecondFactor),
         Known("FORM", "/account/second-factor?handler=Renew", Permission.RenewRecoveryCodes),
         Known("FORM", "/account/second-factor?handler=Remove", Permission.RemoveSecondFactor),
@@ -77,6 +80,7 @@ public static partial class MatrixRows
         Form("/organizations/{organizationId}/team/invitations/{invitationId}/{act}", Permission.InviteMember, Leaders, "")
             with { Parameter = ("act", "withdraw") },
         Form("/organizations/{organizationId}/team/members/{userId}", Permission.ChangeRoles, Leaders, "roles.x=no-such-role"),
+        Form("/organizations/{organizationId}/team/members/{userId}?handler=Connect", Permission.ConnectMember, OwnersInPerson, ""),
         Form("/organizations/{organizationId}/team/members/{userId}/remove", Permission.RemoveMember, Leaders, "")
             with { Parameter = ("userId", "0190f3a2-7c11-7d3e-9b52-3f1c8a6d4e70") },
         Form("/organizations/{organizationId}/security", Permission.GenerateOwnKey, DirectMembersInPerson,

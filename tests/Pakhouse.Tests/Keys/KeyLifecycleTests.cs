@@ -486,7 +486,7 @@ public static partial class KeyLifecycleTests
                     message.GetProperty("data").TryGetProperty("reason", out var reason) ? reason.GetString() : null
                 )
             );
-            // What happens to a member or an account is told by a mail of its own: MemberMailTests.
+            // What happens to an account is told by a mail of its own: MemberMailTests.
             var mails = (
                 await server
                     .Get<Database>()
@@ -495,7 +495,6 @@ public static partial class KeyLifecycleTests
                     )
             ).Where(mail =>
                 server.Get<Mails>().Open(mail.Content).Subject is { } subject
-                && !subject.StartsWith("You are no longer a member of", StringComparison.Ordinal)
                 && !subject.StartsWith("Your account was", StringComparison.Ordinal)
             );
             string[] expected = way.Told switch

@@ -86,7 +86,6 @@ public static partial class MailTextTests
                     "KeyMails.Expired",
                     "KeyMails.Frozen",
                     "KeyMails.Leaked",
-                    "KeyMails.MembershipEnded",
                     "KeyMails.ToHolder",
                     "KeyMails.ToOwners",
                     "KeyNotices.Mail",
@@ -97,9 +96,13 @@ public static partial class MailTextTests
                     "MemberMails.Removed",
                     "MemberMails.RolesChanged",
                     "PolicyText.Warning",
+                    "SignInMails.Bound",
+                    "SignInMails.Connect",
+                    "SignInMails.Connected",
+                    "SignInMails.MemberConnected",
                     "SignInMails.NewPlace",
                     "SignInMails.Reset",
-                    "SignInMails.Subject",
+                    "SignInMails.Unbound",
                     "WebhookMakers.Mail",
                 ],
                 typeof(MailContent)
@@ -193,9 +196,26 @@ public static partial class MailTextTests
                 });
 
             var sent = await SentAsync();
-            // Invitation, roles, removal, keys that ended, notice to the owner, disabled, enabled, given up.
-            Assert.True(sent.Count >= 8, $"{sent.Count} mails");
+            // Invitation, roles, removal with the keys that ended, notice to the owner, disabled, enabled, given up.
+            Assert.True(sent.Count >= 7, $"{sent.Count} mails");
+            Assert.Contains(sent, mail => mail.Text.Contains("Keys that you had there", StringComparison.Ordinal));
             Assert.All(sent, mail => AssertHarmless(mail, server.Address));
+        }
+
+        [Fact]
+        public void Of_accounts_of_the_provider_is_harmless()
+        {
+            var (here, now) = (server.Get<PublicAddress>(), server.Clock.GetUtcNow());
+            var by = MailText.Of($"{Hostile}");
+            MailContent[] made =
+            [
+                SignInMails.Bound(now, here),
+                SignInMails.Unbound(by, now, here),
+                SignInMails.Connect(by, Hostile, Hostile, KeyFormat.NewId(), TimeSpan.FromDays(1), here),
+                SignInMails.Connected(Hostile, null, now, here),
+                SignInMails.MemberConnected(Hostile, "ada@evil.example", Hostile, now),
+            ];
+            Assert.All(made, mail => AssertHarmless(mail, server.Address));
         }
 
         [Fact]

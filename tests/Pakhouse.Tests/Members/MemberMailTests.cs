@@ -35,6 +35,34 @@ public static class MemberMailTests
         }
 
         [Fact]
+        public async Task Who_is_removed_and_had_keys_gets_one_mail_that_names_those_that_worked()
+        {
+            await using var server = await TestServer.StartAsync();
+            var acme = await server.AddAcmeAsync();
+            var member = await server.AddMemberAsync(acme.Root);
+            var expired = TestServer.IdOf(await server.AddKeyAsync(member, acme.Root, TimeSpan.FromHours(30)));
+            server.Clock.Advance(TimeSpan.FromHours(31));
+            var deleted = TestServer.IdOf(await server.AddKeyAsync(member, acme.Root));
+            Assert.False((await server.Keys.DeleteAsync(Actor.Session(member), acme.Root, deleted)).IsRefused);
+            string[] keys =
+            [
+                TestServer.IdOf(await server.AddKeyAsync(member, acme.Root)),
+                TestServer.IdOf(await server.AddKeyAsync(member, acme.Root)),
+            ];
+            Assert.False((await server.Members.RemoveAsync(Actor.Session(acme.Owner), acme.Root, member)).IsRefused);
+
+            var mail = Assert.Single(
+                await server.MailsToAsync("person2@acme.example"),
+                mail => mail.Subject!.Contains("Acme", StringComparison.Ordinal)
+            );
+            Assert.Equal("You are no longer a member of Acme, and 2 keys of yours ended", mail.Subject);
+            foreach (var part in (string[])[.. keys, "Person 1 removed you", "It was never used.", "ask an owner of Acme"])
+                Assert.Contains(part, mail.TextBody, StringComparison.Ordinal);
+            foreach (var part in (string[])[expired, deleted])
+                Assert.DoesNotContain(part, mail.TextBody, StringComparison.Ordinal);
+        }
+
+        [Fact]
         public async Task Whose_account_is_disabled_or_enabled_learns_of_it_once()
         {
             await using var server = await TestServer.StartAsync();

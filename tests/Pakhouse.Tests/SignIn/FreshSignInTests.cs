@@ -109,7 +109,16 @@ public class FreshSignInTests
             .Select(Path.GetFileName)
             .Order(StringComparer.Ordinal);
         Assert.Equal(
-            ["Demo.cs", "InvitationAnswers.cs", "Passwords.cs", "Senders.cs", "SessionCookie.cs", "SessionStore.cs", "SetUp.cshtml.cs"],
+            [
+                "Demo.cs",
+                "InvitationAnswers.cs",
+                "Passwords.cs",
+                "ProviderConnections.cs",
+                "Senders.cs",
+                "SessionCookie.cs",
+                "SessionStore.cs",
+                "SetUp.cshtml.cs",
+            ],
             made
         );
     }

@@ -69,6 +69,13 @@ public sealed class NodeProvider : IAsyncDisposable
         return (await answer.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("signed").GetString()!;
     }
 
+    /// <summary>The same of any text as payload.</summary>
+    public async Task<string> SignTextAsync(string payload, object? header = null)
+    {
+        using var answer = await http.PostAsJsonAsync($"{Address}/control", new { sign = new { payload, header } });
+        return (await answer.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("signed").GetString()!;
+    }
+
     /// <summary>Signs out at the provider, as a browser with these cookies that says yes there, and returns where it is sent.</summary>
     public async Task<Uri> SignOutAsync(string location, IDictionary<string, string> cookies)
     {

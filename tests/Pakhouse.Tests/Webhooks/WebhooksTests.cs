@@ -402,6 +402,59 @@ public static class WebhooksTests
             Assert.Null((await scene.FindAsync()).DisabledAt);
         }
 
+        /// <summary>It failed a week ago, for as long as its one message was tried, and nothing was sent to it since.</summary>
+        [Fact]
+        public async Task A_webhook_with_few_messages_is_not_disabled_by_one_that_fails_once()
+        {
+            await using var scene = await Scene.StartAsync();
+            async Task FailAsync(int attempts)
+            {
+                scene.Receiver.Status = 503;
+                await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id);
+                for (var i = 0; i < attempts; i++)
+                {
+                    await scene.SendAsync();
+                    scene.Server.Clock.Advance(WebhookSender.Pauses[i] * 1.1 + TimeSpan.FromMilliseconds(1));
+                }
+            }
+
+            Task<int> BeforeAsync(TimeSpan time) =>
+                scene.Server.ExecuteAsync($"UPDATE webhooks SET failing_since = failing_since - {(long)time.TotalMilliseconds}");
+
+            await FailAsync(1);
+            await scene.Server.ExecuteAsync("UPDATE webhook_messages SET due_at = NULL"); // given up
+            await BeforeAsync(WebhookSender.PatienceMax + TimeSpan.FromDays(1));
+            await FailAsync(1);
+            Assert.Null((await scene.FindAsync()).DisabledAt);
+            scene.Receiver.Status = 200;
+            await scene.SendAsync();
+            Assert.Null((await scene.FindAsync()).FailingSince);
+
+            // The control: one whose message fails again and again is.
+            await FailAsync(WebhookSender.AttemptsMin - 1);
+            await BeforeAsync(WebhookSender.PatienceMax + TimeSpan.FromDays(1));
+            Assert.Null((await scene.FindAsync()).DisabledAt);
+            await scene.SendAsync();
+            Assert.NotNull((await scene.FindAsync()).DisabledAt);
+        }
+
+        [Fact]
+        public async Task Another_address_begins_anew_whatever_the_one_before_asked_for_or_failed()
+        {
+            await using var scene = await Scene.StartAsync();
+            (scene.Receiver.Status, scene.Receiver.RetryAfter) = (503, "36000");
+            await scene.Webhooks.TestAsync(scene.Owner, scene.Acme.Root, scene.Id);
+            await scene.SendAsync();
+            (scene.Receiver.Status, scene.Receiver.RetryAfter) = (204, null);
+            var changed = await scene.Webhooks.UpdateAsync(
+                scene.Owner, scene.Acme.Root, scene.Id, $"{scene.Receiver.Url}?new", NameSet.All, isEnabled: true);
+            Assert.False(changed.IsRefused);
+            Assert.Null((await scene.FindAsync()).FailingSince);
+            await scene.Server.AddKeyAsync(scene.Acme.Owner, scene.Acme.Root);
+            await scene.SendAsync();
+            Assert.Equal(2, scene.Receiver.All.Select(message => message.Id).Distinct().Count()); // without waiting ten hours
+        }
+
         [Fact]
         public async Task Who_answers_410_is_not_called_again()
         {

@@ -68,9 +68,10 @@ public sealed class ConfirmModel(
         return method.Refusal is { } refusal ? refusal : proved;
     }
 
-    private static readonly Refusal noCode = new(
+    private static readonly Refusal noCode = Refusal.At(
+        "code",
         RefusalCode.InvalidRequest,
-        "code: enter the code that your authenticator app shows, or a recovery code.",
+        "enter the code that your authenticator app shows, or a recovery code.",
         "no code"
     );
 

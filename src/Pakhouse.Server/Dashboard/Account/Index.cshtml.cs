@@ -4,8 +4,8 @@ namespace Pakhouse.Server;
 
 /// <summary>Sign-in and sessions: all ways to sign in of a person, and where they are signed in now.</summary>
 public sealed class AccountModel(
-    Organizations organizations, SessionStore table, SecondFactor secondFactor, Passkeys passkeys, Users users, PakhouseOptions options,
-    TimeProvider clock)
+    Organizations organizations, SessionStore table, SecondFactor secondFactor, Passkeys passkeys, ProviderSubjects subjects, Users users,
+    PakhouseOptions options, TimeProvider clock)
     : AccountPage(organizations)
 {
     protected override bool NeedsFreshProof => false;
@@ -19,6 +19,9 @@ public sealed class AccountModel(
     public bool HasPasskeys => passkeys.IsOn;
 
     public bool HasPassword { get; private set; }
+
+    /// <summary>Null: no account of the identity provider signs the person in.</summary>
+    public DateTimeOffset? ConnectedSince { get; private set; }
 
     public PakhouseOptions Options => options;
 
@@ -35,6 +38,7 @@ public sealed class AccountModel(
         ["password"] = "Your password was changed. Every other session was ended.",
         ["second-factor-removed"] = "The authenticator app was removed.",
         ["passkey-added"] = "The passkey was added.",
+        ["disconnected"] = "The account of the identity provider was disconnected.",
         ["passkey-removed"] = "The passkey was removed.",
     };
 
@@ -45,6 +49,7 @@ public sealed class AccountModel(
         List = await table.ListAsync(Session.UserId);
         SecondFactor = await secondFactor.StateAsync(Session.UserId);
         Passkeys = await passkeys.ListAsync(Session.UserId);
+        ConnectedSince = await subjects.ConnectedSinceAsync(Session.UserId);
         HasPassword = (await users.FindAsync(Session.UserId))?.PasswordHash is not null;
     }
 
@@ -58,6 +63,12 @@ public sealed class AccountModel(
     {
         var ended = await table.EndOthersAsync(Actor, Session.Id);
         return ended.Refusal is { } refused ? this.Refuse(refused) : this.SeeOther($"{Home}?done=sessions");
+    }
+
+    public async Task<IActionResult> OnPostDisconnectAsync()
+    {
+        var disconnected = await subjects.DisconnectAsync(Actor);
+        return disconnected.Refusal is { } refused ? this.Refuse(refused) : this.SeeOther($"{Home}?done=disconnected");
     }
 
     /// <summary>"Firefox on Linux": the browser in a few words, from its user agent.</summary>

@@ -33,9 +33,10 @@ public sealed class SecondFactorModel(Organizations organizations, SecondFactor 
     {
         var secret = secondFactor.ReadOffer(Session.UserId, Offer);
         var added = secret is null
-            ? new Refusal(
+            ? Refusal.At(
+                "code",
                 RefusalCode.InvalidRequest,
-                "code: this form was made for another account. Scan the code that the page shows now.",
+                "this form was made for another account. Scan the code that the page shows now.",
                 "offer of somebody else"
             )
             : await secondFactor.AddAsync(Actor, secret, Code ?? "");

@@ -53,6 +53,7 @@ public sealed record ActivityText(string Verb, NamedBy Named = NamedBy.Nothing)
         AuditAction.MailUndelivered => new("could not deliver a mail to", NamedBy.Subject),
         AuditAction.SessionEnd => new("ended a session"),
         AuditAction.ProviderBind => new("bound an account of the identity provider to", NamedBy.Subject),
+        AuditAction.ProviderLink => new("sent a link to connect with the identity provider to", NamedBy.Subject),
         AuditAction.ProviderUnbind => new("unbound the account of the identity provider from", NamedBy.Subject),
         _ => new($"did: {action}"), // a newer program may have written the row
     };

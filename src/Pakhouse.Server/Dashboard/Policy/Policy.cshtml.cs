@@ -191,15 +191,16 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
         NetworkSet? set = null;
         if (networks.Length > Policy.NetworksMax || (networks.Length > 0 && !NetworkSet.TryParse(networks, out set)))
             AddError(
-                new Refusal(
+                Refusal.At(
+                    "networks",
                     RefusalCode.InvalidRequest,
-                    $"networks: give at most {Policy.NetworksMax} networks such as 192.0.2.0/24, with no bits behind the prefix, or "
+                    $"give at most {Policy.NetworksMax} networks such as 192.0.2.0/24, with no bits behind the prefix, or "
                         + $"addresses.",
                     "networks"
                 )
             );
         if (Holders is not ("everybody" or "roles" or "nobody") || (Holders == "roles" && HolderRoles.Count == 0))
-            AddError(new Refusal(RefusalCode.InvalidRequest, "holders: choose at least one role.", "no role"));
+            AddError(Refusal.At("holders", RefusalCode.InvalidRequest, "choose at least one role.", "no role"));
 
         From = null;
         if (!string.IsNullOrEmpty(EnforcedFrom))
@@ -207,7 +208,7 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
             if (DateTime.TryParseExact(EnforcedFrom, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var day))
                 From = new DateTimeOffset(day, TimeSpan.Zero);
             else
-                AddError(new Refusal(RefusalCode.InvalidRequest, "enforcedFrom: enter a day such as 2031-12-24.", "no date"));
+                AddError(Refusal.At("enforcedFrom", RefusalCode.InvalidRequest, "enter a day such as 2031-12-24.", "no date"));
         }
 
         var scopes = NameSet.Of(Scopes.Order(StringComparer.Ordinal));
@@ -251,7 +252,7 @@ public sealed class PolicyModel(Organizations organizations, Policies policies, 
             return null;
         if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number))
             return number;
-        AddError(new Refusal(RefusalCode.InvalidRequest, $"{field}: enter a whole number, or leave it empty.", "no number"));
+        AddError(Refusal.At(field, RefusalCode.InvalidRequest, $"enter a whole number, or leave it empty.", "no number"));
         return null;
     }
 

@@ -63,12 +63,12 @@ public static class Expiry
         {
             return DateTime.TryParseExact(date, DateFormat, CultureInfo.InvariantCulture, DateTimeStyles.None, out var day)
                 ? (DateTimeOffset?)new DateTimeOffset(day, TimeSpan.Zero).AddDays(1).AddSeconds(-1)
-                : new Refusal(RefusalCode.InvalidRequest, "expiry: enter a day such as 2031-12-24.", "no date");
+                : Refusal.At("expiry", RefusalCode.InvalidRequest, "enter a day such as 2031-12-24.", "no date");
         }
 
         return Choices(now, policy).FirstOrDefault(known => known.Value == choice) is { } chosen
             ? chosen.Until
-            : new Refusal(RefusalCode.InvalidRequest, "expiry: choose one of the list.", "unknown choice of expiry");
+            : Refusal.At("expiry", RefusalCode.InvalidRequest, "choose one of the list.", "unknown choice of expiry");
     }
 
     private static string Text(DateTimeOffset time) => time.UtcDateTime.ToString(DateFormat);

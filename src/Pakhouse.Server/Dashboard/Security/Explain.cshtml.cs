@@ -25,9 +25,7 @@ public sealed class ExplainModel(Organizations organizations, Explanations expla
 
     /// <summary>The text without the field name at its start.</summary>
     public static string Describe(Refusal refusal) =>
-        refusal.Description.Split(": ", 2) is [_, { Length: > 0 } words]
-            ? char.ToUpperInvariant(words[0]) + words[1..]
-            : refusal.Description;
+        char.ToUpperInvariant(refusal.Message[0]) + refusal.Message[1..];
 
     public async Task<IActionResult> OnGetAsync()
     {

@@ -184,9 +184,10 @@ public sealed class SecurityModel(
         return await ShowAsync();
     }
 
-    private static readonly Refusal noScope = new(
+    private static readonly Refusal noScope = Refusal.At(
+        "scopes",
         RefusalCode.InvalidRequest,
-        "scopes: choose at least one. Choosing all means no limit.",
+        "choose at least one. Choosing all means no limit.",
         "no scope chosen"
     );
 

@@ -23,16 +23,16 @@ public sealed class FieldErrors
     /// <summary>For the form as a whole.</summary>
     public void Add(string message) => errors.Add(new("", "", message));
 
-    /// <summary>Operations start a description with the field at fault: "name: enter 1 to 100 characters."</summary>
+    /// <summary>Beside the field at fault, where the page has it; else for the form as a whole.</summary>
     /// <param name="fields">Maps the operation's name of a field to its element and label.</param>
     public void Add(Refusal refusal, params ReadOnlySpan<(string Word, string Field, string Label)> fields)
     {
         NeedsSignIn |= refusal.Code == RefusalCode.SignInNotFresh;
         foreach (var (word, field, label) in fields)
         {
-            if (!refusal.Description.StartsWith($"{word}: ", StringComparison.Ordinal))
+            if (refusal.Field != word)
                 continue;
-            var message = refusal.Description[(word.Length + 2)..];
+            var message = refusal.Message;
             errors.Add(new(field, label, char.ToUpperInvariant(message[0]) + message[1..]));
             return;
         }

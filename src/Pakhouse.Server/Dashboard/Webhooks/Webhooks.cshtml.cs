@@ -49,7 +49,7 @@ public sealed class WebhooksModel(Organizations organizations, Webhooks webhooks
         return await ShowAsync(Errors.Any ? StatusCodes.Status400BadRequest : StatusCodes.Status200OK);
     }
 
-    internal static readonly Refusal NoEvents = new(RefusalCode.InvalidRequest, "events: choose at least one.", "no event chosen");
+    internal static readonly Refusal NoEvents = Refusal.At("events", RefusalCode.InvalidRequest, "choose at least one.", "no event chosen");
 
     /// <summary>All events are stored as no limit, so an event of a later version is included.</summary>
     internal static NameSet Chosen(IReadOnlyList<string> events) => EventTypes.All.All(events.Contains) ? NameSet.All : NameSet.Of(events);
