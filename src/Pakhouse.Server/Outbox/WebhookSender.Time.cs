@@ -2,7 +2,7 @@ using Dapper;
 
 namespace Pakhouse.Server;
 
-/// <summary>What the sender does by the clock and not for a message: it notes the time in which nobody sent, and deletes what is old.</summary>
+/// <summary>What the sender does by the clock: it notes the time in which nobody sent, and deletes what is old.</summary>
 public sealed partial class WebhookSender
 {
     /// <summary>Once a minute: records that a process sends, and extends deadlines by the time in which none did. Once an hour: deletes old
