@@ -35,18 +35,18 @@ internal static partial class ProviderFailures
 
     public static readonly Refusal Declined = new(
         RefusalCode.AccessDenied,
-        "You were not signed in: your identity provider says that you, or it, declined. Start again from the sign-in page.",
+        "You were not signed in: you or your identity provider declined. Start again from the sign-in page.",
         "declined at the provider"
     );
     private static readonly Refusal failed = new(
         RefusalCode.AccessDenied,
-        "Signing in through your identity provider did not work. Start again from the sign-in page; if that does not help, tell the "
+        "Sign-in through your identity provider failed. Start again from the sign-in page; if that does not help, tell the "
             + "operator of this server.",
         "provider's answer refused"
     );
     public static readonly Refusal Over = new(
         RefusalCode.AccessDenied,
-        "You have signed out at your identity provider meanwhile. Start again from the sign-in page.",
+        "You have signed out at your identity provider in the meantime. Start again from the sign-in page.",
         "session ended at the provider"
     );
     public static readonly Refusal Away = new(
