@@ -230,7 +230,7 @@ public static class PasswordsTests
             }) > 1.5);
         }
 
-        /// <summary>Medians of tries that take turns: what slows the machine slows both.</summary>
+        /// <summary>Tries take turns. The quicker fifth of each is compared, as an attacker would: other programs slow down the rest.</summary>
         private static async Task<double> RatioAsync(Func<string, Task> tryAsync)
         {
             var times = new Dictionary<string, List<double>>(StringComparer.Ordinal) { [Email] = [], ["nobody@acme.example"] = [] };
@@ -244,13 +244,13 @@ public static class PasswordsTests
                 }
             }
 
-            return Median(times[Email]) / Median(times["nobody@acme.example"]);
+            return Quick(times[Email]) / Quick(times["nobody@acme.example"]);
         }
 
-        private static double Median(List<double> times)
+        private static double Quick(List<double> times)
         {
             times.Sort();
-            return times[times.Count / 2];
+            return times[times.Count / 5];
         }
     }
 }
