@@ -25,7 +25,7 @@ public sealed class RunDemo
             Assert.Contains("It does not ask about the key: accepted.", demo.Output, StringComparison.Ordinal);
             Assert.Contains("A token of its key is still accepted.", demo.Output, StringComparison.Ordinal);
             Assert.Contains(
-                " seconds later the same API, offline as before, says: refused, because its key has ended",
+                " seconds later the same API, offline as before, says: refused, because the status list says that its key has ended",
                 demo.Output,
                 StringComparison.Ordinal
             );
