@@ -230,7 +230,9 @@ public static class PasswordsTests
             }) > 1.5);
         }
 
-        /// <summary>Tries take turns. The quicker fifth of each is compared, as an attacker would: other programs slow down the rest.</summary>
+        /// <summary>
+        /// Tries take turns. The quicker fifth of each is compared, as an attacker would: other programs slow down the rest.
+        /// </summary>
         private static async Task<double> RatioAsync(Func<string, Task> tryAsync)
         {
             var times = new Dictionary<string, List<double>>(StringComparer.Ordinal) { [Email] = [], ["nobody@acme.example"] = [] };
