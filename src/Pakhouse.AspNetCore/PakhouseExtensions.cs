@@ -128,6 +128,13 @@ public static class PakhouseExtensions
     }
 
     /// <summary>Not 401: the token may be valid, and the caller would discard it.</summary>
+    // RFC 9457, written as bytes: an API that is trimmed or compiled ahead of time has no serializer for ProblemDetails.
+    private static ReadOnlySpan<byte> StatusUnknown =>
+        """
+        {"type":"https://tools.ietf.org/html/rfc9110#section-15.6.4","title":"Service Unavailable","status":503,
+        "detail":"The status of this token is unknown at the moment. Try again as Retry-After says."}
+        """u8;
+
     private static Task ChallengeAsync(JwtBearerChallengeContext context)
     {
         if (context.AuthenticateFailure is not StatusUnknownException)
@@ -135,12 +142,9 @@ public static class PakhouseExtensions
         context.HandleResponse();
         context.Response.Headers.RetryAfter = "1";
         context.Response.StatusCode = StatusCodes.Status503ServiceUnavailable;
-        return Results
-            .Problem(
-                statusCode: StatusCodes.Status503ServiceUnavailable,
-                detail: "The status of this token is unknown at the moment. Try again as Retry-After says."
-            )
-            .ExecuteAsync(context.HttpContext);
+        context.Response.ContentType = "application/problem+json";
+        context.Response.ContentLength = StatusUnknown.Length;
+        return context.Response.Body.WriteAsync(StatusUnknown.ToArray(), context.HttpContext.RequestAborted).AsTask();
     }
 
     private sealed class OptionsFaults : IValidateOptions<PakhouseBearerOptions>
